@@ -1,0 +1,115 @@
+"""Every hook of sgforge and nothing else; an implementation may take fewer arguments than its specification.
+
+Registration hooks are called once per plugin when it is loaded, with a `register` function:
+
+    @sgforge.hookimpl
+    def sgforge_register_teachers(register):
+        register("echo", "my_package.teacher:EchoTeacher", config=EchoConfig, needs=Needs(), revision=1)
+
+`target` is a class or a lazy "module:Class" text; `config` a frozen attrs class, light to import; `revision` rises when
+outputs change for equal options, and when a default changes. The data path never goes through hooks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pluggy
+
+from sgforge.stages import Needs
+
+if TYPE_CHECKING:
+    from sgforge.engine.events import BatchFinished, RunFinished, RunStarted, StepFinished
+
+__all__ = ["API_VERSION", "PROJECT", "Register", "hookimpl", "hookspec"]
+
+PROJECT = "sgforge"
+API_VERSION = 1
+"""Raised when a plugin written for the older number may break; a plugin module states its own as `sgforge_api`."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Register(Protocol):
+    """Registers one component under a name; a name taken already is an error naming both owners."""
+
+    def __call__(
+        self,
+        name: str,
+        target: str | type[Any],
+        *,
+        config: type[Any] | None = None,
+        needs: Needs = Needs(),
+        revision: int = 1,
+    ) -> None: ...
+
+
+@hookspec
+def sgforge_register_segmenters(register: Register) -> None:
+    """Register segmenters: they find the regions of an image."""
+
+
+@hookspec
+def sgforge_register_teachers(register: Register) -> None:
+    """Register teachers: they complete the relations of a graph."""
+
+
+@hookspec
+def sgforge_register_filters(register: Register) -> None:
+    """Register filters: they judge regions and relations."""
+
+
+@hookspec
+def sgforge_register_students(register: Register) -> None:
+    """Register students: they are trained on a snapshot and propose relations."""
+
+
+@hookspec
+def sgforge_register_editors(register: Register) -> None:
+    """Register editors: they correct a graph."""
+
+
+@hookspec
+def sgforge_register_evaluators(register: Register) -> None:
+    """Register evaluators: they measure a student on held-out images."""
+
+
+@hookspec
+def sgforge_register_models(register: Register) -> None:
+    """Register model providers: the part of "provider/model" before the slash."""
+
+
+@hookspec
+def sgforge_register_sources(register: Register) -> None:
+    """Register sources: they read images and annotations into samples."""
+
+
+@hookspec
+def sgforge_register_exporters(register: Register) -> None:
+    """Register exporters: they write a snapshot in a public format."""
+
+
+@hookspec
+def sgforge_register_commands(register: Register) -> None:
+    """Register subcommands of `sgforge`: the target has `configure(parser)` and `run(args) -> int`."""
+
+
+@hookspec
+def sgforge_run_started(event: RunStarted) -> None:
+    """Called once before the first step of a run."""
+
+
+@hookspec
+def sgforge_run_finished(event: RunFinished) -> None:
+    """Called once after the last step of a run, also of a failed one."""
+
+
+@hookspec
+def sgforge_step_finished(event: StepFinished) -> None:
+    """Called after a step is published, trained or evaluated."""
+
+
+@hookspec
+def sgforge_batch_finished(event: BatchFinished) -> None:
+    """Called after each batch of an item step; never per item of a graph."""

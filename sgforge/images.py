@@ -1,0 +1,158 @@
+"""Images by reference: named roots, uris that cannot leave them, and safe decoding.
+
+A uri is "root:relative/path". Roots are named in a run's config and never stored; resolving follows symbolic links
+and refuses a path that ends outside its root.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from sgforge.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+__all__ = ["MAX_PIXELS", "ImageSource", "Roots", "decode_image"]
+
+MAX_PIXELS: Final = 100_000_000
+"""Images of more pixels are refused before they are decoded (10,000 x 10,000; a decompression bomb is far larger)."""
+
+_ROOT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class Roots:
+    """Named folders that uris are resolved in."""
+
+    def __init__(self, folders: Mapping[str, Path | str] | None = None) -> None:
+        self._folders: dict[str, Path] = {}
+        for name, folder in (folders or {}).items():
+            self.add(name, folder)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._folders
+
+    def names(self) -> list[str]:
+        """All root names, sorted."""
+        return sorted(self._folders)
+
+    def add(self, name: str, folder: Path | str) -> None:
+        """Name a folder; a name that stands for another folder already is a `ConfigError`."""
+        if not _ROOT_NAME.fullmatch(name):
+            raise ConfigError(f"root name {name!r} must be letters, digits, '.', '_' and '-'")
+        path = Path(folder).expanduser().resolve()
+        if self._folders.setdefault(name, path) != path:
+            raise ConfigError(f"root {name!r} is {self._folders[name]} already, it cannot also be {path}")
+
+    def locate(self, spec: str, source: str) -> tuple[str, Path]:
+        """A folder or file named in a source's option: (uri, path).
+
+        `spec` is "root:relative/path", or a plain path, which becomes (its folder, if a file) a root named `source`.
+        """
+        root, colon, _ = spec.partition(":")
+        if colon and root in self._folders:
+            return spec, self.resolve(spec)
+        if colon and _ROOT_NAME.fullmatch(root) and not Path(spec).exists():
+            raise ConfigError(f"{spec!r}: there is no root {root!r}; known roots: {', '.join(self.names()) or 'none'}")
+        path = Path(spec).expanduser().resolve()
+        folder = path if path.is_dir() else path.parent
+        self.add(source, folder)
+        return f"{source}:{'' if path == folder else path.name}", path
+
+    def resolve(self, uri: str) -> Path:
+        """The path of a uri; an unknown root, an absolute path or a way out of the root is an `ImageError`."""
+        root, colon, relative = uri.partition(":")
+        if not colon:
+            raise ImageError(f"uri {uri!r} has no root: it must read root:relative/path")
+        folder = self._folders.get(root)
+        if folder is None:
+            known = ", ".join(self.names()) or "none"
+            raise ImageError(
+                f"uri {uri!r}: there is no root {root!r} (known: {known}); name it with --root {root}=FOLDER"
+            )
+        pure = PurePosixPath(relative)
+        if pure.is_absolute() or ".." in pure.parts or "\0" in relative or "\\" in relative:
+            raise ImageError(f"uri {uri!r} leaves its root: refused")
+        path = (folder / relative).resolve()
+        if not path.is_relative_to(folder):
+            raise ImageError(f"uri {uri!r} leaves its root through a link: refused")
+        return path
+
+    def image(self, uri: str) -> ImageSource:
+        """The image behind a uri; nothing is opened yet."""
+        return ImageSource(self, uri)
+
+
+@attrs.frozen(eq=False)
+class ImageSource:
+    """The pixels of one sample, read when asked for."""
+
+    roots: Roots = attrs.field(repr=False)
+    uri: str
+
+    @property
+    def path(self) -> Path:
+        """Where the image file is; outside its root it is an `ImageError`."""
+        return self.roots.resolve(self.uri)
+
+    def read_bytes(self) -> bytes:
+        """The encoded file; a missing or unreadable one is an `ImageError`."""
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise ImageError(f"image {self.uri}: {error.strerror or error}") from error
+
+    def sha256(self) -> str:
+        """Hex digest of the encoded file."""
+        return hashlib.sha256(self.read_bytes()).hexdigest()
+
+    def pil(self) -> Image.Image:
+        """The decoded image, RGB."""
+        return decode_image(self.read_bytes(), self.uri)
+
+    def array(self) -> np.ndarray:
+        """The decoded image, (H, W, 3) uint8 RGB."""
+        import numpy as np
+
+        return np.asarray(self.pil())
+
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, read from the header alone."""
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(io.BytesIO(self.read_bytes())) as image:
+                _check_pixels(image.size, self.uri)
+                return image.size
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ImageError(f"image {self.uri}: {error}") from error
+
+
+def decode_image(data: bytes, where: str) -> Image.Image:
+    """An encoded image as RGB; a broken, truncated or too large one is an `ImageError` naming `where`.
+
+    No orientation tag is applied: annotations are in the pixels of the file as stored.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(io.BytesIO(data))
+        _check_pixels(image.size, where)
+        return image.convert("RGB")
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"image {where} cannot be decoded: {error}") from error
+
+
+def _check_pixels(size: tuple[int, int], where: str) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ImageError(f"image {where} is {size[0]}x{size[1]}: more than {MAX_PIXELS:,} pixels, refused")
