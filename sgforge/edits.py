@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -12,7 +12,6 @@ from sgforge.graph import KEPT, REJECTED, Region, Relation, SceneGraph, Status
 
 __all__ = ["REGION_FIELDS", "RELATION_FIELDS", "Applied", "Edit", "FieldSet", "Provenance", "Verdict", "apply_edit"]
 
-T = TypeVar("T")
 Target = Literal["region", "relation"]
 REGION_FIELDS: Final = frozenset({"label", "box", "mask", "descriptions", "attributes", "score", "depth"})
 RELATION_FIELDS: Final = frozenset({"predicate", "category", "score"})
@@ -54,7 +53,7 @@ class Provenance:
     calls: tuple[str, ...] = ()
 
 
-def _as_tuple(value: Iterable[T]) -> tuple[T, ...]:
+def _as_tuple(value: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(value)
 
 

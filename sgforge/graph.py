@@ -10,7 +10,7 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -35,7 +35,6 @@ __all__ = [
     "to_float32",
 ]
 
-T = TypeVar("T")
 Box: TypeAlias = tuple[float, float, float, float]
 Status = Literal["kept", "rejected"]
 Category = Literal["unknown", "spatial", "interactional", "functional", "social", "emotional"]
@@ -225,7 +224,7 @@ def _check_index(index: Any, count: int, what: str) -> None:
         raise GraphError(f"{what} {index!r} is out of range: the graph has {count} regions")
 
 
-def _as_tuple(value: Iterable[T]) -> tuple[T, ...]:
+def _as_tuple(value: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(value)
 
 
