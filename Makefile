@@ -1,0 +1,47 @@
+# The two commands: `make demo` and `make test`. Each sets up .venv on a fresh machine and runs.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Tests share two cores well; `make test WORKERS=0` runs them in one process.
+WORKERS ?= 2
+
+.PHONY: demo test lint bench reference clean
+
+demo: .venv/.installed-demo
+	$(BIN)/python examples/demo/run.py
+
+test: .venv/.installed-dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/make_reference.py --check
+
+bench: .venv/.installed-bench
+	@for script in benchmarks/*.py; do case $$script in */_*) ;; *) $(BIN)/python $$script --small || exit 1 ;; esac; done
+
+reference: .venv/.installed-dev
+	$(BIN)/python docs/make_reference.py
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "sgforge needs Python 3.11 or newer; say which with make PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.installed-demo: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable ".[superpixels]"
+	@touch $@
+
+.venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable ".[dev]"
+	@touch $@ .venv/.installed-demo
+
+.venv/.installed-bench: .venv/.installed-dev
+	$(PIP) --editable ".[dev,bench]"
+	@touch $@
+
+clean:
+	rm -rf .venv demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
