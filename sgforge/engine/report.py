@@ -1,0 +1,98 @@
+"""What a run did, step by step: the counts it ends with and the code it exits with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+
+from sgforge.stages import Checkpoint, Report
+
+__all__ = ["EXIT_CODES", "Failed", "RunReport", "RunStatus", "StepCounts", "StepReport", "StepStatus"]
+
+RunStatus = Literal["done", "failed-items", "failed", "budget", "interrupted"]
+StepStatus = Literal["done", "unfinished"]
+
+EXIT_CODES: Final[Mapping[RunStatus, int]] = {
+    "done": 0,
+    "failed": 1,
+    "budget": 3,
+    "failed-items": 4,
+    "interrupted": 130,
+}
+"""130 is what a shell reports for a program that Ctrl-C ended."""
+
+
+@attrs.frozen
+class StepCounts:
+    """Images of one step: worked on now, taken from an earlier run, failed, left out (`on`, dropped, failed before).
+
+    `dropped` images are among the computed or reused ones. `faults`: parts of answers that were left out, by reason.
+    """
+
+    computed: int = 0
+    reused: int = 0
+    failed: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    faults: Mapping[str, int] = attrs.field(factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts under their names, for a JSON document."""
+        return attrs.asdict(self)
+
+
+@attrs.frozen
+class Failed:
+    """One image that failed: where, the counted reason, and the message for people."""
+
+    image_id: str
+    step: str
+    reason: str
+    detail: str = ""
+
+
+@attrs.frozen
+class StepReport:
+    """One step of a finished or stopped run; `snapshot` is the one published after it."""
+
+    name: str
+    verb: str
+    component: str
+    counts: StepCounts
+    seconds: float = 0.0
+    status: StepStatus = "done"
+    snapshot: str | None = None
+    checkpoint: Checkpoint | None = None
+    report: Report | None = None
+    reasons: Mapping[str, int] = attrs.field(factory=dict)
+    """Failed images by reason."""
+
+
+@attrs.frozen
+class RunReport:
+    """What `Pipeline.run` returns. `failures` holds the first few hundred failed images with their messages."""
+
+    run_id: str
+    dataset: Path
+    branch: str
+    snapshot: str | None
+    status: RunStatus
+    steps: tuple[StepReport, ...]
+    failures: tuple[Failed, ...] = ()
+    seconds: float = 0.0
+    message: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 failed, 3 budget reached, 4 finished with failed items, 130 interrupted."""
+        return EXIT_CODES[self.status]
+
+    def step(self, name: str) -> StepReport:
+        """The report of the step of that name."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(f"no step {name!r}; steps: {', '.join(step.name for step in self.steps)}")
