@@ -1,0 +1,27 @@
+"""Synthetic Visual Genome: a teacher that completes relations, a VQA filter, and the SG-Edit editor."""
+
+from __future__ import annotations
+
+from sgforge.hookspecs import Register, hookimpl
+from sgforge.stages import Needs
+from sgforge_svg.config import CompletionConfig, EditConfig, VqaConfig
+
+_ASKS_A_MODEL = Needs(model=True, deterministic=False)
+
+
+@hookimpl
+def sgforge_register_teachers(register: Register) -> None:
+    """Completes the relations of an annotated image."""
+    register("svg", "sgforge_svg.completion:CompletionTeacher", config=CompletionConfig, needs=_ASKS_A_MODEL)
+
+
+@hookimpl
+def sgforge_register_filters(register: Register) -> None:
+    """Asks a judge model about each relation."""
+    register("vqa", "sgforge_svg.vqa:VqaFilter", config=VqaConfig, needs=_ASKS_A_MODEL)
+
+
+@hookimpl
+def sgforge_register_editors(register: Register) -> None:
+    """Corrects what a student proposed."""
+    register("svg", "sgforge_svg.editor:SgEditor", config=EditConfig, needs=_ASKS_A_MODEL)

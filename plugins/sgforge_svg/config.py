@@ -1,0 +1,77 @@
+"""Options of the Synthetic Visual Genome components; light to import."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+from attrs.validators import and_, ge, gt, le
+
+__all__ = ["CompletionConfig", "EditConfig", "VqaConfig"]
+
+Picture = Literal["marks", "plain"]
+
+
+def _between(low: float, high: float) -> object:
+    return and_(ge(low), le(high))
+
+
+@attrs.frozen(kw_only=True)
+class CompletionConfig:
+    """Options of the completion teacher.
+
+    `model`: "provider/model". `subjects`: at least how many subjects to describe (K = 5, SVG section 3.1).
+    `relations_per_subject`: at most how many new relations of each. `picture`: regions numbered on the image, or the
+    plain image. `max_regions`: at most how many regions are shown, largest first; the rest is counted. `max_side`:
+    longest side of the picture sent, in pixels. `max_predicate_words`: longer predicates are refused, item by item.
+    `max_tokens`, `temperature`: of the answer (the paper gives neither).
+    """
+
+    model: str
+    subjects: int = attrs.field(default=5, validator=ge(1))
+    relations_per_subject: int = attrs.field(default=10, validator=ge(1))
+    picture: Picture = "marks"
+    max_regions: int = attrs.field(default=60, validator=ge(2))
+    max_side: int = attrs.field(default=1024, validator=ge(64))
+    max_predicate_words: int = attrs.field(default=6, validator=ge(1))
+    max_tokens: int = attrs.field(default=4096, validator=ge(64))
+    temperature: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class VqaConfig:
+    """Options of the VQA filter.
+
+    `threshold`: relations with P(yes) at or above it are kept. `questions_per_request`: at most how many relations one
+    request asks about; a model that gives token probabilities is asked one at a time, since P(yes) is read from the
+    first token. `probe_rate`: share of relations for which a question with the answer no is asked as well, to measure
+    how often the judge says yes to everything. `spatial`: also judge spatial relations (rules do that by default).
+    """
+
+    model: str
+    threshold: float = attrs.field(default=0.5, validator=_between(0, 1))
+    questions_per_request: int = attrs.field(default=20, validator=ge(1))
+    probe_rate: float = attrs.field(default=0.05, validator=_between(0, 1))
+    spatial: bool = False
+    picture: Picture = "marks"
+    max_side: int = attrs.field(default=1024, validator=ge(64))
+    max_tokens: int = attrs.field(default=1024, validator=gt(0))
+
+
+@attrs.frozen(kw_only=True)
+class EditConfig:
+    """Options of the SG-Edit editor (SVG section 3.2; the paper used gpt-4o-2024-08-06).
+
+    `scope`: which relations may be removed: those that steps of the pipeline made, or all. Regions are never added,
+    moved or removed. `max_additions`: at most how many relations one answer may add.
+    """
+
+    model: str
+    scope: Literal["generated", "all"] = "generated"
+    max_additions: int = attrs.field(default=20, validator=ge(0))
+    picture: Picture = "marks"
+    max_regions: int = attrs.field(default=60, validator=ge(2))
+    max_side: int = attrs.field(default=1024, validator=ge(64))
+    max_predicate_words: int = attrs.field(default=6, validator=ge(1))
+    max_tokens: int = attrs.field(default=4096, validator=ge(64))
+    temperature: float | None = None

@@ -1,0 +1,148 @@
+"""What a model is shown of one sample: regions under plain numbers, the facts as JSON, and the picture.
+
+Labels and descriptions come from files and models: to the prompt they are data. They travel inside one JSON value whose
+end cannot be forged (JSON escapes quotes, and control characters are taken out), and the instructions say that nothing
+inside it is an instruction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from sgforge.errors import GraphError
+from sgforge.graph import Region, Relation, Sample
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["View", "clean_text", "look_at", "picture_of"]
+
+_MAX_TEXT = 300
+
+
+def clean_text(text: str) -> str:
+    """`text` on one line, without control characters, at most 300 characters: fit to stand in a prompt."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.split())[:_MAX_TEXT]
+
+
+@attrs.frozen
+class View:
+    """The regions of a sample that a model sees, under the numbers 1..n in index order.
+
+    `regions`: shown regions by their index in the graph. `hidden`: how many kept regions are not shown.
+    """
+
+    sample: Sample
+    regions: Mapping[int, Region]
+    hidden: int
+
+    @property
+    def numbers(self) -> dict[int, int]:
+        """Number of each shown region, by index."""
+        return {index: number for number, index in enumerate(self.regions, 1)}
+
+    @property
+    def indices(self) -> dict[int, int]:
+        """Index of each shown region, by number."""
+        return dict(enumerate(self.regions, 1))
+
+    def relations(self) -> dict[int, Relation]:
+        """Kept relations whose two regions are shown, by index."""
+        rows = self.sample.graph.relations
+        return {
+            index: row for index, row in rows.items() if row.subject in self.regions and row.object in self.regions
+        }
+
+    def facts(self, relations: Iterable[tuple[int, Relation]] | None = None) -> str:
+        """The facts as one JSON value: image size, regions, and known relations.
+
+        `relations`: numbered relations to list with their numbers; default is all shown ones, without numbers.
+        """
+        graph = self.sample.graph
+        value: dict[str, Any] = {
+            "image": {"width": graph.width, "height": graph.height},
+            "regions": [self._region(number, index) for number, index in self.indices.items()],
+        }
+        if relations is None:
+            value["known_relations"] = [self._triplet(row) for row in self.relations().values()]
+        else:
+            value["relations"] = [{"relation": number, **self._triplet(row)} for number, row in relations]
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def _triplet(self, row: Relation) -> dict[str, Any]:
+        numbers = self.numbers
+        return {
+            "subject": numbers[row.subject],
+            "predicate": clean_text(row.predicate),
+            "object": numbers[row.object],
+        }
+
+    def _region(self, number: int, index: int) -> dict[str, Any]:
+        region = self.regions[index]
+        fact: dict[str, Any] = {"region": number}
+        if region.label is not None:
+            fact["label"] = clean_text(region.label)
+        if region.box is not None or region.mask is not None:
+            fact["box"] = [round(value) for value in self.sample.graph.box_of(index)]
+        if region.descriptions:
+            fact["descriptions"] = [clean_text(text) for text in region.descriptions]
+        if region.attributes:
+            fact["attributes"] = [clean_text(text) for text in region.attributes]
+        rank = self._depth_rank(index)
+        if rank is not None:
+            fact["depth_order"] = rank
+        return fact
+
+    def _depth_rank(self, index: int) -> int | None:
+        """1 for the nearest shown region with a depth; None where none is known."""
+        depth = self.regions[index].depth
+        if depth is None:
+            return None
+        return 1 + sum(other.depth is not None and other.depth < depth for other in self.regions.values())
+
+
+def look_at(sample: Sample, max_regions: int) -> View:
+    """The view of a sample: all its kept regions, or the `max_regions` largest of them."""
+    regions = sample.graph.regions
+    if len(regions) <= max_regions:
+        return View(sample, dict(regions), 0)
+    by_area = sorted(regions, key=lambda index: (-_area(sample, index), index))
+    shown = sorted(by_area[:max_regions])
+    return View(sample, {index: regions[index] for index in shown}, len(regions) - max_regions)
+
+
+def _area(sample: Sample, index: int) -> float:
+    try:
+        x0, y0, x1, y1 = sample.graph.box_of(index)
+    except GraphError:
+        return 0.0  # without geometry: shown last
+    return (x1 - x0) * (y1 - y0)
+
+
+def picture_of(view: View, style: str, max_side: int) -> Image.Image:
+    """The picture to send, RGB, its longest side at most `max_side`; with `style` "marks", regions are numbered on it.
+
+    Marks are drawn after shrinking, so that they stay legible.
+    """
+    from sgforge.draw import draw_marks
+
+    if view.sample.image is None:
+        raise GraphError(f"image {view.sample.image_id} has no picture to show")
+    image = view.sample.image.pil()
+    scale = min(1.0, max_side / max(image.size))
+    if scale < 1.0:
+        image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    if style == "plain":
+        return image
+    shown = {index: region for index, region in view.regions.items() if region.box or region.mask}
+    return draw_marks(image, shown, numbers=view.numbers, scale=scale)
+
+
+def numbered(rows: Sequence[tuple[int, Relation]]) -> list[tuple[int, Relation]]:
+    """Relations under the numbers 1..n, in order."""
+    return [(number, row) for number, (_index, row) in enumerate(rows, 1)]
