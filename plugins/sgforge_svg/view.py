@@ -54,9 +54,7 @@ class View:
     def relations(self) -> dict[int, Relation]:
         """Kept relations whose two regions are shown, by index."""
         rows = self.sample.graph.relations
-        return {
-            index: row for index, row in rows.items() if row.subject in self.regions and row.object in self.regions
-        }
+        return {index: row for index, row in rows.items() if row.subject in self.regions and row.object in self.regions}
 
     def facts(self, relations: Iterable[tuple[int, Relation]] | None = None) -> str:
         """The facts as one JSON value: image size, regions, and known relations.

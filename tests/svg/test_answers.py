@@ -105,8 +105,12 @@ def test_hidden_regions_are_counted_and_the_largest_are_shown() -> None:
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 5) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["subjects", "region", "relations", "predicate", "object", "category"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["subjects", "region", "relations", "predicate", "object", "category"]), inner
+        )
+    ),
     max_leaves=25,
 )
 
