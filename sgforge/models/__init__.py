@@ -1,0 +1,89 @@
+"""The model gateway: one way to ask a model, for teachers, editors and judges; money is never spent twice.
+
+A component never calls a vendor. It builds a `ChatRequest` and awaits its bound model:
+
+    request = ChatRequest(
+        messages=(Message("system", (TextPart("..."),)), Message("user", (ImagePart.from_pil(image), TextPart("...")))),
+        schema={"type": "object", ...},      # answers are validated against it; one repair attempt
+        max_tokens=2048,
+    )
+    response = await resources.model.complete(request)      # BoundModel, from Resources.model
+    response.parsed                                          # the validated JSON value (response.text without a schema)
+
+A request that yields no usable answer raises `ModelError` (`.reason`: a short code such as "refused", "truncated",
+"invalid", "timeout"; `.detail` for people): let it pass, the engine turns it into a `Failure` of the item. Errors whose
+`stops_run` is true (budget reached, keys refused) end the intake of the whole run.
+
+For a yes/no judge: `ChatRequest(..., choices=("yes", "no"))` and `response.yes_probability`, which is None where the
+provider gives no probabilities (`model.capabilities.probabilities` says so before).
+
+Whoever runs components opens one gateway over a `responses.sqlite` and binds models to it:
+
+    async with Gateway.open(path, GatewaySettings(budget_usd=5.0), resolve_provider) as gateway:
+        model = gateway.bind("openai/gpt-4o", ModelSettings(max_in_flight=200))
+        with collect_calls() as calls:          # ids of the calls that stand behind one item's answer
+            ...
+
+`resolve_provider(name, settings) -> Provider` builds the provider that a plugin registered under `name`.
+In order: response cache, single flight, budget reservation, limits, the provider's call with retries, validation and
+repair, one commit of answer and cost, release of the slot. What is where: `values` requests and responses, `keys`
+what a request is named by, `store` the SQLite file, `gate` concurrency and rates, `prices` and `ledger` money,
+`provider` what a vendor plugin implements, `gateway` the order of work, `batch` batch endpoints, `estimate` plans.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "BoundModel",
+    "Capabilities",
+    "ChatRequest",
+    "ChatResponse",
+    "Gateway",
+    "GatewaySettings",
+    "ImagePart",
+    "Message",
+    "ModelError",
+    "ModelSettings",
+    "Provider",
+    "TextPart",
+    "Usage",
+    "collect_calls",
+]
+
+_HOMES = {
+    "BoundModel": "sgforge.models.gateway",
+    "Capabilities": "sgforge.models.provider",
+    "ChatRequest": "sgforge.models.values",
+    "ChatResponse": "sgforge.models.values",
+    "Gateway": "sgforge.models.gateway",
+    "GatewaySettings": "sgforge.models.settings",
+    "ImagePart": "sgforge.models.values",
+    "Message": "sgforge.models.values",
+    "ModelError": "sgforge.models.errors",
+    "ModelSettings": "sgforge.models.settings",
+    "Provider": "sgforge.models.provider",
+    "TextPart": "sgforge.models.values",
+    "Usage": "sgforge.models.values",
+    "collect_calls": "sgforge.models.calls",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'sgforge.models' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+if TYPE_CHECKING:
+    from sgforge.models.calls import collect_calls
+    from sgforge.models.errors import ModelError
+    from sgforge.models.gateway import BoundModel, Gateway
+    from sgforge.models.provider import Capabilities, Provider
+    from sgforge.models.settings import GatewaySettings, ModelSettings
+    from sgforge.models.values import ChatRequest, ChatResponse, ImagePart, Message, TextPart, Usage

@@ -1,0 +1,68 @@
+"""Why a model gave no usable answer; every error names a short reason that is counted."""
+
+from __future__ import annotations
+
+from sgforge.errors import SgforgeError
+
+__all__ = ["BudgetReachedError", "DeferredError", "ModelError", "ProviderError", "RunStoppedError"]
+
+
+class ModelError(SgforgeError):
+    """One request without a usable answer: `reason` is a short code, `detail` the message for people.
+
+    `stops_run`: going on with other items is pointless, so the run must end its intake.
+    """
+
+    stops_run = False
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class RunStoppedError(ModelError):
+    """The provider refuses everything (keys, payment, permission): the run must stop and be mended by a person."""
+
+    stops_run = True
+
+
+class BudgetReachedError(ModelError):
+    """The next call could exceed `budget_usd`, so it was not sent."""
+
+    exit_code = 3
+    stops_run = True
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("budget", detail)
+
+
+class DeferredError(ModelError):
+    """The answer is not there yet: it waits in a batch, or the gateway was opened only to count."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("deferred", detail)
+
+
+class ProviderError(Exception):
+    """What a provider raises when a call brought no answer; the gateway decides what follows.
+
+    `status`: the HTTP status, or None when there was no response at all. `retry_after`: seconds the server asked for.
+    `maybe_billed`: the request may have been carried out although no answer arrived (a reset, a timeout, half a
+    body). `reason`: a short code for what has no status.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        maybe_billed: bool = False,
+        reason: str = "connection",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        self.maybe_billed = maybe_billed
+        self.reason = reason

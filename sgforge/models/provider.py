@@ -1,0 +1,139 @@
+"""What a vendor plugin implements; everything that vendors have in common is the gateway's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import attrs
+
+from sgforge.models.values import ChatRequest, ImagePart, Usage
+
+if TYPE_CHECKING:
+    from sgforge.models.settings import ModelSettings
+
+__all__ = [
+    "BatchEntry",
+    "BatchProvider",
+    "BatchResult",
+    "BatchState",
+    "Capabilities",
+    "EncodeImage",
+    "Finish",
+    "Provider",
+    "Reply",
+    "ResolveProvider",
+]
+
+Finish: TypeAlias = Literal["stop", "length", "refusal"]
+EncodeImage: TypeAlias = Callable[[ImagePart], str]
+"""Gives the base64 text of an image that the gateway has made fit already."""
+
+
+@attrs.frozen
+class Capabilities:
+    """What a provider can do; the gateway refuses a request that asks for more, before anything is sent.
+
+    `probabilities`: of `ChatRequest.choices`. `max_image_side` (pixels) and `max_image_bytes` (encoded): larger
+    images are downscaled. `image_tokens`: a bound of what one image is billed as. `sampling`: names of the request's
+    optional fields it takes. `paid`: calls cost money, so a budget needs a price.
+    """
+
+    images: bool = True
+    probabilities: bool = False
+    batch: bool = False
+    paid: bool = True
+    max_image_side: int | None = None
+    max_image_bytes: int | None = None
+    sampling: frozenset[str] = frozenset({"temperature", "top_p", "seed", "stop", "effort"})
+
+
+@attrs.frozen
+class Reply:
+    """A provider's answer, read from the body it sent: the same for every wire format.
+
+    `usage` is None when the body has none. `choices`: probabilities of the first answer token by the token's text.
+    """
+
+    text: str
+    finish: Finish
+    usage: Usage | None
+    model: str = ""
+    refusal: str = ""
+    tokens: Mapping[str, float] | None = None
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """One server (or one model in process) of a vendor, built as `Target(settings)`.
+
+    `body` builds what is sent, `send` sends it and gives the raw answer, `read` understands a raw answer; only `send`
+    does any work. `send` raises `ProviderError` and never retries. `read` raises ValueError for what is no answer.
+    """
+
+    capabilities: Capabilities
+    settings: ModelSettings
+
+    def identity(self, model: str) -> str | None:
+        """What else names the model, for the key: a base_url that is not the vendor's own, a digest of weights."""
+        ...
+
+    def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]: ...
+
+    async def send(self, body: Mapping[str, Any]) -> bytes: ...
+
+    def read(self, raw: bytes) -> Reply: ...
+
+    async def close(self) -> None: ...
+
+
+@attrs.frozen
+class BatchEntry:
+    """One request of a batch: `custom_id` is at most 64 letters, digits, '-' and '_'."""
+
+    custom_id: str
+    body: Mapping[str, Any]
+
+
+@attrs.frozen
+class BatchState:
+    """Where a batch stands at the vendor: `ended` means its results can be collected, whatever they are."""
+
+    remote_id: str
+    status: str
+    ended: bool
+    total: int
+    succeeded: int = 0
+    failed: int = 0
+
+
+@attrs.frozen
+class BatchResult:
+    """One result: `raw` is the answer as `read` takes it; None with the reason if there is none."""
+
+    custom_id: str
+    raw: bytes | None
+    reason: str = ""
+    detail: str = ""
+
+
+@runtime_checkable
+class BatchProvider(Protocol):
+    """A provider that also has a batch endpoint."""
+
+    max_batch_requests: int
+    max_batch_bytes: int
+
+    async def submit_batch(self, lines: Sequence[BatchEntry], tag: str) -> str: ...
+
+    async def find_batch(self, tag: str, created_after: float, total: int) -> str | None: ...
+
+    async def batch_state(self, remote_id: str) -> BatchState: ...
+
+    def batch_results(self, remote_id: str) -> AsyncIterator[BatchResult]: ...
+
+    async def cancel_batch(self, remote_id: str) -> None: ...
+
+
+ResolveProvider: TypeAlias = Callable[[str, "ModelSettings"], Provider]
+"""Builds the provider that a plugin registered under a name, with the settings of one model."""

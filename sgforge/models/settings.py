@@ -1,0 +1,67 @@
+"""Settings of the gateway and of one model; none of them is part of a response's key but `base_url`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+__all__ = ["GatewaySettings", "ModelSettings"]
+
+
+def _positive(instance: object, attribute: attrs.Attribute[float | None], value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{attribute.name} must be greater than 0, got {value}")
+
+
+@attrs.frozen
+class ModelSettings:
+    """Settings of one "provider/model": `[models."openai/gpt-4o"]` in a config.
+
+    `base_url`: another server than the vendor's own. `api_key_env`: the environment variable that holds the key (the
+    provider's usual one if not given); `api_key_file`: a file that holds it. Keys themselves are never settings.
+    `max_in_flight`: the most calls at one time; the gateway starts lower and grows until the server objects.
+    `requests_per_minute`, `tokens_per_minute`: hard limits. `timeout_s`: of one call; `deadline_s`: of one request
+    with all its retries. `max_image_side`, `max_image_bytes`: larger images are downscaled to fit (the provider's own
+    limits if not given). `input_usd` ... `batch_factor`: prices per million tokens that override the table.
+    `image_tokens`: the most tokens one image is billed as. `batch_size`, `dtype`, `device`: for models that run in
+    process ("auto" takes what the run was given).
+    """
+
+    base_url: str | None = None
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    max_in_flight: int = attrs.field(default=64, validator=_positive)
+    requests_per_minute: float | None = attrs.field(default=None, validator=_positive)
+    tokens_per_minute: float | None = attrs.field(default=None, validator=_positive)
+    timeout_s: float = attrs.field(default=600.0, validator=_positive)
+    deadline_s: float = attrs.field(default=1800.0, validator=_positive)
+    max_image_side: int | None = attrs.field(default=None, validator=_positive)
+    max_image_bytes: int | None = attrs.field(default=None, validator=_positive)
+    input_usd: float | None = None
+    cache_read_usd: float | None = None
+    cache_write_usd: float | None = None
+    output_usd: float | None = None
+    batch_factor: float | None = None
+    image_tokens: int | None = attrs.field(default=None, validator=_positive)
+    batch_size: int = attrs.field(default=8, validator=_positive)
+    dtype: str = "auto"
+    device: str = "auto"
+
+
+@attrs.frozen
+class GatewaySettings:
+    """Settings of all models of a run.
+
+    `budget_usd`: the most that everything in the responses file may cost together, earlier runs included.
+    `retry_failed`: buy refused, truncated and invalid answers again. `prices`: a price file that overrides the table.
+    `max_image_mb`: encoded images held for calls in flight. `repair`: one more try for an answer that breaks its
+    schema. `stop_after_refusals`: the run stops after so many 401, 402 or 403 in a row.
+    """
+
+    budget_usd: float | None = attrs.field(default=None, validator=_positive)
+    retry_failed: bool = False
+    prices: Path | None = None
+    max_image_mb: float = attrs.field(default=256.0, validator=_positive)
+    repair: bool = True
+    stop_after_refusals: int = attrs.field(default=3, validator=_positive)
