@@ -1,0 +1,145 @@
+"""What a plugin registers: a component with its owner, loaded only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Final
+
+import attrs
+
+from sgforge.errors import PluginError
+from sgforge.near import choices
+from sgforge.stages import Needs
+
+__all__ = ["METHODS", "Component", "Owner", "PluginReport"]
+
+METHODS: Final[Mapping[str, tuple[str, ...]]] = {
+    "segmenter": ("segment",),
+    "teacher": ("complete",),
+    "filter": ("filter",),
+    "student": ("train", "generate", "rank"),
+    "editor": ("edit",),
+    "evaluator": ("evaluate",),
+    "refiner": ("refine",),
+    "model": (),
+    "source": ("samples",),
+    "exporter": ("export",),
+    "command": ("configure", "run"),
+}
+"""The methods that the target of each kind must have; the gateway checks its model providers itself."""
+
+
+@attrs.frozen
+class Owner:
+    """Who registered something: the plugin (name of its entry point) and its distribution with version."""
+
+    plugin: str
+    distribution: str | None = None
+    version: str | None = None
+
+    def __str__(self) -> str:
+        if self.distribution is None:
+            return f"plugin {self.plugin}"
+        return f"{self.distribution} {self.version} (plugin {self.plugin})"
+
+
+@attrs.frozen
+class Component:
+    """One registered component; `target` is a class, or text "module:Class" that is imported when it is used.
+
+    `config` is the attrs class of its options, None if it has none. A command's target may also be a module.
+    """
+
+    kind: str
+    name: str
+    target: str | type[Any]
+    config: type[Any] | None
+    needs: Needs
+    revision: int
+    owner: Owner
+
+    @property
+    def path(self) -> str:
+        """The target as "module:Class" text, for people and for fingerprints."""
+        if isinstance(self.target, str):
+            return self.target
+        return f"{self.target.__module__}:{self.target.__qualname__}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} of {self.owner}"
+
+    def load(self) -> Any:
+        """The target class (of a command, possibly its module), imported now.
+
+        Raises:
+            PluginError: the module or the class cannot be imported, or lacks a method that its kind must have.
+        """
+        target = self._import() if isinstance(self.target, str) else self.target
+        if not isinstance(target, type) and not (self.kind == "command" and isinstance(target, ModuleType)):
+            raise PluginError(f"{self}: target {self.path!r} is not a class")
+        missing = [name for name in METHODS.get(self.kind, ()) if not callable(getattr(target, name, None))]
+        if missing:
+            raise PluginError(f"{self}: {self.path} has no method {', '.join(f'{name}()' for name in missing)}")
+        return target
+
+    def build(self, options: object = None) -> Any:
+        """A new instance from typed options; None stands for the defaults. A command that is a module is itself."""
+        target = self.load()
+        if isinstance(target, ModuleType):
+            return target
+        if self.config is None:
+            return target()
+        return target(self.config() if options is None else options)
+
+    def mend(self, module: str) -> str:
+        """The pip command that brings a module this component needs."""
+        if self.needs.extra:
+            return f"pip install '{self.owner.distribution or 'sgforge'}[{self.needs.extra}]'"
+        return f"pip install {module.partition('.')[0]} (or the distribution that holds it)"
+
+    def _import(self) -> Any:
+        module_name, _, attribute = str(self.target).partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            raise PluginError(f"{self}: {self._explain_missing(error)}") from error
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{self}: importing {module_name!r} failed: {type(error).__name__}: {error} (--debug shows where)"
+            ) from error
+        if not attribute:
+            return module
+        found = getattr(module, attribute, None)
+        if found is None:
+            public = [name for name in vars(module) if not name.startswith("_")]
+            raise PluginError(f"{self}: module {module_name!r} has no {attribute!r}; {choices(attribute, public)}")
+        return found
+
+    def _explain_missing(self, error: ModuleNotFoundError) -> str:
+        missing = error.name or str(error)
+        if missing.partition(".")[0] in {name.partition(".")[0] for name in self.needs.modules}:
+            return f"it needs the module {missing!r}, which is not installed: {self.mend(missing)}"
+        return f"its target {self.target!r} cannot be imported: there is no module {missing!r}"
+
+
+@attrs.frozen
+class PluginReport:
+    """How loading one plugin went.
+
+    `entry_point` is "name = module" as its distribution declares it. `problems` has a sentence per fault; `error` is
+    the original exception with its traceback, kept for when the plugin is used. A clash of names leaves the rest of a
+    plugin in use, any other problem takes all of it out.
+    """
+
+    owner: Owner
+    entry_point: str
+    components: tuple[Component, ...] = ()
+    problems: tuple[str, ...] = ()
+    error: BaseException | None = attrs.field(default=None, eq=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything this plugin offers can be used."""
+        return not self.problems

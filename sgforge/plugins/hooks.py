@@ -1,0 +1,142 @@
+"""The hooks of one plugin: checked against the specifications, then its registrations collected."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+import pluggy
+
+from sgforge import hookspecs
+from sgforge.errors import PluginError
+from sgforge.hookspecs import API_VERSION, PROJECT
+from sgforge.near import choices
+from sgforge.plugins.components import Component, Owner
+from sgforge.stages import VERBS, Needs
+
+__all__ = ["RESERVED_STEP_KEYS", "collect_components", "find_problems", "new_manager"]
+
+RESERVED_STEP_KEYS: Final = ("name", "on", "weights", "batch_size", "workers")
+"""Keys of a step that are the pipeline's, so that no option may use them."""
+
+_PREFIX: Final = f"{PROJECT}_"
+_SPEC_MARK: Final = f"{PROJECT}_spec"
+_IMPL_MARK: Final = f"{PROJECT}_impl"
+_API_ATTRIBUTE: Final = f"{PROJECT}_api"
+_REGISTER: Final = f"{PROJECT}_register_"
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_MODULE: Final = re.compile(r"[A-Za-z_][\w.]*")
+_HOOKS: Final = frozenset(name for name, value in vars(hookspecs).items() if hasattr(value, _SPEC_MARK))
+
+
+def new_manager() -> pluggy.PluginManager:
+    """A plugin manager that knows every hook specification and no plugin."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def find_problems(plugin: object) -> list[str]:
+    """What is wrong with the hooks of a plugin, a sentence each: its API version, misspelt and undecorated hooks.
+
+    Unknown arguments of a hook are found by pluggy when the plugin is registered.
+    """
+    problems = []
+    api = getattr(plugin, _API_ATTRIBUTE, API_VERSION)
+    if api != API_VERSION:
+        problems.append(f"it is written for plugin API {api!r}, this sgforge has API {API_VERSION}: update either")
+    for name in sorted(set(dir(plugin)) - {_API_ATTRIBUTE}):
+        value = getattr(plugin, name, None)
+        if not inspect.isroutine(value):
+            continue
+        mark = getattr(value, _IMPL_MARK, None)
+        if mark is None:
+            if name.startswith(_PREFIX):
+                problems.append(f"function {name} looks like a hook but has no @{PROJECT}.hookimpl: decorate or rename")
+        elif name not in _HOOKS and not mark["optionalhook"]:
+            problems.append(f"there is no hook {name}; {choices(name, _HOOKS)}")
+        elif mark["wrapper"] or mark["hookwrapper"]:
+            problems.append(f"hook {name} is a wrapper: wrappers are not supported")
+    return problems
+
+
+def collect_components(manager: pluggy.PluginManager, plugin: object, owner: Owner, into: list[Component]) -> None:
+    """Call the registration hooks of one registered plugin; `into` has what came before a hook that raises."""
+    for caller in sorted(manager.get_hookcallers(plugin) or (), key=lambda caller: caller.name):
+        if not caller.name.startswith(_REGISTER):
+            continue
+        kind = caller.name.removeprefix(_REGISTER).removesuffix("s")
+        for implementation in caller.get_hookimpls():
+            if implementation.plugin is plugin:
+                register = _Collector(kind, owner, into.append)
+                implementation.function(*(register for _ in implementation.argnames))
+
+
+@attrs.frozen
+class _Collector:
+    """The `register` argument that a hook is called with; see `sgforge.hookspecs.Register`."""
+
+    kind: str
+    owner: Owner
+    accept: Callable[[Component], None]
+
+    def __call__(
+        self,
+        name: str,
+        target: str | type[Any],
+        *,
+        config: type[Any] | None = None,
+        needs: Needs = Needs(),
+        revision: int = 1,
+    ) -> None:
+        component = Component(self.kind, name, target, config, needs, revision, self.owner)
+        fault = _find_fault(component)
+        if fault is not None:
+            raise PluginError(f"{self.kind} {name!r}: {fault}")
+        self.accept(component)
+
+
+def _find_fault(component: Component) -> str | None:
+    """Why a registration cannot be taken, None if it can."""
+    # The annotations are promises of the plugin's author, so every one of them is looked at.
+    values: Mapping[str, Any] = attrs.asdict(component, recurse=False)
+    name, target = values["name"], values["target"]
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return f"a name is lower-case letters, digits, '.', '_' and '-', not {name!r}"
+    if isinstance(target, str):
+        lazy_module = component.kind == "command" and _MODULE.fullmatch(target)
+        if not (_TARGET.fullmatch(target) or lazy_module):
+            return f"target {target!r} must be a class or text like 'package.module:Class'"
+    elif not isinstance(target, type):
+        return f"target {target!r} must be a class or text like 'package.module:Class'"
+    if not isinstance(values["needs"], Needs):
+        return f"needs must be a Needs(...), not {values['needs']!r}"
+    revision = values["revision"]
+    if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
+        return f"revision must be a whole number from 1 up, not {revision!r}"
+    return _find_config_fault(component.kind, values["config"])
+
+
+def _find_config_fault(kind: str, config: Any) -> str | None:
+    if config is None:
+        return None
+    if not isinstance(config, type) or not attrs.has(config):
+        return f"config {config!r} must be an attrs class (@attrs.frozen)"
+    fields = attrs.fields(config)
+    untyped = [field.name for field in fields if field.type is None]
+    if untyped:
+        return f"option {untyped[0]!r} of {config.__name__} has no type: options are checked by their types"
+    taken = sorted({field.alias for field in fields} & _reserved_keys(kind))
+    if taken:
+        return f"option {taken[0]!r} of {config.__name__} is a reserved key of a {kind}: rename it"
+    return None
+
+
+def _reserved_keys(kind: str) -> frozenset[str]:
+    if kind in {verb.kind for verb in VERBS.values()}:
+        return frozenset((*RESERVED_STEP_KEYS, *VERBS))
+    return frozenset({"use"}) if kind == "source" else frozenset()
