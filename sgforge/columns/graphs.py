@@ -1,0 +1,317 @@
+"""GraphColumns: many images with their regions and relations, column-wise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import numpy as np
+
+from sgforge.columns.check import Fault, find_faults
+from sgforge.columns.ragged import Ragged, encode_text
+from sgforge.columns.rows import (
+    RegionWriter,
+    RelationWriter,
+    StringTables,
+    region_columns,
+    regions_from,
+    relation_columns,
+    relations_from,
+)
+from sgforge.columns.schema import ImageColumns, RegionColumns, RelationColumns, Table, Vocabularies, specs_of
+from sgforge.errors import GraphError
+from sgforge.graph import Sample, SceneGraph
+
+if TYPE_CHECKING:
+    from sgforge.images import Roots
+
+__all__ = ["GraphColumns", "attributes_text"]
+
+_T = TypeVar("_T", bound=Table)
+
+
+def attributes_text(attributes: Any) -> str:
+    """The attributes of a graph as canonical JSON; "" when there are none."""
+    if not attributes:
+        return ""
+    return json.dumps(dict(attributes), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+@attrs.frozen(eq=False, slots=False)
+class GraphColumns:
+    """N images with M regions and R relations in all; CSR by image, in the order given.
+
+    Build it `from_samples`, or from tables; `check()` says what breaks the rules of `sgforge.graph`. Methods that
+    return columns share arrays with these where they can: treat every array as read-only.
+    """
+
+    image: ImageColumns
+    region: RegionColumns
+    relation: RelationColumns
+    vocabularies: Vocabularies = attrs.field(factory=Vocabularies)
+
+    @classmethod
+    def from_samples(cls, samples: Iterable[Sample]) -> GraphColumns:
+        """The columns of these samples; keys are zero. A text that is no valid Unicode is a `GraphError`."""
+        builder = _Builder()
+        for sample in samples:
+            builder.add(sample)
+        return builder.columns()
+
+    @classmethod
+    def empty(cls) -> GraphColumns:
+        """No image at all."""
+        return cls(ImageColumns.blank(0), RegionColumns.blank(0), RelationColumns.blank(0))
+
+    @classmethod
+    def concat(cls, parts: Sequence[GraphColumns]) -> GraphColumns:
+        """The images of all parts, in order, over one merged set of vocabularies."""
+        if not parts:
+            return cls.empty()
+        if len(parts) == 1:
+            return parts[0]
+        merged = _merge([part.vocabularies for part in parts])
+        aligned = [part.over(merged) for part in parts]
+        return cls(
+            ImageColumns.concat([part.image for part in aligned]),
+            RegionColumns.concat([part.region for part in aligned]),
+            RelationColumns.concat([part.relation for part in aligned]),
+            merged,
+        )
+
+    def __len__(self) -> int:
+        return len(self.image.width)
+
+    def gather(self, images: Sequence[int] | np.ndarray) -> GraphColumns:
+        """The images of these row numbers, in this order; repeats are allowed."""
+        rows = np.asarray(images, np.int64)
+        if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):
+            return self
+        image = self.image
+        return GraphColumns(
+            image.take(rows),
+            self.region.take(image.region_rows(rows)),
+            self.relation.take(image.relation_rows(rows)),
+            self.vocabularies,
+        )
+
+    def one(self, image: int) -> GraphColumns:
+        """One image, without copying."""
+        regions, relations = self.image.region_offsets, self.image.relation_offsets
+        return GraphColumns(
+            self.image.slice(image, image + 1),
+            self.region.slice(int(regions[image]), int(regions[image + 1])),
+            self.relation.slice(int(relations[image]), int(relations[image + 1])),
+            self.vocabularies,
+        )
+
+    def sorted_by_id(self) -> GraphColumns:
+        """The images in the order of the UTF-8 bytes of their ids; an id that occurs twice is a `GraphError`."""
+        ids = self.image.id.byte_rows()
+        order = sorted(range(len(ids)), key=ids.__getitem__)
+        for first, second in pairwise(order):
+            if ids[first] == ids[second]:
+                raise GraphError(f"image id {ids[first].decode()!r} occurs twice (images {first} and {second})")
+        return self.gather(np.asarray(order, np.int64))
+
+    def over(self, vocabularies: Vocabularies) -> GraphColumns:
+        """The same images with ids that point into `vocabularies`, which must hold every text that is used."""
+        if vocabularies == self.vocabularies:
+            return self
+        tables = {name: _id_table(self.vocabularies.of(name), vocabularies.of(name)) for name in Vocabularies.names()}
+        return GraphColumns(
+            _remap(self.image, tables), _remap(self.region, tables), _remap(self.relation, tables), vocabularies
+        )
+
+    def compact(self) -> GraphColumns:
+        """The same images over vocabularies sorted by UTF-8 bytes, without unused texts."""
+        used = {name: np.zeros(len(self.vocabularies.of(name)), bool) for name in Vocabularies.names()}
+        for table in (self.image, self.region, self.relation):
+            for ids, vocabulary in _id_columns(table):
+                used[vocabulary][ids[ids >= 0]] = True
+        kept = {
+            name: tuple(
+                sorted(
+                    (text for text, is_used in zip(self.vocabularies.of(name), flags.tolist(), strict=True) if is_used),
+                    key=str.encode,
+                )
+            )
+            for name, flags in used.items()
+        }
+        return self.over(Vocabularies(**kept))
+
+    def with_keys(self, keys: np.ndarray) -> GraphColumns:
+        """The same images with other state keys, (N, 32) uint8."""
+        return attrs.evolve(self, image=attrs.evolve(self.image, key=np.asarray(keys, np.uint8).reshape(-1, 32)))
+
+    def graph(self, image: int) -> SceneGraph:
+        """The scene graph of one image, as objects."""
+        part = self.one(image)
+        width, height = int(part.image.width[0]), int(part.image.height[0])
+        attributes = part.image.attributes.text_at(0)
+        return SceneGraph(
+            width,
+            height,
+            regions_from(part.region, self.vocabularies, (width, height)),
+            relations_from(part.relation, self.vocabularies),
+            json.loads(attributes) if attributes else {},
+        )
+
+    def sample(self, image: int, roots: Roots | None = None) -> Sample:
+        """One image as a Sample; with `roots` its pixels can be opened."""
+        table, texts = self.image, self.vocabularies
+        split, source = int(table.split[image]), int(table.source[image])
+        uri = table.uri.text_at(image) or None
+        digest = table.sha256[image]
+        return Sample(
+            table.id.text_at(image),
+            self.graph(image),
+            uri,
+            texts.split[split] if split >= 0 else None,
+            texts.source[source] if source >= 0 else None,
+            digest.tobytes().hex() if digest.any() else None,
+            roots.image(uri) if roots is not None and uri is not None else None,
+        )
+
+    def samples(self, roots: Roots | None = None) -> Iterator[Sample]:
+        """All images as Samples, in order."""
+        for image in range(len(self)):
+            yield self.sample(image, roots)
+
+    def faults(self) -> list[Fault]:
+        """Everything that breaks the rules of `sgforge.graph`, found column-wise; in order of image and row."""
+        return find_faults(self.image, self.region, self.relation, self.vocabularies)
+
+    def check(self, shown: int = 10) -> None:
+        """A `GraphError` that locates the first `shown` faults and counts the rest; nothing if there are none."""
+        faults = self.faults()
+        if not faults:
+            return
+        ids = self.image.ids
+        lines = [f"image {ids[fault.image]!r}: {fault.where}: {fault.message}" for fault in faults[:shown]]
+        if len(faults) > shown:
+            lines.append(f"and {len(faults) - shown} more")
+        raise GraphError("; ".join(lines))
+
+
+class _Builder:
+    """Collects samples into columns."""
+
+    def __init__(self) -> None:
+        self._tables = StringTables()
+        self._regions = RegionWriter(self._tables)
+        self._relations = RelationWriter(self._tables)
+        self._texts: list[tuple[bytes, bytes, bytes]] = []
+        self._numbers: list[tuple[int, int, int, int, int, int]] = []
+        self._digests: list[bytes] = []
+
+    def add(self, sample: Sample) -> None:
+        graph, tables = sample.graph, self._tables
+        rows = graph.all
+        if sample.uri == "":
+            raise GraphError(f"image {sample.image_id!r}: an empty uri; leave it out where there is no image")
+        for region in rows.regions:
+            self._regions.add(region)
+        for relation in rows.relations:
+            self._relations.add(relation)
+        self._digests.append(_digest(sample))
+        self._texts.append(
+            (
+                encode_text(sample.image_id),
+                encode_text(sample.uri or ""),
+                encode_text(attributes_text(graph.attributes)),
+            )
+        )
+        self._numbers.append(
+            (
+                graph.width,
+                graph.height,
+                tables.id_of("split", sample.split),
+                tables.id_of("source", sample.source),
+                len(rows.regions),
+                len(rows.relations),
+            )
+        )
+
+    def columns(self) -> GraphColumns:
+        count = len(self._numbers)
+        numbers = np.asarray(self._numbers, np.int64).reshape(count, 6)
+        ids, uris, attributes = zip(*self._texts, strict=True) if count else ((), (), ())
+        image = attrs.evolve(
+            ImageColumns.blank(count),
+            id=Ragged.of_bytes(ids),
+            width=numbers[:, 0].astype(np.int32),
+            height=numbers[:, 1].astype(np.int32),
+            uri=Ragged.of_bytes(uris),
+            split=numbers[:, 2].astype(np.int32),
+            source=numbers[:, 3].astype(np.int32),
+            sha256=np.frombuffer(b"".join(self._digests), np.uint8).reshape(count, 32),
+            region_count=numbers[:, 4].astype(np.uint32),
+            relation_count=numbers[:, 5].astype(np.uint32),
+            attributes=Ragged.of_bytes(attributes),
+        )
+        regions = with_image_frames(image, region_columns([self._regions.block()]))
+        return GraphColumns(image, regions, relation_columns([self._relations.block()]), self._tables.vocabularies())
+
+
+def with_image_frames(image: ImageColumns, region: RegionColumns) -> RegionColumns:
+    """The regions with `mask_frame` 0, 0 where a mask's frame is its image."""
+    sizes = np.repeat(np.stack([image.height, image.width], axis=1), image.region_count, axis=0)
+    is_image = (region.mask_frame == sizes).all(axis=1)
+    if not is_image.any():
+        return region
+    return attrs.evolve(region, mask_frame=np.where(is_image[:, None], np.int32(0), region.mask_frame))
+
+
+def _digest(sample: Sample) -> bytes:
+    if sample.sha256 is None:
+        return bytes(32)
+    try:
+        digest = bytes.fromhex(sample.sha256)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise GraphError(f"image {sample.image_id!r}: sha256 {sample.sha256!r} is not 64 hexadecimal digits")
+    return digest
+
+
+def _merge(parts: Sequence[Vocabularies]) -> Vocabularies:
+    return Vocabularies(
+        **{
+            name: tuple(dict.fromkeys(text for part in parts for text in part.of(name)))
+            for name in Vocabularies.names()
+        }
+    )
+
+
+def _id_table(old: tuple[str, ...], new: tuple[str, ...]) -> np.ndarray | None:
+    """New id by old id, with -1 (none) at the end, so that indexing by -1 stays -1; None where nothing changes."""
+    if old == new[: len(old)]:
+        return None
+    index = {text: position for position, text in enumerate(new)}
+    return np.asarray([*(index.get(text, -1) for text in old), -1], np.int32)
+
+
+def _remap(table: _T, tables: dict[str, np.ndarray | None]) -> _T:
+    def change(spec: Any, column: Any) -> Any:
+        ids = tables.get(spec.vocabulary) if spec.vocabulary else None
+        if ids is None:
+            return column
+        return Ragged(column.counts, ids[_flat(column.values)]) if isinstance(column, Ragged) else ids[column]
+
+    return table.map(change)
+
+
+def _id_columns(table: Table) -> Iterator[tuple[np.ndarray, str]]:
+    for spec in specs_of(type(table)):
+        if spec.vocabulary is not None:
+            column = getattr(table, spec.name)
+            yield _flat(column.values if isinstance(column, Ragged) else column), spec.vocabulary
+
+
+def _flat(values: np.ndarray | Ragged) -> np.ndarray:
+    assert isinstance(values, np.ndarray)
+    return values

@@ -1,0 +1,286 @@
+"""Regions and relations as objects to column blocks and back; shared by samples in memory and packed edits."""
+
+from __future__ import annotations
+
+import math
+import struct
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Final, cast
+
+import attrs
+import numpy as np
+
+from sgforge.columns.ragged import Ragged, encode_text
+from sgforge.columns.schema import NO_LEVEL, RegionColumns, RelationColumns, Vocabularies, specs_of
+from sgforge.graph import CATEGORIES, KEPT, REJECTED, Box, Category, Mask, Region, Relation, Status
+
+__all__ = [
+    "RegionBlock",
+    "RegionWriter",
+    "RelationWriter",
+    "StringTables",
+    "region_columns",
+    "regions_from",
+    "relation_columns",
+    "relations_from",
+]
+
+_NAN: Final = math.nan
+_NO_BOX: Final = (_NAN, _NAN, _NAN, _NAN)
+_STATUSES: Final[tuple[Status, ...]] = (KEPT, REJECTED)
+_CATEGORY_IDS: Final = {name: index for index, name in enumerate(CATEGORIES)}
+
+_REGION: Final = struct.Struct("<i4f3fihiBiiiB4i2iIII")
+_REGION_RECORD: Final = np.dtype(
+    [
+        *((spec.name, "<" + spec.dtype, spec.shape) for spec in specs_of(RegionColumns) if not spec.ragged),
+        ("mask_len", "<u4"),
+        ("description_count", "<u4"),
+        ("attribute_count", "<u4"),
+    ]
+)
+_RELATION: Final = struct.Struct("<iiiBfBifii")
+_RELATION_RECORD: Final = np.dtype([(spec.name, "<" + spec.dtype) for spec in specs_of(RelationColumns)])
+
+
+class StringTables:
+    """Text to id, one table per vocabulary, or one for all (`shared=True`), ids in order of first use."""
+
+    def __init__(self, *, shared: bool = False) -> None:
+        one: dict[str, int] = {}
+        self._tables = {name: one if shared else {} for name in Vocabularies.names()}
+
+    def __getitem__(self, vocabulary: str) -> dict[str, int]:
+        return self._tables[vocabulary]
+
+    def id_of(self, vocabulary: str, text: str | None) -> int:
+        """The id of `text`, -1 for None."""
+        return _id_of(self._tables[vocabulary], text)
+
+    def vocabularies(self) -> Vocabularies:
+        """All texts by id."""
+        return Vocabularies(**{name: tuple(table) for name, table in self._tables.items()})
+
+
+def _id_of(table: dict[str, int], text: str | None) -> int:
+    if text is None:
+        return -1
+    found = table.get(text)
+    if found is None:
+        encode_text(text)
+        found = table[text] = len(table)
+    return found
+
+
+@attrs.frozen
+class RegionBlock:
+    """Regions as bytes: fixed records, then the parts of varying length; blocks of one string table can be joined."""
+
+    records: bytes
+    mask: bytes
+    description_len: bytes
+    description: bytes
+    attribute: bytes
+
+
+class RegionWriter:
+    """Collects regions into one block."""
+
+    def __init__(self, tables: StringTables) -> None:
+        self._labels, self._sources = tables["label"], tables["source"]
+        self._reasons, self._steps, self._attributes = tables["reason"], tables["step"], tables["attribute"]
+        self._records = bytearray()
+        self._mask = bytearray()
+        self._description_len = array("I")
+        self._description = bytearray()
+        self._attribute = array("i")
+
+    def add(self, region: Region) -> None:
+        """Append one region."""
+        mask = region.mask
+        for text in region.descriptions:
+            encoded = encode_text(text)
+            self._description_len.append(len(encoded))
+            self._description += encoded
+        if region.attributes:
+            self._attribute.extend(_id_of(self._attributes, text) for text in region.attributes)
+        if mask is not None:
+            self._mask += mask.counts
+        self._records += _REGION.pack(
+            _id_of(self._labels, region.label),
+            *(region.box or _NO_BOX),
+            _NAN if region.score is None else region.score,
+            _NAN if region.depth is None else region.depth,
+            _NAN if region.degree is None else region.degree,
+            -1 if region.parent is None else region.parent,
+            NO_LEVEL if region.level is None else region.level,
+            _id_of(self._sources, region.source),
+            region.status == REJECTED,
+            _id_of(self._reasons, region.reason),
+            _id_of(self._steps, region.made_by),
+            _id_of(self._steps, region.judged_by),
+            mask is not None,
+            *((0, 0, 0, 0) if mask is None else (mask.x, mask.y, mask.crop_width, mask.crop_height)),
+            *((0, 0) if mask is None else (mask.height, mask.width)),
+            0 if mask is None else len(mask.counts),
+            len(region.descriptions),
+            len(region.attributes),
+        )
+
+    def block(self) -> RegionBlock:
+        """Everything added so far."""
+        return RegionBlock(
+            bytes(self._records),
+            bytes(self._mask),
+            self._description_len.tobytes(),
+            bytes(self._description),
+            self._attribute.tobytes(),
+        )
+
+
+class RelationWriter:
+    """Collects relations into fixed records."""
+
+    def __init__(self, tables: StringTables) -> None:
+        self._predicates, self._reasons, self._steps = tables["predicate"], tables["reason"], tables["step"]
+        self._records = bytearray()
+
+    def add(self, relation: Relation) -> None:
+        """Append one relation."""
+        self._records += _RELATION.pack(
+            relation.subject,
+            _id_of(self._predicates, relation.predicate),
+            relation.object,
+            _CATEGORY_IDS[relation.category],
+            _NAN if relation.score is None else relation.score,
+            relation.status == REJECTED,
+            _id_of(self._reasons, relation.reason),
+            _NAN if relation.degree is None else relation.degree,
+            _id_of(self._steps, relation.made_by),
+            _id_of(self._steps, relation.judged_by),
+        )
+
+    def block(self) -> bytes:
+        """Everything added so far."""
+        return bytes(self._records)
+
+
+def region_columns(blocks: Sequence[RegionBlock]) -> RegionColumns:
+    """The columns of all blocks, in order; their ids must come from one set of string tables."""
+    records = np.frombuffer(b"".join([block.records for block in blocks]), _REGION_RECORD)
+    description_len = np.frombuffer(b"".join([block.description_len for block in blocks]), np.uint32)
+    flat = {spec.name: np.ascontiguousarray(records[spec.name]) for spec in specs_of(RegionColumns) if not spec.ragged}
+    counts = {name: np.ascontiguousarray(records[name]) for name in ("mask_len", "description_count")}
+    return RegionColumns(
+        **flat,
+        mask=Ragged(counts["mask_len"], np.frombuffer(b"".join([block.mask for block in blocks]), np.uint8)),
+        description=Ragged(
+            counts["description_count"],
+            Ragged(description_len, np.frombuffer(b"".join([block.description for block in blocks]), np.uint8)),
+        ),
+        attribute=Ragged(
+            np.ascontiguousarray(records["attribute_count"]),
+            np.frombuffer(b"".join([block.attribute for block in blocks]), np.int32),
+        ),
+    )
+
+
+def relation_columns(blocks: Sequence[bytes]) -> RelationColumns:
+    """The columns of all blocks, in order; their ids must come from one set of string tables."""
+    records = np.frombuffer(b"".join(blocks), _RELATION_RECORD)
+    return RelationColumns(**{name: np.ascontiguousarray(records[name]) for name in _RELATION_RECORD.names or ()})
+
+
+def regions_from(
+    columns: RegionColumns, vocabularies: Vocabularies, size: tuple[int, int] = (0, 0)
+) -> tuple[Region, ...]:
+    """The rows as objects; `size` is the image's (width, height), the frame of masks that state none."""
+    fields = zip(
+        _texts(columns.label, vocabularies.label),
+        _boxes(columns.box),
+        _masks(columns, size),
+        _descriptions(columns.description),
+        _attributes(columns.attribute, vocabularies.attribute),
+        _numbers(columns.score),
+        _numbers(columns.depth),
+        _integers(columns.parent, -1),
+        _integers(columns.level, NO_LEVEL),
+        _texts(columns.source, vocabularies.source),
+        [_STATUSES[code] for code in columns.status.tolist()],
+        _texts(columns.reason, vocabularies.reason),
+        _numbers(columns.degree),
+        _texts(columns.made_by, vocabularies.step),
+        _texts(columns.judged_by, vocabularies.step),
+        strict=True,
+    )
+    return tuple(Region(*values) for values in fields)
+
+
+def relations_from(columns: RelationColumns, vocabularies: Vocabularies) -> tuple[Relation, ...]:
+    """The rows as objects."""
+    predicates = vocabularies.predicate
+    fields = zip(
+        columns.subject.tolist(),
+        [predicates[index] for index in columns.predicate.tolist()],
+        columns.object.tolist(),
+        [cast(Category, CATEGORIES[code]) for code in columns.category.tolist()],
+        _numbers(columns.score),
+        [_STATUSES[code] for code in columns.status.tolist()],
+        _texts(columns.reason, vocabularies.reason),
+        _numbers(columns.degree),
+        _texts(columns.made_by, vocabularies.step),
+        _texts(columns.judged_by, vocabularies.step),
+        strict=True,
+    )
+    return tuple(Relation(*values) for values in fields)
+
+
+def _texts(ids: np.ndarray, vocabulary: Sequence[str]) -> list[str | None]:
+    return [None if index < 0 else vocabulary[index] for index in ids.tolist()]
+
+
+def _numbers(values: np.ndarray) -> list[float | None]:
+    # NaN is the only value that differs from itself.
+    return [value if value == value else None for value in values.tolist()]
+
+
+def _integers(values: np.ndarray, missing: int) -> list[int | None]:
+    return [None if value == missing else value for value in values.tolist()]
+
+
+def _boxes(boxes: np.ndarray) -> list[Box | None]:
+    missing = np.isnan(boxes).all(axis=1).tolist()
+    return [None if none else cast(Box, tuple(box)) for box, none in zip(boxes.tolist(), missing, strict=True)]
+
+
+def _masks(columns: RegionColumns, size: tuple[int, int]) -> Iterable[Mask | None]:
+    if not columns.has_mask.any():
+        return [None] * len(columns.has_mask)
+    return [
+        Mask(frame[0] or size[1], frame[1] or size[0], crop[0], crop[1], crop[2], crop[3], counts) if has else None
+        for has, crop, frame, counts in zip(
+            columns.has_mask.tolist(),
+            columns.mask_crop.tolist(),
+            columns.mask_frame.tolist(),
+            columns.mask.byte_rows(),
+            strict=True,
+        )
+    ]
+
+
+def _descriptions(column: Ragged) -> list[tuple[str, ...]]:
+    if not len(column.values):
+        return [()] * len(column)
+    assert isinstance(column.values, Ragged)
+    texts, ends = column.values.texts(), column.offsets.tolist()
+    return [tuple(texts[first:last]) for first, last in pairwise(ends)]
+
+
+def _attributes(column: Ragged, vocabulary: Sequence[str]) -> list[tuple[str, ...]]:
+    if not len(column.values):
+        return [()] * len(column)
+    assert isinstance(column.values, np.ndarray)
+    ids, ends = column.values.tolist(), column.offsets.tolist()
+    return [tuple(vocabulary[index] for index in ids[first:last]) for first, last in pairwise(ends)]
