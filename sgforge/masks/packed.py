@@ -1,0 +1,169 @@
+"""PackedMasks: the working form for masks against masks, with pixel counts by AND and popcount on 64-bit words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sgforge.errors import GraphError
+from sgforge.graph import Mask
+from sgforge.masks.arrays import as_arrays, common_frame
+from sgforge.masks.bits import Words, pack, unpack, words_of
+from sgforge.masks.runs import Ints, split_columns
+from sgforge.masks.table import MaskTable, frame_spans
+
+__all__ = ["PackedMasks"]
+
+_CHUNK_WORDS = 1 << 16  # half a megabyte of words at once: the AND and its popcount stay in cache
+
+
+@attrs.frozen(eq=False)
+class PackedMasks:
+    """N masks of one frame, packed: `words` (N, H, ceil(W / 64)) uint64, tight `boxes` (N, 4) xyxy, `areas` (N,).
+
+    Boxes are int64, max-exclusive, zeros for an empty mask; areas are pixel counts.
+    """
+
+    width: int
+    words: Words = attrs.field(repr=False)
+    boxes: Ints
+    areas: Ints
+
+    def __len__(self) -> int:
+        return len(self.areas)
+
+    @property
+    def height(self) -> int:
+        """Rows of the frame."""
+        return int(self.words.shape[1])
+
+    @classmethod
+    def from_arrays(cls, arrays: ArrayLike) -> PackedMasks:
+        """Pack (N, H, W) booleans."""
+        array = as_arrays(arrays)
+        words = pack(array)
+        return cls(array.shape[2], words, _tight_boxes(words), _count(words))
+
+    @classmethod
+    def from_masks(cls, masks: Sequence[Mask]) -> PackedMasks:
+        """Pack masks of one frame."""
+        height, width = common_frame(masks)
+        table = MaskTable.of(masks)
+        columns = split_columns(frame_spans(table), table.frame[:, 0])
+        corners = np.concatenate([table.crop[:, :2], table.crop[:, :2] + table.crop[:, 2:]], axis=1)
+        areas = np.bincount(columns.item, columns.bottom - columns.top, minlength=len(masks)).astype(np.int64)
+        return cls(width, words_of(columns, len(masks), height, width), corners, areas)
+
+    def arrays(self) -> NDArray[np.bool_]:
+        """(N, H, W) booleans."""
+        return unpack(self.words, self.width)
+
+    def intersections(self, other: PackedMasks | None = None) -> Ints:
+        """Shared pixels (N, M) with `other`, or of all pairs among these masks (N, N)."""
+        if other is None:
+            return self._own_intersections()
+        if (self.height, self.width) != (other.height, other.width):
+            raise GraphError(
+                f"masks of frames {self.width}x{self.height} and {other.width}x{other.height} cannot be compared"
+            )
+        shared = np.zeros((len(self), len(other)), np.int64)
+        for index in range(len(self)):
+            touching = np.flatnonzero(_meets(self.boxes[index], other.boxes))
+            shared[index, touching] = _shared(self.words[index], self.boxes[index], other.words, touching)
+        return shared
+
+    def _own_intersections(self) -> Ints:
+        """Each pair once, in the window of its smaller mask."""
+        shared = np.zeros((len(self), len(self)), np.int64)
+        sides = self.boxes[:, 2:] - self.boxes[:, :2]
+        order = np.argsort(sides[:, 0] * sides[:, 1], kind="stable")
+        ranked = self.boxes[order]
+        for rank, index in enumerate(order.tolist()):
+            later = order[rank + 1 :][_meets(self.boxes[index], ranked[rank + 1 :])]
+            row = _shared(self.words[index], self.boxes[index], self.words, later)
+            shared[index, later] = row
+            shared[later, index] = row
+            shared[index, index] = self.areas[index]
+        return shared
+
+    def iou(self, other: PackedMasks | None = None) -> NDArray[np.float64]:
+        """Intersection over union (N, M), as in `intersections`; 0 for two empty masks."""
+        shared = self.intersections(other)
+        union = self.areas[:, None] + (self if other is None else other).areas[None] - shared
+        return _ratio(shared, union)
+
+    def containment(self, other: PackedMasks | None = None) -> NDArray[np.float64]:
+        """Share (N, M) of each of these masks' pixels that lies in each other mask; 0 for an empty mask."""
+        shared = self.intersections(other)
+        return _ratio(shared, np.broadcast_to(self.areas[:, None], shared.shape))
+
+    def union(self, indices: ArrayLike) -> PackedMasks:
+        """One mask: every pixel that is in any of the masks `indices`."""
+        chosen = self.words[np.asarray(indices, np.int64)]
+        words = np.bitwise_or.reduce(chosen, axis=0, keepdims=True)
+        return PackedMasks(self.width, words, _tight_boxes(words), _count(words))
+
+    def covered_by_union(self, index: int, others: ArrayLike) -> float:
+        """Share of mask `index` that the masks `others` cover together, in [0, 1]; 0 for an empty mask."""
+        x0, y0, x1, y1 = self.boxes[index].tolist()
+        area = int(self.areas[index])
+        if not area:
+            return 0.0
+        rows, columns = slice(y0, y1), slice(x0 >> 6, (x1 + 63) >> 6)
+        cover = np.zeros((y1 - y0, columns.stop - columns.start), np.uint64)
+        for other in np.asarray(others, np.int64).tolist():
+            cover |= self.words[other, rows, columns]
+        return int(np.bitwise_count(cover & self.words[index, rows, columns]).sum(dtype=np.int64)) / area
+
+
+def _ratio(part: Ints, whole: NDArray[Any]) -> NDArray[np.float64]:
+    ratio: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
+    return ratio
+
+
+def _meets(box: Ints, boxes: Ints) -> NDArray[np.bool_]:
+    low = np.maximum(box[:2], boxes[:, :2])
+    high = np.minimum(box[2:], boxes[:, 2:])
+    return (low[:, 0] < high[:, 0]) & (low[:, 1] < high[:, 1])
+
+
+def _shared(mask: Words, box: Ints, words: Words, indices: Ints) -> Ints:
+    """Pixels that `mask` shares with each of `words[indices]`, looked for in the window of its box."""
+    x0, y0, x1, y1 = box.tolist()
+    rows, columns = slice(y0, y1), slice(x0 >> 6, (x1 + 63) >> 6)
+    window = mask[rows, columns]
+    shared = np.empty(len(indices), np.int64)
+    step = max(1, _CHUNK_WORDS // max(1, window.size))
+    for begin in range(0, len(indices), step):
+        both = words[indices[begin : begin + step], rows, columns]
+        np.bitwise_and(both, window, out=both)
+        shared[begin : begin + step] = np.bitwise_count(both).sum(axis=(1, 2), dtype=np.int64)
+    return shared
+
+
+def _count(words: Words) -> Ints:
+    total: Ints = np.zeros(len(words), np.int64)
+    for index, mask in enumerate(words):
+        total[index] = np.bitwise_count(mask).sum(dtype=np.int64)
+    return total
+
+
+def _tight_boxes(words: Words) -> Ints:
+    """(N, 4) tight xyxy boxes of packed masks."""
+    size, height, per_row = words.shape
+    boxes = np.zeros((size, 4), np.int64)
+    if not words.size:
+        return boxes
+    by_row = np.bitwise_or.reduce(words, axis=2) != 0
+    by_column = unpack(np.bitwise_or.reduce(words, axis=1)[:, None], per_row * 64)[:, 0]
+    filled = by_row.any(axis=1)
+    boxes[:, 0] = by_column.argmax(axis=1)
+    boxes[:, 1] = by_row.argmax(axis=1)
+    boxes[:, 2] = per_row * 64 - by_column[:, ::-1].argmax(axis=1)
+    boxes[:, 3] = height - by_row[:, ::-1].argmax(axis=1)
+    boxes[~filled] = 0
+    return boxes

@@ -1,0 +1,235 @@
+"""Run lengths of many masks at once: COCO's compressed strings, counts, and spans that can be moved between frames.
+
+All masks of a batch lie in flat arrays, one after another. Positions are COCO's: column-major, `column * height + row`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "BAD_BYTE",
+    "BAD_RUN",
+    "FITS",
+    "UNFINISHED",
+    "WRONG_TOTAL",
+    "Columns",
+    "Ints",
+    "Spans",
+    "decode_strings",
+    "encode_strings",
+    "merge",
+    "move",
+    "offsets",
+    "spans_from_counts",
+    "spans_to_counts",
+    "split_columns",
+    "tight_crops",
+]
+
+Ints: TypeAlias = NDArray[np.int64]
+Bytes: TypeAlias = NDArray[np.uint8]
+
+FITS: Final = 0
+BAD_BYTE: Final = 1
+UNFINISHED: Final = 2
+BAD_RUN: Final = 3
+WRONG_TOTAL: Final = 4
+
+_MAX_BYTES: Final = 7  # 35 bits: more than any frame that fits in memory needs
+_BITS: Final = 5
+_MORE: Final = 32
+_ZERO: Final = 48  # COCO writes 6 bits as the characters from '0' to 'o'
+
+
+@attrs.frozen(eq=False)
+class Spans:
+    """Maximal runs of true pixels [start, stop), in order; `item` (R,) says of which of `size` masks."""
+
+    size: int
+    item: Ints
+    start: Ints
+    stop: Ints
+
+
+@attrs.frozen(eq=False)
+class Columns:
+    """Spans cut at column borders: rows [top, bottom) of column `x` of mask `item`, in order."""
+
+    item: Ints
+    x: Ints
+    top: Ints
+    bottom: Ints
+
+
+def offsets(lengths: NDArray[Any]) -> Ints:
+    """Where each of N parts begins, and the end of the last: (N + 1,)."""
+    result = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=result[1:])
+    return result
+
+
+def _flag(faults: Bytes, items: Ints, code: int) -> None:
+    """Set `code` for items that have no fault yet."""
+    items = items[faults[items] == FITS]
+    faults[items] = code
+
+
+def _restart_sums(values: Ints, lengths: Ints) -> Ints:
+    """Cumulative sums that start again at every part."""
+    sums: Ints = np.cumsum(values)
+    before = np.concatenate([np.zeros(1, np.int64), sums])[offsets(lengths)[:-1]]
+    restarted: Ints = sums - np.repeat(before, lengths)
+    return restarted
+
+
+def decode_strings(data: Bytes, lengths: Ints) -> tuple[Ints, Ints, Bytes]:
+    """COCO's compressed strings to run lengths: (counts, counts per mask, fault code per mask).
+
+    A number is little-endian groups of 5 bits, sign in the last; from the fourth on it is the difference to the number
+    two before it (pycocotools, maskApi). A mask with a fault still has as many counts as stated; they mean nothing.
+    """
+    size = len(lengths)
+    faults = np.zeros(size, np.uint8)
+    item = np.repeat(np.arange(size), lengths)
+    value = data.astype(np.int64) - _ZERO
+    _flag(faults, item[(value < 0) | (value > 63)], BAD_BYTE)
+    ends = (value & _MORE) == 0
+    last = offsets(lengths)[1:] - 1
+    filled = np.flatnonzero(np.asarray(lengths) > 0)
+    _flag(faults, filled[~ends[last[filled]]], UNFINISHED)
+    ends[last[filled]] = True
+    stops = np.flatnonzero(ends)
+    starts = np.concatenate([np.zeros(min(1, len(stops)), np.int64), stops[:-1] + 1])
+    widths = stops - starts + 1
+    _flag(faults, item[stops[widths > _MAX_BYTES]], BAD_RUN)
+    place = np.minimum(np.arange(len(value)) - np.repeat(starts, widths), _MAX_BYTES)
+    parts = (value & 31) << (_BITS * place)
+    numbers: Ints = np.add.reduceat(parts, starts) if len(starts) else np.zeros(0, np.int64)
+    negative = (value[stops] & 16) != 0
+    numbers -= np.where(negative, np.left_shift(1, _BITS * np.minimum(widths, _MAX_BYTES + 1)), 0)
+    per_item = np.bincount(item[stops], minlength=size)
+    return _undo_differences(numbers, per_item), per_item, faults
+
+
+def _undo_differences(numbers: Ints, per_item: Ints) -> Ints:
+    index = np.arange(len(numbers)) - np.repeat(offsets(per_item)[:-1], per_item)
+    odd = index % 2 == 1
+    even = (index % 2 == 0) & (index > 0)
+    counts = numbers.copy()
+    counts[odd] = _restart_sums(numbers[odd], per_item // 2)
+    counts[even] = _restart_sums(numbers[even], np.maximum(per_item - 1, 0) // 2)
+    return counts
+
+
+def encode_strings(counts: Ints, per_item: Ints) -> tuple[Bytes, Ints]:
+    """Run lengths to COCO's compressed strings: (bytes of all masks, bytes per mask)."""
+    index = np.arange(len(counts)) - np.repeat(offsets(per_item)[:-1], per_item)
+    numbers = counts.copy()
+    later = np.flatnonzero(index > 2)
+    numbers[later] -= counts[later - 2]
+    widths = np.ones(len(numbers), np.int64)
+    for groups in range(1, _MAX_BYTES):
+        limit = 1 << (_BITS * groups - 1)
+        widths += (numbers < -limit) | (numbers >= limit)
+    starts = offsets(widths)
+    data = np.empty(starts[-1], np.uint8)
+    for group in range(int(widths.max(initial=0))):
+        here = np.flatnonzero(widths > group)
+        bits = (numbers[here] >> (_BITS * group)) & 31
+        data[starts[here] + group] = bits + _ZERO + _MORE * (widths[here] > group + 1)
+    ends = starts[offsets(per_item)]
+    return data, np.diff(ends)
+
+
+def merge(spans: Spans) -> Spans:
+    """Spans in order, with empty ones dropped and touching ones of the same mask joined."""
+    filled = spans.stop > spans.start
+    item, start, stop = spans.item[filled], spans.start[filled], spans.stop[filled]
+    if not len(item):
+        return Spans(spans.size, item, start, stop)
+    breaks = (item[1:] != item[:-1]) | (start[1:] != stop[:-1])
+    first = np.concatenate([[True], breaks])
+    final = np.concatenate([breaks, [True]])
+    return Spans(spans.size, item[first], start[first], stop[final])
+
+
+def spans_from_counts(counts: Ints, per_item: Ints, totals: Ints, faults: Bytes) -> Spans:
+    """Spans of run lengths; masks with a negative run or another total than `totals` get a fault code and no spans."""
+    size = len(per_item)
+    item = np.repeat(np.arange(size), per_item)
+    _flag(faults, item[(counts < 0) | (counts >= 1 << 34)], BAD_RUN)
+    stop = _restart_sums(counts, per_item)
+    sums = np.zeros(size, np.int64)
+    filled = np.flatnonzero(per_item > 0)
+    sums[filled] = stop[offsets(per_item)[1:][filled] - 1]
+    _flag(faults, np.flatnonzero(sums != totals), WRONG_TOTAL)
+    index = np.arange(len(counts)) - np.repeat(offsets(per_item)[:-1], per_item)
+    true = (index % 2 == 1) & (faults[item] == FITS)
+    return merge(Spans(size, item[true], stop[true] - counts[true], stop[true]))
+
+
+def spans_to_counts(spans: Spans, totals: Ints) -> tuple[Ints, Ints]:
+    """Run lengths of maximal spans as pycocotools writes them: (counts, counts per mask).
+
+    They begin with a run of false pixels, of length 0 if need be, and never end with one of length 0.
+    """
+    runs = np.bincount(spans.item, minlength=spans.size)
+    ends = np.zeros(spans.size, np.int64)
+    filled = np.flatnonzero(runs > 0)
+    ends[filled] = spans.stop[offsets(runs)[1:][filled] - 1]
+    per_item = 2 * runs + ((ends != totals) | (runs == 0))
+    begin = offsets(per_item)
+    bounds = np.empty(begin[-1], np.int64)
+    bounds[begin[1:] - 1] = totals
+    place = begin[:-1][spans.item] + 2 * (np.arange(len(spans.item)) - offsets(runs)[:-1][spans.item])
+    bounds[place] = spans.start
+    bounds[place + 1] = spans.stop
+    counts = np.diff(bounds, prepend=0)
+    counts[begin[:-1]] = bounds[begin[:-1]]
+    return counts, per_item
+
+
+def split_columns(spans: Spans, heights: Ints) -> Columns:
+    """Spans cut at the borders of columns of `heights` (N,) pixels."""
+    height = heights[spans.item]
+    first = spans.start // height
+    final = (spans.stop - 1) // height
+    pieces = final - first + 1
+    source = np.repeat(np.arange(len(pieces)), pieces)
+    step = np.arange(len(source)) - np.repeat(offsets(pieces)[:-1], pieces)
+    top = np.where(step == 0, (spans.start - first * height)[source], 0)
+    bottom = np.where(step == pieces[source] - 1, (spans.stop - final * height)[source], height[source])
+    return Columns(spans.item[source], first[source] + step, top, bottom)
+
+
+def move(spans: Spans, heights: Ints, shift: Ints, new_heights: Ints) -> Spans:
+    """The same pixels shifted by `shift` (N, 2) (x, y) into frames with columns of `new_heights` (N,) pixels."""
+    columns = split_columns(spans, heights)
+    base = (columns.x + shift[columns.item, 0]) * new_heights[columns.item] + shift[columns.item, 1]
+    return merge(Spans(spans.size, columns.item, base + columns.top, base + columns.bottom))
+
+
+def tight_crops(spans: Spans, heights: Ints) -> Ints:
+    """(N, 4) x, y, width, height of the tight crop; all 0 for a mask without spans."""
+    crops = np.zeros((spans.size, 4), np.int64)
+    runs = np.bincount(spans.item, minlength=spans.size)
+    filled = np.flatnonzero(runs > 0)
+    if not len(filled):
+        return crops
+    height = heights[spans.item]
+    first, final = spans.start // height, (spans.stop - 1) // height
+    crosses = first != final
+    top = np.where(crosses, 0, spans.start - first * height)
+    bottom = np.where(crosses, height, spans.stop - final * height)
+    begin = offsets(runs)[:-1][filled]
+    end = offsets(runs)[1:][filled] - 1
+    crops[filled, 0] = first[begin]
+    crops[filled, 1] = np.minimum.reduceat(top, begin)
+    crops[filled, 2] = final[end] + 1 - first[begin]
+    crops[filled, 3] = np.maximum.reduceat(bottom, begin) - crops[filled, 1]
+    return crops
