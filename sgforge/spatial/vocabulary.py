@@ -1,0 +1,314 @@
+"""The vocabulary of spatial predicates: names, synonyms, inverses, symmetry, and each definition in words.
+
+Only words that speak of place alone are here. "sitting on" or "holding" also say what is being done, "of" and "has"
+may speak of possession: none of them is in the vocabulary, and `canonical` answers None for them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+__all__ = [
+    "VOCABULARY",
+    "Predicate",
+    "are_contradictory",
+    "canonical",
+    "inverse",
+    "is_symmetric",
+    "predicate_named",
+    "reference",
+]
+
+
+@attrs.frozen
+class Predicate:
+    """One spatial predicate: "subject NAME object".
+
+    `inverse`: the name that holds with subject and object exchanged; the same name for a symmetric predicate.
+    `definition`: what its degree measures, for people. `excludes`: names that cannot hold for the same ordered pair.
+    """
+
+    name: str
+    inverse: str
+    definition: str
+    synonyms: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    needs_depth: bool = False
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether it holds for (a, b) exactly when it holds for (b, a)."""
+        return self.inverse == self.name
+
+
+_PREDICATES = (
+    Predicate(
+        "left of",
+        "right of",
+        "shift to the left (both edges of the subject left of the object's, in widths of the narrower box, at most 1)"
+        " times dx² / (dx² + vertical gap²), dx between the centres",
+        (
+            "left from",
+            "left side of",
+            "at left of",
+            "at left side of",
+            "on left of",
+            "on left side of",
+            "to left of",
+            "to left side of",
+            "to left from",
+            "leftward of",
+        ),
+        ("right of", "inside", "contains", "part of", "has part"),
+    ),
+    Predicate(
+        "right of",
+        "left of",
+        "left of, with subject and object exchanged",
+        (
+            "right from",
+            "right side of",
+            "at right of",
+            "at right side of",
+            "on right of",
+            "on right side of",
+            "to right of",
+            "to right side of",
+            "to right from",
+            "rightward of",
+        ),
+        ("left of", "inside", "contains", "part of", "has part"),
+    ),
+    Predicate(
+        "above",
+        "below",
+        "shift upwards (both edges of the subject above the object's, in heights of the lower box, at most 1)"
+        " times dy² / (dy² + horizontal gap²), dy between the centres",
+        ("higher than", "up from", "located above", "up above"),
+        ("below", "under", "supporting", "inside", "contains", "part of", "has part"),
+    ),
+    Predicate(
+        "below",
+        "above",
+        "above, with subject and object exchanged",
+        ("lower than", "down from", "down below"),
+        ("above", "over", "on", "inside", "contains", "part of", "has part"),
+    ),
+    Predicate(
+        "over",
+        "under",
+        "shift upwards (as in above) times the horizontal overlap in widths of the narrower box",
+        ("over top of",),
+        ("below", "under", "supporting", "inside", "contains", "part of", "has part"),
+    ),
+    Predicate(
+        "under",
+        "over",
+        "over, with subject and object exchanged",
+        ("beneath", "underneath", "underneath of"),
+        ("above", "over", "on", "inside", "contains", "part of", "has part"),
+    ),
+    Predicate(
+        "on",
+        "supporting",
+        "horizontal overlap in widths of the narrower box, times how nearly the subject's lower edge lies within the"
+        " object's height (1 inside it, 0 a quarter of the lower box's height outside), times the larger of: how much"
+        " higher the subject begins (2 rise), how much smaller it is (2 (1 - area ratio), less if the object stands on"
+        " the subject instead), each at most 1; with masks also times the share of the subject's lower outline in"
+        " contact with the object, doubled, at most 1",
+        ("on top of", "atop", "upon", "onto", "on surface of", "resting on"),
+        ("under", "below", "supporting"),
+    ),
+    Predicate(
+        "supporting",
+        "on",
+        "on, with subject and object exchanged",
+        ("supports", "holding up", "has on top", "has on it", "bearing"),
+        ("above", "over", "on"),
+    ),
+    Predicate(
+        "inside",
+        "contains",
+        "share of the subject within the object (within the rows and columns that its mask spans, where masks are"
+        " known), times 2 (1 - area ratio), at most 1, so that equal boxes are not inside each other",
+        (
+            "in",
+            "within",
+            "inside of",
+            "into",
+            "enclosed by",
+            "contained in",
+            "contained by",
+            "surrounded by",
+            "in middle of",
+            "in interior of",
+        ),
+        ("contains", "has part", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
+    ),
+    Predicate(
+        "contains",
+        "inside",
+        "inside, with subject and object exchanged",
+        ("containing", "enclosing", "encloses", "surrounding", "surrounds", "has inside", "has in it"),
+        ("inside", "part of", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
+    ),
+    Predicate(
+        "part of",
+        "has part",
+        "1 if the object is the subject's parent or a parent of it, else the degree of inside",
+        ("a part of", "component of", "portion of", "section of"),
+        ("has part", "contains", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
+    ),
+    Predicate(
+        "has part",
+        "part of",
+        "part of, with subject and object exchanged",
+        ("has as part", "has as a part", "has parts", "consists of", "composed of"),
+        ("part of", "inside", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
+    ),
+    Predicate(
+        "in front of",
+        "behind",
+        "how much nearer the subject is: (depth of object - depth of subject) / 0.2 of the larger depth, in [0, 1]",
+        ("ahead of", "at front of", "in foreground of", "before"),
+        ("behind",),
+        needs_depth=True,
+    ),
+    Predicate(
+        "behind",
+        "in front of",
+        "in front of, with subject and object exchanged",
+        ("in back of", "at back of", "in background of", "at rear of"),
+        ("in front of",),
+        needs_depth=True,
+    ),
+    Predicate(
+        "next to",
+        "next to",
+        "near, times the vertical overlap in heights of the lower box, times 1 - overlapping",
+        (
+            "beside",
+            "alongside",
+            "alongside of",
+            "at side of",
+            "by side of",
+            "to side of",
+            "adjacent to",
+            "side by side with",
+        ),
+        ("inside", "contains", "part of", "has part", "far from"),
+    ),
+    Predicate(
+        "near",
+        "near",
+        "1 - gap / size, at least 0; gap between the boxes, size the geometric mean of the square roots of the areas",
+        ("nearby", "near to", "close to", "close by", "by", "around", "in vicinity of"),
+        ("far from",),
+    ),
+    Predicate(
+        "far from",
+        "far from",
+        "(gap / size - 1) / 2 in [0, 1]: 0 up to one size apart, 1 from three sizes",
+        ("far away from", "away from", "distant from"),
+        ("near", "next to", "touching", "overlapping", "inside", "contains", "part of", "has part", "on", "supporting"),
+    ),
+    Predicate(
+        "overlapping",
+        "overlapping",
+        "the larger of: share of the subject within the object, share of the object within the subject (as in inside)",
+        ("overlaps", "overlapping with", "overlaps with", "intersecting", "intersects", "intersecting with"),
+        ("far from",),
+    ),
+    Predicate(
+        "touching",
+        "touching",
+        "1 - gap / 0.1 size, at least 0; with masks also 0 unless they come within a hundredth of the image of each"
+        " other",
+        ("touches", "in contact with", "making contact with", "contacting"),
+        ("far from",),
+    ),
+)
+
+VOCABULARY: Final[Mapping[str, Predicate]] = {predicate.name: predicate for predicate in _PREDICATES}
+"""Every spatial predicate by its name."""
+
+_BY_TEXT: Final = {text: predicate for predicate in _PREDICATES for text in (predicate.name, *predicate.synonyms)}
+_LEADING = re.compile(
+    r"^(?:(?:is|are|was|were|be|being|has been|located|placed|positioned|situated|found|directly|just|immediately|"
+    r"slightly|partially|partly|completely|fully) )+"
+)
+_ARTICLES = re.compile(r"\b(?:the|a|an) ")
+_SEPARATORS = re.compile(r"[\s_\-]+")
+
+
+@lru_cache(maxsize=65536)
+def canonical(predicate: str) -> Predicate | None:
+    """The spatial predicate that a free text means; None if it is not one.
+
+    Case, articles, "is", underscores and adverbs such as "directly" do not matter: "is to the left of" is "left of".
+    """
+    text = _SEPARATORS.sub(" ", predicate).strip(" .,;:!").lower()
+    found = _BY_TEXT.get(text)
+    if found is None:
+        found = _BY_TEXT.get(_LEADING.sub("", _ARTICLES.sub("", text)))
+    return found
+
+
+def predicate_named(text: str) -> Predicate:
+    """As `canonical`, but a text that means no spatial predicate is a `ValueError` listing the vocabulary."""
+    found = canonical(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no spatial predicate; the vocabulary: {', '.join(VOCABULARY)}")
+    return found
+
+
+def inverse(predicate: str) -> str | None:
+    """The name that holds with subject and object exchanged; None if `predicate` is not a spatial one."""
+    found = canonical(predicate)
+    return None if found is None else found.inverse
+
+
+def is_symmetric(predicate: str) -> bool:
+    """Whether a spatial predicate holds both ways when it holds one way."""
+    found = canonical(predicate)
+    return found is not None and found.symmetric
+
+
+def are_contradictory(first: str, second: str) -> bool:
+    """Whether two spatial predicates cannot both hold for one ordered pair; False for other texts."""
+    one, other = canonical(first), canonical(second)
+    return one is not None and other is not None and (other.name in one.excludes or one.name in other.excludes)
+
+
+def reference() -> str:
+    """The vocabulary as a page of Markdown: docs/spatial.md."""
+    lines = [
+        "# Spatial predicates",
+        "",
+        "What each spatial predicate means, as a degree in [0, 1] measured by `sgforge.spatial`. Directions are the",
+        "picture's. Boxes are always used, masks refine containment and contact where both regions have one, depth",
+        "(larger is farther) tells front from behind. A degree does not change when an image is shifted or scaled.",
+        "",
+        "| predicate | inverse | degree | synonyms |",
+        "|---|---|---|---|",
+    ]
+    for predicate in _PREDICATES:
+        inverse_name = "itself" if predicate.symmetric else predicate.inverse
+        lines.append(
+            f"| {predicate.name} | {inverse_name} | {predicate.definition} | {', '.join(predicate.synonyms)} |"
+        )
+    lines += [
+        "",
+        'Case, articles, "is" and adverbs such as "directly" do not matter: "is to the left of" is "left of".',
+        "Front and behind cannot be told without the depths of both regions; nothing can be told without their boxes.",
+        "Every predicate for (a, b) has exactly the degree of its inverse for (b, a).",
+        "",
+        "This page is printed by `sgforge.spatial.vocabulary.reference()`; a test compares them.",
+        "",
+    ]
+    return "\n".join(lines)
