@@ -21,14 +21,22 @@ from sgforge.columns.rows import (
     relation_columns,
     relations_from,
 )
-from sgforge.columns.schema import ImageColumns, RegionColumns, RelationColumns, Table, Vocabularies, specs_of
+from sgforge.columns.schema import (
+    ColumnSpec,
+    ImageColumns,
+    RegionColumns,
+    RelationColumns,
+    Table,
+    Vocabularies,
+    specs_of,
+)
 from sgforge.errors import GraphError
 from sgforge.graph import Sample, SceneGraph
 
 if TYPE_CHECKING:
     from sgforge.images import Roots
 
-__all__ = ["GraphColumns", "attributes_text"]
+__all__ = ["GraphColumns", "attributes_text", "id_map", "merged", "remap_table", "with_image_frames"]
 
 _T = TypeVar("_T", bound=Table)
 
@@ -73,13 +81,13 @@ class GraphColumns:
             return cls.empty()
         if len(parts) == 1:
             return parts[0]
-        merged = _merge([part.vocabularies for part in parts])
-        aligned = [part.over(merged) for part in parts]
+        words = merged([part.vocabularies for part in parts])
+        aligned = [part.over(words) for part in parts]
         return cls(
             ImageColumns.concat([part.image for part in aligned]),
             RegionColumns.concat([part.region for part in aligned]),
             RelationColumns.concat([part.relation for part in aligned]),
-            merged,
+            words,
         )
 
     def __len__(self) -> int:
@@ -121,9 +129,12 @@ class GraphColumns:
         """The same images with ids that point into `vocabularies`, which must hold every text that is used."""
         if vocabularies == self.vocabularies:
             return self
-        tables = {name: _id_table(self.vocabularies.of(name), vocabularies.of(name)) for name in Vocabularies.names()}
+        old = self.vocabularies
         return GraphColumns(
-            _remap(self.image, tables), _remap(self.region, tables), _remap(self.relation, tables), vocabularies
+            remap_table(self.image, old, vocabularies),
+            remap_table(self.region, old, vocabularies),
+            remap_table(self.relation, old, vocabularies),
+            vocabularies,
         )
 
     def compact(self) -> GraphColumns:
@@ -278,7 +289,8 @@ def _digest(sample: Sample) -> bytes:
     return digest
 
 
-def _merge(parts: Sequence[Vocabularies]) -> Vocabularies:
+def merged(parts: Sequence[Vocabularies]) -> Vocabularies:
+    """Vocabularies that hold every text of all parts; those of the first keep their ids."""
     return Vocabularies(
         **{
             name: tuple(dict.fromkeys(text for part in parts for text in part.of(name)))
@@ -287,19 +299,20 @@ def _merge(parts: Sequence[Vocabularies]) -> Vocabularies:
     )
 
 
-def _id_table(old: tuple[str, ...], new: tuple[str, ...]) -> np.ndarray | None:
-    """New id by old id, with -1 (none) at the end, so that indexing by -1 stays -1; None where nothing changes."""
-    if old == new[: len(old)]:
-        return None
-    index = {text: position for position, text in enumerate(new)}
-    return np.asarray([*(index.get(text, -1) for text in old), -1], np.int32)
+def id_map(old: Vocabularies, new: Vocabularies, name: str) -> np.ndarray:
+    """New id by old id of one vocabulary, int32; -1 at the end, so that indexing with -1 (none) stays -1."""
+    index = {text: position for position, text in enumerate(new.of(name))}
+    return np.asarray([*(index.get(text, -1) for text in old.of(name)), -1], np.int32)
 
 
-def _remap(table: _T, tables: dict[str, np.ndarray | None]) -> _T:
-    def change(spec: Any, column: Any) -> Any:
-        ids = tables.get(spec.vocabulary) if spec.vocabulary else None
-        if ids is None:
+def remap_table(table: _T, old: Vocabularies, new: Vocabularies) -> _T:
+    """The table with ids that point into `new` instead of `old`; columns that need no change are shared."""
+
+    def change(spec: ColumnSpec, column: Any) -> Any:
+        name = spec.vocabulary
+        if name is None or old.of(name) == new.of(name)[: len(old.of(name))]:
             return column
+        ids = id_map(old, new, name)
         return Ragged(column.counts, ids[_flat(column.values)]) if isinstance(column, Ragged) else ids[column]
 
     return table.map(change)
