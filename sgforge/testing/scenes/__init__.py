@@ -1,0 +1,13 @@
+"""Procedural scenes: seeded pictures whose graph is known exactly, for tests, demos and proofs that students learn.
+
+Things stand in groups on a ground: crates, balls, cones, cups, bowls, books, apples, tables, trees, balloons, planks
+and robots. What spatial words mean here is defined on the world (see the module `_truth`), independent of
+`sgforge.spatial`. Other relations follow from pose and layout, never from one label: a robot near a crate may be
+pushing it, holding it, standing on it, or only be next to it.
+"""
+
+from __future__ import annotations
+
+from sgforge.testing.scenes._scene import Scene, make_scene
+
+__all__ = ["Scene", "make_scene"]
