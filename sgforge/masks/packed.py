@@ -71,8 +71,9 @@ class PackedMasks:
                 f"masks of frames {self.width}x{self.height} and {other.width}x{other.height} cannot be compared"
             )
         shared = np.zeros((len(self), len(other)), np.int64)
+        meets = _meets(self.boxes, other.boxes)
         for index in range(len(self)):
-            touching = np.flatnonzero(_meets(self.boxes[index], other.boxes))
+            touching = np.flatnonzero(meets[index])
             shared[index, touching] = _shared(self.words[index], self.boxes[index], other.words, touching)
         return shared
 
@@ -82,12 +83,13 @@ class PackedMasks:
         sides = self.boxes[:, 2:] - self.boxes[:, :2]
         order = np.argsort(sides[:, 0] * sides[:, 1], kind="stable")
         ranked = self.boxes[order]
+        later_meets = np.triu(_meets(ranked, ranked), k=1)
         for rank, index in enumerate(order.tolist()):
-            later = order[rank + 1 :][_meets(self.boxes[index], ranked[rank + 1 :])]
+            later = order[later_meets[rank]]
             row = _shared(self.words[index], self.boxes[index], self.words, later)
             shared[index, later] = row
             shared[later, index] = row
-            shared[index, index] = self.areas[index]
+        np.fill_diagonal(shared, self.areas)
         return shared
 
     def iou(self, other: PackedMasks | None = None) -> NDArray[np.float64]:
@@ -125,23 +127,26 @@ def _ratio(part: Ints, whole: NDArray[Any]) -> NDArray[np.float64]:
     return ratio
 
 
-def _meets(box: Ints, boxes: Ints) -> NDArray[np.bool_]:
-    low = np.maximum(box[:2], boxes[:, :2])
-    high = np.minimum(box[2:], boxes[:, 2:])
-    return (low[:, 0] < high[:, 0]) & (low[:, 1] < high[:, 1])
+def _meets(first: Ints, second: Ints) -> NDArray[np.bool_]:
+    """Which boxes (N, M) share a pixel; an empty mask's box meets none."""
+    ax0, ay0, ax1, ay1 = first.T[:, :, None]
+    bx0, by0, bx1, by1 = second.T[:, None]
+    meets: NDArray[np.bool_] = (ax0 < bx1) & (bx0 < ax1) & (ay0 < by1) & (by0 < ay1)
+    return meets
 
 
 def _shared(mask: Words, box: Ints, words: Words, indices: Ints) -> Ints:
     """Pixels that `mask` shares with each of `words[indices]`, looked for in the window of its box."""
     x0, y0, x1, y1 = box.tolist()
     rows, columns = slice(y0, y1), slice(x0 >> 6, (x1 + 63) >> 6)
-    window = mask[rows, columns]
+    # Flat rows of words: the AND then runs over whole windows and not over the few words of one row.
+    window = mask[rows, columns].reshape(-1)
     shared = np.empty(len(indices), np.int64)
     step = max(1, _CHUNK_WORDS // max(1, window.size))
     for begin in range(0, len(indices), step):
-        both = words[indices[begin : begin + step], rows, columns]
+        both = words[indices[begin : begin + step], rows, columns].reshape(-1, window.size)
         np.bitwise_and(both, window, out=both)
-        shared[begin : begin + step] = np.bitwise_count(both).sum(axis=(1, 2), dtype=np.int64)
+        shared[begin : begin + step] = np.bitwise_count(both).sum(axis=1, dtype=np.int64)
     return shared
 
 
