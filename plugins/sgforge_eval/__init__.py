@@ -1,1 +1,31 @@
-"""(being built)"""
+"""Scene-graph metrics and the papers' other tasks: evaluators of a pipeline, `sgforge eval`, `score()` in Python."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import sgforge
+from sgforge.hookspecs import Register
+from sgforge_eval.config import RecallOptions
+
+if TYPE_CHECKING:
+    from sgforge_eval.api import score as score
+
+__all__ = ["score"]
+
+sgforge_api = 1
+
+
+@sgforge.hookimpl
+def sgforge_register_evaluators(register: Register) -> None:
+    """predcls, sgcls and sgdet: recall of a student that is told boxes and labels, boxes, or nothing."""
+    register("predcls", "sgforge_eval.evaluators:PredclsEvaluator", config=RecallOptions)
+    register("sgcls", "sgforge_eval.evaluators:SgclsEvaluator", config=RecallOptions)
+    register("sgdet", "sgforge_eval.evaluators:SgdetEvaluator", config=RecallOptions)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "score":
+        return importlib.import_module("sgforge_eval.api").score
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,61 @@
+"""The evaluators of a pipeline: recall of a student's rankings in the three classic modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from sgforge.errors import ConfigError
+from sgforge.stages import Judged, Mode, Report
+from sgforge_eval.batch import Codebook
+from sgforge_eval.config import RecallOptions
+from sgforge_eval.conventions import convention_named
+from sgforge_eval.judged import JudgedReader
+from sgforge_eval.report import Outcome, recall_report
+from sgforge_eval.scorer import Measure, Scorer
+from sgforge_eval.vocabulary import read_names, read_triplets
+
+__all__ = ["PredclsEvaluator", "SgclsEvaluator", "SgdetEvaluator"]
+
+
+class _RecallEvaluator:
+    mode: ClassVar[Mode]
+
+    def __init__(self, options: RecallOptions) -> None:
+        self.options = options
+        self._convention = convention_named(options.convention)
+        if not options.k or min(options.k) < 1:
+            raise ConfigError(f"k = {list(options.k)} must list cuts of 1 or more")
+
+    def evaluate(self, judged: Iterable[Judged], /) -> Report:
+        """Recall, mean recall and their kin over `judged`, with intervals, per predicate and per category."""
+        options = self.options
+        labels = Codebook()
+        names = read_names(options.predicates) if options.predicates is not None else ()
+        predicates = Codebook(names, closed=options.predicates is not None)
+        zero_shot = read_triplets(options.zero_shot, labels, predicates) if options.zero_shot is not None else None
+        measure = Measure(self.mode, self._convention, tuple(sorted(set(options.k))), zero_shot)
+        reader = JudgedReader(self.mode, labels, predicates)
+        scorer = Scorer(measure)
+        for batch in reader.batches(judged):
+            scorer.add(batch)
+        outcome = Outcome(scorer, predicates.names, reader.dropped, reader.failures)
+        return recall_report(outcome, draws=options.bootstrap, truth=options.truth)
+
+
+class PredclsEvaluator(_RecallEvaluator):
+    """The student is told boxes, masks and labels."""
+
+    mode: ClassVar[Mode] = "predcls"
+
+
+class SgclsEvaluator(_RecallEvaluator):
+    """The student is told boxes and masks and names the regions itself."""
+
+    mode: ClassVar[Mode] = "sgcls"
+
+
+class SgdetEvaluator(_RecallEvaluator):
+    """The student is told the image alone; regions are the segmenter's or its own."""
+
+    mode: ClassVar[Mode] = "sgdet"

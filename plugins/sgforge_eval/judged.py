@@ -1,0 +1,151 @@
+"""What a pipeline's evaluator is given (truth and a student's ranking, image by image) as batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from sgforge.graph import CATEGORIES, Box, Region
+from sgforge.stages import Failure, Judged, Mode, Ranking
+from sgforge_eval.batch import Codebook, Dense, EvalBatch, Objects, Truth, offsets_of
+
+__all__ = ["JudgedReader"]
+
+_CELLS = 1 << 22  # pair x predicate scores held at once
+_IMAGES = 512
+_UNNAMED = "\0no label"
+_NO_BOX: Box = (float("nan"),) * 4  # type: ignore[assignment]
+
+
+@attrs.define
+class JudgedReader:
+    """Turns Judged values into batches; `labels` and `predicates` are shared by all of them.
+
+    `dropped` counts rows left out by reason; `failures` counts failed images by reason.
+    """
+
+    mode: Mode
+    labels: Codebook
+    predicates: Codebook
+    dropped: Counter[str] = attrs.field(factory=Counter)
+    failures: Counter[str] = attrs.field(factory=Counter)
+
+    def batches(self, judged: Iterable[Judged]) -> Iterator[EvalBatch]:
+        """Batches in order; each holds rankings with one list of predicates."""
+        pending: list[Judged] = []
+        columns: tuple[str, ...] | None = None
+        cells = 0
+        for item in judged:
+            ranking = item.prediction
+            if isinstance(ranking, Ranking):
+                full = cells + ranking.scores.size > _CELLS or len(pending) >= _IMAGES
+                if pending and (full or columns not in (None, ranking.predicates)):
+                    yield self._batch(pending, columns or ())
+                    pending, cells, columns = [], 0, None
+                columns, cells = ranking.predicates, cells + ranking.scores.size
+            pending.append(item)
+        if pending:
+            yield self._batch(pending, columns or ())
+
+    def _batch(self, items: Sequence[Judged], columns: tuple[str, ...]) -> EvalBatch:
+        truth = self._truth(items)
+        rankings = [self._ranking(item) for item in items]
+        aligned = self.mode != "sgdet"
+        objects = self._aligned(items, truth.objects, rankings) if aligned else self._objects(rankings)
+        pairs = [self._pairs(item, ranking) for item, ranking in zip(items, rankings, strict=True)]
+        offsets = offsets_of(len(pair) for pair, _ in pairs)
+        start = np.repeat(objects.offsets[:-1], np.diff(offsets))
+        both = np.concatenate([pair for pair, _ in pairs]) if pairs else np.zeros((0, 2), np.int64)
+        width = len(columns)
+        scores = [score for _, score in pairs if score.size] or [np.zeros((0, width), np.float32)]
+        dense = Dense(
+            objects,
+            offsets,
+            both[:, 0] + start,
+            both[:, 1] + start,
+            np.concatenate(scores),
+            self.predicates.codes(columns),
+        )
+        failed = np.fromiter((isinstance(item.prediction, Failure) for item in items), bool, len(items))
+        return EvalBatch(len(items), truth, dense, failed, len(self.labels), len(self.predicates), aligned)
+
+    def _truth(self, items: Sequence[Judged]) -> Truth:
+        graphs = [item.truth for item in items]
+        objects = self._objects([graph.all.regions for graph in graphs])
+        rows = [
+            (image, objects.offsets[image] + row.subject, objects.offsets[image] + row.object, row)
+            for image, graph in enumerate(graphs)
+            for row in graph.relations.values()
+        ]
+        return Truth(
+            objects,
+            np.array([image for image, *_ in rows], np.int64),
+            np.array([subject for _, subject, _, _ in rows], np.int64),
+            np.array([target for _, _, target, _ in rows], np.int64),
+            self.predicates.codes(row.predicate for *_, row in rows).astype(np.int64),
+            np.array([CATEGORIES.index(row.category) for *_, row in rows], np.uint8),
+        )
+
+    def _ranking(self, item: Judged) -> tuple[Region, ...]:
+        """The regions of a ranking; none for a failure, which is counted."""
+        if isinstance(item.prediction, Failure):
+            self.failures[item.prediction.reason] += 1
+            return ()
+        return item.prediction.regions
+
+    def _objects(self, graphs: Sequence[Sequence[Region]]) -> Objects:
+        regions = [region for graph in graphs for region in graph]
+        return Objects(
+            offsets_of(len(graph) for graph in graphs),
+            np.array([_box(region) for region in regions], np.float32).reshape(-1, 4),
+            self._labels(regions),
+            np.array([1.0 if region.score is None else region.score for region in regions], np.float32),
+        )
+
+    def _labels(self, regions: Sequence[Region]) -> NDArray[np.int32]:
+        # Told the labels, a student that is told none has not named anything wrongly.
+        unnamed = _UNNAMED if self.mode == "predcls" else None
+        return self.labels.codes(unnamed if region.label is None else region.label for region in regions)
+
+    def _aligned(self, items: Sequence[Judged], truth: Objects, rankings: Sequence[tuple[Region, ...]]) -> Objects:
+        """The truth's regions as the student saw them: its own labels and scores in sgcls, nothing of it in predcls."""
+        labels, scores = truth.labels.copy(), np.ones(len(truth.labels), np.float32)
+        if self.mode == "predcls":
+            return attrs.evolve(truth, scores=scores)
+        for image, (item, regions) in enumerate(zip(items, rankings, strict=True)):
+            rows = truth.offsets[image] + _rows_of(item, len(regions))
+            labels[rows] = self._labels(regions)[: len(rows)]
+            scores[rows] = [1.0 if region.score is None else region.score for region in regions[: len(rows)]]
+        return attrs.evolve(truth, labels=labels, scores=scores)
+
+    def _pairs(self, item: Judged, regions: tuple[Region, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """(P, 2) indices into the image's rows of objects and (P, C) scores of a ranking, faulty pairs left out."""
+        if isinstance(item.prediction, Failure):
+            return np.zeros((0, 2), np.int64), np.zeros((0, 0), np.float32)
+        pairs = np.asarray(item.prediction.pairs, np.int64).reshape(-1, 2)
+        scores = np.asarray(item.prediction.scores, np.float32)
+        rows = np.arange(len(regions)) if self.mode == "sgdet" else _rows_of(item, len(regions))
+        inside = ((pairs >= 0) & (pairs < len(rows))).all(axis=1)
+        if not inside.all():
+            self.dropped["pair with a region index out of range"] += int((~inside).sum())
+            pairs, scores = pairs[inside], scores[inside]
+        wrong = int(np.count_nonzero(~np.isfinite(scores)))
+        if wrong:
+            self.dropped["score that is not finite"] += wrong
+        return rows[pairs], scores
+
+
+def _box(region: Region) -> Box:
+    return region.box or (region.mask.box if region.mask is not None else None) or _NO_BOX
+
+
+def _rows_of(item: Judged, count: int) -> NDArray[np.int64]:
+    """Rows of the truth's regions that a student's `count` regions stand for: all of them, else the kept ones."""
+    total = len(item.truth.all.regions)
+    if count == total:
+        return np.arange(total)
+    return np.fromiter(item.truth.regions, np.int64)[:count]

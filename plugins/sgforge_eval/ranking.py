@@ -1,0 +1,272 @@
+"""Which predicted triplets count: the best of each image, in order, from distributions or from listed rows.
+
+A triplet's score is its predicate's score times the scores of its two regions; equal scores keep the order in which
+they were given. What has no positive finite score is not proposed and never takes a rank. Only the best pairs of an
+image can hold its best triplets, so the full pair x predicate table is read once for its row maxima and never sorted.
+"""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from sgforge_eval.batch import Dense, Listed, offsets_of
+
+__all__ = [
+    "Ranked",
+    "Rankings",
+    "clean_scores",
+    "occurrence",
+    "rank_predictions",
+    "rank_within",
+    "top_of_segments",
+]
+
+_NOTHING = np.uint32(0xFFFFFFFF)
+_BLOCK_CELLS = 1 << 19  # cells of the pair x predicate table worked on at once: 2 MB, which stays in cache
+
+
+@attrs.frozen(eq=False)
+class Ranked:
+    """Listed triplets, images ascending, ranks (0-based) ascending within each; all (n,) int64.
+
+    `subject`, `object` are rows of the predicted objects, `predicate` codes; `score` (n,) float32.
+    """
+
+    image: NDArray[np.int64]
+    subject: NDArray[np.int64]
+    object: NDArray[np.int64]
+    predicate: NDArray[np.int64]
+    rank: NDArray[np.int64]
+    score: NDArray[np.float32]
+
+
+@attrs.frozen(eq=False)
+class Rankings:
+    """The two lists of a batch: `constrained` has the best predicate(s) of each pair, `free` every predicate.
+
+    `answered` (N,) bool: the image has at least one proposed triplet.
+    """
+
+    constrained: Ranked
+    free: Ranked | None
+    answered: NDArray[np.bool_]
+
+
+def clean_scores(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """`scores` with what is not finite set to 0 (a copy where needed), and how many that were."""
+    bad = ~np.isfinite(scores)
+    count = int(np.count_nonzero(bad))
+    return (np.where(bad, np.float32(0), scores) if count else scores), count
+
+
+def _padded(starts: NDArray[np.int64], counts: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, width) scores of the segments, 0 where a segment is shorter than the widest."""
+    width = int(counts.max())
+    if (counts == width).all() and (np.diff(starts) == width).all():
+        return scores[starts[0] : starts[0] + width * len(starts)].reshape(len(starts), width)
+    column = np.arange(width)
+    inside = column < counts[:, None]
+    return np.where(inside, scores[np.where(inside, starts[:, None] + column, 0)], np.float32(0))
+
+
+def _ordered(table: NDArray[np.float32], limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Columns of the best `limit` of each row in stable descending order, and how many of them are proposed."""
+    bits = np.ascontiguousarray(table, np.float32).view(np.uint32)
+    keys = np.where(table > 0, _NOTHING - bits, _NOTHING).astype(np.uint64) << np.uint64(32)
+    keys |= np.arange(table.shape[1], dtype=np.uint64)
+    if table.shape[1] > 2 * limit:
+        keys = np.partition(keys, limit, axis=1)[:, :limit]
+    keys.sort(axis=1)
+    keys = keys[:, :limit]
+    proposed = (keys >> np.uint64(32)) != _NOTHING
+    return (keys & np.uint64(_NOTHING)).astype(np.int64), proposed.sum(axis=1)
+
+
+def top_of_segments(
+    offsets: NDArray[np.int64], scores: NDArray[np.float32], limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of the best `limit` scores of each segment, best first, and the offsets (N + 1) of what was kept.
+
+    `scores` (offsets[-1],) must be free of NaN; what is 0 or less is left out; ties keep their order. Segments of like
+    length are sorted together.
+    """
+    counts = np.diff(offsets)
+    kept = np.zeros(len(counts), np.int64)
+    parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    magnitude = np.frexp(counts.astype(np.float64))[1]
+    for size in np.unique(magnitude[counts > 0]):
+        segments = np.flatnonzero((magnitude == size) & (counts > 0))
+        columns, proposed = _ordered(_padded(offsets[segments], counts[segments], scores), limit)
+        kept[segments] = proposed
+        parts.append((segments, columns))
+    out = offsets_of(kept)
+    rows = np.empty(out[-1], np.int64)
+    for segments, columns in parts:
+        rank = np.arange(columns.shape[1])
+        inside = rank < kept[segments][:, None]
+        rows[(out[segments][:, None] + rank)[inside]] = (offsets[segments][:, None] + columns)[inside]
+    return rows, out
+
+
+def rank_within(offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Segment number and position within its segment of every row."""
+    counts = np.diff(offsets)
+    image = np.repeat(np.arange(len(counts)), counts)
+    return image, np.arange(offsets[-1]) - offsets[image]
+
+
+def occurrence(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many equal keys stand before each row."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.concatenate([np.ones(min(len(keys), 1), bool), ordered[1:] != ordered[:-1]]))
+    lengths = np.diff(np.concatenate([starts, [len(keys)]]))
+    result = np.empty(len(keys), np.int64)
+    result[order] = np.arange(len(keys)) - np.repeat(starts, lengths)
+    return result
+
+
+def rank_predictions(
+    predictions: Dense | Listed, limit: int, *, pair_limit: int | None = 1, free: bool = True, in_order: bool = False
+) -> Rankings:
+    """The best `limit` triplets of each image, under the graph constraint and (`free`) without it.
+
+    `pair_limit`: how many predicates a pair may list in the constrained ranking, None for all. `in_order`: pairs are
+    ranked as they are listed (the public evaluators never sort), not by score; the free ranking is always by score.
+    """
+    if isinstance(predictions, Dense):
+        return _rank_dense(predictions, limit, pair_limit, free, in_order)
+    return _rank_listed(predictions, limit, pair_limit, free, in_order)
+
+
+def _positions(offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Scores that make the order of a sort the order of the rows."""
+    _, position = rank_within(offsets)
+    return (1.0 / (1.0 + position.astype(np.float64))).astype(np.float32)
+
+
+def _rank_listed(listed: Listed, limit: int, pair_limit: int | None, free: bool, in_order: bool) -> Rankings:
+    weight = listed.objects.scores[listed.subject] * listed.objects.scores[listed.object]
+    value, _ = clean_scores(listed.scores * weight)
+    order_by = np.where(value > 0, _positions(listed.offsets), np.float32(0)) if in_order else value
+    longest = int(np.diff(listed.offsets).max(initial=0))
+    rows, offsets = top_of_segments(listed.offsets, order_by, max(longest, 1))
+    image, _ = rank_within(offsets)
+    pair = listed.subject[rows] * max(len(listed.objects.labels), 1) + listed.object[rows]
+    predicate = listed.predicate[rows]
+    # A name outside of the vocabulary (-1) is not a repetition of another one.
+    key = pair * (int(predicate.max(initial=0)) + 2) + predicate + 1
+    fresh = (predicate < 0) | (occurrence(key) == 0)
+    rows, image, pair = rows[fresh], image[fresh], pair[fresh]
+    within = np.ones(len(rows), bool) if pair_limit is None else occurrence(pair) < pair_limit
+    return Rankings(
+        _listed_rows(listed, rows[within], image[within], value, limit),
+        _listed_rows(listed, rows, image, value, limit) if free else None,
+        np.diff(offsets) > 0,
+    )
+
+
+def _listed_rows(
+    listed: Listed, rows: NDArray[np.int64], image: NDArray[np.int64], value: NDArray[np.float32], limit: int
+) -> Ranked:
+    _, rank = rank_within(offsets_of(np.bincount(image, minlength=len(listed.offsets) - 1)))
+    rows, image, rank = rows[rank < limit], image[rank < limit], rank[rank < limit]
+    return Ranked(image, listed.subject[rows], listed.object[rows], listed.predicate[rows], rank, value[rows])
+
+
+def _rank_dense(dense: Dense, limit: int, pair_limit: int | None, free: bool, in_order: bool) -> Rankings:
+    scores = dense.scores
+    if scores.size == 0:
+        empty = _table_rows(dense, np.zeros(0, np.int64), np.zeros(len(dense.offsets), np.int64), 1)
+        return Rankings(empty, empty if free else None, np.zeros(len(dense.offsets) - 1, bool))
+    best = scores.max(axis=1)
+    if not np.isfinite(best).all():
+        scores, _ = clean_scores(scores)
+        best = scores.max(axis=1)
+    weight = dense.objects.scores[dense.subject] * dense.objects.scores[dense.object]
+    weight, _ = clean_scores(weight)
+    value = best * weight
+    order_by = np.where(value > 0, _positions(dense.offsets), np.float32(0)) if in_order else value
+    pairs, offsets = top_of_segments(dense.offsets, order_by, limit)
+    columns = scores.shape[1]
+    if pair_limit == 1:
+        cells = pairs * columns + scores[pairs].argmax(axis=1)
+        constrained = _table_rows(dense, cells, offsets, columns, value[pairs])
+    else:
+        # By pair order in_order has no meaning for several predicates a pair: they are ranked by score.
+        constrained = _best_cells(dense, scores, weight, value, limit, pair_limit)
+    return Rankings(
+        constrained,
+        _best_cells(dense, scores, weight, value, limit, None) if free else None,
+        np.diff(offsets) > 0,
+    )
+
+
+def _table_rows(
+    dense: Dense,
+    cells: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    columns: int,
+    score: NDArray[np.float32] | None = None,
+) -> Ranked:
+    image, rank = rank_within(offsets)
+    pair, column = np.divmod(cells, columns)
+    predicate = dense.columns[column].astype(np.int64) if len(column) else column
+    if score is None:
+        score = np.zeros(len(cells), np.float32)
+    return Ranked(image, dense.subject[pair], dense.object[pair], predicate, rank, score)
+
+
+def _best_cells(
+    dense: Dense,
+    scores: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    value: NDArray[np.float32],
+    limit: int,
+    pair_limit: int | None,
+) -> Ranked:
+    """The best cells of the pair x predicate table of each image, `pair_limit` of a pair at most."""
+    columns = scores.shape[1]
+    pairs, offsets = top_of_segments(dense.offsets, value, limit)
+    counts = np.diff(offsets)
+    width = max(int(counts.max(initial=0)), 1)
+    block = max(1, _BLOCK_CELLS // (width * columns))
+    cells, cell_values, kept = [], [], []
+    for start in range(0, len(counts), block):
+        end = min(start + block, len(counts))
+        inside = np.arange(width) < counts[start:end, None]
+        slots = np.where(inside, offsets[start:end, None] + np.arange(width), 0)
+        chosen = pairs[slots] if len(pairs) else slots
+        factor = np.where(inside, weight[chosen], np.float32(0))
+        table = scores[chosen.ravel()]
+        if pair_limit is not None:
+            table = _only_best(table, pair_limit)
+        table = (table * factor.reshape(-1, 1)).reshape(end - start, width * columns)
+        hit = _above_limit(table, limit)
+        image, cell = np.divmod(hit, table.shape[1])
+        slot, column = np.divmod(cell, columns)
+        cells.append(chosen[image, slot] * columns + column)
+        cell_values.append(table.reshape(-1)[hit])
+        kept.append(np.bincount(image, minlength=end - start))
+    found, values = np.concatenate(cells), np.concatenate(cell_values)
+    rows, out = top_of_segments(offsets_of(np.concatenate(kept)), values, limit)
+    return _table_rows(dense, found[rows], out, columns, values[rows])
+
+
+def _above_limit(table: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
+    """Flat positions of the positive cells that reach the `limit`-th best of their row (ties included)."""
+    if table.shape[1] <= limit:
+        return np.flatnonzero(table > 0)
+    at = table.shape[1] - limit
+    threshold = np.partition(table, at, axis=1)[:, at]
+    return np.flatnonzero((table >= threshold[:, None]) & (table > 0))
+
+
+def _only_best(table: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """`table` with all but the `count` best cells of each row set to 0; ties keep the lowest column."""
+    best = np.argsort(-table, axis=1, kind="stable")[:, :count]
+    result = np.zeros_like(table)
+    np.put_along_axis(result, best, np.take_along_axis(table, best, axis=1), axis=1)
+    return result

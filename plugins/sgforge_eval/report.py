@@ -1,0 +1,106 @@
+"""From hits to a Report: values, tables, intervals, images used and skipped, and the convention in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from sgforge.graph import CATEGORIES
+from sgforge.stages import Report
+from sgforge_eval.bootstrap import interval, resample
+from sgforge_eval.metrics import GroupedFamily, Metrics, measure_table
+from sgforge_eval.scorer import HitTable, Measure, Scorer
+
+__all__ = ["Outcome", "recall_report"]
+
+Row = Mapping[str, Any]
+
+
+@attrs.frozen(eq=False)
+class Outcome:
+    """A finished scoring: its scorer, the vocabulary of predicates, dropped rows and failed images by reason."""
+
+    scorer: Scorer
+    predicates: tuple[str, ...]
+    dropped: Counter[str]
+    failures: Counter[str]
+
+    @property
+    def measure(self) -> Measure:
+        """What was measured."""
+        return self.scorer.measure
+
+    def metrics(self) -> Metrics:
+        """All metrics of the scored batches."""
+        return measure_table(self.scorer.table(), self.measure, len(self.predicates))
+
+
+def skipped_images(table: HitTable, used: np.ndarray) -> dict[str, int]:
+    """Images left out, by reason."""
+    no_truth = table.truth_count == 0
+    left = ~used & ~no_truth
+    counts = {
+        "no truth relation": int(no_truth.sum()),
+        "failed prediction": int((left & table.failed).sum()),
+        "no predicted relation": int((left & ~table.failed).sum()),
+    }
+    return {reason: count for reason, count in counts.items() if count}
+
+
+def per_group(families: tuple[GroupedFamily, ...], names: tuple[str, ...], key: str) -> list[Row]:
+    """One row per group with truth: its name, the rows of truth, the images it occurs in, its value at every K."""
+    rows: list[Row] = []
+    tables = [(family, family.table()) for family in families]
+    for group, name in enumerate(names):
+        values = {
+            metric: float(value)
+            for family, table in tables
+            for metric, value in zip(family.members, table[group], strict=True)
+            if not np.isnan(value)
+        }
+        if values:
+            images = int((families[0].group == group).sum())
+            rows.append({key: name, "images": images, **values})
+    return rows
+
+
+def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") -> Report:
+    """The report of an evaluation; `draws` resamples give 95 % intervals (table "interval"), 0 none."""
+    table, metrics = outcome.scorer.table(), outcome.metrics()
+    convention = outcome.measure.convention
+    values = metrics.values()
+    images = len(table.failed)
+    values["failure_rate"] = float(table.failed.mean()) if images else 0.0
+    tables: dict[str, list[Row]] = {
+        "per_predicate": per_group(metrics.grouped, outcome.predicates, "predicate"),
+        "per_category": per_group((metrics.categories,), CATEGORIES, "category"),
+    }
+    if draws and metrics.used.any():
+        (resampled,) = resample([metrics], draws)
+        tables["interval"] = [
+            {"metric": name, "value": values[name], "low": low, "high": high}
+            for name, found in resampled.values.items()
+            if name in values
+            for low, high in [interval(found)]
+        ]
+    notes = [
+        f"convention {convention.name}: {convention.summary}",
+        f"mean recall over {len(outcome.predicates)} predicates",
+        *(f"{count} x {reason}" for reason, count in sorted(outcome.dropped.items())),
+        *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),
+    ]
+    if truth != "source":
+        notes.append("truth: all kept relations of the graph, not only those the source gave")
+    return Report(
+        outcome.measure.mode,
+        values,
+        convention.name,
+        tables,
+        int(metrics.used.sum()),
+        skipped_images(table, metrics.used),
+        tuple(notes),
+    )
