@@ -1,0 +1,53 @@
+"""Faults of a config: where each is, and all of them in one error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from sgforge.errors import ConfigError
+
+__all__ = ["Fault", "Where", "as_error", "render_path"]
+
+Where: TypeAlias = tuple[str | int, ...]
+
+
+@attrs.frozen
+class Fault:
+    """One mistake: the path to it in the document (`("step", 2, "checkpoint")`), and what is wrong there."""
+
+    where: Where
+    message: str
+    cause: BaseException | None = attrs.field(default=None, eq=False)
+
+    def under(self, prefix: Where) -> Fault:
+        """The same fault with its path continued towards the root of the document."""
+        return attrs.evolve(self, where=(*prefix, *self.where))
+
+
+def render_path(where: Where) -> str:
+    """A path as people write it: `step[2].checkpoint`, `models."openai/gpt-4o".base_url`."""
+    text = ""
+    for part in where:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            key = part if part.replace("_", "").replace("-", "").isalnum() else f'"{part}"'
+            text += f".{key}" if text else key
+    return text
+
+
+def as_error(title: str, faults: Sequence[Fault], locate: Callable[[Where], str]) -> ConfigError:
+    """One error that tells every fault; `locate` gives the text that stands before a path (file and line)."""
+    lines = [f"{locate(fault.where)}{_path_prefix(fault.where)}{fault.message}" for fault in faults]
+    error = ConfigError(
+        lines[0] if len(lines) == 1 else "\n".join((f"{title}: {len(lines)} faults", *(f"  {line}" for line in lines)))
+    )
+    error.__cause__ = next((fault.cause for fault in faults if fault.cause is not None), None)
+    return error
+
+
+def _path_prefix(where: Where) -> str:
+    return f"{render_path(where)}: " if where else ""

@@ -1,0 +1,65 @@
+"""Where in a TOML text each key stands; the standard reader keeps no positions."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sgforge.config.faults import Where
+
+__all__ = ["find_lines"]
+
+_STRINGS_AND_COMMENTS: Final = re.compile(
+    r'''"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*''', re.DOTALL
+)
+_HEADER: Final = re.compile(r"[ \t]*(\[\[?)(.*?)(\]\]?)[ \t]*")
+
+
+def find_lines(text: str) -> dict[Where, int]:
+    """The line (from 1) of every table header and every key of a valid TOML text, by path."""
+    found: dict[Where, int] = {}
+    counts: dict[Where, int] = {}
+    table: Where = ()
+    depth = 0
+    blanked = _STRINGS_AND_COMMENTS.sub(_blank, text)
+    for number, (line, original) in enumerate(zip(blanked.split("\n"), text.split("\n"), strict=True), start=1):
+        if depth == 0 and (header := _HEADER.fullmatch(line.rstrip())):
+            keys = _read_keys(original[header.start(2) : header.end(2)])
+            table = _enter(keys, counts, is_array=header[1] == "[[")
+            found[table] = number
+            continue
+        if depth == 0 and "=" in line:
+            keys = _read_keys(original[: line.index("=")])
+            for length in range(1, len(keys) + 1):
+                found.setdefault((*table, *keys[:length]), number)
+        depth += sum(map(line.count, "[{")) - sum(map(line.count, "]}"))
+    return found
+
+
+def _blank(match: re.Match[str]) -> str:
+    """Strings and comments as filler of the same length and lines, so that positions stay."""
+    return re.sub(r"[^\n]", "_" if match[0][0] in "\"'" else " ", match[0])
+
+
+def _enter(keys: Where, counts: dict[Where, int], *, is_array: bool) -> Where:
+    """The path of a table, with the index of the last element of each array of tables on the way."""
+    path: Where = ()
+    for position, key in enumerate(keys):
+        path = (*path, key)
+        if is_array and position == len(keys) - 1:
+            counts[path] = counts.get(path, -1) + 1
+        if path in counts:
+            path = (*path, counts[path])
+    return path
+
+
+def _read_keys(text: str) -> Where:
+    """The parts of a dotted key, quoted or bare."""
+    keys: list[str] = []
+    node: Any = tomllib.loads(f"{text.strip()} = 0")
+    while isinstance(node, Mapping):
+        key, node = next(iter(node.items()))
+        keys.append(key)
+    return tuple(keys)

@@ -1,0 +1,262 @@
+"""A config file into a `PipelineConfig`: read, overridden, checked as a whole."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from sgforge.config.faults import Fault, Where, as_error
+from sgforge.config.lines import find_lines
+from sgforge.config.options import check_options
+from sgforge.config.overrides import apply_override
+from sgforge.config.strict import structure
+from sgforge.config.values import DEFAULT_SOURCE, PipelineConfig, SourceConfig, StepConfig, default_names
+from sgforge.errors import ConfigError, PluginError
+from sgforge.images import Roots
+from sgforge.models.settings import GatewaySettings, ModelSettings
+from sgforge.near import choices
+from sgforge.plugins import Registry, load_plugins
+from sgforge.plugins.hooks import RESERVED_STEP_KEYS
+from sgforge.stages import VERBS, Selection
+
+__all__ = ["load_config", "parse_config"]
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = (), *, registry: Registry | None = None) -> PipelineConfig:
+    """The config in a TOML file, with `overrides` ("a.b=c") applied, checked against the plugins' components.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds faults: all of them, each with its line and path.
+    """
+    try:
+        text = Path(path).read_bytes().decode()
+    except FileNotFoundError:
+        raise ConfigError(f"config {path} does not exist; `sgforge init {path}` writes one to start from") from None
+    except OSError as error:
+        raise ConfigError(f"config {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config {path} is not UTF-8 text: {error}") from None
+    return parse_config(text, overrides, name=str(path), registry=registry)
+
+
+def parse_config(
+    text: str, overrides: Sequence[str] = (), *, name: str = "config", registry: Registry | None = None
+) -> PipelineConfig:
+    """The config that a TOML text holds; `name` stands for its file in messages. See `load_config`."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name}: not valid TOML: {error}") from None
+    # The key alone, never the value: it could be a secret, and messages end up in logs.
+    origins = {
+        apply_override(document, override): f"--set {override.partition('=')[0].strip()}: " for override in overrides
+    }
+    reader = _Reader(document, registry or load_plugins())
+    config = reader.read()
+    if config is None:
+        lines = find_lines(text.replace("\r\n", "\n"))
+        raise as_error(name, reader.in_order(lines), lambda where: _locate(where, name, lines, origins))
+    return config
+
+
+def _locate(where: Where, name: str, lines: Mapping[Where, int], origins: Mapping[Where, str]) -> str:
+    for length in range(len(where), 0, -1):
+        prefix = where[:length]
+        if prefix in origins:
+            return origins[prefix]
+        if prefix in lines:
+            return f"{name}:{lines[prefix]}: "
+    return f"{name}: "
+
+
+@attrs.frozen
+class _Document:
+    """The top level of a config; steps and sources are read one by one."""
+
+    dataset: Path
+    branch: str = "main"
+    roots: Mapping[str, Path] = attrs.field(factory=dict)
+    source: Mapping[str, Any] | None = None
+    sources: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
+    gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
+    responses: Path | None = None
+    step: list[Mapping[str, Any]] = attrs.field(factory=list)
+
+
+@attrs.frozen
+class _On:
+    """The `on` table of a step."""
+
+    source: str | tuple[str, ...] | None = None
+    split: str | tuple[str, ...] | None = None
+
+
+def _from_one(instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError(f"{attribute.name} must be 1 or more, not {value}")
+
+
+@attrs.frozen
+class _StepKeys:
+    """The reserved keys of a step."""
+
+    name: str | None = None
+    on: _On | None = None
+    weights: str | None = None
+    batch_size: int | None = attrs.field(default=None, validator=_from_one)
+    workers: int | None = attrs.field(default=None, validator=_from_one)
+
+
+class _Reader:
+    """Reads one document and gathers its faults; every part is read, whatever is wrong with the others."""
+
+    def __init__(self, document: Mapping[str, Any], registry: Registry) -> None:
+        self._document = document
+        self._registry = registry
+        self._faults: list[Fault] = []
+
+    def in_order(self, lines: Mapping[Where, int]) -> list[Fault]:
+        """The faults as they follow each other in the file."""
+        return sorted(
+            self._faults,
+            key=lambda fault: next(
+                (lines[fault.where[:n]] for n in range(len(fault.where), 0, -1) if fault.where[:n] in lines), 0
+            ),
+        )
+
+    def read(self) -> PipelineConfig | None:
+        """The config, or None if there are faults."""
+        top = self._structure(self._document, _Document, ())
+        sources = self._read_sources()
+        steps = self._read_steps(set(sources))
+        for name in _table(self._document.get("roots")):
+            try:
+                Roots({name: "."})
+            except ConfigError as error:
+                self._faults.append(Fault(("roots", name), str(error)))
+        for name in _table(self._document.get("models")):
+            if not all(name.partition("/")):
+                self._faults.append(Fault(("models", name), 'must read [models."provider/model"]'))
+        if self._faults or top is None:
+            return None
+        return PipelineConfig(
+            top.dataset, top.branch, top.roots, sources, top.models, top.gateway, top.responses, tuple(steps)
+        )
+
+    def _structure(self, value: Any, cls: type[Any], where: Where) -> Any:
+        typed, faults = structure(value, cls)
+        self._faults.extend(fault.under(where) for fault in faults)
+        return typed
+
+    def _read_sources(self) -> dict[str, SourceConfig]:
+        found: dict[str, SourceConfig] = {}
+        single, named = self._document.get("source"), _table(self._document.get("sources"))
+        if single is not None and named:
+            self._faults.append(Fault(("source",), "write either [source], or [sources.NAME] for each of several"))
+        if isinstance(single, Mapping):
+            found[DEFAULT_SOURCE] = self._read_source(single, ("source",))
+        for name, table in named.items():
+            if isinstance(table, Mapping):
+                found[name] = self._read_source(table, ("sources", name))
+        if not found and "source" not in self._document and not named:
+            self._faults.append(Fault((), "there is no [source]: say where the images come from"))
+        return found
+
+    def _read_source(self, table: Mapping[str, Any], where: Where) -> SourceConfig:
+        use = table.get("use")
+        options = {key: value for key, value in table.items() if key != "use"}
+        if not isinstance(use, str):
+            known = [component.name for component in self._registry.components("source")]
+            self._faults.append(Fault((*where, "use"), f"missing: name a source; {choices(str(use), known)}"))
+            return SourceConfig("", options)
+        return SourceConfig(use, options, self._read_options("source", use, options, where, (*where, "use")))
+
+    def _read_options(self, kind: str, name: str, options: Mapping[str, Any], where: Where, at: Where) -> Any:
+        try:
+            component = self._registry.lookup(kind, name)
+            typed, faults = check_options(component, options)
+        except (ConfigError, PluginError) as error:
+            self._faults.append(Fault(at, str(error), error.__cause__))
+            return None
+        self._faults.extend(fault.under(where) for fault in faults)
+        return typed
+
+    def _read_steps(self, sources: set[str]) -> list[StepConfig]:
+        tables = self._document.get("step")
+        if "step" not in self._document:
+            self._faults.append(Fault((), "there is no [[step]]: say what to do with the images"))
+        found = [
+            self._read_step(table, ("step", index))
+            for index, table in enumerate(tables if isinstance(tables, list) else [])
+            if isinstance(table, Mapping)
+        ]
+        names = default_names([step.verb for step in found], [step.name for step in found])
+        for index, step in enumerate(found):
+            self._check_step(index, step, names, found, sources)
+        return found
+
+    def _read_step(self, table: Mapping[str, Any], where: Where) -> StepConfig:
+        keys = self._structure({key: table[key] for key in RESERVED_STEP_KEYS if key in table}, _StepKeys, where)
+        if keys is None:  # what the checks across steps need is kept, so that they still see this step
+            keys = _StepKeys(name=_text(table.get("name")), weights=_text(table.get("weights")))
+        options = {key: value for key, value in table.items() if key not in RESERVED_STEP_KEYS and key not in VERBS}
+        on = None if keys.on is None else Selection(_names(keys.on.source), _names(keys.on.split))
+        verbs = [verb for verb in VERBS if verb in table]
+        if len(verbs) != 1:
+            self._faults.append(Fault(where, _explain_verbs(verbs, options)))
+            return StepConfig("", "", options, keys.name, on, keys.weights)
+        verb = verbs[0]
+        use = table[verb]
+        typed = None
+        if isinstance(use, str):
+            typed = self._read_options(VERBS[verb].kind, use, options, where, (*where, verb))
+        else:
+            self._faults.append(Fault((*where, verb), f"must name a {VERBS[verb].kind}, not {use!r}"))
+        return StepConfig(verb, str(use), options, keys.name, on, keys.weights, keys.batch_size, keys.workers, typed)
+
+    def _check_step(
+        self, index: int, step: StepConfig, names: list[str], steps: list[StepConfig], sources: set[str]
+    ) -> None:
+        where: Where = ("step", index)
+        if names.index(names[index]) < index:
+            message = f"there is a step {names[index]!r} already, step[{names.index(names[index])}]: names are unique"
+            self._faults.append(Fault((*where, "name"), message))
+        if step.weights is not None:
+            trained = [name for name, other in zip(names[:index], steps, strict=False) if other.verb in _TRAINING]
+            if step.weights not in trained:
+                message = f"there is no earlier train or refine step {step.weights!r}; {choices(step.weights, trained)}"
+                self._faults.append(Fault((*where, "weights"), message))
+        for name in (step.on.sources or ()) if step.on is not None else ():
+            if name not in sources:
+                message = f"there is no source {name!r}; {choices(name, sources)}"
+                self._faults.append(Fault((*where, "on", "source"), message))
+
+
+_TRAINING = frozenset({"train", "refine"})
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _names(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return (value,) if isinstance(value, str) else value
+
+
+def _explain_verbs(verbs: list[str], options: Mapping[str, Any]) -> str:
+    if verbs:
+        return f"names {len(verbs)} stages ({', '.join(verbs)}): a step has one; start another [[step]]"
+    for key in options:
+        message = choices(key, VERBS)
+        if message.startswith("did you mean"):
+            return f"names no stage, but has {key!r}: {message}"
+    return f'names no stage; write one of {", ".join(VERBS)}, such as filter = "spatial-rules"'
