@@ -129,7 +129,7 @@ class ImageSource:
         from PIL import Image, UnidentifiedImageError
 
         try:
-            with Image.open(io.BytesIO(self.read_bytes())) as image:
+            with Image.open(self.path) as image:
                 _check_pixels(image.size, self.uri)
                 return image.size
         except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -1,0 +1,106 @@
+"""ComponentSpec: one component of a plan with its checked options, ready to be built by whoever runs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from sgforge.engine.fingerprints import differing_options
+from sgforge.errors import ConfigError
+from sgforge.plugins import Component, Registry
+from sgforge.stages import Needs
+
+__all__ = ["ComponentSpec", "find_spec", "is_async"]
+
+
+@attrs.frozen(eq=False)
+class ComponentSpec:
+    """What stands behind the name (or the instance) in a step.
+
+    `settings` are the options as given, plain values, `options` the typed ones. `revision` is None for an instance
+    that names none: its work cannot be recognised later, so it is always done again.
+    """
+
+    kind: str
+    name: str
+    path: str
+    settings: Mapping[str, Any]
+    options: Any = None
+    revision: int | None = None
+    needs: Needs = Needs()
+    component: Component | None = None
+    instance: Any = None
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether equal work can be recognised in a later run."""
+        return self.revision is not None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of the component is part of a fingerprint: its class, its revision and the options that differ."""
+        options = {} if self.options is None else differing_options(self.options)
+        return {"component": self.path, "revision": self.revision, "options": options}
+
+    @property
+    def model(self) -> str | None:
+        """The "provider/model" it asks, if it needs one."""
+        return getattr(self.options, "model", None) if self.needs.model else None
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """Its option `checkpoint`, the weights it starts from when no step of the pipeline gives any."""
+        value = getattr(self.options, "checkpoint", None)
+        return None if value is None else Path(value)
+
+    def target(self) -> type[Any]:
+        """The class, imported now."""
+        if self.component is not None:
+            loaded: type[Any] = self.component.load()
+            return loaded
+        return type(self.instance)
+
+    def build(self) -> Any:
+        """An instance of its own for each worker; an instance given by the user is the only one of its kind."""
+        return self.instance if self.component is None else self.component.build(self.options)
+
+
+def find_spec(registry: Registry, kind: str, component: Any, settings: Mapping[str, Any], where: str) -> ComponentSpec:
+    """The component that a step or source names, its options checked; faults raise a `ConfigError` or `PluginError`."""
+    if not isinstance(component, str):
+        return _instance_spec(kind, component)
+    from sgforge.config import structure_options
+
+    found = registry.lookup(kind, component)
+    options = structure_options(found, settings, where)
+    return ComponentSpec(kind, component, found.path, settings, options, found.revision, found.needs, found)
+
+
+def _instance_spec(kind: str, instance: Any) -> ComponentSpec:
+    if isinstance(instance, type):
+        raise ConfigError(f"{instance.__name__} is a class: give an instance of it, or a component's name")
+    options = getattr(instance, "options", None)
+    revision = getattr(instance, "revision", None)
+    is_known = isinstance(revision, int) and options is not None and attrs.has(type(options))
+    kept: Any = options if is_known else None
+    needs = getattr(instance, "needs", None)
+    return ComponentSpec(
+        kind,
+        type(instance).__name__,
+        f"{type(instance).__module__}:{type(instance).__qualname__}",
+        {},
+        kept,
+        revision if is_known else None,
+        needs if isinstance(needs, Needs) else Needs(),
+        None,
+        instance,
+    )
+
+
+def is_async(target: Any, method: str) -> bool:
+    """Whether a component's method takes one sample and awaits, rather than a batch."""
+    return inspect.iscoroutinefunction(getattr(target, method, None))

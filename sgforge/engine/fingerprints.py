@@ -1,0 +1,106 @@
+"""Fingerprints of steps and keys of answers: what decides whether work done before can be used again.
+
+A key is 32 bytes. The key of an image at its source is sha256 over its file and its annotations; each item step that
+applies to it makes the next key from its own fingerprint and the key before. So a key names the whole history of a
+state, and is known before anything runs.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from sgforge.errors import ConfigError
+
+__all__ = ["chain_key", "differing_options", "digest_of", "fingerprint", "hash_path", "image_digest", "source_key"]
+
+_SOURCE = b"source\0"
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """Hex sha256 over named parts (JSON values), independent of their order; parts that are None take no part."""
+    present = {key: value for key, value in parts.items() if value is not None}
+    text = json.dumps(present, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def image_digest(file_sha256: str | None, annotations: bytes) -> bytes:
+    """The digest of one image of a source: its encoded file (None without one) and its packed annotations."""
+    return hashlib.sha256((file_sha256 or "").encode() + b"\0" + annotations).digest()
+
+
+def source_key(digest: bytes) -> bytes:
+    """The key of an image as its source gave it."""
+    return hashlib.sha256(_SOURCE + digest).digest()
+
+
+def chain_key(step: bytes, before: bytes) -> bytes:
+    """The key of an image after a step (the raw digest of its fingerprint) whose key before was `before`."""
+    return hashlib.sha256(step + before).digest()
+
+
+def digest_of(keys: Iterable[bytes]) -> str:
+    """Hex digest over the keys that a barrier reads, in the order of its snapshot."""
+    total = hashlib.sha256()
+    for key in keys:
+        total.update(key)
+    return total.hexdigest()
+
+
+def differing_options(options: Any) -> dict[str, Any]:
+    """The options (an attrs value) that differ from their defaults, as JSON values; files count by their contents."""
+    found: dict[str, Any] = {}
+    for field in attrs.fields(type(options)):
+        value = getattr(options, field.name)
+        if not field.eq or (field.default is not attrs.NOTHING and _is_default(field, value, options)):
+            continue
+        found[field.name] = _canonical(value)
+    return found
+
+
+def _is_default(field: attrs.Attribute[Any], value: Any, options: Any) -> bool:
+    default = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        default = default.factory(options) if default.takes_self else default.factory()
+    if field.converter is not None and not isinstance(field.converter, attrs.Converter):
+        default = field.converter(default)
+    return bool(type(value) is type(default) and value == default)
+
+
+def _canonical(value: Any) -> Any:
+    if attrs.has(type(value)):
+        return differing_options(value)
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, Path):
+        return {"sha256": hash_path(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_canonical(item) for item in value)
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_canonical(item) for item in value]
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise ConfigError(f"an option of type {type(value).__name__} cannot be part of a fingerprint")
+
+
+def hash_path(path: Path) -> str:
+    """Hex sha256 over a file, or over the names and contents of a folder's files; a missing one is a `ConfigError`."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    if not path.is_dir():
+        raise ConfigError(f"{path} does not exist")
+    total = hashlib.sha256()
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        total.update(file.relative_to(path).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()

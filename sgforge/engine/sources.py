@@ -1,0 +1,220 @@
+"""Reading sources: every image is looked at once, hashed, and given its split and its key.
+
+What cannot be read (missing, truncated, far too large, of another size than its annotation) becomes a failed item of
+the source step and is left out of the dataset; the next run tries it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Final
+
+import attrs
+
+from sgforge.engine.fingerprints import image_digest, source_key
+from sgforge.errors import ImageError, SgforgeError, StepError
+from sgforge.graph import Sample, SceneGraph
+from sgforge.images import ImageSource, Roots
+from sgforge.packed import pack_sample
+from sgforge.stages import SourceFailure
+
+__all__ = ["FileHashes", "FileStamp", "Reading", "read_sources", "split_of"]
+
+HELD_OUT: Final = 0.1
+"""Share of the images that goes to the split "val" where a source gives no split."""
+_CHUNK: Final = 256
+_THREADS: Final = 4
+
+
+@attrs.frozen
+class FileStamp:
+    """What tells whether a file is the one that was hashed: its uri, size in bytes and time of change."""
+
+    uri: str
+    size: int
+    mtime_ns: int
+
+
+@attrs.frozen
+class FileHashes:
+    """The cache of file hashes: `find` gives what is known of each stamp, `remember` keeps new ones."""
+
+    find: Callable[[Sequence[FileStamp]], Sequence[str | None]]
+    remember: Callable[[Mapping[FileStamp, str]], None]
+
+    @classmethod
+    def none(cls) -> FileHashes:
+        """No cache: every file is read."""
+        return cls(lambda stamps: [None] * len(stamps), lambda found: None)
+
+
+@attrs.frozen
+class Reading:
+    """One item of a source: the sample with its split, hash and key, or why there is none."""
+
+    sample: Sample | None
+    key: bytes = b""
+    failure: SourceFailure | None = None
+
+
+@attrs.frozen
+class _Looked:
+    """What looking at a sample's image file gave."""
+
+    sample: Sample
+    image: ImageSource | None = None
+    stamp: FileStamp | None = None
+    size: tuple[int, int] | None = None
+    failure: SourceFailure | None = None
+
+
+def read_sources(
+    sources: Mapping[str, Any], roots: Roots, hashes: FileHashes, limit: int | None = None
+) -> Iterator[Reading]:
+    """Every item of every source, in their order; `limit`: at most so many samples of each.
+
+    `sources` are source components by name. Runs in the calling thread, files are read by a few threads of its own.
+    """
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
+        for name, source in sources.items():
+            items = _limited(_items(source, roots, name), limit)
+            while chunk := list(islice(items, _CHUNK)):
+                looked = [item for item in chunk if isinstance(item, Sample)]
+                found = iter(_read_chunk(looked, name, roots, hashes, threads))
+                for item in chunk:
+                    yield next(found) if isinstance(item, Sample) else Reading(None, failure=item)
+
+
+def _items(source: Any, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
+    try:
+        yield from source.samples(roots, name)
+    except SgforgeError:
+        raise
+    except Exception as error:
+        raise StepError(f"source {name!r} failed: {type(error).__name__}: {error} (--debug shows where)") from error
+
+
+def _limited(items: Iterable[Sample | SourceFailure], limit: int | None) -> Iterator[Sample | SourceFailure]:
+    taken = 0
+    for item in items:
+        if limit is not None and taken >= limit:
+            return
+        taken += isinstance(item, Sample)
+        yield item
+
+
+def _read_chunk(
+    samples: Sequence[Sample], name: str, roots: Roots, hashes: FileHashes, threads: ThreadPoolExecutor
+) -> Iterator[Reading]:
+    looked = list(threads.map(lambda sample: _look(sample, roots), samples))
+    stamps = [item.stamp for item in looked if item.stamp is not None]
+    known = dict(zip(stamps, hashes.find(stamps), strict=True))
+    hashed = list(threads.map(lambda item: _hash(item, known), looked))
+    fresh = {
+        item.stamp: digest
+        for item, digest in zip(looked, hashed, strict=True)
+        if item.stamp is not None and isinstance(digest, str) and known[item.stamp] is None
+    }
+    if fresh:
+        hashes.remember(fresh)
+    for item, digest in zip(looked, hashed, strict=True):
+        yield _reading(item, name, digest)
+
+
+def _look(sample: Sample, roots: Roots) -> _Looked:
+    """The file's stamp and the image's size from its header; nothing is decoded."""
+    if sample.uri is None:
+        return _Looked(sample)
+    try:
+        image = sample.image if sample.image is not None else roots.image(sample.uri)
+        path = image.path
+        status = path.stat()
+        return _Looked(sample, image, FileStamp(sample.uri, status.st_size, status.st_mtime_ns), image.size())
+    except FileNotFoundError:
+        return _Looked(sample, failure=_failure(sample, "image-missing", f"image {sample.uri} does not exist"))
+    except ImageError as error:
+        return _Looked(sample, failure=_failure(sample, _reason(error), str(error)))
+    except OSError as error:
+        return _Looked(sample, failure=_failure(sample, "image-unreadable", f"image {sample.uri}: {error}"))
+
+
+def _reason(error: ImageError) -> str:
+    text = str(error)
+    if "refused" in text or "decompression bomb" in text:
+        return "image-refused"
+    return "image-missing" if "No such file" in text else "image-unreadable"
+
+
+def _failure(sample: Sample, reason: str, detail: str) -> SourceFailure:
+    return SourceFailure(sample.uri or sample.image_id, reason, detail, sample.image_id)
+
+
+def _hash(item: _Looked, known: Mapping[FileStamp, str | None]) -> str | SourceFailure | None:
+    """The file's sha256; a file seen for the first time is also checked to be whole."""
+    if item.stamp is None or item.image is None:
+        return None
+    digest = known[item.stamp]
+    if digest is not None:
+        return digest
+    try:
+        data = item.image.read_bytes()
+        _check_whole(data, item.image)
+    except ImageError as error:
+        return _failure(item.sample, "image-truncated" if "truncated" in str(error) else _reason(error), str(error))
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def _check_whole(data: bytes, image: ImageSource) -> None:
+    """Refuse a truncated image. A JPEG or PNG that ends with its end mark is whole; any other is decoded."""
+    tail = data[-64:]
+    if data[:2] == b"\xff\xd8" and b"\xff\xd9" in tail:
+        return
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" in tail:
+        return
+    image.pil()
+
+
+def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Reading:
+    failure = digest if isinstance(digest, SourceFailure) else item.failure
+    if failure is None:
+        failure = _find_fault(item)
+    if failure is not None:
+        return Reading(None, failure=failure)
+    assert not isinstance(digest, SourceFailure)
+    sample, graph = item.sample, item.sample.graph
+    if item.size is not None and not graph.width:
+        graph = SceneGraph(*item.size, graph.all.regions, graph.all.relations, graph.attributes)
+    digest_of_image = image_digest(digest, pack_sample(Sample("-", graph)))
+    split = sample.split or split_of(digest, sample.image_id)
+    done = Sample(sample.image_id, graph, sample.uri, split, name, digest, item.image)
+    return Reading(done, source_key(digest_of_image))
+
+
+def _find_fault(item: _Looked) -> SourceFailure | None:
+    sample, graph = item.sample, item.sample.graph
+    if item.size is not None and graph.width and item.size != (graph.width, graph.height):
+        detail = (
+            f"image {sample.uri} is {item.size[0]}x{item.size[1]}, "
+            f"its annotation says {graph.width}x{graph.height}: they do not belong together"
+        )
+        return _failure(sample, "size-mismatch", detail)
+    width, height = item.size or (graph.width, graph.height)
+    for index, region in enumerate(graph.all.regions):
+        box = region.box
+        if box is not None and width and not (box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0):
+            detail = f"region {index} of {sample.image_id}: its box {box} lies outside the image of {width}x{height}"
+            return _failure(sample, "region-outside", detail)
+    return None
+
+
+def split_of(file_sha256: str | None, image_id: str) -> str:
+    """The split of an image whose source gives none: by the hash of its file, so that one photo has one split."""
+    if file_sha256 is None:
+        import hashlib
+
+        file_sha256 = hashlib.sha256(image_id.encode()).hexdigest()
+    return "val" if int(file_sha256[:16], 16) < HELD_OUT * 2**64 else "train"

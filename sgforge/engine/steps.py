@@ -1,0 +1,106 @@
+"""Step and SourceStep: what a pipeline is made of, before anything is looked up or checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import attrs
+
+from sgforge.errors import ConfigError
+from sgforge.stages import VERBS, Selection, Verb
+
+__all__ = ["SourceStep", "Step", "selection_of"]
+
+
+def selection_of(value: Selection | Mapping[str, Any] | None) -> Selection:
+    """`on` as a Selection: `{"source": "seed", "split": ["train", "val"]}`, each a text or a list of texts."""
+    if value is None:
+        return Selection()
+    if isinstance(value, Selection):
+        return value
+    unknown = sorted(set(value) - {"source", "split"})
+    if unknown:
+        raise ConfigError(f"on: unknown key {unknown[0]!r}; it takes source and split")
+    return Selection(_names(value.get("source"), "source"), _names(value.get("split"), "split"))
+
+
+def _names(value: str | Iterable[str] | None, key: str) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ConfigError(f"on: {key} must be a name or a list of names, not {value!r}")
+    return names
+
+
+def _plain(value: Any) -> Any:
+    """A Python option as the value a config file would hold, so that both take the same way into the typed options."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = sorted(value) if isinstance(value, (set, frozenset)) else value
+        return [_plain(item) for item in items]
+    return value
+
+
+def _options(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain(item) for key, item in value.items() if item is not None}
+
+
+def _check_positive(instance: Step, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ConfigError(f"{attribute.name} of step {instance.verb!r} must be a whole number from 1, not {value!r}")
+
+
+@attrs.frozen
+class Step:
+    """One step of a pipeline: a verb, a component (its name, or an instance) and its options, not yet checked.
+
+    `name` defaults to the verb, numbered from its second use on. `batch_size`: samples a sync component gets at most
+    at once. `workers`: threads of a sync component, each with its own instance; calls in flight of an async one.
+    """
+
+    verb: str
+    component: Any
+    options: Mapping[str, Any] = attrs.field(factory=dict, converter=_options)
+    name: str | None = None
+    on: Selection = attrs.field(default=None, converter=selection_of)
+    weights: str | None = None
+    batch_size: int | None = attrs.field(default=None, validator=_check_positive)
+    workers: int | None = attrs.field(default=None, validator=_check_positive)
+
+    def __attrs_post_init__(self) -> None:
+        if self.verb not in VERBS:
+            raise ConfigError(f"{self.verb!r} is no step; steps: {', '.join(VERBS)}")
+        if self.options and not isinstance(self.component, str):
+            raise ConfigError(
+                f"{self.verb}({type(self.component).__name__}, ...): an instance has its options already; "
+                f"leave out {', '.join(self.options)}"
+            )
+
+    @property
+    def kind(self) -> Verb:
+        """The verb's entry: component kind, method, item step or barrier."""
+        return VERBS[self.verb]
+
+    @property
+    def label(self) -> str:
+        """The component's name as shown to people: an instance goes by its class."""
+        return self.component if isinstance(self.component, str) else type(self.component).__name__
+
+
+@attrs.frozen
+class SourceStep:
+    """Where samples come from: a source component (its name, or an instance) and its options, not yet checked."""
+
+    component: Any
+    options: Mapping[str, Any] = attrs.field(factory=dict, converter=_options)
+
+    @property
+    def label(self) -> str:
+        """The component's name as shown to people."""
+        return self.component if isinstance(self.component, str) else type(self.component).__name__

@@ -1,0 +1,210 @@
+"""Pipelines in Python: `Pipeline(segment("sam"), complete("svg", model="openai/gpt-4o"), ...).run(source, "runs/x")`.
+
+The verbs build steps: the first argument names a component (or is an instance of one), `name`, `on`, `weights`,
+`batch_size` and `workers` are the engine's, all other keyword arguments are the component's options. A config file
+becomes the same values through `Pipeline.from_config`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from sgforge.engine.steps import SourceStep, Step
+from sgforge.errors import ConfigError
+from sgforge.images import Roots
+from sgforge.stages import Selection
+
+if TYPE_CHECKING:
+    from sgforge.config import PipelineConfig
+    from sgforge.engine.plan import Plan
+    from sgforge.engine.progress import Progress
+    from sgforge.engine.report import RunReport
+
+__all__ = [
+    "Pipeline",
+    "SourceStep",
+    "Step",
+    "complete",
+    "edit",
+    "evaluate",
+    "filter",
+    "generate",
+    "refine",
+    "segment",
+    "source",
+    "train",
+]
+
+On = Selection | Mapping[str, Any] | None
+
+
+def source(component: Any, **options: Any) -> SourceStep:
+    """Where samples come from: the name of a source component with its options, or an instance of one."""
+    return SourceStep(component, options)
+
+
+def segment(
+    component: Any,
+    *,
+    name: str | None = None,
+    on: On = None,
+    weights: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Step:
+    """Find regions in each image."""
+    return Step("segment", component, options, name, on, weights, batch_size, workers)
+
+
+def complete(
+    component: Any,
+    *,
+    name: str | None = None,
+    on: On = None,
+    weights: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Step:
+    """Let a teacher complete the relations of each graph."""
+    return Step("complete", component, options, name, on, weights, batch_size, workers)
+
+
+def filter(
+    component: Any,
+    *,
+    name: str | None = None,
+    on: On = None,
+    weights: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Step:
+    """Judge what is in each graph; rejected rows stay, with their reason."""
+    return Step("filter", component, options, name, on, weights, batch_size, workers)
+
+
+def generate(
+    component: Any,
+    *,
+    name: str | None = None,
+    on: On = None,
+    weights: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Step:
+    """Let a trained student propose relations for each image."""
+    return Step("generate", component, options, name, on, weights, batch_size, workers)
+
+
+def edit(
+    component: Any,
+    *,
+    name: str | None = None,
+    on: On = None,
+    weights: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Step:
+    """Let an editor correct each graph."""
+    return Step("edit", component, options, name, on, weights, batch_size, workers)
+
+
+def train(
+    component: Any,
+    *,
+    name: str | None = None,
+    on: On = None,
+    weights: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Step:
+    """Train a student on the graphs so far."""
+    return Step("train", component, options, name, on, weights, batch_size, workers)
+
+
+def refine(
+    component: Any,
+    *,
+    name: str | None = None,
+    on: On = None,
+    weights: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Step:
+    """Refine a trained student with rewards."""
+    return Step("refine", component, options, name, on, weights, batch_size, workers)
+
+
+def evaluate(
+    component: Any,
+    *,
+    name: str | None = None,
+    on: On = None,
+    weights: str | None = None,
+    batch_size: int | None = None,
+    workers: int | None = None,
+    **options: Any,
+) -> Step:
+    """Measure the last trained student on held-out images."""
+    return Step("evaluate", component, options, name, on, weights, batch_size, workers)
+
+
+class Pipeline:
+    """Steps in order, ready to run on any source into any dataset folder."""
+
+    def __init__(self, *steps: Step, models: Mapping[str, Any] | None = None) -> None:
+        """`models`: settings per "provider/model" (base_url, max_in_flight, requests_per_minute, prices)."""
+        for step in steps:
+            if not isinstance(step, Step):
+                raise ConfigError(f"a pipeline is made of steps such as segment('sam'), not of {step!r}")
+        self.steps = steps
+        self.models = dict(models or {})
+
+    def __repr__(self) -> str:
+        return f"Pipeline({', '.join(f'{step.verb}({step.label})' for step in self.steps)})"
+
+    @classmethod
+    def from_config(cls, config: PipelineConfig) -> Pipeline:
+        """The pipeline of a config file; its sources, dataset, roots and branch go to `run`."""
+        steps = (
+            Step(
+                step.verb, step.use, step.options, step.name, step.on, step.weights, step.batch_size, step.workers
+            )
+            for step in config.steps
+        )
+        return cls(*steps, models=config.models)
+
+    def plan(self, source: Any, dataset: Path | str, **settings: Any) -> Plan:
+        """What `run` with the same arguments would compute and reuse; nothing is written."""
+        from sgforge.engine.launch import Request, plan
+
+        return plan(Request.of(self, source, dataset, **settings))
+
+    def run(
+        self,
+        source: Any,
+        dataset: Path | str,
+        *,
+        roots: Roots | Mapping[str, Path | str] | None = None,
+        limit: int | None = None,
+        branch: str = "main",
+        seed: int = 0,
+        retry_failed: bool = False,
+        progress: Progress | bool | None = None,
+    ) -> RunReport:
+        """Run all steps on `source` (one, or several by name) into the dataset folder; finished work is reused.
+
+        `limit`: at most so many images of each source. `retry_failed`: pay again for answers that were refused,
+        truncated or invalid. `progress`: True shows a display, False none, None one if stderr is a terminal. Works
+        inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels.
+        """
