@@ -1,0 +1,57 @@
+"""What the three components share when they ask a model about one sample."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from sgforge.errors import StepError
+from sgforge.models import BoundModel, ChatRequest, ImagePart, Message, TextPart
+from sgforge.stages import Failure, Resources
+from sgforge_svg.prompts import SYSTEM
+from sgforge_svg.view import View, picture_of
+
+__all__ = ["bound_model", "cannot_be_shown", "chat", "picture_part"]
+
+
+def bound_model(resources: Resources, component: str) -> BoundModel:
+    """The model the engine bound to the option `model`."""
+    if resources.model is None:
+        raise StepError(f"{component} needs a model: run it through a pipeline, or set Resources.model")
+    return resources.model
+
+
+def cannot_be_shown(view: View) -> Failure | None:
+    """Why the sample cannot be asked about at all; None if it can."""
+    if view.sample.image is None:
+        return Failure("no-image", f"image {view.sample.image_id} has no picture to show to a model")
+    return None
+
+
+async def picture_part(view: View, style: str, max_side: int) -> ImagePart:
+    """The picture of a view, drawn and encoded once, off the event loop."""
+
+    def draw() -> ImagePart:
+        return ImagePart.from_pil(picture_of(view, style, max_side))
+
+    return await asyncio.to_thread(draw)
+
+
+def chat(
+    picture: ImagePart,
+    text: str,
+    *,
+    max_tokens: int,
+    schema: Mapping[str, Any] | None = None,
+    temperature: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> ChatRequest:
+    """One question: the common instructions, the picture, the text."""
+    return ChatRequest(
+        (Message("system", SYSTEM), Message("user", (picture, TextPart(text)))),
+        schema=schema,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        choices=choices,
+    )

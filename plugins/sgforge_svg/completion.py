@@ -1,0 +1,63 @@
+"""The completion teacher (SVG section 3.1): a strong model adds the relations that annotators left out.
+
+Completion, not generation: the model is given the regions and the known relations, and names what is missing.
+"""
+
+from __future__ import annotations
+
+from sgforge.graph import Sample
+from sgforge.models import BoundModel
+from sgforge.stages import Answer, Failure, Resources
+from sgforge_svg.answers import read_completion
+from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
+from sgforge_svg.config import CompletionConfig
+from sgforge_svg.prompts import COMPLETION_SCHEMA, ask_completion
+from sgforge_svg.view import look_at
+
+__all__ = ["CompletionTeacher"]
+
+
+class CompletionTeacher:
+    """Asks for at least K subjects, each with a description and its missing relations in five categories."""
+
+    def __init__(self, options: CompletionConfig) -> None:
+        self.options = options
+        self._model: BoundModel | None = None
+
+    def setup(self, resources: Resources) -> None:
+        """Takes the bound model."""
+        self._model = bound_model(resources, "the svg teacher")
+
+    async def complete(self, sample: Sample, /) -> Answer:
+        """One request for one image; what cannot be used of its answer is counted in the Edit's faults."""
+        assert self._model is not None, "setup() comes first"
+        options = self.options
+        view = look_at(sample, options.max_regions)
+        if len(view.regions) < 2:
+            return Failure("too-few-regions", f"image {sample.image_id} has no two regions to relate")
+        failure = cannot_be_shown(view)
+        if failure is not None:
+            return failure
+        text = ask_completion(
+            view.facts(),
+            subjects=options.subjects,
+            relations_per_subject=options.relations_per_subject,
+            picture=options.picture,
+        )
+        picture = await picture_part(view, options.picture, options.max_side)
+        response = await self._model.complete(
+            chat(
+                picture,
+                text,
+                schema=COMPLETION_SCHEMA,
+                max_tokens=options.max_tokens,
+                temperature=options.temperature,
+            )
+        )
+        return read_completion(
+            view,
+            response.parsed,
+            subjects=options.subjects,
+            relations_per_subject=options.relations_per_subject,
+            max_predicate_words=options.max_predicate_words,
+        )

@@ -1,0 +1,53 @@
+"""The SG-Edit editor (SVG section 3.2): a strong model corrects what a student proposed."""
+
+from __future__ import annotations
+
+from sgforge.graph import Sample
+from sgforge.models import BoundModel
+from sgforge.stages import Answer, Failure, Resources
+from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
+from sgforge_svg.config import EditConfig
+from sgforge_svg.corrections import read_corrections
+from sgforge_svg.prompts import EDIT_SCHEMA, ask_edit
+from sgforge_svg.view import look_at, numbered
+
+__all__ = ["SgEditor"]
+
+
+class SgEditor:
+    """Removes relations with a reason, adds missing ones, sharpens descriptions and attributes; regions stay."""
+
+    def __init__(self, options: EditConfig) -> None:
+        self.options = options
+        self._model: BoundModel | None = None
+
+    def setup(self, resources: Resources) -> None:
+        """Takes the bound model."""
+        self._model = bound_model(resources, "the svg editor")
+
+    async def edit(self, sample: Sample, /) -> Answer:
+        """One request for one image; what cannot be used of its answer is counted in the Edit's faults."""
+        assert self._model is not None, "setup() comes first"
+        options = self.options
+        view = look_at(sample, options.max_regions)
+        if not view.regions:
+            return Failure("too-few-regions", f"image {sample.image_id} has no regions")
+        failure = cannot_be_shown(view)
+        if failure is not None:
+            return failure
+        shown = list(view.relations().items())
+        # Without a step's name a relation is the source's own: known, and not this editor's to remove.
+        removable = frozenset(index for index, row in shown if options.scope == "all" or row.made_by is not None)
+        text = ask_edit(view.facts(numbered(shown)), max_additions=options.max_additions, picture=options.picture)
+        picture = await picture_part(view, options.picture, options.max_side)
+        response = await self._model.complete(
+            chat(picture, text, schema=EDIT_SCHEMA, max_tokens=options.max_tokens, temperature=options.temperature)
+        )
+        return read_corrections(
+            view,
+            shown,
+            removable,
+            response.parsed,
+            max_additions=options.max_additions,
+            max_predicate_words=options.max_predicate_words,
+        )
