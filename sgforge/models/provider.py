@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 Finish: TypeAlias = Literal["stop", "length", "refusal"]
-EncodeImage: TypeAlias = Callable[[ImagePart], str]
-"""Gives the base64 text of an image that the gateway has made fit already."""
+EncodeImage: TypeAlias = Callable[[ImagePart], tuple[str, str]]
+"""Gives (media type, base64 text) of an image that the gateway has made fit already."""
 
 
 @attrs.frozen
@@ -36,7 +36,8 @@ class Capabilities:
 
     `probabilities`: of `ChatRequest.choices`. `max_image_side` (pixels) and `max_image_bytes` (encoded): larger
     images are downscaled. `image_tokens`: a bound of what one image is billed as. `sampling`: names of the request's
-    optional fields it takes. `paid`: calls cost money, so a budget needs a price.
+    optional fields it takes. `paid`: calls cost money, so a budget needs a price. `slots`: calls the provider can use
+    at one time, where that does not depend on a server.
     """
 
     images: bool = True
@@ -45,6 +46,8 @@ class Capabilities:
     paid: bool = True
     max_image_side: int | None = None
     max_image_bytes: int | None = None
+    image_tokens: int | None = None
+    slots: int | None = None
     sampling: frozenset[str] = frozenset({"temperature", "top_p", "seed", "stop", "effort"})
 
 
@@ -78,13 +81,25 @@ class Provider(Protocol):
         """What else names the model, for the key: a base_url that is not the vendor's own, a digest of weights."""
         ...
 
-    def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]: ...
+    def problems(self, model: str) -> list[str]:
+        """What is missing before a call can be made (a key, a folder), each with its mend; looks, does not call."""
+        ...
 
-    async def send(self, body: Mapping[str, Any]) -> bytes: ...
+    def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
+        """What will be sent for a request."""
+        ...
 
-    def read(self, raw: bytes) -> Reply: ...
+    async def send(self, body: Mapping[str, Any]) -> bytes:
+        """Send it once and give the answer's body as it came; `ProviderError` for everything else."""
+        ...
 
-    async def close(self) -> None: ...
+    def read(self, raw: bytes) -> Reply:
+        """Understand an answer's body; ValueError if it is none."""
+        ...
+
+    async def close(self) -> None:
+        """Close connections, free the device."""
+        ...
 
 
 @attrs.frozen

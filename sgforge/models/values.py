@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
@@ -93,14 +93,20 @@ class ImagePart:
 Part: TypeAlias = TextPart | ImagePart
 
 
+def _to_parts(parts: str | Iterable[Part]) -> tuple[Part, ...]:
+    return (TextPart(parts),) if isinstance(parts, str) else tuple(parts)
+
+
+def _to_messages(messages: Iterable[Message]) -> tuple[Message, ...]:
+    return tuple(messages)
+
+
 @attrs.frozen
 class Message:
     """One turn: who speaks, and its parts in order. A plain text stands for one `TextPart`."""
 
     role: Role
-    parts: tuple[Part, ...] = attrs.field(
-        converter=lambda parts: (TextPart(parts),) if isinstance(parts, str) else tuple(parts)
-    )
+    parts: tuple[Part, ...] = attrs.field(converter=_to_parts)
 
 
 @attrs.frozen
@@ -114,7 +120,7 @@ class ChatRequest:
     are wanted. `ordinal` tells several samples of the same question apart.
     """
 
-    messages: tuple[Message, ...] = attrs.field(converter=tuple)
+    messages: tuple[Message, ...] = attrs.field(converter=_to_messages)
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 2048
     temperature: float | None = None
@@ -140,10 +146,7 @@ class ChatRequest:
     def text_bytes(self) -> int:
         """UTF-8 bytes of all text; no tokenizer of bytes makes more tokens of it than this."""
         return sum(
-            len(part.text.encode())
-            for message in self.messages
-            for part in message.parts
-            if isinstance(part, TextPart)
+            len(part.text.encode()) for message in self.messages for part in message.parts if isinstance(part, TextPart)
         )
 
 

@@ -1,0 +1,46 @@
+"""Single flight: equal requests that are asked at the same time become one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+__all__ = ["SingleFlight"]
+
+_T = TypeVar("_T")
+
+
+class SingleFlight(Generic[_T]):
+    """Work under way by key; who asks for the same key meanwhile gets the same result or the same error."""
+
+    def __init__(self) -> None:
+        self._flying: dict[bytes, asyncio.Future[_T]] = {}
+
+    async def run(self, key: bytes, work: Callable[[], Awaitable[_T]]) -> tuple[_T, bool]:
+        """(result, whether someone else did the work). If the one who does it is cancelled, another takes over."""
+        while (flying := self._flying.get(key)) is not None:
+            try:
+                return await asyncio.shield(flying), True
+            except asyncio.CancelledError:
+                if not flying.cancelled():
+                    raise
+        return await self._lead(key, work), False
+
+    async def _lead(self, key: bytes, work: Callable[[], Awaitable[_T]]) -> _T:
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self._flying[key] = future
+        try:
+            result = await work()
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except BaseException as error:
+            future.set_exception(error)
+            future.exception()  # seen here: nobody else may be waiting
+            raise
+        else:
+            future.set_result(result)
+            return result
+        finally:
+            del self._flying[key]

@@ -1,0 +1,253 @@
+"""The order of work for every request: cache, single flight, the bought call, validation and repair, commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import attrs
+
+from sgforge.errors import ConfigError
+from sgforge.models.answers import Checked, check, check_schema, choice_probabilities, parse, repair_request
+from sgforge.models.caller import Account, Bought, Caller, Guard
+from sgforge.models.calls import note_call
+from sgforge.models.errors import ModelError
+from sgforge.models.flight import SingleFlight
+from sgforge.models.gate import Gate
+from sgforge.models.keys import call_id, request_key
+from sgforge.models.ledger import Spending, StoredAnswer, find_answer, save_answer, spending
+from sgforge.models.pictures import Pictures
+from sgforge.models.prices import Price, PriceTable, usd
+from sgforge.models.provider import Capabilities, Provider, Reply, ResolveProvider
+from sgforge.models.settings import GatewaySettings, ModelSettings
+from sgforge.models.store import Store
+from sgforge.models.values import ChatRequest, ChatResponse
+
+__all__ = ["BoundModel", "Gateway", "Watcher"]
+
+_MEGABYTE = 1_000_000
+_FREE = Price(0.0, 0.0)
+
+
+class Watcher(Protocol):
+    """Sees what the cache holds and what it does not; may raise in place of a call (batch mode, estimates)."""
+
+    async def hit(self, model: BoundModel, answer: StoredAnswer, request: ChatRequest) -> None: ...
+
+    async def miss(self, model: BoundModel, key: bytes, request: ChatRequest) -> None: ...
+
+
+class Gateway:
+    """All models of a run over one responses file. Open it in the event loop that uses it."""
+
+    def __init__(
+        self, store: Store, settings: GatewaySettings, resolve_provider: ResolveProvider, watcher: Watcher | None = None
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.prices = PriceTable.load(settings.prices)
+        self.watcher = watcher
+        self._resolve = resolve_provider
+        self._bound: dict[str, BoundModel] = {}
+        self._gates: dict[tuple[str, str | None], Gate] = {}
+        self._pictures = Pictures(int(settings.max_image_mb * _MEGABYTE))
+        self._guard = Guard(settings.stop_after_refusals)
+        self._account = Account()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        settings: GatewaySettings = GatewaySettings(),
+        resolve_provider: ResolveProvider | None = None,
+        watcher: Watcher | None = None,
+    ) -> Gateway:
+        """A gateway over `path`, which is made if it is not there. `watcher` turns misses into something else."""
+        return cls(Store(Path(path)), settings, resolve_provider or _no_provider, watcher)
+
+    def bind(self, name: str, settings: ModelSettings = ModelSettings()) -> BoundModel:
+        """The model "provider/model" with its settings; the same object for the same name.
+
+        With a budget, a model without a price is a `ConfigError`, here and before anything is sent.
+        """
+        if name in self._bound:
+            return self._bound[name]
+        provider_name, slash, model = name.partition("/")
+        if not slash or not model:
+            raise ConfigError(f"model {name!r} must read provider/model, such as openai/gpt-4o")
+        provider = self._resolve(provider_name, settings)
+        price = self.prices.find(name, settings) if provider.capabilities.paid else _FREE
+        if price is None and self.settings.budget_usd is not None:
+            raise ConfigError(
+                f"budget_usd is set and the price of {name} is not known: give input_usd and output_usd in "
+                f'[models."{name}"], or a price file'
+            )
+        gate = self._gate(name, provider)
+        caller = Caller(
+            *(name, model, provider, price, self.prices.version, gate, self.store),
+            *(self._pictures, self._guard, self._account, self.settings),
+        )
+        self._bound[name] = BoundModel(self, caller)
+        return self._bound[name]
+
+    def problems(self) -> list[str]:
+        """What is missing before the bound models can be called, each with its mend; nothing is sent."""
+        return [
+            f"{name}: {problem}"
+            for name, bound in self._bound.items()
+            for problem in bound.caller.provider.problems(bound.caller.model)
+        ]
+
+    def spending(self) -> list[Spending]:
+        """The whole ledger by model, earlier runs included."""
+        return spending(self.store)
+
+    async def close(self) -> None:
+        """Close the providers and the file."""
+        for bound in self._bound.values():
+            await bound.caller.provider.close()
+        self.store.close()
+
+    async def __aenter__(self) -> Gateway:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _gate(self, name: str, provider: Provider) -> Gate:
+        """One gate for one server and model."""
+        own = provider.settings
+        place = (name, own.base_url)
+        if place not in self._gates:
+            slots = provider.capabilities.slots or own.max_in_flight
+            start = slots if provider.capabilities.slots else None
+            self._gates[place] = Gate(slots, own.requests_per_minute, own.tokens_per_minute, start)
+        return self._gates[place]
+
+
+@attrs.define(eq=False)
+class BoundModel:
+    """One model of a gateway: what a component holds."""
+
+    gateway: Gateway = attrs.field(repr=False)
+    caller: Caller = attrs.field(repr=False)
+    _identity: asyncio.Task[str | None] | None = attrs.field(default=None, init=False, repr=False)
+    _flights: SingleFlight[StoredAnswer] = attrs.field(factory=SingleFlight, init=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The model as "provider/model"."""
+        return self.caller.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the provider can do."""
+        return self.caller.provider.capabilities
+
+    async def key(self, request: ChatRequest) -> bytes:
+        """The name of a request's answer, 32 bytes."""
+        if self._identity is None:
+            self._identity = asyncio.create_task(asyncio.to_thread(self.caller.provider.identity, self.caller.model))
+        if not self._identity.done():
+            await asyncio.shield(self._identity)
+        return request_key(self.name, self._identity.result(), request)
+
+    async def complete(self, request: ChatRequest) -> ChatResponse:
+        """The answer to a request, from the cache or bought now; a `ModelError` says why there is none."""
+        self._refuse_unsupported(request)
+        key = await self.key(request)
+        stored = find_answer(self.gateway.store, key)
+        if stored is not None and not self._to_be_bought(stored):
+            if self.gateway.watcher is not None:
+                await self.gateway.watcher.hit(self, stored, request)
+            return self._response(stored, request, cached=True)
+        if self.gateway.watcher is not None:
+            await self.gateway.watcher.miss(self, key, request)
+        bought, shared = await self._flights.run(key, lambda: self._buy(key, request, stored))
+        return self._response(bought, request, cached=shared)
+
+    def read(self, stored: StoredAnswer) -> Reply:
+        """A stored answer, read again."""
+        return self.caller.provider.read(stored.raw)
+
+    def _refuse_unsupported(self, request: ChatRequest) -> None:
+        """Refuse what the provider cannot do, before anything is paid."""
+        given = {field for field in ("temperature", "top_p", "seed", "effort") if getattr(request, field) is not None}
+        unknown = sorted((given | ({"stop"} if request.stop else set())) - self.capabilities.sampling)
+        if unknown:
+            raise ModelError("unsupported", f"{self.name} does not take {', '.join(unknown)}: leave it out")
+        if request.images and not self.capabilities.images:
+            raise ModelError("no_vision", f"{self.name} does not take images")
+        check_schema(request)
+
+    def _to_be_bought(self, stored: StoredAnswer) -> bool:
+        if stored.outcome == "unrepaired":
+            return self.gateway.settings.repair
+        return stored.outcome != "ok" and self.gateway.settings.retry_failed
+
+    async def _buy(self, key: bytes, request: ChatRequest, stored: StoredAnswer | None) -> StoredAnswer:
+        """Buy the answer, and its repair if it breaks the schema."""
+        if stored is None or stored.outcome != "unrepaired":
+            stored = await self._ask(key, request, None)
+        if stored.outcome == "unrepaired":
+            stored = await self._ask(key, request, stored)
+        return stored
+
+    async def _ask(self, key: bytes, request: ChatRequest, faulty: StoredAnswer | None) -> StoredAnswer:
+        """One bought call: the question itself, or the repair of a faulty answer to it."""
+        asked = request if faulty is None else repair_request(request, self.read(faulty), faulty.detail)
+        answers: list[StoredAnswer] = []
+
+        def settle(bought: Bought) -> tuple[str, Callable[[Any], None]]:
+            answer = self.judge(key, request, bought, faulty)
+            answers.append(answer)
+            return answer.outcome, lambda connection: save_answer(connection, answer)
+
+        await self.caller.buy(key, asked, "answer" if faulty is None else "repair", settle)
+        return answers[-1]
+
+    def judge(self, key: bytes, request: ChatRequest, bought: Bought, faulty: StoredAnswer | None) -> StoredAnswer:
+        """What is stored of a bought reply; costs of a repaired answer are those of both calls."""
+        checked: Checked = check(request, bought.reply)
+        outcome = "unrepaired" if checked.outcome == "invalid" and self._repairs(request, faulty) else checked.outcome
+        usage, cost, notes = bought.usage, bought.cost_nano, bought.notes
+        if faulty is not None:
+            usage = usage + faulty.usage
+            cost = None if cost is None or faulty.cost_nano is None else cost + faulty.cost_nano
+        return StoredAnswer(
+            key, self.name, outcome, bought.raw, checked.detail, usage, cost, faulty is not None, tuple(notes)
+        )
+
+    def _repairs(self, request: ChatRequest, faulty: StoredAnswer | None) -> bool:
+        return faulty is None and request.schema is not None and self.gateway.settings.repair
+
+    def _response(self, stored: StoredAnswer, request: ChatRequest, cached: bool) -> ChatResponse:
+        """A stored answer as the component sees it; one that is not usable is raised as such."""
+        name = call_id(stored.key)
+        if stored.outcome != "ok":
+            reason = "invalid" if stored.outcome == "unrepaired" else stored.outcome
+            again = " (answered before; --retry-failed asks again)" if cached else ""
+            raise ModelError(reason, f"{self.name} call {name}: {stored.detail}{again}")
+        note_call(name)
+        reply = self.read(stored)
+        return ChatResponse(
+            text=reply.text,
+            parsed=parse(reply.text) if request.schema is not None else None,
+            call_id=name,
+            usage=stored.usage,
+            cost_usd=None if stored.cost_nano is None else usd(stored.cost_nano),
+            cached=cached,
+            model=reply.model,
+            repaired=stored.repaired,
+            probabilities=choice_probabilities(request.choices, reply.tokens),
+            notes=stored.notes,
+        )
+
+
+def _no_provider(name: str, settings: ModelSettings) -> Provider:
+    raise ConfigError(f"there is no model provider {name!r}: this gateway was opened without any")

@@ -1,0 +1,197 @@
+"""`responses.sqlite`: every answer ever bought under its key, and the ledger of what was paid.
+
+One writer thread commits what has gathered while the last commit was running (WAL, synchronous=FULL: an answer that
+was acknowledged survives a power cut). Money is held in whole nano-dollars, so sums are exact. The amount committed so
+far stands in one row that changes in the same transaction as the ledger: a budget holds for all processes that share
+the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
+
+from sgforge.errors import DatasetError
+from sgforge.models.errors import ModelError
+
+__all__ = ["STORE_VERSION", "Operation", "Store"]
+
+STORE_VERSION: Final = "1"
+_GROUP = 512
+"""Most operations in one commit; more than ever are in flight at one time."""
+
+_T = TypeVar("_T")
+Operation: TypeAlias = Callable[[sqlite3.Connection], _T]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS account (id INTEGER PRIMARY KEY CHECK (id = 0), committed_nano INTEGER NOT NULL);
+INSERT OR IGNORE INTO account VALUES (0, 0);
+CREATE TABLE IF NOT EXISTS response (
+    key BLOB PRIMARY KEY, model TEXT NOT NULL, outcome TEXT NOT NULL, raw BLOB NOT NULL, detail TEXT NOT NULL,
+    input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL, output INTEGER NOT NULL,
+    reasoning INTEGER NOT NULL, cost_nano INTEGER, repaired INTEGER NOT NULL, notes TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS call (
+    id INTEGER PRIMARY KEY, key BLOB NOT NULL, model TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL,
+    outcome TEXT NOT NULL, bound_nano INTEGER, cost_nano INTEGER, input INTEGER NOT NULL DEFAULT 0,
+    cache_read INTEGER NOT NULL DEFAULT 0, cache_write INTEGER NOT NULL DEFAULT 0, output INTEGER NOT NULL DEFAULT 0,
+    reasoning INTEGER NOT NULL DEFAULT 0, seconds REAL, prices TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS batch (
+    id INTEGER PRIMARY KEY, tag TEXT NOT NULL UNIQUE, model TEXT NOT NULL, state TEXT NOT NULL, remote_id TEXT,
+    status TEXT NOT NULL DEFAULT '', spool TEXT NOT NULL, total INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS batch_item (
+    key BLOB PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch (id), call INTEGER, request BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS batch_item_of ON batch_item (batch);
+"""
+
+
+@attrs.define
+class _Job:
+    """One operation waiting for its commit."""
+
+    operation: Operation[Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Store:
+    """The open file: synchronous reads on the caller's thread, grouped durable writes on its own thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = _connect(path)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="sgforge-responses", daemon=True)
+        self._thread.start()
+
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+        return self._reader.execute(sql, values).fetchall()
+
+    async def write(self, operation: Operation[_T]) -> _T:
+        """Run an operation in the next transaction; when this returns, it is on disk.
+
+        A `ModelError` is the operation's answer (it must be raised before anything was changed). Cancelling the
+        caller does not undo the operation.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_T] = loop.create_future()
+        self._jobs.put(_Job(operation, loop, future))
+        return await future
+
+    def close(self) -> None:
+        """Commit what waits and close the file."""
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join()
+        self._reader.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        connection = _connect(self.path)
+        try:
+            ended = False
+            while not ended:
+                jobs, ended = self._gather()
+                if jobs:
+                    _commit_together(connection, jobs)
+                    _tell(jobs)
+        finally:
+            connection.close()
+
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """Wait for one job, then take all that are there; True when the store is closing."""
+        jobs: list[_Job] = []
+        job = self._jobs.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == _GROUP:
+                return jobs, False
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return jobs, False
+        return jobs, True
+
+
+def _commit_together(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
+    """One transaction for all jobs; if an operation breaks it, each is run in a transaction of its own."""
+    try:
+        _transact(connection, jobs)
+    except sqlite3.Error:
+        for job in jobs:
+            try:
+                _transact(connection, [job])
+            except sqlite3.Error as error:
+                job.error = error
+
+
+def _transact(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for job in jobs:
+            job.result = job.error = None
+            try:
+                job.result = job.operation(connection)
+            except ModelError as error:
+                job.error = error
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _tell(jobs: Sequence[_Job]) -> None:
+    """Wake the callers, one wake-up for each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, group in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_resolve, group)
+
+
+def _resolve(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        if job.future.done():
+            continue
+        if job.error is None:
+            job.future.set_result(job.result)
+        else:
+            job.future.set_exception(job.error)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60.0)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.executescript(_SCHEMA)
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('version', ?)", (STORE_VERSION,))
+        found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
+    except (sqlite3.Error, OSError) as error:
+        raise DatasetError(f"responses file {path}: {error}") from error
+    if found != STORE_VERSION:
+        connection.close()
+        raise DatasetError(f"responses file {path} has version {found}, this sgforge reads {STORE_VERSION}")
+    return connection
