@@ -1,1 +1,52 @@
-"""(being built)"""
+"""The embedded default of every stage: no weights to fetch, no key, no GPU."""
+
+from __future__ import annotations
+
+from sgforge.hookspecs import Register, hookimpl
+from sgforge.stages import Needs
+from sgforge_baseline.config import (
+    ConsistencyOptions,
+    GeometryOptions,
+    PriorOptions,
+    RegionsOptions,
+    SpatialRulesOptions,
+    SuperpixelsOptions,
+)
+
+sgforge_api = 1
+
+
+@hookimpl
+def sgforge_register_segmenters(register: Register) -> None:
+    """`regions` and `superpixels`."""
+    register("regions", "sgforge_baseline.regions:RegionsSegmenter", config=RegionsOptions)
+    register(
+        "superpixels",
+        "sgforge_baseline.superpixels:SuperpixelSegmenter",
+        config=SuperpixelsOptions,
+        needs=Needs(modules=("skimage",), extra="superpixels"),
+    )
+
+
+@hookimpl
+def sgforge_register_teachers(register: Register) -> None:
+    """`geometry`."""
+    register("geometry", "sgforge_baseline.geometry:GeometryTeacher", config=GeometryOptions)
+
+
+@hookimpl
+def sgforge_register_filters(register: Register) -> None:
+    """`spatial-rules`."""
+    register("spatial-rules", "sgforge_baseline.spatial_rules:SpatialRulesFilter", config=SpatialRulesOptions)
+
+
+@hookimpl
+def sgforge_register_students(register: Register) -> None:
+    """`prior`."""
+    register("prior", "sgforge_baseline.prior:PriorStudent", config=PriorOptions)
+
+
+@hookimpl
+def sgforge_register_editors(register: Register) -> None:
+    """`consistency`."""
+    register("consistency", "sgforge_baseline.consistency:ConsistencyEditor", config=ConsistencyOptions)

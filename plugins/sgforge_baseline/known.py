@@ -1,0 +1,60 @@
+"""What a graph already says about pairs of regions, in the words of the spatial vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from sgforge.graph import Relation, SceneGraph
+from sgforge.spatial import are_contradictory, canonical, inverse
+
+__all__ = ["KnownRelations", "canonical_text"]
+
+Pair = tuple[int, int]
+
+
+def canonical_text(predicate: str) -> str:
+    """The name of a spatial predicate, any other text as it is."""
+    found = canonical(predicate)
+    return predicate if found is None else found.name
+
+
+@attrs.define(eq=False)
+class KnownRelations:
+    """The predicates of each ordered pair: `kept` by their canonical texts, `rows` of any status likewise."""
+
+    kept: dict[Pair, set[str]] = attrs.field(factory=dict)
+    rows: dict[Pair, set[str]] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, graph: SceneGraph) -> KnownRelations:
+        """All that `graph` says, rejected rows included in `rows`."""
+        known = cls()
+        known.add(graph.relations.values())
+        for relation in graph.all.relations:
+            known.rows.setdefault((relation.subject, relation.object), set()).add(canonical_text(relation.predicate))
+        return known
+
+    def add(self, relations: Iterable[Relation]) -> None:
+        """Take kept relations in."""
+        for relation in relations:
+            pair, text = (relation.subject, relation.object), canonical_text(relation.predicate)
+            self.kept.setdefault(pair, set()).add(text)
+            self.rows.setdefault(pair, set()).add(text)
+
+    def says(self, subject: int, predicate: str, object_: int) -> bool:
+        """Whether the triplet, or its inverse the other way round, has a row of any status."""
+        back = inverse(predicate)
+        return canonical_text(predicate) in self.rows.get((subject, object_), ()) or (
+            back is not None and back in self.rows.get((object_, subject), ())
+        )
+
+    def denies(self, subject: int, predicate: str, object_: int) -> bool:
+        """Whether a kept relation of the two regions, either way round, cannot hold together with the triplet."""
+        back = inverse(predicate)
+        if any(are_contradictory(predicate, other) for other in self.kept.get((subject, object_), ())):
+            return True
+        return back is not None and any(
+            are_contradictory(back, other) for other in self.kept.get((object_, subject), ())
+        )
