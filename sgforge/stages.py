@@ -89,6 +89,10 @@ KINDS: Final[tuple[str, ...]] = (
 )
 
 
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
 @attrs.frozen
 class Needs:
     """What a component needs before it can run; the preflight checks all of a plan at once.
@@ -98,10 +102,10 @@ class Needs:
     `network`: it reaches other machines. `deterministic`: equal input and options give equal output.
     """
 
-    modules: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    modules: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     extra: str | None = None
     gpu: Literal["no", "optional", "required"] = "no"
-    env: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    env: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     model: bool = False
     network: bool = False
     deterministic: bool = True
@@ -155,7 +159,8 @@ class Resources:
     """What the engine gives a component when it is entered; the only place that names a device, dtype or seed.
 
     `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the gateway bound to the model that
-    the option `model` names. `scratch`: a folder for temporary files.
+    the option `model` names. `scratch`: a folder for temporary files. `roots`: the image folders of the run, for a
+    training that reads pixels.
     """
 
     device: str = "cpu"
@@ -165,6 +170,7 @@ class Resources:
     checkpoint: Checkpoint | None = None
     model: BoundModel | None = None
     scratch: Path | None = None
+    roots: Roots | None = None
 
 
 @attrs.frozen
