@@ -1,0 +1,53 @@
+"""What plugin authors test with: contracts to subclass, tiny samples, and registries cut off from what is installed.
+
+    from sgforge.testing import TeacherContract
+
+    class TestEcho(TeacherContract):
+        component = "echo"
+        options = {"predicate": "near"}
+
+Nothing here is loaded by pytest on its own. `sgforge.testing.scenes` makes pictures with exact graphs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "ComponentContract",
+    "EditorContract",
+    "EvaluatorContract",
+    "ExporterContract",
+    "FilterContract",
+    "IsolatedPlugins",
+    "SegmenterContract",
+    "SourceContract",
+    "StudentContract",
+    "TeacherContract",
+    "tiny_samples",
+]
+
+_HOMES = {"IsolatedPlugins": "sgforge.testing.isolation", "tiny_samples": "sgforge.testing.samples"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'sgforge.testing' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "sgforge.testing.contracts")), name)
+
+
+if TYPE_CHECKING:
+    from sgforge.testing.contracts import (
+        ComponentContract,
+        EditorContract,
+        EvaluatorContract,
+        ExporterContract,
+        FilterContract,
+        SegmenterContract,
+        SourceContract,
+        StudentContract,
+        TeacherContract,
+    )
+    from sgforge.testing.isolation import IsolatedPlugins
+    from sgforge.testing.samples import tiny_samples

@@ -1,0 +1,22 @@
+"""Contracts: test classes that a plugin's author subclasses, one per kind of component."""
+
+from __future__ import annotations
+
+from sgforge.testing.contracts.base import HEAVY_MODULES, ComponentContract
+from sgforge.testing.contracts.data import ExporterContract, SourceContract
+from sgforge.testing.contracts.evaluator import EvaluatorContract
+from sgforge.testing.contracts.items import EditorContract, FilterContract, SegmenterContract, TeacherContract
+from sgforge.testing.contracts.student import StudentContract
+
+__all__ = [
+    "HEAVY_MODULES",
+    "ComponentContract",
+    "EditorContract",
+    "EvaluatorContract",
+    "ExporterContract",
+    "FilterContract",
+    "SegmenterContract",
+    "SourceContract",
+    "StudentContract",
+    "TeacherContract",
+]

@@ -1,0 +1,122 @@
+"""What holds for every item component: answers in order, one bad image apart, edits within its role."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sgforge.edits import Edit, apply_edit
+from sgforge.graph import Sample
+from sgforge.stages import Answer, Failure, check_role
+from sgforge.testing.contracts.base import ComponentContract
+from sgforge.testing.samples import broken_sample, tiny_samples
+
+__all__ = ["EditorContract", "FilterContract", "ItemContract", "SegmenterContract", "TeacherContract", "ask"]
+
+
+def ask(instance: Any, method: str, samples: Sequence[Sample]) -> list[Any]:
+    """The answers of a sync component to one batch, or of an async one to all samples at the same time."""
+    function = getattr(instance, method)
+    if not inspect.iscoroutinefunction(function):
+        return list(function(samples))
+
+    async def gather() -> list[Any]:
+        return list(await asyncio.gather(*(function(sample) for sample in samples)))
+
+    return asyncio.run(gather())
+
+
+class ItemContract(ComponentContract):
+    """Samples in, as many answers out. `verb` is the stage, which is also the method's name."""
+
+    verb: ClassVar[str]
+
+    def samples(self, folder: Path) -> list[Sample]:
+        """The samples to try it on; override to show what the component is made for."""
+        return tiny_samples(folder)
+
+    def answers(self, folder: Path, samples: Sequence[Sample]) -> list[Answer]:
+        """The answers of a new instance."""
+        with self.built(folder) as instance:
+            return ask(instance, self.verb, samples)
+
+    def test_every_sample_gets_an_answer(self, tmp_path: Path) -> None:
+        samples = self.samples(tmp_path)
+        answers = self.answers(tmp_path, samples)
+        assert len(answers) == len(samples), f"{len(samples)} samples, {len(answers)} answers"
+        for sample, answer in zip(samples, answers, strict=True):
+            assert isinstance(answer, (Edit, Failure)), f"{sample.image_id}: {answer!r} is neither Edit nor Failure"
+
+    def test_answers_come_in_order(self, tmp_path: Path) -> None:
+        if not self.registered().needs.deterministic:
+            return
+        samples = self.samples(tmp_path)
+        forth = self.answers(tmp_path, samples)
+        back = self.answers(tmp_path, samples[::-1])
+        for sample, first, second in zip(samples, forth, back[::-1], strict=True):
+            assert first == second, f"{sample.image_id}: its answer depends on its place in the batch"
+
+    def test_empty_batch(self, tmp_path: Path) -> None:
+        assert self.answers(tmp_path, []) == []
+
+    def test_same_input_same_answer(self, tmp_path: Path) -> None:
+        if not self.registered().needs.deterministic:
+            return
+        samples = self.samples(tmp_path)
+        assert self.answers(tmp_path, samples) == self.answers(tmp_path, samples), (
+            "two instances differ: declare Needs(deterministic=False), or take randomness from resources.seed"
+        )
+
+    def test_one_bad_image_harms_no_other(self, tmp_path: Path) -> None:
+        samples = self.samples(tmp_path)
+        mixed = [samples[0], broken_sample(tmp_path), *samples[1:]]
+        answers = self.answers(tmp_path, mixed)
+        assert len(answers) == len(mixed), "the broken image took answers of others with it"
+        assert isinstance(answers[1], (Edit, Failure)), "a bad image is answered with Failure(reason)"
+        if self.registered().needs.deterministic:
+            alone = self.answers(tmp_path, samples)
+            assert [answers[0], *answers[2:]] == alone, "the broken image changed the answers of others"
+
+    def test_edits_stay_in_their_role(self, tmp_path: Path) -> None:
+        samples = self.samples(tmp_path)
+        for sample, answer in zip(samples, self.answers(tmp_path, samples), strict=True):
+            if isinstance(answer, Edit):
+                fault = check_role(self.verb, answer)
+                assert fault is None, f"{sample.image_id}: {fault}"
+                apply_edit(sample.graph, answer, self.component, may_restore=self.verb == "edit")
+
+    def test_samples_are_left_alone(self, tmp_path: Path) -> None:
+        samples = self.samples(tmp_path)
+        self.answers(tmp_path, samples)
+        assert samples == self.samples(tmp_path), "a component answers with an Edit and changes nothing itself"
+
+
+class SegmenterContract(ItemContract):
+    """Contract of a segmenter."""
+
+    kind = "segmenter"
+    verb = "segment"
+
+
+class TeacherContract(ItemContract):
+    """Contract of a teacher."""
+
+    kind = "teacher"
+    verb = "complete"
+
+
+class FilterContract(ItemContract):
+    """Contract of a filter."""
+
+    kind = "filter"
+    verb = "filter"
+
+
+class EditorContract(ItemContract):
+    """Contract of an editor."""
+
+    kind = "editor"
+    verb = "edit"

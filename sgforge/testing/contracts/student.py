@@ -1,0 +1,94 @@
+"""What holds for students: training writes only its folder, and what it learnt generates and ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from sgforge.graph import Sample
+from sgforge.stages import Checkpoint, Failure, Ranking, Resources, Selection
+from sgforge.testing.contracts.data import publish_samples
+from sgforge.testing.contracts.items import ItemContract, ask
+from sgforge.testing.samples import broken_sample, tiny_samples
+
+__all__ = ["StudentContract"]
+
+
+class StudentContract(ItemContract):
+    """Contract of a student: it is trained on `training_samples`, then held to the contract of item components."""
+
+    kind = "student"
+    verb = "generate"
+
+    def training_samples(self, folder: Path) -> list[Sample]:
+        """What it is trained on; override for a student that needs more than four images."""
+        return tiny_samples(folder)
+
+    def train(self, folder: Path, out_dir: Path) -> Checkpoint:
+        """A checkpoint of a new instance, trained on the images of split train."""
+        out_dir.mkdir(parents=True, exist_ok=True)
+        snapshot = publish_samples(folder / out_dir.name, self.training_samples(folder))
+        with super().built(folder) as student:
+            checkpoint = student.train(snapshot.path, Selection(splits=("train",)), out_dir, self.resources(folder))
+        assert isinstance(checkpoint, Checkpoint)
+        return checkpoint
+
+    @contextmanager
+    def built(self, folder: Path) -> Iterator[Any]:
+        """An instance with trained weights."""
+        out_dir = folder / "weights"
+        checkpoint = Checkpoint.of(out_dir) if out_dir.exists() else self.train(folder, out_dir)
+        trained: Resources = attrs.evolve(self.resources(folder), checkpoint=checkpoint)
+        instance = self.registered().build(self.typed_options(folder))
+        try:
+            if hasattr(instance, "setup"):
+                instance.setup(trained)
+            yield instance
+        finally:
+            if hasattr(instance, "close"):
+                instance.close()
+
+    def test_checkpoint_is_its_folder(self, tmp_path: Path) -> None:
+        checkpoint = self.train(tmp_path, tmp_path / "out")
+        assert checkpoint.path.resolve().is_relative_to((tmp_path / "out").resolve())
+        assert Checkpoint.of(checkpoint.path).sha256 == checkpoint.sha256, "the digest is not that of its files"
+
+    def test_training_again_gives_the_same_weights(self, tmp_path: Path) -> None:
+        if self.registered().needs.deterministic:
+            first = self.train(tmp_path, tmp_path / "first")
+            assert first.sha256 == self.train(tmp_path, tmp_path / "second").sha256
+
+    def test_training_resumes_from_what_it_finds(self, tmp_path: Path) -> None:
+        first = self.train(tmp_path, tmp_path / "out")
+        again = self.train(tmp_path, tmp_path / "out")
+        if self.registered().needs.deterministic:
+            assert again.sha256 == first.sha256, "a finished training that is started again must not change its weights"
+
+    def test_rankings_are_whole(self, tmp_path: Path) -> None:
+        samples = [*self.samples(tmp_path), broken_sample(tmp_path)]
+        with self.built(tmp_path) as student:
+            rankings = ask(student, "rank", samples)
+        assert len(rankings) == len(samples)
+        for sample, ranking in zip(samples, rankings, strict=True):
+            if not isinstance(ranking, Failure):
+                _check_ranking(sample, ranking)
+
+
+def _check_ranking(sample: Sample, ranking: Any) -> None:
+    where = sample.image_id
+    assert isinstance(ranking, Ranking), f"{where}: {ranking!r} is neither Ranking nor Failure"
+    pairs, scores = np.asarray(ranking.pairs), np.asarray(ranking.scores)
+    assert pairs.shape == (len(scores), 2), f"{where}: pairs {pairs.shape} for scores {scores.shape}"
+    assert scores.ndim == 2, f"{where}: scores have {scores.ndim} dimensions, not 2"
+    assert scores.shape[1] == len(ranking.predicates), f"{where}: {scores.shape[1]} columns of scores"
+    if pairs.size:
+        assert pairs.min() >= 0, f"{where}: a pair has a negative index"
+        assert pairs.max() < len(ranking.regions), f"{where}: a pair names a region that is not there"
+        assert (pairs[:, 0] != pairs[:, 1]).all(), f"{where}: a region is related to itself"
+    assert np.isfinite(scores).all(), f"{where}: a score is not finite"
+    assert ((scores >= 0) & (scores <= 1)).all(), f"{where}: scores are probabilities in [0, 1]"
