@@ -91,8 +91,8 @@ class PriorOptions:
 
     `relations_per_subject`: `generate` adds at most so many (R). `min_score`: and none with a lower score, in [0, 1].
     `strength`: how many observations the next coarser estimate weighs as, at every step of the back-off. `max_pairs`:
-    candidate pairs scored per image; the likeliest are kept where there are more. `label_images`: from so many
-    training images at most, pixels are read for the label model; 0 leaves colour out. `checkpoint`: a folder with
+    candidate pairs scored per image; where there are more, each region is paired with those nearest to it.
+    `label_images`: the label model reads at most so many training images; 0 trains none. `checkpoint`: a folder with
     trained weights, where no training runs before.
     """
 
@@ -100,7 +100,7 @@ class PriorOptions:
     min_score: float = attrs.field(default=0.1, validator=_UNIT)
     strength: float = attrs.field(default=4.0, validator=validators.gt(0.0))
     max_pairs: int = attrs.field(default=40_000, validator=_POSITIVE)
-    label_images: int = attrs.field(default=2_000, validator=validators.ge(0))
+    label_images: int = attrs.field(default=500, validator=validators.ge(0))
     checkpoint: Path | None = None
 
 

@@ -1,0 +1,162 @@
+"""Student `prior`: trains by counting, proposes and ranks relations of labelled regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from sgforge.edits import Edit
+from sgforge.errors import ImageError, StepError
+from sgforge.graph import Category, Region, Relation, Sample
+from sgforge.spatial import Geometry
+from sgforge.stages import Answer, Checkpoint, Failure, Ranking, Resources, Selection
+from sgforge_baseline.config import PriorOptions
+from sgforge_baseline.known import KnownRelations
+from sgforge_baseline.prior.estimate import candidate_pairs, pair_rates
+from sgforge_baseline.prior.labels import LabelModel, region_features
+from sgforge_baseline.prior.storage import TrainedPrior, load, save
+from sgforge_baseline.prior.training import fit
+
+if TYPE_CHECKING:
+    from sgforge.columns import GraphColumns
+    from sgforge.dataset import Snapshot
+
+__all__ = ["PriorStudent"]
+
+_BLOCK: Final = 4096
+
+
+class PriorStudent:
+    """P(predicate | labels and layout of the pair), from counts.
+
+    Regions without a label are ranked with the likeliest label of the label model, where there is one; the pair's
+    layout speaks for them otherwise.
+    """
+
+    def __init__(self, options: PriorOptions) -> None:
+        self.options = options
+        self._trained: TrainedPrior | None = None
+
+    def setup(self, resources: Resources) -> None:
+        """Load the weights: the step's, else those of the option `checkpoint`."""
+        folder = resources.checkpoint.path if resources.checkpoint is not None else self.options.checkpoint
+        self._trained = None if folder is None else load(Path(folder))
+
+    def train(self, snapshot_path: Path, selection: Selection, out_dir: Path, resources: Resources) -> Checkpoint:
+        """Count the kept relations of the selected images; a selection without any relation is a `StepError`."""
+        from sgforge.dataset import Snapshot
+
+        snapshot = Snapshot.open(snapshot_path)
+        rows = np.asarray(snapshot.rows(selection), np.int64)
+        fitted = fit(_blocks(snapshot, rows), self.options.strength)
+        if not fitted.relations:
+            raise StepError(
+                f"the {len(rows)} selected images hold no kept relation: complete them first, or select others"
+            )
+        labels = self._fit_labels(snapshot, rows, resources)
+        save(TrainedPrior(fitted.model, labels), out_dir)
+        return Checkpoint.of(out_dir, {"images": fitted.images, "relations": fitted.relations})
+
+    def _fit_labels(self, snapshot: Snapshot, rows: NDArray[np.int64], resources: Resources) -> LabelModel | None:
+        chosen = rows[np.linspace(0, len(rows) - 1, min(self.options.label_images, len(rows))).astype(np.int64)]
+        features, labels = [], []
+        for row in chosen.tolist():
+            sample = snapshot.sample(row, resources.roots)
+            regions = [region for region in sample.graph.regions.values() if region.label is not None]
+            if regions:
+                features.append(region_features(sample, regions, _pixels(sample)))
+                labels.extend([region.label or "" for region in regions])
+        return LabelModel.fit(np.concatenate(features), labels) if labels else None
+
+    def generate(self, samples: Sequence[Sample], /) -> list[Answer]:
+        """At most `relations_per_subject` new relations of each region, the likeliest first."""
+        return [self._generate(sample) for sample in samples]
+
+    def rank(self, samples: Sequence[Sample], /) -> list[Ranking | Failure]:
+        """Every candidate pair with the score of every predicate."""
+        return [self._rank(sample) for sample in samples]
+
+    def _rank(self, sample: Sample) -> Ranking:
+        trained = self._weights()
+        regions = self._labelled(sample, list(sample.graph.regions.values()))
+        pairs, scores = self._scores(regions)
+        return Ranking(tuple(regions), pairs.astype(np.int32), trained.relations.predicates, scores.astype(np.float32))
+
+    def _generate(self, sample: Sample) -> Edit:
+        indices = list(sample.graph.regions)
+        pairs, scores = self._scores(self._labelled(sample, [sample.graph.regions[index] for index in indices]))
+        known = KnownRelations.of(sample.graph)
+        limit = self.options.relations_per_subject
+        left = dict.fromkeys(indices, limit)
+        added: list[Relation] = []
+        best = scores.max(axis=1, initial=0.0)
+        for row in np.argsort(-best, kind="stable").tolist():
+            if best[row] < max(self.options.min_score, 1e-9):
+                break
+            subject, object_ = (indices[end] for end in pairs[row].tolist())
+            if left[subject] and (relation := self._relation(subject, object_, scores[row], known)) is not None:
+                left[subject] -= 1
+                added.append(relation)
+        return Edit(relations=added)
+
+    def _relation(
+        self, subject: int, object_: int, scores: NDArray[np.float64], known: KnownRelations
+    ) -> Relation | None:
+        """The likeliest predicate that is not said of the pair yet and contradicts nothing; None below the least."""
+        model = self._weights().relations
+        for column in np.argsort(-scores, kind="stable").tolist():
+            if scores[column] < self.options.min_score:
+                return None
+            predicate = model.predicates[column]
+            if not known.says(subject, predicate, object_) and not known.denies(subject, predicate, object_):
+                category = cast(Category, model.categories[column])
+                relation = Relation(subject, predicate, object_, category, float(scores[column]))
+                known.add([relation])
+                return relation
+        return None
+
+    def _labelled(self, sample: Sample, regions: list[Region]) -> list[Region]:
+        """The regions, those without a label with the likeliest one and its probability times their own score."""
+        model = self._weights().labels
+        missing = [place for place, region in enumerate(regions) if region.label is None]
+        if model is None or not missing:
+            return regions
+        features = region_features(sample, [regions[place] for place in missing], _pixels(sample))
+        answer = list(regions)
+        for place, (label, probability) in zip(missing, model.best(features), strict=True):
+            score = regions[place].score
+            answer[place] = attrs.evolve(
+                regions[place], label=label, score=probability * (1.0 if score is None else score)
+            )
+        return answer
+
+    def _scores(self, regions: Sequence[Region]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(P, 2) candidate pairs and (P, C) scores."""
+        geometry = Geometry.of_regions(attrs.evolve(region, parent=None) for region in regions)
+        pairs = candidate_pairs(geometry.boxes, self.options.max_pairs)
+        return pairs, pair_rates(self._weights().relations, regions, geometry, pairs)
+
+    def _weights(self) -> TrainedPrior:
+        if self._trained is None:
+            raise StepError("the prior has no weights: put a train step before it, or give it a checkpoint = PATH")
+        return self._trained
+
+
+def _blocks(snapshot: Snapshot, rows: NDArray[np.int64]) -> Iterator[GraphColumns]:
+    for start in range(0, len(rows), _BLOCK):
+        yield snapshot.columns(rows[start : start + _BLOCK])
+
+
+def _pixels(sample: Sample) -> NDArray[np.uint8] | None:
+    """The pixels, None where they cannot be read: colours are then left out of the features."""
+    if sample.image is None:
+        return None
+    try:
+        return sample.image.array()
+    except ImageError:
+        return None
