@@ -1,0 +1,51 @@
+"""The dataset: a journal of answers, immutable snapshots that plain zarr reads, and refs.
+
+`Dataset` and `Snapshot` read (never writing a byte), `DatasetWriter` writes; names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__all__ = [
+    "Dataset",
+    "DatasetWriter",
+    "Journal",
+    "JournalRow",
+    "RunRecord",
+    "Snapshot",
+    "StateIndex",
+    "StateRef",
+    "StepRecord",
+]
+
+_HOMES = {
+    "Dataset": "sgforge.dataset.reader",
+    "DatasetWriter": "sgforge.dataset.writer",
+    "Journal": "sgforge.dataset.journal",
+    "JournalRow": "sgforge.dataset.records",
+    "RunRecord": "sgforge.dataset.records",
+    "Snapshot": "sgforge.dataset.snapshot",
+    "StateIndex": "sgforge.dataset.states",
+    "StateRef": "sgforge.dataset.records",
+    "StepRecord": "sgforge.dataset.records",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'sgforge.dataset' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+if TYPE_CHECKING:
+    from sgforge.dataset.journal import Journal
+    from sgforge.dataset.reader import Dataset
+    from sgforge.dataset.records import JournalRow, RunRecord, StateRef, StepRecord
+    from sgforge.dataset.snapshot import Snapshot
+    from sgforge.dataset.states import StateIndex
+    from sgforge.dataset.writer import DatasetWriter

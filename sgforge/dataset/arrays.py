@@ -1,0 +1,273 @@
+"""Zarr v3 arrays on a local disk, written whole and read fast: sharded, compressed, with zarr's crc32c per chunk.
+
+What is written is plain zarr v3 (sharding_indexed over bytes, blosc-zstd with shuffle or zstd, crc32c). The reader
+covers what this module writes: it maps the files and caches shard indices, so that a few rows cost one chunk each.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import google_crc32c
+import numpy as np
+from numcodecs import blosc, zstd
+
+from sgforge.errors import DatasetError
+
+__all__ = ["StoredArray", "write_array", "write_group"]
+
+_CHUNK_BYTES: Final = 65_536
+_CHUNKS_PER_SHARD: Final = 512
+_MISSING: Final = 2**64 - 1
+_LEVEL: Final = 3
+_CRC: Final = struct.Struct("<I")
+_DTYPES: Final = {"u1": "uint8", "i2": "int16", "i4": "int32", "u4": "uint32", "f4": "float32"}
+_NAMES: Final = {name: code for code, name in _DTYPES.items()}
+
+
+def write_group(folder: Path, attributes: dict[str, Any] | None = None) -> None:
+    """Make `folder` a zarr v3 group with these attributes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes or {}}, indent=1)
+    (folder / "zarr.json").write_text(text, encoding="utf-8")
+
+
+@attrs.frozen
+class _Shape:
+    """How an array is cut: rows per chunk and per shard, and the items of one row."""
+
+    rows: int
+    chunk: int
+    shard: int
+    trailing: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: int, trailing: tuple[int, ...], itemsize: int) -> _Shape:
+        full = max(1, _CHUNK_BYTES // (itemsize * math.prod(trailing)))
+        if rows > full:
+            return cls(rows, full, full * _CHUNKS_PER_SHARD, trailing)
+        chunk = 1 << max(0, rows - 1).bit_length()
+        return cls(rows, chunk, chunk, trailing)
+
+
+def write_array(folder: Path, data: np.ndarray, fill: float) -> None:
+    """Write `data` (rows first; at most one more axis) as the zarr array `folder`; chunks of nothing but `fill` are
+    left out, as zarr does.
+
+    Call it from a worker thread: Blosc then compresses on this thread alone, which keeps the bytes reproducible.
+    """
+    data = np.ascontiguousarray(data)
+    shape = _Shape.of(len(data), data.shape[1:], data.itemsize)
+    folder.mkdir(parents=True)
+    (folder / "zarr.json").write_text(json.dumps(_metadata(data, shape, fill), indent=1), encoding="utf-8")
+    ending = "/0" * len(shape.trailing)
+    for number, start in enumerate(range(0, shape.rows, shape.shard)):
+        shard = _encode_shard(data[start : start + shape.shard], shape, fill)
+        if shard:
+            path = folder / f"c/{number}{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(shard)
+
+
+def _metadata(data: np.ndarray, shape: _Shape, fill: float) -> dict[str, Any]:
+    little: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
+    if data.itemsize == 1:
+        packing: dict[str, Any] = {"name": "zstd", "configuration": {"level": _LEVEL, "checksum": False}}
+        inner: list[dict[str, Any]] = [{"name": "bytes"}]
+    else:
+        packing = {
+            "name": "blosc",
+            "configuration": {
+                "typesize": data.itemsize,
+                "cname": "zstd",
+                "clevel": _LEVEL,
+                "shuffle": "shuffle",
+                "blocksize": 0,
+            },
+        }
+        inner = [little]
+    if shape.trailing:
+        inner.insert(0, {"name": "transpose", "configuration": {"order": [1, 0]}})
+    sharding = {
+        "chunk_shape": [shape.chunk, *shape.trailing],
+        "codecs": [*inner, packing, {"name": "crc32c"}],
+        "index_codecs": [little, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    is_float = data.dtype.kind == "f"
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(data.shape),
+        "data_type": _DTYPES[data.dtype.str[1:]],
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [shape.shard, *shape.trailing]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": "NaN" if math.isnan(fill) else fill if is_float else int(fill),
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "attributes": {},
+        "storage_transformers": [],
+    }
+
+
+def _encode_shard(data: np.ndarray, shape: _Shape, fill: float) -> bytes:
+    """One shard file; empty bytes where every chunk is missing."""
+    chunks: list[bytes] = []
+    index: list[int] = []
+    position = 0
+    for start in range(0, shape.shard, shape.chunk):
+        chunk = data[start : start + shape.chunk]
+        if not len(chunk) or _is_fill(chunk, fill):
+            index += (_MISSING, _MISSING)
+            continue
+        packed = _encode_chunk(chunk, shape, fill)
+        chunks.append(packed)
+        index += (position, len(packed))
+        position += len(packed)
+    if not chunks:
+        return b""
+    tail = struct.pack(f"<{len(index)}Q", *index)
+    return b"".join([*chunks, tail, _CRC.pack(google_crc32c.value(tail))])
+
+
+def _is_fill(chunk: np.ndarray, fill: float) -> bool:
+    # The first item settles most chunks without looking at the rest.
+    if math.isnan(fill):
+        return bool(np.isnan(chunk.flat[0])) and bool(np.isnan(chunk).all())
+    return bool(chunk.flat[0] == fill) and bool((chunk == fill).all())
+
+
+def _encode_chunk(chunk: np.ndarray, shape: _Shape, fill: float) -> bytes:
+    if len(chunk) < shape.chunk:
+        padded = np.full((shape.chunk, *shape.trailing), fill, chunk.dtype)
+        padded[: len(chunk)] = chunk
+        chunk = padded
+    raw = np.ascontiguousarray(chunk.T if shape.trailing else chunk)
+    if chunk.itemsize == 1:
+        packed: bytes = zstd.compress(raw, _LEVEL)
+    else:
+        packed = blosc.compress(raw, b"zstd", _LEVEL, blosc.SHUFFLE, 0, chunk.itemsize)
+    return packed + _CRC.pack(google_crc32c.value(packed))
+
+
+class StoredArray:
+    """One array of a snapshot, read by rows; a damaged or missing file is a `DatasetError` naming it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            meta = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
+            sharding = meta["codecs"][0]["configuration"]
+            size, *trailing = meta["shape"]
+            fill = meta["fill_value"]
+            self.dtype = np.dtype("<" + _NAMES[meta["data_type"]])
+            self.fill = math.nan if fill == "NaN" else float(fill)
+            self._trailing = tuple(trailing)
+            self._chunk = int(sharding["chunk_shape"][0])
+            self._shard = int(meta["chunk_grid"]["configuration"]["chunk_shape"][0])
+            self.rows = int(size)
+            names = [codec["name"] for codec in sharding["codecs"]]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise DatasetError(f"{folder}: no readable array: {error}") from None
+        self._check_meta(names)
+        self._chunk_items = self._chunk * math.prod(self._trailing)
+        self._maps: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
+        self._last: tuple[int, np.ndarray] = (-1, np.zeros(0))
+
+    def _check_meta(self, names: list[str]) -> None:
+        packing = "zstd" if self.dtype.itemsize == 1 else "blosc"
+        expected = [*(["transpose"] if self._trailing else []), "bytes", packing, "crc32c"]
+        in_range = self.rows >= 0 and 0 < self._chunk <= self._shard and self._shard % self._chunk == 0
+        if names != expected or not in_range or len(self._trailing) > 1:
+            raise DatasetError(f"{self._folder}: an array of codecs {names}; this reader knows {expected}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
+        return (self.rows, *self._trailing)
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows start to stop, (stop - start, ...); a short span reuses the chunk read last."""
+        stop = self.rows if stop is None else stop
+        if not 0 <= start <= stop <= self.rows:
+            raise DatasetError(f"{self._folder}: rows {start} to {stop} of {self.rows}")
+        if start == stop:
+            return np.zeros((0, *self._trailing), self.dtype)
+        first, last = start // self._chunk, (stop - 1) // self._chunk
+        if first == last:
+            offset = first * self._chunk
+            return self._cached_chunk(first)[start - offset : stop - offset]
+        out = np.empty((stop - start, *self._trailing), self.dtype)
+        for chunk in range(first, last + 1):
+            offset = chunk * self._chunk
+            low, high = max(start, offset), min(stop, offset + self._chunk)
+            self._read_into(out[low - start : high - start], chunk, low - offset)
+        return out
+
+    def _cached_chunk(self, chunk: int) -> np.ndarray:
+        number, data = self._last
+        if number != chunk:
+            data = np.empty((self._chunk, *self._trailing), self.dtype)
+            self._read_into(data, chunk, 0)
+            data.flags.writeable = False
+            self._last = (chunk, data)
+        return data
+
+    def _read_into(self, out: np.ndarray, chunk: int, skip: int) -> None:
+        """Rows `skip` and following of one chunk, as many as `out` takes."""
+        packed = self._packed_chunk(chunk)
+        if packed is None:
+            out[...] = self.fill
+            return
+        is_whole = len(out) == self._chunk and not self._trailing
+        raw = out if is_whole else np.empty(self._chunk_items, self.dtype)
+        try:
+            if self.dtype.itemsize == 1:
+                zstd.decompress(packed, raw)
+            else:
+                blosc.decompress(packed, raw)
+        except (RuntimeError, ValueError) as error:
+            raise DatasetError(f"{self._folder}: chunk {chunk} cannot be unpacked: {error}") from None
+        if self._trailing:
+            out[...] = raw.reshape(*self._trailing, self._chunk).T[skip : skip + len(out)]
+        elif not is_whole:
+            out[...] = raw[skip : skip + len(out)]
+
+    def _packed_chunk(self, chunk: int) -> np.ndarray | None:
+        """The compressed bytes of one chunk after their checksum is checked; None for a chunk of fill values."""
+        per_shard = self._shard // self._chunk
+        shard, inner = divmod(chunk, per_shard)
+        found = self._maps[shard] if shard in self._maps else self._open_shard(shard)
+        if found is None:
+            return None
+        data, index = found
+        position, size = int(index[inner, 0]), int(index[inner, 1])
+        if position == _MISSING:
+            return None
+        stored = data[position : position + size]
+        if len(stored) != size or size < 4 or google_crc32c.value(stored[:-4]) != _CRC.unpack(stored[-4:].tobytes())[0]:
+            raise DatasetError(f"{self._folder}: checksum of chunk {chunk} is wrong; the file is damaged")
+        return stored[:-4]
+
+    def _open_shard(self, shard: int) -> tuple[np.ndarray, np.ndarray] | None:
+        path = self._folder / f"c/{shard}{'/0' * len(self._trailing)}"
+        try:
+            with path.open("rb") as stream:
+                data = np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        except FileNotFoundError:
+            self._maps[shard] = None
+            return None
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path}: {error}") from None
+        size = 16 * (self._shard // self._chunk)
+        tail = data[-size - 4 : -4]
+        if len(data) < size + 4 or google_crc32c.value(tail) != _CRC.unpack(data[-4:].tobytes())[0]:
+            raise DatasetError(f"{path}: checksum of the shard's index is wrong; the file is damaged")
+        found = data, np.frombuffer(tail.tobytes(), "<u8").reshape(-1, 2)
+        self._maps[shard] = found
+        return found

@@ -1,0 +1,222 @@
+"""The folder of a dataset: its marker, names that are safe as paths, durable small files, the lock."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from sgforge.errors import DatasetError
+
+__all__ = [
+    "SCHEMA",
+    "DatasetFolder",
+    "Lock",
+    "check_schema",
+    "fsync_folder",
+    "no_space",
+    "write_durably",
+]
+
+SCHEMA: Final = "1.0"
+_MARKER: Final = "sgforge.json"
+_OWN_NAMES: Final = re.compile(r"sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps")
+_SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{32}")
+_REF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_FINGERPRINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+_KINDS: Final = ("heads", "tags")
+
+
+def check_schema(schema: Any, where: Path) -> None:
+    """A `DatasetError` unless `schema` is one that this sgforge reads; an unknown minor number is fine."""
+    major = str(schema).partition(".")[0]
+    if major != SCHEMA.partition(".")[0]:
+        raise DatasetError(f"{where} has schema {schema!r}; this sgforge reads {SCHEMA}: use a newer sgforge")
+
+
+def no_space(error: OSError, path: Path) -> DatasetError:
+    """The error for a write that failed: what, where, and that nothing finished is lost."""
+    why = error.strerror or str(error)
+    return DatasetError(f"{path}: cannot write: {why}; everything finished so far is kept, run again after mending it")
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Replace a small file atomically; when this returns, it survives a power loss."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        fsync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise no_space(error, path) from error
+
+
+class DatasetFolder:
+    """Where everything of a dataset lies. Names that come from files are checked before they become a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.snapshots = path / "snapshots"
+        self.journal = path / "journal.sqlite"
+
+    @classmethod
+    def open(cls, path: Path | str) -> DatasetFolder:
+        """An existing dataset; anything else is a `DatasetError`."""
+        folder = cls(Path(path))
+        marker = folder.path / _MARKER
+        try:
+            meta = json.loads(marker.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            what = "is no sgforge dataset" if folder.path.exists() else "does not exist"
+            raise DatasetError(f"{folder.path} {what} (there is no {_MARKER} in it); give a dataset's folder") from None
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{marker} cannot be read: {error}") from None
+        if not isinstance(meta, dict) or meta.get("format") != "sgforge-dataset":
+            raise DatasetError(f"{marker} is not the marker of an sgforge dataset; give another folder")
+        check_schema(meta.get("schema"), marker)
+        return folder
+
+    @classmethod
+    def prepare(cls, path: Path | str) -> DatasetFolder:
+        """An existing dataset or an empty folder to become one; another program's folder is a `DatasetError`."""
+        folder = cls(Path(path))
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            foreign = sorted(entry.name for entry in folder.path.iterdir() if not _OWN_NAMES.fullmatch(entry.name))
+        except OSError as error:
+            raise DatasetError(f"{folder.path}: {error.strerror}; give a folder that can be written") from None
+        if (folder.path / _MARKER).exists():
+            return cls.open(path)
+        if foreign:
+            raise DatasetError(f"{folder.path} holds {foreign[0]!r} and no dataset: give an empty or a new folder")
+        return folder
+
+    def mark(self) -> None:
+        """Make the folder a dataset, if it is none yet; the lock must be held."""
+        try:
+            for name in ("snapshots", "refs/heads", "refs/tags", "steps"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise no_space(error, self.path) from error
+        if not (self.path / _MARKER).exists():
+            fsync_folder(self.path / "refs")
+            write_durably(self.path / _MARKER, json.dumps({"format": "sgforge-dataset", "schema": SCHEMA}) + "\n")
+
+    def clean(self) -> None:
+        """Remove what a killed writer left half-written; the lock must be held."""
+        for leftover in self.snapshots.glob(".tmp-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for kind in _KINDS:
+            for leftover in (self.path / "refs" / kind).glob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
+        for leftover in self.path.glob(f".{_MARKER}.*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+    def snapshot(self, snapshot_id: str) -> Path:
+        """The folder of a snapshot; an id that is none is a `DatasetError`."""
+        if not _SNAPSHOT_ID.fullmatch(snapshot_id):
+            raise DatasetError(f"{self.path}: {snapshot_id!r} is no snapshot id (32 hexadecimal digits)")
+        return self.snapshots / snapshot_id
+
+    def snapshot_ids(self) -> list[str]:
+        """All published snapshots, sorted by id."""
+        try:
+            return sorted(entry.name for entry in self.snapshots.iterdir() if _SNAPSHOT_ID.fullmatch(entry.name))
+        except OSError as error:
+            raise DatasetError(f"{self.snapshots}: {error.strerror}") from None
+
+    def step(self, fingerprint: str) -> Path:
+        """The folder of a step's checkpoints and reports; not made here."""
+        if not _FINGERPRINT.fullmatch(fingerprint):
+            raise DatasetError(f"{fingerprint!r} is no fingerprint of a step")
+        return self.path / "steps" / fingerprint
+
+    def ref(self, kind: str, name: str) -> Path:
+        """The file of a branch (`heads`) or tag (`tags`)."""
+        if not _REF_NAME.fullmatch(name):
+            raise DatasetError(f"{name!r} is no name of a branch or tag: use letters, digits, '.', '_' and '-'")
+        return self.path / "refs" / kind / name
+
+    def refs(self, kind: str) -> dict[str, str]:
+        """Snapshot id by name of all branches (`heads`) or tags (`tags`)."""
+        folder = self.path / "refs" / kind
+        try:
+            names = sorted(entry.name for entry in folder.iterdir() if _REF_NAME.fullmatch(entry.name))
+        except OSError as error:
+            raise DatasetError(f"{folder}: {error.strerror}") from None
+        return {name: self._read_ref(kind, name) for name in names}
+
+    def _read_ref(self, kind: str, name: str) -> str:
+        path = self.ref(kind, name)
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} cannot be read: {error}") from None
+        if not _SNAPSHOT_ID.fullmatch(text):
+            raise DatasetError(f"{path} does not name a snapshot; the file is damaged")
+        return text
+
+    def resolve(self, ref: str) -> str:
+        """The snapshot id that a branch, a tag or (the start of) an id names."""
+        for kind in _KINDS:
+            if _REF_NAME.fullmatch(ref) and self.ref(kind, ref).exists():
+                return self._read_ref(kind, ref)
+        if len(ref) >= 6 and re.fullmatch(r"[0-9a-f]+", ref):
+            found = [snapshot_id for snapshot_id in self.snapshot_ids() if snapshot_id.startswith(ref)]
+            if len(found) == 1:
+                return found[0]
+        known = ", ".join([*self.refs("heads"), *self.refs("tags")]) or "none yet: nothing has been published"
+        raise DatasetError(f"{self.path} has no branch, tag or snapshot {ref!r}; known: {known}")
+
+
+class Lock:
+    """The right to write a dataset: one process at a time, given back by the system when the process ends."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @classmethod
+    def take(cls, folder: Path) -> Lock:
+        """Take the lock of a folder; held by another writer it is a `DatasetError` naming that one."""
+        path = folder / "lock"
+        try:
+            stream = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held open as long as the lock
+        except OSError as error:
+            raise DatasetError(f"{path}: {error.strerror}; a dataset is written in a folder one may write") from None
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            holder = stream.read(200).strip() or "another process"
+            stream.close()
+            raise DatasetError(f"{folder} is being written by {holder}; wait for it to end, or stop it") from None
+        try:
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            stream.flush()
+        except OSError as error:
+            stream.close()
+            raise no_space(error, path) from error
+        return cls(stream)
+
+    def release(self) -> None:
+        """Let others write."""
+        self._stream.close()

@@ -1,0 +1,193 @@
+"""The journal: finished answers, durable before they are acknowledged, until their step is published."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from sgforge.dataset.records import JournalRow, RunRecord, StepRecord
+from sgforge.errors import DatasetError
+
+__all__ = ["FileHash", "Journal"]
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS answer (
+    number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, image_id TEXT NOT NULL, step TEXT NOT NULL,
+    edit BLOB NOT NULL, calls TEXT NOT NULL, run TEXT NOT NULL, counts TEXT NOT NULL, parent_key BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS run (
+    run_id TEXT PRIMARY KEY, config TEXT NOT NULL, versions TEXT NOT NULL, started TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS step (
+    name TEXT PRIMARY KEY, verb TEXT NOT NULL, component TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    options TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS file_hash (
+    uri TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL);
+"""
+_COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_key"
+_BATCH: Final = 500
+
+
+@attrs.frozen
+class FileHash:
+    """The sha256 of a file as it was with this size and time of change."""
+
+    uri: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+class Journal:
+    """Answers by key in one SQLite file (write-ahead log, every commit synchronous); safe to use from threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        with self._errors():
+            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+                self._base.execute(f"PRAGMA {pragma}")
+            self._base.executescript(_TABLES)
+
+    def close(self) -> None:
+        """Close the file; the log is folded into it."""
+        with self._lock:
+            self._base.close()
+
+    def put(self, rows: Sequence[JournalRow]) -> None:
+        """Keep these answers, in one transaction that is durable when this returns; a key that is there stays."""
+        values = [
+            (
+                row.key,
+                row.image_id,
+                row.step,
+                row.edit,
+                json.dumps(row.calls),
+                row.run,
+                json.dumps(dict(row.counts)),
+                row.parent_key,
+            )
+            for row in rows
+        ]
+        with self._transaction() as base:
+            base.executemany(f"INSERT OR IGNORE INTO answer ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", values)
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, JournalRow]:
+        """The answers with these keys; keys that are not there are left out."""
+        return {row.key: row for row in map(_row, self._select(_COLUMNS, keys))}
+
+    def has(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Which of these keys are there."""
+        return {key for (key,) in self._select("key", keys)}
+
+    def __len__(self) -> int:
+        with self._errors(), self._lock:
+            return int(self._base.execute("SELECT COUNT(*) FROM answer").fetchone()[0])
+
+    def unpublished(self) -> list[tuple[bytes, bytes, str, str]]:
+        """(parent key, key, image id, step) of every answer, in order of arrival."""
+        with self._errors(), self._lock:
+            return self._base.execute("SELECT parent_key, key, image_id, step FROM answer ORDER BY number").fetchall()
+
+    def forget(self, keys: Iterable[bytes]) -> int:
+        """Delete answers that stand in a durable snapshot; returns how many there were."""
+        gone = 0
+        with self._transaction() as base:
+            for part in _batches(keys):
+                marks = ",".join("?" * len(part))
+                gone += base.execute(f"DELETE FROM answer WHERE key IN ({marks})", part).rowcount
+        if gone and not len(self):
+            with self._errors(), self._lock:
+                self._base.execute("VACUUM")
+        return gone
+
+    def begin_run(self, run: RunRecord) -> None:
+        """Remember a run; its record goes into every snapshot that it publishes."""
+        values = (run.run_id, run.config_json, json.dumps(dict(run.versions), sort_keys=True), run.started)
+        with self._transaction() as base:
+            base.execute("INSERT OR REPLACE INTO run VALUES (?,?,?,?)", values)
+
+    def runs(self) -> list[RunRecord]:
+        """All runs that are remembered."""
+        with self._errors(), self._lock:
+            rows = self._base.execute("SELECT run_id, config, versions, started FROM run ORDER BY started, run_id")
+            return [RunRecord(run, config, json.loads(versions), started) for run, config, versions, started in rows]
+
+    def begin_step(self, step: StepRecord) -> None:
+        """Remember a step before its first answer, so that it can be published unfinished."""
+        values = (step.name, step.verb, step.component, step.fingerprint, step.options_json)
+        with self._transaction() as base:
+            base.execute("INSERT OR REPLACE INTO step VALUES (?,?,?,?,?)", values)
+
+    def step(self, name: str) -> StepRecord:
+        """What is known of a step by this name."""
+        with self._errors(), self._lock:
+            row = self._base.execute(
+                "SELECT name, verb, component, fingerprint, options FROM step WHERE name = ?", (name,)
+            ).fetchone()
+        return StepRecord(*row) if row else StepRecord(name, "", "", "")
+
+    def sha256(self, uri: str, size: int, mtime_ns: int) -> str | None:
+        """The remembered hash of a file, if size and time of change are still those."""
+        with self._errors(), self._lock:
+            row = self._base.execute(
+                "SELECT sha256 FROM file_hash WHERE uri = ? AND size = ? AND mtime_ns = ?", (uri, size, mtime_ns)
+            ).fetchone()
+        return row[0] if row else None
+
+    def remember_sha256(self, rows: Iterable[FileHash | tuple[str, int, int, str]]) -> None:
+        """Remember hashes of files: (uri, size, mtime_ns, sha256) each."""
+        values = [attrs.astuple(row) if isinstance(row, FileHash) else tuple(row) for row in rows]
+        with self._transaction() as base:
+            base.executemany("INSERT OR REPLACE INTO file_hash VALUES (?,?,?,?)", values)
+
+    def problems(self) -> list[str]:
+        """What SQLite's own integrity check finds."""
+        with self._errors(), self._lock:
+            found = [text for (text,) in self._base.execute("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
+
+    def _select(self, columns: str, keys: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
+        with self._errors(), self._lock:
+            for part in _batches(keys):
+                marks = ",".join("?" * len(part))
+                yield from self._base.execute(f"SELECT {columns} FROM answer WHERE key IN ({marks})", part).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._errors(), self._lock:
+            self._base.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._base
+                self._base.execute("COMMIT")
+            except BaseException:
+                if self._base.in_transaction:
+                    self._base.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise DatasetError(
+                f"{self._path}: {error}; what was acknowledged before is kept, run again after mending it"
+            ) from error
+
+
+def _row(values: tuple[Any, ...]) -> JournalRow:
+    key, image_id, step, edit, calls, run, counts, parent_key = values
+    return JournalRow(key, image_id, step, edit, tuple(json.loads(calls)), run, json.loads(counts), parent_key)
+
+
+def _batches(keys: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
+    remaining = iter(keys)
+    while part := tuple(islice(remaining, _BATCH)):
+        yield part

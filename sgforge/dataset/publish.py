@@ -1,0 +1,170 @@
+"""Writing a snapshot: arrays beside each other, unchanged ones hard-linked, everything durable before it has a name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import google_crc32c
+import numpy as np
+
+from sgforge.columns import GraphColumns
+from sgforge.dataset.arrays import write_array, write_group
+from sgforge.dataset.folder import SCHEMA, DatasetFolder, fsync_folder, no_space
+from sgforge.dataset.layout import StoredColumn, arrays_of
+from sgforge.dataset.provenance import Provenance
+from sgforge.dataset.records import StepRecord
+from sgforge.dataset.snapshot import ArrayRecord, Snapshot
+from sgforge.errors import DatasetError
+
+__all__ = ["Draft", "checksum", "write_snapshot"]
+
+_GROUPS: Final = ("image", "region", "relation", "vocabulary", "call", "run")
+_READ_ONLY: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+
+
+@attrs.frozen(eq=False)
+class Draft:
+    """A snapshot to be written: its id, content, the step that made it, and the parent it shares arrays with."""
+
+    snapshot_id: str
+    columns: GraphColumns
+    provenance: Provenance
+    step: StepRecord
+    parent: Snapshot | None = None
+    partial: bool = False
+
+
+def checksum(data: np.ndarray) -> int:
+    """crc32c of an array's bytes."""
+    value: int = google_crc32c.value(np.ascontiguousarray(data).reshape(-1).view(np.uint8))
+    return value
+
+
+def write_snapshot(folder: DatasetFolder, draft: Draft) -> Snapshot:
+    """Write a snapshot; when this returns it is complete, durable and read-only under its id.
+
+    Killed at any moment it leaves a temporary folder that the next writer removes. A full disk is a `DatasetError`.
+    """
+    final = folder.snapshot(draft.snapshot_id)
+    work = folder.snapshots / f".tmp-{draft.snapshot_id}-{os.getpid()}"
+    try:
+        work.mkdir()
+        written = _Arrays(work, draft.parent).write(draft)
+        write_group(work, {"sgforge": _attributes(draft, written)})
+        for name in _GROUPS:
+            write_group(work / name)
+        _make_durable(work)
+        work.rename(final)
+        fsync_folder(folder.snapshots)
+    except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise no_space(error, final) from error
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return Snapshot.open(final)
+
+
+def _attributes(draft: Draft, arrays: dict[str, ArrayRecord]) -> dict[str, Any]:
+    step = draft.step
+    return {
+        "schema": SCHEMA,
+        "snapshot": draft.snapshot_id,
+        "parents": [draft.parent.id] if draft.parent is not None else [],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": {
+            "name": step.name,
+            "verb": step.verb,
+            "component": step.component,
+            "fingerprint": step.fingerprint,
+            "options": step.options_json,
+            "counts": dict(step.counts),
+        },
+        "partial": draft.partial,
+        "counts": {
+            "images": len(draft.columns),
+            "regions": len(draft.columns.region.label),
+            "relations": len(draft.columns.relation.subject),
+        },
+        "arrays": {path: {"rows": record.rows, "crc32c": record.crc32c} for path, record in sorted(arrays.items())},
+    }
+
+
+class _Arrays:
+    """Writes the arrays of a draft, or links those that the parent has already."""
+
+    def __init__(self, work: Path, parent: Snapshot | None) -> None:
+        self._work = work
+        self._parent = parent
+
+    def write(self, draft: Draft) -> dict[str, ArrayRecord]:
+        """Write all arrays; what each holds, by path."""
+        # Worker threads, as `write_array` asks; few, so that few encoded shards are in memory at once.
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            jobs = {column.path: pool.submit(self._write_one, column, data) for column, data in _all_arrays(draft)}
+            return {path: job.result() for path, job in jobs.items()}
+
+    def _write_one(self, column: StoredColumn, data: np.ndarray) -> ArrayRecord:
+        if data.dtype != np.dtype(column.dtype):
+            raise DatasetError(f"column {column.path} is {data.dtype}, it must be {np.dtype(column.dtype)}")
+        record = ArrayRecord(len(data), checksum(data))
+        target = self._work / column.path
+        if self._is_parents(column.path, record, data):
+            assert self._parent is not None
+            _link_tree(self._parent.path / column.path, target)
+        else:
+            write_array(target, data, column.fill)
+        return record
+
+    def _is_parents(self, path: str, record: ArrayRecord, data: np.ndarray) -> bool:
+        """Whether the parent holds exactly these bytes; the checksum only saves most reads."""
+        if self._parent is None or self._parent.meta.arrays.get(path) != record:
+            return False
+        stored = self._parent.array(path).read()
+        return stored.dtype == data.dtype and stored.tobytes() == np.ascontiguousarray(data).tobytes()
+
+
+def _all_arrays(draft: Draft) -> Iterator[tuple[StoredColumn, np.ndarray]]:
+    yield from arrays_of(draft.columns)
+    yield from draft.provenance.arrays()
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """The files of `source` under `target` as hard links; as copies where the file system has no links."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            link = target / path.relative_to(source)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, link)
+            except OSError:
+                shutil.copyfile(path, link)
+
+
+def _make_durable(work: Path) -> None:
+    """Make files read-only, then files and folders durable, deepest first."""
+    folders = [work]
+    for path in work.rglob("*"):
+        if path.is_dir():
+            folders.append(path)
+        elif path.stat().st_nlink == 1:
+            path.chmod(_READ_ONLY)
+            _fsync_file(path)
+    for path in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+        fsync_folder(path)
+
+
+def _fsync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,61 @@
+"""The small values that the engine hands to the dataset and gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+__all__ = ["JournalRow", "RunRecord", "StateRef", "StepRecord"]
+
+
+def _counts(value: Mapping[str, int]) -> dict[str, int]:
+    return dict(value)
+
+
+@attrs.frozen
+class JournalRow:
+    """One finished answer. `key` (32 bytes) names the state that the edit makes; `edit` is packed, as it took effect.
+
+    `calls`: ids of the model calls used. `run`: the run's id. `counts`: parts of the answer left out, by reason.
+    `parent_key`: the state that the edit was applied to; with it `sgforge publish` can seal an unfinished step.
+    """
+
+    key: bytes
+    image_id: str
+    step: str
+    edit: bytes
+    calls: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    run: str = ""
+    counts: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
+    parent_key: bytes = b""
+
+
+@attrs.frozen
+class RunRecord:
+    """One run: its id, its config as JSON, the versions of everything it used, and when it started (ISO 8601)."""
+
+    run_id: str
+    config_json: str = "{}"
+    versions: Mapping[str, str] = attrs.field(factory=dict, converter=dict, hash=False)
+    started: str = ""
+
+
+@attrs.frozen
+class StepRecord:
+    """The step that made a snapshot; `counts` are those of the run that published it."""
+
+    name: str
+    verb: str
+    component: str
+    fingerprint: str
+    options_json: str = "{}"
+    counts: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
+
+
+@attrs.frozen
+class StateRef:
+    """Where the state of one image stands: a snapshot and the image's row in it."""
+
+    snapshot_id: str
+    row: int

@@ -1,0 +1,216 @@
+"""Snapshot: one immutable version of a dataset, read by rows or by columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+
+from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
+from sgforge.columns.schema import specs_of
+from sgforge.dataset.arrays import StoredArray
+from sgforge.dataset.folder import check_schema
+from sgforge.dataset.layout import TABLES, TableReader, vocabulary_from
+from sgforge.dataset.provenance import Provenance
+from sgforge.dataset.records import StepRecord
+from sgforge.errors import DatasetError
+from sgforge.graph import Sample, SceneGraph
+from sgforge.stages import Selection
+
+if TYPE_CHECKING:
+    from sgforge.images import Roots
+
+__all__ = ["ArrayRecord", "Snapshot", "SnapshotMeta"]
+
+
+@attrs.frozen
+class ArrayRecord:
+    """What an array must hold: its rows, and the crc32c of its decoded bytes (a lost chunk reads as fill values)."""
+
+    rows: int
+    crc32c: int
+
+
+@attrs.frozen
+class SnapshotMeta:
+    """What a snapshot says of itself: `parents` by id, the step that made it, counts by table, its arrays by path."""
+
+    snapshot_id: str
+    parents: tuple[str, ...]
+    step: StepRecord
+    created: str
+    counts: Mapping[str, int]
+    partial: bool
+    arrays: Mapping[str, ArrayRecord]
+
+
+class Snapshot:
+    """One snapshot folder, opened for reading; images are in the order of the UTF-8 bytes of their ids.
+
+    It needs nothing outside its folder and never writes. A damaged file is a `DatasetError` naming it.
+    """
+
+    def __init__(self, path: Path, meta: SnapshotMeta) -> None:
+        self.path = path
+        self.meta = meta
+        self._reader = TableReader(self._open_array)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Snapshot:
+        """The snapshot in the folder `path`; one of an unknown major schema is a `DatasetError`."""
+        return cls(Path(path), read_meta(Path(path)))
+
+    def __len__(self) -> int:
+        return self.meta.counts["images"]
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self.sample(row) for row in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Snapshot({str(self.path)!r}, step={self.meta.step.name!r}, images={len(self)})"
+
+    @property
+    def id(self) -> str:
+        """The snapshot's id: 32 hexadecimal digits."""
+        return self.meta.snapshot_id
+
+    @cached_property
+    def image_ids(self) -> list[str]:
+        """All image ids, sorted by their UTF-8 bytes."""
+        ids: Ragged = self._whole("image", "id")
+        return ids.texts()
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """(N, 32) uint8: the state key of each image."""
+        return self.array("image/key").read()
+
+    @cached_property
+    def _row_by_id(self) -> dict[str, int]:
+        return {image_id: row for row, image_id in enumerate(self.image_ids)}
+
+    def row_of(self, image_id: str) -> int:
+        """The row of an image; an unknown id is a `DatasetError`."""
+        row = self._row_by_id.get(image_id)
+        if row is None:
+            raise DatasetError(f"{self.path} has no image {image_id!r}")
+        return row
+
+    def array(self, path: str) -> StoredArray:
+        """One stored array, such as "relation/predicate"; an unknown path is a `DatasetError`."""
+        if path not in self.meta.arrays:
+            raise DatasetError(f"{self.path} has no array {path!r}")
+        return self._reader.array(path)
+
+    def vocabulary(self, name: str) -> tuple[str, ...]:
+        """The texts that ids of this vocabulary point into, such as "predicate"."""
+        if name not in Vocabularies.names():
+            raise DatasetError(f"no vocabulary {name!r}; there are {', '.join(Vocabularies.names())}")
+        return vocabulary_from(self._reader, name)
+
+    @cached_property
+    def vocabularies(self) -> Vocabularies:
+        """All vocabularies."""
+        return self._reader.vocabularies()
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """The model calls and runs behind this snapshot."""
+        return Provenance.read(self._reader)
+
+    def column(self, path: str) -> np.ndarray | Ragged:
+        """One whole column by path, such as "relation/predicate" or "region/box"; a `Ragged` for texts and masks."""
+        name, _, column = path.partition("/")
+        table = TABLES.get(name)
+        specs = {spec.name: spec for spec in specs_of(table)} if table else {}
+        if column not in specs:
+            known = ", ".join(f"{name}/{spec}" for spec in specs) or ", ".join(f"{name}/..." for name in TABLES)
+            raise DatasetError(f"no column {path!r}; there are {known}")
+        values: np.ndarray | Ragged = self._whole(name, column)
+        return values
+
+    def _whole(self, name: str, column: str) -> Any:
+        if column == "mask_crop":
+            return self._reader.table(RegionColumns, name, 0, self.meta.counts["regions"]).mask_crop
+        spec = next(spec for spec in specs_of(TABLES[name]) if spec.name == column)
+        return self._reader.column(name, spec, 0, self.meta.counts[name + "s"])
+
+    def columns(self, rows: Sequence[int] | np.ndarray | None = None) -> GraphColumns:
+        """All images as columns, or those of these rows, in this order."""
+        counts = self.meta.counts
+        whole = GraphColumns(
+            self._reader.table(ImageColumns, "image", 0, counts["images"]),
+            self._reader.table(RegionColumns, "region", 0, counts["regions"]),
+            self._reader.table(RelationColumns, "relation", 0, counts["relations"]),
+            self.vocabularies,
+        )
+        return whole if rows is None else whole.gather(rows)
+
+    def one(self, row: int) -> GraphColumns:
+        """One image as columns, read alone."""
+        if not 0 <= row < len(self):
+            raise DatasetError(f"{self.path}: row {row} of {len(self)} images")
+        regions, relations = self._reader.offsets("image/region_count"), self._reader.offsets("image/relation_count")
+        return GraphColumns(
+            self._reader.table(ImageColumns, "image", row, row + 1),
+            self._reader.table(RegionColumns, "region", int(regions[row]), int(regions[row + 1])),
+            self._reader.table(RelationColumns, "relation", int(relations[row]), int(relations[row + 1])),
+            self.vocabularies,
+        )
+
+    def graph(self, row: int) -> SceneGraph:
+        """The scene graph of one image."""
+        return self.one(row).graph(0)
+
+    def sample(self, row: int, roots: Roots | None = None) -> Sample:
+        """One image with its graph; with `roots` its pixels can be opened."""
+        return self.one(row).sample(0, roots)
+
+    def rows(self, selection: Selection = Selection()) -> np.ndarray:
+        """Rows of the images that a selection names, int64; failed and dropped images are never selected."""
+        chosen = (self._whole("image", "failed_step") < 0) & (self._whole("image", "dropped") < 0)
+        for names, column in ((selection.sources, "source"), (selection.splits, "split")):
+            if names is not None:
+                wanted = [index for index, text in enumerate(self.vocabularies.of(column)) if text in names]
+                chosen &= np.isin(self._whole("image", column), wanted)
+        return np.flatnonzero(chosen)
+
+    def _open_array(self, path: str) -> StoredArray:
+        array = StoredArray(self.path / path)
+        record = self.meta.arrays.get(path)
+        if record is None or record.rows != array.rows:
+            stated = "nothing" if record is None else f"{record.rows} rows"
+            raise DatasetError(f"{self.path / path} holds {array.rows} rows, the snapshot states {stated}")
+        return array
+
+
+def read_meta(path: Path) -> SnapshotMeta:
+    """What the snapshot in the folder `path` says of itself."""
+    file = path / "zarr.json"
+    try:
+        stated = json.loads(file.read_text(encoding="utf-8"))["attributes"]["sgforge"]
+        check_schema(stated["schema"], path)
+        step = stated["step"]
+        return SnapshotMeta(
+            snapshot_id=str(stated["snapshot"]),
+            parents=tuple(str(parent) for parent in stated["parents"]),
+            step=StepRecord(
+                step["name"], step["verb"], step["component"], step["fingerprint"], step["options"], step["counts"]
+            ),
+            created=str(stated["created"]),
+            counts={name: int(stated["counts"][name]) for name in ("images", "regions", "relations")},
+            partial=bool(stated["partial"]),
+            arrays={
+                name: ArrayRecord(int(record["rows"]), int(record["crc32c"]))
+                for name, record in stated["arrays"].items()
+            },
+        )
+    except FileNotFoundError:
+        raise DatasetError(f"{path} is no snapshot of a dataset (there is no zarr.json in it)") from None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{file} is not the description of a snapshot: {type(error).__name__} {error}") from None

@@ -1,0 +1,282 @@
+"""DatasetWriter: the one process that journals answers, publishes snapshots and moves refs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import attrs
+import numpy as np
+
+from sgforge.columns import GraphColumns
+from sgforge.columns.graphs import merged
+from sgforge.dataset.assemble import apply_packed
+from sgforge.dataset.folder import SCHEMA, DatasetFolder, Lock, fsync_folder, no_space, write_durably
+from sgforge.dataset.journal import Journal
+from sgforge.dataset.layout import arrays_of
+from sgforge.dataset.provenance import Provenance
+from sgforge.dataset.publish import Draft, write_snapshot
+from sgforge.dataset.records import JournalRow, RunRecord, StateRef, StepRecord
+from sgforge.dataset.snapshot import Snapshot
+from sgforge.dataset.states import StateIndex, as_keys
+from sgforge.errors import DatasetError
+from sgforge.graph import Sample
+
+__all__ = ["DatasetWriter"]
+
+_SOURCE_STEP = StepRecord("source", "source", "", "source")
+_NAMING_COLUMNS = ("id", "uri", "split", "source", "sha256", "failed_step", "failed_reason")
+Failures = Mapping[str, tuple[str, str]]
+
+
+class DatasetWriter:
+    """Writes one dataset; open it with `with DatasetWriter.open(path) as writer`.
+
+    Only one writer at a time. What a killed writer left half-done is removed on opening.
+    """
+
+    def __init__(self, folder: DatasetFolder, lock: Lock, journal: Journal) -> None:
+        self._folder = folder
+        self._lock = lock
+        self._states: StateIndex | None = None
+        self.journal = journal
+
+    @classmethod
+    def open(cls, path: Path | str) -> DatasetWriter:
+        """Create or open the dataset at `path` for writing.
+
+        A `DatasetError` where another program's files lie, where another writer is at work, or on an unknown schema.
+        """
+        folder = DatasetFolder.prepare(path)
+        lock = Lock.take(folder.path)
+        try:
+            folder.mark()
+            folder.clean()
+            return cls(folder, lock, Journal(folder.journal))
+        except BaseException:
+            lock.release()
+            raise
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the journal and let others write."""
+        self.journal.close()
+        self._lock.release()
+
+    @property
+    def path(self) -> Path:
+        """The dataset's folder."""
+        return self._folder.path
+
+    def states(self) -> StateIndex:
+        """Where every state of the dataset stands; kept up to date with what this writer publishes."""
+        if self._states is None:
+            self._states = StateIndex(self._folder)
+        return self._states
+
+    def begin_run(self, run: RunRecord) -> None:
+        """Remember a run before its first answer."""
+        self.journal.begin_run(run)
+
+    def begin_step(self, step: StepRecord) -> None:
+        """Remember a step before its first answer, so that `sgforge publish` can name it."""
+        self.journal.begin_step(step)
+
+    def folder_for(self, fingerprint: str) -> Path:
+        """The folder of a step's checkpoints, reports and predictions; made if it is not there."""
+        folder = self._folder.step(fingerprint)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fsync_folder(folder.parent)
+        except OSError as error:
+            raise no_space(error, folder) from error
+        return folder
+
+    def move_branch(self, name: str, snapshot: Snapshot) -> None:
+        """Let branch `name` stand for `snapshot`; atomic and durable."""
+        write_durably(self._folder.ref("heads", name), snapshot.id + "\n")
+
+    def tag(self, name: str, snapshot_id: str) -> None:
+        """Name a snapshot for good; a tag that exists for another snapshot is a `DatasetError`."""
+        path = self._folder.ref("tags", name)
+        if not self._folder.snapshot(snapshot_id).is_dir():
+            raise DatasetError(f"{self.path} has no snapshot {snapshot_id}")
+        known = self._folder.refs("tags").get(name)
+        if known not in (None, snapshot_id):
+            raise DatasetError(f"tag {name!r} stands for {known} already and never moves; choose another name")
+        if name in self._folder.refs("heads"):
+            raise DatasetError(f"{name!r} is a branch; choose another name for the tag")
+        write_durably(path, snapshot_id + "\n")
+
+    def snapshot(self, ref: str) -> Snapshot:
+        """The snapshot that a branch, tag or id names."""
+        return self.states().snapshot(self._folder.resolve(ref))
+
+    def publish_source(self, samples: Iterable[Sample] | GraphColumns, keys: Sequence[bytes] | np.ndarray) -> Snapshot:
+        """Publish what a source gave, `keys` in the order of `samples`; the snapshot there is, if it is the same.
+
+        Rows are sorted by the UTF-8 bytes of the image ids; an id that occurs twice is a `GraphError`.
+        """
+        columns = samples if isinstance(samples, GraphColumns) else GraphColumns.from_samples(samples)
+        given = as_keys(keys)
+        if len(given) != len(columns):
+            raise DatasetError(f"{len(columns)} samples and {len(given)} keys; there must be one key per sample")
+        columns = columns.with_keys(given).sorted_by_id().compact()
+        digest = hashlib.sha256(f"sgforge source {SCHEMA}".encode())
+        for column, data in arrays_of(columns):
+            digest.update(f"{column.path} {data.shape} ".encode())
+            digest.update(np.ascontiguousarray(data).data)
+        return self._write(Draft(digest.hexdigest()[:32], columns, Provenance(), _SOURCE_STEP))
+
+    def publish(
+        self,
+        step: StepRecord,
+        parent: Snapshot,
+        keys: Sequence[bytes] | np.ndarray,
+        failures: Failures | None = None,
+        *,
+        partial: bool = False,
+    ) -> Snapshot:
+        """Publish the states with these keys, one per image in the parent's order.
+
+        Each is the parent's row (same key), or stands in some snapshot of the dataset, or is the parent's row with the
+        journal's edit of that key applied; a key that is none of these is a `DatasetError`. `failures`: (step, reason)
+        by image id. Journal answers are forgotten only after the snapshot is durable. Publishing the same again
+        returns the snapshot there is.
+        """
+        wanted = as_keys(keys)
+        if len(wanted) != len(parent):
+            raise DatasetError(f"{len(parent)} images and {len(wanted)} keys; there must be one key per image")
+        failures = failures or {}
+        snapshot_id = _step_id(step, parent, wanted, failures, partial)
+        path = self._folder.snapshot(snapshot_id)
+        if path.is_dir():
+            snapshot = self.states().snapshot(snapshot_id)
+        else:
+            snapshot = self._write(self._draft(snapshot_id, step, parent, wanted, failures, partial))
+        self.journal.forget(row.tobytes() for row in wanted)
+        return snapshot
+
+    def _write(self, draft: Draft) -> Snapshot:
+        if self._folder.snapshot(draft.snapshot_id).is_dir():
+            return self.states().snapshot(draft.snapshot_id)
+        snapshot = write_snapshot(self._folder, draft)
+        if self._states is not None:
+            self._states.add([snapshot.id])
+        return snapshot
+
+    def _draft(
+        self,
+        snapshot_id: str,
+        step: StepRecord,
+        parent: Snapshot,
+        keys: np.ndarray,
+        failures: Failures,
+        partial: bool,
+    ) -> Draft:
+        changed = np.flatnonzero((parent.keys != keys).any(axis=1))
+        refs = self.states().find(keys[changed])
+        reused = {int(row): ref for row, ref in zip(changed, refs, strict=True) if ref is not None}
+        edited = np.asarray([row for row in changed.tolist() if row not in reused], np.int64)
+        answers = self._answers(parent, edited, keys)
+        base, provenance = _with_reused(parent, reused, self.states())
+        columns = apply_packed(base, edited, [answer.edit for answer in answers], [answer.step for answer in answers])
+        calls = Provenance.of_answers(edited.tolist(), answers, self.journal.runs())
+        columns = _with_failures(columns.with_keys(keys), failures).compact()
+        return Draft(snapshot_id, columns, Provenance.merged([provenance, calls]), step, parent, partial)
+
+    def _answers(self, parent: Snapshot, rows: np.ndarray, keys: np.ndarray) -> list[JournalRow]:
+        wanted = [keys[row].tobytes() for row in rows]
+        found = self.journal.get(dict.fromkeys(wanted))
+        for row, key in zip(rows.tolist(), wanted, strict=True):
+            if key not in found:
+                image_id = parent.image_ids[row]
+                raise DatasetError(f"{self.path}: image {image_id!r} has no answer under the key {key.hex()[:12]}...")
+        return [found[key] for key in wanted]
+
+
+def _step_id(step: StepRecord, parent: Snapshot, keys: np.ndarray, failures: Failures, partial: bool) -> str:
+    """The id says everything that decides the content, so that publishing again finds what is there."""
+    identity = [SCHEMA, parent.id, step.name, step.verb, step.component, step.fingerprint, partial]
+    failed = sorted((image_id, *why) for image_id, why in failures.items())
+    digest = hashlib.sha256(json.dumps([identity, failed]).encode())
+    digest.update(keys.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _with_reused(
+    parent: Snapshot, reused: Mapping[int, StateRef], states: StateIndex
+) -> tuple[GraphColumns, Provenance]:
+    """The parent's images, with the graphs of some taken from where their states stand; and the calls behind them.
+
+    What names an image (id, uri, split, source, sha256) stays the parent's: equal images under two ids share a state.
+    """
+    if not reused:
+        return parent.columns(), parent.provenance
+    rest = np.setdiff1d(np.arange(len(parent)), np.fromiter(reused, np.int64, len(reused)))
+    by_snapshot: dict[str, list[int]] = {}
+    for row, ref in reused.items():
+        by_snapshot.setdefault(ref.snapshot_id, []).append(row)
+    own = parent.columns()
+    parts, provenances = [own.gather(rest)], [parent.provenance.moved(_inverse(rest, rest, len(parent)))]
+    rows = [rest]
+    for snapshot_id, targets in by_snapshot.items():
+        snapshot = states.snapshot(snapshot_id)
+        found = np.asarray([reused[row].row for row in targets], np.int64)
+        parts.append(snapshot.columns(found))
+        provenances.extend(_calls_of(snapshot, found, targets))
+        rows.append(np.asarray(targets, np.int64))
+    mixed = GraphColumns.concat(parts).gather(np.argsort(np.concatenate(rows)))
+    own = own.over(merged([mixed.vocabularies, own.vocabularies]))
+    mixed = mixed.over(own.vocabularies)
+    names = {name: getattr(own.image, name) for name in _NAMING_COLUMNS}
+    return attrs.evolve(mixed, image=attrs.evolve(mixed.image, **names)), Provenance.merged(provenances)
+
+
+def _calls_of(snapshot: Snapshot, rows: np.ndarray, targets: Sequence[int]) -> Iterator[Provenance]:
+    """The calls of `rows` for the images `targets`; a row that serves several images is taken several times."""
+    remaining, goals = rows, np.asarray(targets, np.int64)
+    while len(remaining):
+        _, first = np.unique(remaining, return_index=True)
+        yield snapshot.provenance.moved(_inverse(remaining[first], goals[first], len(snapshot)))
+        remaining, goals = np.delete(remaining, first), np.delete(goals, first)
+
+
+def _inverse(rows: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
+    """New row by old row of `count`, -1 for rows that go nowhere."""
+    table = np.full(count, -1, np.int64)
+    table[rows] = targets
+    return table
+
+
+def _with_failures(columns: GraphColumns, failures: Failures) -> GraphColumns:
+    if not failures:
+        return columns
+    row_of = {image_id: row for row, image_id in enumerate(columns.image.ids)}
+    unknown = [image_id for image_id in failures if image_id not in row_of]
+    if unknown:
+        raise DatasetError(f"image {unknown[0]!r} failed but is not in the snapshot")
+    steps, reasons = (
+        dict.fromkeys(step for step, _ in failures.values()),
+        dict.fromkeys(why for _, why in failures.values()),
+    )
+    extra = attrs.evolve(columns.vocabularies, step=tuple(steps), reason=tuple(reasons))
+    columns = columns.over(merged([columns.vocabularies, extra]))
+    step_ids = {text: index for index, text in enumerate(columns.vocabularies.step)}
+    reason_ids = {text: index for index, text in enumerate(columns.vocabularies.reason)}
+    failed_step, failed_reason = columns.image.failed_step.copy(), columns.image.failed_reason.copy()
+    for image_id, (step, reason) in failures.items():
+        failed_step[row_of[image_id]] = step_ids[step]
+        failed_reason[row_of[image_id]] = reason_ids[reason]
+    image = attrs.evolve(columns.image, failed_step=failed_step, failed_reason=failed_reason)
+    return attrs.evolve(columns, image=image)
