@@ -11,12 +11,10 @@ from collections.abc import Iterable
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+
+from sgforge_eval.arrays import Flags, Floats, Ints
 
 __all__ = ["Codebook", "Dense", "EvalBatch", "Listed", "Objects", "Truth", "offsets_of"]
-
-Ints = NDArray[np.integer]
-Floats = NDArray[np.floating]
 
 
 class Codebook:
@@ -42,7 +40,7 @@ class Codebook:
             return self._codes.get(name, -1)
         return self._codes.setdefault(name, len(self._codes))
 
-    def codes(self, names: Iterable[str | None]) -> NDArray[np.int32]:
+    def codes(self, names: Iterable[str | None]) -> Ints:
         """The codes of `names`, int32."""
         return np.fromiter((self.code(name) for name in names), np.int32)
 
@@ -51,10 +49,10 @@ class Codebook:
 class Objects:
     """Regions of N images: `boxes` (M, 4) float32 xyxy, NaN where none; `labels` (M,) int32; `scores` (M,) float32."""
 
-    offsets: NDArray[np.int64]
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int32]
-    scores: NDArray[np.float32]
+    offsets: Ints
+    boxes: Floats
+    labels: Ints
+    scores: Floats
 
 
 @attrs.frozen(eq=False)
@@ -65,13 +63,13 @@ class Truth:
     """
 
     objects: Objects
-    image: NDArray[np.int64]
-    subject: NDArray[np.int64]
-    object: NDArray[np.int64]
-    predicate: NDArray[np.int64]
-    category: NDArray[np.uint8]
+    image: Ints
+    subject: Ints
+    object: Ints
+    predicate: Ints
+    category: Ints
 
-    def rows(self, keep: NDArray[np.bool_]) -> Truth:
+    def rows(self, keep: Flags) -> Truth:
         """The triplets where `keep` (R,) is true; the objects stay."""
         return Truth(
             self.objects,
@@ -92,11 +90,21 @@ class Dense:
     """
 
     objects: Objects
-    offsets: NDArray[np.int64]
-    subject: NDArray[np.int64]
-    object: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    columns: NDArray[np.int32]
+    offsets: Ints
+    subject: Ints
+    object: Ints
+    scores: Floats
+    columns: Ints
+
+    def rows(self, kept: Ints, offsets: Ints) -> Dense:
+        """The pairs of these row numbers, with their new offsets."""
+        return attrs.evolve(
+            self,
+            offsets=offsets,
+            subject=self.subject[kept],
+            object=self.object[kept],
+            scores=self.scores[kept],
+        )
 
 
 @attrs.frozen(eq=False)
@@ -104,11 +112,22 @@ class Listed:
     """Predictions as listed triplets with a score each; rows of one pair together are its distribution."""
 
     objects: Objects
-    offsets: NDArray[np.int64]
-    subject: NDArray[np.int64]
-    object: NDArray[np.int64]
-    predicate: NDArray[np.int64]
-    scores: NDArray[np.float32]
+    offsets: Ints
+    subject: Ints
+    object: Ints
+    predicate: Ints
+    scores: Floats
+
+    def rows(self, kept: Ints, offsets: Ints) -> Listed:
+        """The triplets of these row numbers, with their new offsets."""
+        return attrs.evolve(
+            self,
+            offsets=offsets,
+            subject=self.subject[kept],
+            object=self.object[kept],
+            predicate=self.predicate[kept],
+            scores=self.scores[kept],
+        )
 
 
 @attrs.frozen(eq=False)
@@ -116,19 +135,20 @@ class EvalBatch:
     """N images: their truth and their predictions. `failed` (N,) bool marks images whose prediction failed.
 
     `labels`, `predicates`: how many codes there are, an upper bound. `aligned`: predicted objects are the truth's own,
-    row for row (modes predcls and sgcls).
+    row for row (modes predcls and sgcls). `ordinal` (N,): each image's place among all; None means in order.
     """
 
     count: int
     truth: Truth
     predictions: Dense | Listed
-    failed: NDArray[np.bool_]
+    failed: Flags
     labels: int
     predicates: int
     aligned: bool = False
+    ordinal: Ints | None = None
 
 
-def offsets_of(counts: Iterable[int] | Ints) -> NDArray[np.int64]:
+def offsets_of(counts: Iterable[int] | Ints) -> Ints:
     """Row offsets (N + 1) int64 of segments with these lengths."""
     lengths = np.asarray(counts if isinstance(counts, np.ndarray) else list(counts), np.int64)
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from sgforge_eval.arrays import Floats, Ints
 from sgforge_eval.metrics import Family, GroupedFamily, Metrics, harmonic_means
 
 __all__ = ["Draws", "GroupDraws", "interval", "resample"]
 
 _BLOCK = 4096
-Counts = NDArray[np.uint8]
+Counts = Ints
 
 
 @attrs.frozen(eq=False)
@@ -26,18 +26,18 @@ class GroupDraws:
     """Resampled per-group values of one grouped family: (draws, size, K), NaN where a draw has no truth."""
 
     names: tuple[str, ...]
-    values: NDArray[np.float64]
+    values: Floats
 
 
 @attrs.frozen(eq=False)
 class Draws:
     """Resampled values by metric name, each (draws,), and by group."""
 
-    values: dict[str, NDArray[np.float64]]
+    values: dict[str, Floats]
     groups: tuple[GroupDraws, ...]
 
 
-def interval(draws: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+def interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
     """The percentile interval of resampled values; NaN draws are left out."""
     tail = (1.0 - level) / 2.0
     if np.isnan(draws).all():
@@ -56,7 +56,7 @@ def _image_counts(images: int, draws: int, seed: int) -> Counts:
     return counts
 
 
-def _family_sums(counts: Counts, families: Sequence[Family]) -> list[NDArray[np.float64]]:
+def _family_sums(counts: Counts, families: Sequence[Family]) -> list[Floats]:
     """Per family (draws, K): resampled top over resampled bottom."""
     columns = np.concatenate([np.column_stack([family.top, family.bottom]) for family in families], axis=1)
     total = np.zeros((len(counts), columns.shape[1]))
@@ -72,11 +72,12 @@ def _family_sums(counts: Counts, families: Sequence[Family]) -> list[NDArray[np.
     return results
 
 
-def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    ratio: Floats = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+    return ratio
 
 
-def _dense_block(family: GroupedFamily, start: int, end: int, images: int) -> NDArray[np.float32]:
+def _dense_block(family: GroupedFamily, start: int, end: int, images: int) -> Floats:
     """(images, size * (K + 1)) sums of the images of one block; rows `start` to `end` of the family are theirs."""
     width = family.top.shape[1] + 1
     block = np.zeros((images, family.size, width), np.float32)
@@ -86,7 +87,7 @@ def _dense_block(family: GroupedFamily, start: int, end: int, images: int) -> ND
     return block.reshape(images, family.size * width)
 
 
-def _group_sums(counts: Counts, family: GroupedFamily) -> NDArray[np.float64]:
+def _group_sums(counts: Counts, family: GroupedFamily) -> Floats:
     """(draws, size, K): resampled ratios per group."""
     draws, images = counts.shape
     width = family.top.shape[1] + 1
@@ -108,7 +109,7 @@ def resample(evaluations: Sequence[Metrics], draws: int = 1000, seed: int = 0) -
     counts = _image_counts(images, draws, seed)
     results = []
     for metrics in evaluations:
-        values: dict[str, NDArray[np.float64]] = {}
+        values: dict[str, Floats] = {}
         for family, found in zip(metrics.families, _family_sums(counts, metrics.families), strict=True):
             values.update(zip(family.names, found.T, strict=True))
         groups = []

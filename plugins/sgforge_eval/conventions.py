@@ -12,28 +12,26 @@ from typing import Final, Literal
 
 import attrs
 
+from sgforge import boxes
 from sgforge.errors import ConfigError
 
-__all__ = ["CONVENTIONS", "DEFAULT", "Convention", "PixelRule", "convention_named"]
-
-PixelRule = Literal["plain", "plus_one", "mixed"]
-"""How box sizes are read: `plain` x1 - x0; `plus_one` x1 - x0 + 1; `mixed` plus one in intersections only."""
+__all__ = ["CONVENTIONS", "DEFAULT", "Convention", "convention_named"]
 
 
 @attrs.frozen
 class Convention:
     """One way of counting.
 
-    `pixels`: how box sizes are read. `strict`: an overlap must exceed 0.5, not only reach it. `duplicates`: what
-    becomes of equal truth triplets of an image. `unanswered`: whether an image without any predicted relation is left
-    out or counts 0. `average`: recall as the mean over images or pooled over all truth triplets. `absent`: whether
+    `pixels`: how many pixels a box spans (`sgforge.boxes`). `strict`: an overlap must exceed 0.5, not only reach it.
+    `duplicates`: what becomes of equal truth triplets of an image. `unanswered`: whether an image without any predicted
+    relation is left out or counts 0. `average`: recall as the mean over images or pooled over all truth triplets. `absent`: whether
     a predicate of the vocabulary without truth counts 0 in mean recall or is left out. `ranked`: whether the lists are
     cut at K. `pair_limit`: how many of its best predicates each pair may list in the constrained ranking (None: all).
     """
 
     name: str
     summary: str
-    pixels: PixelRule = "plain"
+    pixels: boxes.Convention = "continuous"
     strict: bool = False
     duplicates: Literal["keep", "drop"] = "keep"
     unanswered: Literal["skip", "zero"] = "skip"
@@ -55,7 +53,7 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
         Convention(
             "sgb",
             "+1 pixel IoU >= 0.5, equal truth triplets kept, images without a prediction left out, mean over images",
-            pixels="plus_one",
+            pixels="legacy",
         ),
         Convention(
             "openpsg",
@@ -65,7 +63,7 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
         Convention(
             "maelic",
             "IoU with +1 in the intersection only, equal truth triplets kept, images without a prediction count 0",
-            pixels="mixed",
+            pixels="maelic",
             unanswered="zero",
         ),
         Convention(
@@ -80,7 +78,7 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
         Convention(
             "oi",
             "+1 pixel IoU > 0.5 for AP, two predicates a pair, pooled recall over all truth triplets",
-            pixels="plus_one",
+            pixels="legacy",
             unanswered="zero",
             average="pooled",
             pair_limit=2,

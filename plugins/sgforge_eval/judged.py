@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from sgforge.graph import CATEGORIES, Box, Region
 from sgforge.stages import Failure, Judged, Mode, Ranking
+from sgforge_eval.arrays import Floats, Ints
 from sgforge_eval.batch import Codebook, Dense, EvalBatch, Objects, Truth, offsets_of
 
 __all__ = ["JudgedReader"]
@@ -18,7 +18,7 @@ __all__ = ["JudgedReader"]
 _CELLS = 1 << 22  # pair x predicate scores held at once
 _IMAGES = 512
 _UNNAMED = "\0no label"
-_NO_BOX: Box = (float("nan"),) * 4  # type: ignore[assignment]
+_NO_BOX: Box = (float("nan"),) * 4
 
 
 @attrs.define
@@ -106,7 +106,7 @@ class JudgedReader:
             np.array([1.0 if region.score is None else region.score for region in regions], np.float32),
         )
 
-    def _labels(self, regions: Sequence[Region]) -> NDArray[np.int32]:
+    def _labels(self, regions: Sequence[Region]) -> Ints:
         # Told the labels, a student that is told none has not named anything wrongly.
         unnamed = _UNNAMED if self.mode == "predcls" else None
         return self.labels.codes(unnamed if region.label is None else region.label for region in regions)
@@ -122,7 +122,7 @@ class JudgedReader:
             scores[rows] = [1.0 if region.score is None else region.score for region in regions[: len(rows)]]
         return attrs.evolve(truth, labels=labels, scores=scores)
 
-    def _pairs(self, item: Judged, regions: tuple[Region, ...]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _pairs(self, item: Judged, regions: tuple[Region, ...]) -> tuple[Ints, Floats]:
         """(P, 2) indices into the image's rows of objects and (P, C) scores of a ranking, faulty pairs left out."""
         if isinstance(item.prediction, Failure):
             return np.zeros((0, 2), np.int64), np.zeros((0, 0), np.float32)
@@ -143,7 +143,7 @@ def _box(region: Region) -> Box:
     return region.box or (region.mask.box if region.mask is not None else None) or _NO_BOX
 
 
-def _rows_of(item: Judged, count: int) -> NDArray[np.int64]:
+def _rows_of(item: Judged, count: int) -> Ints:
     """Rows of the truth's regions that a student's `count` regions stand for: all of them, else the kept ones."""
     total = len(item.truth.all.regions)
     if count == total:

@@ -10,27 +10,27 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sgforge import boxes
+from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.batch import EvalBatch, Objects, Truth
 from sgforge_eval.conventions import Convention
-from sgforge_eval.overlap import boxes_match, union_boxes
 from sgforge_eval.ranking import Ranked
 
 __all__ = ["NEVER", "BoxLocalizer", "Localizer", "TripletJoin", "equal_keys", "first_hit", "unique_truth"]
 
 NEVER: Final = np.int32(2**31 - 1)
 _HASH = np.uint64(0x9E3779B97F4A7C15)
-Rows = NDArray[np.int64]
+Rows = Ints
 
 
 class Localizer(Protocol):
     """Decides whether regions overlap enough; rows index truth objects and predicted objects of one batch."""
 
-    def regions(self, truth: Rows, predicted: Rows) -> NDArray[np.bool_]:
+    def regions(self, truth: Rows, predicted: Rows) -> Flags:
         """Whether truth region i and predicted region i match."""
 
-    def phrases(self, truth: tuple[Rows, Rows], predicted: tuple[Rows, Rows]) -> NDArray[np.bool_]:
+    def phrases(self, truth: tuple[Rows, Rows], predicted: tuple[Rows, Rows]) -> Flags:
         """Whether the union of truth subject and object i matches that of predicted subject and object i."""
 
 
@@ -40,18 +40,20 @@ class BoxLocalizer:
     def __init__(self, truth: Objects, predicted: Objects, convention: Convention) -> None:
         self._truth, self._predicted, self._convention = truth.boxes, predicted.boxes, convention
 
-    def _match(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.bool_]:
-        return boxes_match(first, second, self._convention.pixels, strict=self._convention.strict)
+    def _match(self, first: Floats, second: Floats) -> Flags:
+        # In float64 an IoU of exactly 0.5 is exactly 0.5; a box of NaN overlaps nothing.
+        overlap = boxes.iou_rows(first.astype(np.float64), second.astype(np.float64), self._convention.pixels)
+        return overlap > 0.5 if self._convention.strict else overlap >= 0.5
 
-    def regions(self, truth: Rows, predicted: Rows) -> NDArray[np.bool_]:
+    def regions(self, truth: Rows, predicted: Rows) -> Flags:
         """Whether box i and box i match."""
         return self._match(self._truth[truth], self._predicted[predicted])
 
-    def phrases(self, truth: tuple[Rows, Rows], predicted: tuple[Rows, Rows]) -> NDArray[np.bool_]:
+    def phrases(self, truth: tuple[Rows, Rows], predicted: tuple[Rows, Rows]) -> Flags:
         """Whether the boxes around both regions match."""
         return self._match(
-            union_boxes(self._truth[truth[0]], self._truth[truth[1]]),
-            union_boxes(self._predicted[predicted[0]], self._predicted[predicted[1]]),
+            boxes.union_boxes(self._truth[truth[0]], self._truth[truth[1]]),
+            boxes.union_boxes(self._predicted[predicted[0]], self._predicted[predicted[1]]),
         )
 
 
@@ -102,26 +104,26 @@ class TripletJoin:
         self._truth = truth.subject[self.truth_rows], truth.object[self.truth_rows]
         self._listed = listed.subject[self.listed_rows], listed.object[self.listed_rows]
 
-    def both_regions(self, localizer: Localizer) -> NDArray[np.bool_]:
+    def both_regions(self, localizer: Localizer) -> Flags:
         """Per joined pair: subject and object both match."""
         matched = localizer.regions(self._truth[0], self._listed[0])
         again = np.flatnonzero(matched)
         matched[again] = localizer.regions(self._truth[1][again], self._listed[1][again])
         return matched
 
-    def phrases(self, localizer: Localizer) -> NDArray[np.bool_]:
+    def phrases(self, localizer: Localizer) -> Flags:
         """Per joined pair: the unions of subject and object match."""
         return localizer.phrases(self._truth, self._listed)
 
 
-def first_hit(size: int, truth_rows: Rows, ranks: Rows) -> NDArray[np.int32]:
+def first_hit(size: int, truth_rows: Rows, ranks: Rows) -> Ints:
     """The smallest rank given for each of `size` truth rows; NEVER where none is."""
     result = np.full(size, NEVER, np.int32)
     np.minimum.at(result, truth_rows, ranks.astype(np.int32))
     return result
 
 
-def unique_truth(truth: Truth) -> NDArray[np.bool_]:
+def unique_truth(truth: Truth) -> Flags:
     """Which truth rows are the first of their (subject region, predicate, object region)."""
     span = max(len(truth.objects.labels), 1)
     key = (truth.subject * span + truth.object) * (int(truth.predicate.max(initial=0)) + 2) + truth.predicate + 1

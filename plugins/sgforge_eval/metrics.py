@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from sgforge.graph import CATEGORIES
+from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.conventions import Convention
 from sgforge_eval.scorer import HitTable, Measure
 
@@ -24,13 +24,14 @@ class Family:
     """One metric at every K: `top` (N, K) and `bottom` (N,) float64 per image; `names` of its K values."""
 
     names: tuple[str, ...]
-    top: NDArray[np.float64]
-    bottom: NDArray[np.float64]
+    top: Floats
+    bottom: Floats
 
-    def values(self) -> NDArray[np.float64]:
+    def values(self) -> Floats:
         """(K,) values; NaN where no image counts."""
         total = self.bottom.sum()
-        return self.top.sum(axis=0) / total if total else np.full(len(self.names), np.nan)
+        values: Floats = self.top.sum(axis=0) / total if total else np.full(len(self.names), np.nan)
+        return values
 
 
 @attrs.frozen(eq=False)
@@ -44,28 +45,29 @@ class GroupedFamily:
 
     names: tuple[str, ...]
     members: tuple[str, ...]
-    image: NDArray[np.int64]
-    group: NDArray[np.int64]
-    top: NDArray[np.float64]
-    bottom: NDArray[np.float64]
+    image: Ints
+    group: Ints
+    top: Floats
+    bottom: Floats
     size: int
     over_all: bool
 
-    def table(self) -> NDArray[np.float64]:
+    def table(self) -> Floats:
         """(size, K) values per group, NaN without truth."""
         bottom = np.bincount(self.group, self.bottom, self.size)
         top = np.stack([np.bincount(self.group, column, self.size) for column in self.top.T], axis=1)
         return np.divide(top, bottom[:, None], out=np.full(top.shape, np.nan), where=bottom[:, None] > 0)
 
-    def values(self) -> NDArray[np.float64]:
+    def values(self) -> Floats:
         """(K,) means over the groups; NaN without any truth."""
         return self.means(self.table())
 
-    def means(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+    def means(self, table: Floats) -> Floats:
         """(..., K) means over the groups of (..., size, K) values per group."""
         seen = (~np.isnan(table[..., 0])).sum(axis=-1)
         divisor = np.where(seen > 0, self.size if self.over_all else seen, 1)
-        return np.where(seen[..., None] > 0, np.nansum(table, axis=-2) / divisor[..., None], np.nan)
+        means: Floats = np.where(seen[..., None] > 0, np.nansum(table, axis=-2) / divisor[..., None], np.nan)
+        return means
 
 
 @attrs.frozen(eq=False)
@@ -75,18 +77,20 @@ class Metrics:
     families: tuple[Family, ...]
     grouped: tuple[GroupedFamily, ...]
     categories: GroupedFamily
-    used: NDArray[np.bool_]
+    used: Flags
 
     def values(self) -> dict[str, float]:
         """Every value by name, F1@K (harmonic mean of R@K and mR@K) included; what no image counts for is left out."""
-        found: dict[str, NDArray[np.float64]] = {}
-        for family in (*self.families, *self.grouped):
+        found: dict[str, Floats] = {}
+        for family in self.families:
             found.update(zip(family.names, family.values(), strict=True))
+        for grouped in self.grouped:
+            found.update(zip(grouped.names, grouped.values(), strict=True))
         found.update(harmonic_means(found))
         return {name: float(value) for name, value in found.items() if not np.isnan(value)}
 
 
-def harmonic_means(values: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float64]]:
+def harmonic_means(values: Mapping[str, Floats]) -> dict[str, Floats]:
     """F1@K, the harmonic mean of R@K and mR@K (0 where both are 0), for each K that `values` has."""
     found = {}
     for name in values:
@@ -104,7 +108,7 @@ class _Counter:
     table: HitTable
     convention: Convention
     ks: tuple[int, ...]
-    used: NDArray[np.bool_]
+    used: Flags
 
     def names(self, prefix: str) -> tuple[str, ...]:
         return tuple(f"{prefix}@{k}" for k in self.ks) if self.convention.ranked else (prefix,)
@@ -112,29 +116,27 @@ class _Counter:
     def cuts(self) -> tuple[int, ...]:
         return self.ks if self.convention.ranked else (2**31 - 1,)
 
-    def found(self, first: NDArray[np.int32], rows: NDArray[np.bool_] | None) -> list[NDArray[np.float64]]:
+    def found(self, first: Ints, rows: Flags | None) -> list[Floats]:
         kept = first if rows is None else np.where(rows, first, 2**31 - 1)
         return [(kept < cut).astype(np.float64) for cut in self.cuts()]
 
-    def family(
-        self, prefix: str, first: NDArray[np.int32], rows: NDArray[np.bool_] | None = None, *, pooled: bool
-    ) -> Family:
+    def family(self, prefix: str, first: Ints, rows: Flags | None = None, *, pooled: bool) -> Family:
         """Recall over the truth rows selected by `rows`; images without such rows, or not used, do not count."""
         images = len(self.used)
         weights = None if rows is None else rows.astype(np.float64)
         count = np.bincount(self.table.image, weights, images).astype(np.float64)
-        hits = np.stack([np.bincount(self.table.image, column, images) for column in self.found(first, rows)], axis=1)
+        hits: Floats = np.stack([np.bincount(self.table.image, column, images) for column in self.found(first, rows)], axis=1)
         counts = self.used & (count > 0)
         if pooled:
-            return Family(self.names(prefix), hits * counts[:, None], count * counts)
+            return Family(self.names(prefix), hits * counts[:, None], np.where(counts, count, 0.0))
         top = np.divide(hits, count[:, None], out=np.zeros_like(hits), where=counts[:, None])
         return Family(self.names(prefix), top, counts.astype(np.float64))
 
     def grouped(
         self,
         prefixes: tuple[tuple[str, str], ...],
-        firsts: tuple[NDArray[np.int32], ...],
-        group: NDArray[np.int64],
+        firsts: tuple[Ints, ...],
+        group: Ints,
         size: int,
     ) -> tuple[GroupedFamily, ...]:
         """Per-group recall for several lists over one grouping of the rows of used images; negative groups are out."""
@@ -145,10 +147,10 @@ class _Counter:
         pooled = self.convention.average == "pooled"
         families = []
         for (mean, plain), first in zip(prefixes, firsts, strict=True):
-            hits = np.stack(
+            hits: Floats = np.stack(
                 [np.bincount(inverse, column[rows], len(cells)) for column in self.found(first, None)], axis=1
             )
-            top = hits if pooled else hits / np.maximum(count, 1)[:, None]
+            top: Floats = hits if pooled else hits / np.maximum(count, 1)[:, None]
             bottom = count.astype(np.float64) if pooled else np.ones(len(cells))
             over_all = self.convention.absent == "zero"
             names, members = self.names(mean), self.names(plain)

@@ -7,10 +7,12 @@ image can hold its best triplets, so the full pair x predicate table is read onc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.batch import Dense, Listed, offsets_of
 
 __all__ = [
@@ -34,12 +36,24 @@ class Ranked:
     `subject`, `object` are rows of the predicted objects, `predicate` codes; `score` (n,) float32.
     """
 
-    image: NDArray[np.int64]
-    subject: NDArray[np.int64]
-    object: NDArray[np.int64]
-    predicate: NDArray[np.int64]
-    rank: NDArray[np.int64]
-    score: NDArray[np.float32]
+    image: Ints
+    subject: Ints
+    object: Ints
+    predicate: Ints
+    rank: Ints
+    score: Floats
+
+    @classmethod
+    def concat(cls, parts: Sequence[Ranked]) -> Ranked:
+        """The triplets of all parts behind each other."""
+        return cls(
+            np.concatenate([part.image for part in parts]),
+            np.concatenate([part.subject for part in parts]),
+            np.concatenate([part.object for part in parts]),
+            np.concatenate([part.predicate for part in parts]),
+            np.concatenate([part.rank for part in parts]),
+            np.concatenate([part.score for part in parts]),
+        )
 
 
 @attrs.frozen(eq=False)
@@ -51,17 +65,17 @@ class Rankings:
 
     constrained: Ranked
     free: Ranked | None
-    answered: NDArray[np.bool_]
+    answered: Flags
 
 
-def clean_scores(scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+def clean_scores(scores: Floats) -> tuple[Floats, int]:
     """`scores` with what is not finite set to 0 (a copy where needed), and how many that were."""
     bad = ~np.isfinite(scores)
     count = int(np.count_nonzero(bad))
     return (np.where(bad, np.float32(0), scores) if count else scores), count
 
 
-def _padded(starts: NDArray[np.int64], counts: NDArray[np.int64], scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def _padded(starts: Ints, counts: Ints, scores: Floats) -> Floats:
     """(n, width) scores of the segments, 0 where a segment is shorter than the widest."""
     width = int(counts.max())
     if (counts == width).all() and (np.diff(starts) == width).all():
@@ -71,7 +85,7 @@ def _padded(starts: NDArray[np.int64], counts: NDArray[np.int64], scores: NDArra
     return np.where(inside, scores[np.where(inside, starts[:, None] + column, 0)], np.float32(0))
 
 
-def _ordered(table: NDArray[np.float32], limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _ordered(table: Floats, limit: int) -> tuple[Ints, Ints]:
     """Columns of the best `limit` of each row in stable descending order, and how many of them are proposed."""
     bits = np.ascontiguousarray(table, np.float32).view(np.uint32)
     keys = np.where(table > 0, _NOTHING - bits, _NOTHING).astype(np.uint64) << np.uint64(32)
@@ -84,9 +98,7 @@ def _ordered(table: NDArray[np.float32], limit: int) -> tuple[NDArray[np.int64],
     return (keys & np.uint64(_NOTHING)).astype(np.int64), proposed.sum(axis=1)
 
 
-def top_of_segments(
-    offsets: NDArray[np.int64], scores: NDArray[np.float32], limit: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def top_of_segments(offsets: Ints, scores: Floats, limit: int) -> tuple[Ints, Ints]:
     """Rows of the best `limit` scores of each segment, best first, and the offsets (N + 1) of what was kept.
 
     `scores` (offsets[-1],) must be free of NaN; what is 0 or less is left out; ties keep their order. Segments of like
@@ -94,7 +106,7 @@ def top_of_segments(
     """
     counts = np.diff(offsets)
     kept = np.zeros(len(counts), np.int64)
-    parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    parts: list[tuple[Ints, Ints]] = []
     magnitude = np.frexp(counts.astype(np.float64))[1]
     for size in np.unique(magnitude[counts > 0]):
         segments = np.flatnonzero((magnitude == size) & (counts > 0))
@@ -102,22 +114,22 @@ def top_of_segments(
         kept[segments] = proposed
         parts.append((segments, columns))
     out = offsets_of(kept)
-    rows = np.empty(out[-1], np.int64)
+    rows: Ints = np.empty(out[-1], np.int64)
     for segments, columns in parts:
-        rank = np.arange(columns.shape[1])
-        inside = rank < kept[segments][:, None]
-        rows[(out[segments][:, None] + rank)[inside]] = (offsets[segments][:, None] + columns)[inside]
+        position = np.arange(columns.shape[1])
+        inside = position < kept[segments][:, None]
+        rows[(out[segments][:, None] + position)[inside]] = (offsets[segments][:, None] + columns)[inside]
     return rows, out
 
 
-def rank_within(offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def rank_within(offsets: Ints) -> tuple[Ints, Ints]:
     """Segment number and position within its segment of every row."""
     counts = np.diff(offsets)
     image = np.repeat(np.arange(len(counts)), counts)
     return image, np.arange(offsets[-1]) - offsets[image]
 
 
-def occurrence(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def occurrence(keys: Ints) -> Ints:
     """How many equal keys stand before each row."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
@@ -141,7 +153,7 @@ def rank_predictions(
     return _rank_listed(predictions, limit, pair_limit, free, in_order)
 
 
-def _positions(offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+def _positions(offsets: Ints) -> Floats:
     """Scores that make the order of a sort the order of the rows."""
     _, position = rank_within(offsets)
     return (1.0 / (1.0 + position.astype(np.float64))).astype(np.float32)
@@ -168,9 +180,7 @@ def _rank_listed(listed: Listed, limit: int, pair_limit: int | None, free: bool,
     )
 
 
-def _listed_rows(
-    listed: Listed, rows: NDArray[np.int64], image: NDArray[np.int64], value: NDArray[np.float32], limit: int
-) -> Ranked:
+def _listed_rows(listed: Listed, rows: Ints, image: Ints, value: Floats, limit: int) -> Ranked:
     _, rank = rank_within(offsets_of(np.bincount(image, minlength=len(listed.offsets) - 1)))
     rows, image, rank = rows[rank < limit], image[rank < limit], rank[rank < limit]
     return Ranked(image, listed.subject[rows], listed.object[rows], listed.predicate[rows], rank, value[rows])
@@ -181,12 +191,11 @@ def _rank_dense(dense: Dense, limit: int, pair_limit: int | None, free: bool, in
     if scores.size == 0:
         empty = _table_rows(dense, np.zeros(0, np.int64), np.zeros(len(dense.offsets), np.int64), 1)
         return Rankings(empty, empty if free else None, np.zeros(len(dense.offsets) - 1, bool))
-    best = scores.max(axis=1)
+    best: Floats = scores.max(axis=1)
     if not np.isfinite(best).all():
         scores, _ = clean_scores(scores)
         best = scores.max(axis=1)
-    weight = dense.objects.scores[dense.subject] * dense.objects.scores[dense.object]
-    weight, _ = clean_scores(weight)
+    weight, _ = clean_scores(dense.objects.scores[dense.subject] * dense.objects.scores[dense.object])
     value = best * weight
     order_by = np.where(value > 0, _positions(dense.offsets), np.float32(0)) if in_order else value
     pairs, offsets = top_of_segments(dense.offsets, order_by, limit)
@@ -206,10 +215,10 @@ def _rank_dense(dense: Dense, limit: int, pair_limit: int | None, free: bool, in
 
 def _table_rows(
     dense: Dense,
-    cells: NDArray[np.int64],
-    offsets: NDArray[np.int64],
+    cells: Ints,
+    offsets: Ints,
     columns: int,
-    score: NDArray[np.float32] | None = None,
+    score: Floats | None = None,
 ) -> Ranked:
     image, rank = rank_within(offsets)
     pair, column = np.divmod(cells, columns)
@@ -221,9 +230,9 @@ def _table_rows(
 
 def _best_cells(
     dense: Dense,
-    scores: NDArray[np.float32],
-    weight: NDArray[np.float32],
-    value: NDArray[np.float32],
+    scores: Floats,
+    weight: Floats,
+    value: Floats,
     limit: int,
     pair_limit: int | None,
 ) -> Ranked:
@@ -255,7 +264,7 @@ def _best_cells(
     return _table_rows(dense, found[rows], out, columns, values[rows])
 
 
-def _above_limit(table: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
+def _above_limit(table: Floats, limit: int) -> Ints:
     """Flat positions of the positive cells that reach the `limit`-th best of their row (ties included)."""
     if table.shape[1] <= limit:
         return np.flatnonzero(table > 0)
@@ -264,7 +273,7 @@ def _above_limit(table: NDArray[np.float32], limit: int) -> NDArray[np.int64]:
     return np.flatnonzero((table >= threshold[:, None]) & (table > 0))
 
 
-def _only_best(table: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+def _only_best(table: Floats, count: int) -> Floats:
     """`table` with all but the `count` best cells of each row set to 0; ties keep the lowest column."""
     best = np.argsort(-table, axis=1, kind="stable")[:, :count]
     result = np.zeros_like(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -13,6 +13,7 @@ from sgforge.graph import CATEGORIES
 from sgforge.stages import Report
 from sgforge_eval.bootstrap import interval, resample
 from sgforge_eval.metrics import GroupedFamily, Metrics, measure_table
+from sgforge_eval.pairing import Meeting
 from sgforge_eval.scorer import HitTable, Measure, Scorer
 
 __all__ = ["Outcome", "recall_report"]
@@ -22,12 +23,17 @@ Row = Mapping[str, Any]
 
 @attrs.frozen(eq=False)
 class Outcome:
-    """A finished scoring: its scorer, the vocabulary of predicates, dropped rows and failed images by reason."""
+    """A finished scoring: its scorer, the vocabulary of predicates, dropped rows and failed images by reason.
+
+    `meeting` tells which images one side lacks, where two streams of graphs were met.
+    """
 
     scorer: Scorer
     predicates: tuple[str, ...]
     dropped: Counter[str]
     failures: Counter[str]
+    localization: str = "box"
+    meeting: Meeting | None = None
 
     @property
     def measure(self) -> Measure:
@@ -68,6 +74,17 @@ def per_group(families: tuple[GroupedFamily, ...], names: tuple[str, ...], key: 
     return rows
 
 
+def _unmet(meeting: Meeting) -> Iterator[str]:
+    """What to say about images that only one side has."""
+    for count, named, what in (
+        (meeting.missing, meeting.named_missing, "truth images have no prediction"),
+        (meeting.unknown, meeting.named_unknown, "predictions are of images the truth does not have, and are left out"),
+    ):
+        if count:
+            more = ", ..." if count > len(named) else ""
+            yield f"{count} {what}: {', '.join(named)}{more}"
+
+
 def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") -> Report:
     """The report of an evaluation; `draws` resamples give 95 % intervals (table "interval"), 0 none."""
     table, metrics = outcome.scorer.table(), outcome.metrics()
@@ -89,7 +106,9 @@ def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") ->
         ]
     notes = [
         f"convention {convention.name}: {convention.summary}",
+        f"localization by {outcome.localization}",
         f"mean recall over {len(outcome.predicates)} predicates",
+        *(_unmet(outcome.meeting) if outcome.meeting is not None else ()),
         *(f"{count} x {reason}" for reason, count in sorted(outcome.dropped.items())),
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),
     ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from sgforge.stages import Mode
+from sgforge_eval.arrays import Flags, Ints
 from sgforge_eval.batch import Dense, EvalBatch, Listed, offsets_of
 from sgforge_eval.conventions import Convention
 from sgforge_eval.matching import BoxLocalizer, Localizer, TripletJoin, equal_keys, first_hit, unique_truth
@@ -16,6 +18,7 @@ from sgforge_eval.ranking import Ranked, Rankings, rank_predictions, rank_within
 
 __all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]
 
+_T = TypeVar("_T", bound=np.generic)
 _EVERY = 2**31 - 2
 """The cut where a convention has none: every listed triplet."""
 
@@ -31,7 +34,7 @@ class Measure:
     mode: Mode
     convention: Convention
     ks: tuple[int, ...] = (20, 50, 100)
-    zero_shot: NDArray[np.int64] | None = None
+    zero_shot: Ints | None = None
     in_order: bool = False
     free: bool = True
     phrases: bool = True
@@ -50,22 +53,20 @@ class HitTable:
     int32 are first ranks, None where not measured. `truth_count`, `answered`, `failed` (N,) describe the images.
     """
 
-    image: NDArray[np.int64]
-    predicate: NDArray[np.int64]
-    category: NDArray[np.uint8]
-    zero_shot: NDArray[np.bool_] | None
-    constrained: NDArray[np.int32]
-    free: NDArray[np.int32] | None
-    phrase: NDArray[np.int32] | None
-    paired: NDArray[np.int32] | None
-    truth_count: NDArray[np.int64]
-    answered: NDArray[np.bool_]
-    failed: NDArray[np.bool_]
+    image: Ints
+    predicate: Ints
+    category: Ints
+    zero_shot: Flags | None
+    constrained: Ints
+    free: Ints | None
+    phrase: Ints | None
+    paired: Ints | None
+    truth_count: Ints
+    answered: Flags
+    failed: Flags
 
 
-def triplet_codes(
-    subject: NDArray[np.int64], predicate: NDArray[np.int64], object_: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def triplet_codes(subject: Ints, predicate: Ints, object_: Ints) -> Ints:
     """One number per (subject label, predicate, object label) code; -1 where one of them is -1."""
     known = (subject >= 0) & (predicate >= 0) & (object_ >= 0)
     # 21 bits a code: two million names.
@@ -78,7 +79,7 @@ class Scorer:
     def __init__(self, measure: Measure) -> None:
         self.measure = measure
         self._parts: list[HitTable] = []
-        self._images = 0
+        self._ordinals: list[Ints] = []
 
     def add(self, batch: EvalBatch, localizer: Localizer | None = None) -> None:
         """Score one batch; `localizer` defaults to boxes in the convention's pixel rule."""
@@ -94,27 +95,31 @@ class Scorer:
             free=measure.free and convention.ranked,
             in_order=measure.in_order,
         )
-        self._parts.append(self._hits(batch, rankings, localizer))
-        self._images += batch.count
+        ordinal = batch.ordinal
+        if ordinal is None:
+            seen = sum(map(len, self._ordinals))
+            ordinal = np.arange(seen, seen + batch.count)
+        self._parts.append(self._hits(batch, rankings, localizer, ordinal))
+        self._ordinals.append(ordinal)
 
-    def _hits(self, batch: EvalBatch, rankings: Rankings, localizer: Localizer) -> HitTable:
+    def _hits(self, batch: EvalBatch, rankings: Rankings, localizer: Localizer, ordinal: Ints) -> HitTable:
         truth, size = batch.truth, len(batch.truth.image)
         phrases = self.measure.phrases and self.measure.mode == "sgdet"
         lists = [rankings.constrained] + ([rankings.free] if rankings.free is not None else [])
-        joined = _joined(lists)
+        joined = Ranked.concat(lists)
         join = TripletJoin(batch, joined)
         listed, rows = join.listed_rows, join.truth_rows
         matched = join.both_regions(localizer)
         is_free = listed >= len(rankings.constrained.rank)
 
-        def first(which: NDArray[np.bool_]) -> NDArray[np.int32]:
+        def first(which: Flags) -> Ints:
             return first_hit(size, rows[which], joined.rank[listed[which]])
 
         labels = truth.objects.labels.astype(np.int64)
         codes = triplet_codes(labels[truth.subject], truth.predicate, labels[truth.object])
         return HitTable(
-            image=truth.image + self._images,
-            predicate=truth.predicate,
+            image=ordinal[truth.image].astype(np.int32),
+            predicate=truth.predicate.astype(np.int32),
             category=truth.category,
             zero_shot=None if self.measure.zero_shot is None else np.isin(codes, self.measure.zero_shot),
             constrained=first(matched & ~is_free),
@@ -126,7 +131,7 @@ class Scorer:
             failed=batch.failed,
         )
 
-    def _paired(self, batch: EvalBatch, localizer: Localizer) -> NDArray[np.int32]:
+    def _paired(self, batch: EvalBatch, localizer: Localizer) -> Ints:
         """First ranks when only pairs that the truth relates are listed (pair accuracy)."""
         size = len(batch.truth.image)
         kept = attrs.evolve(batch, predictions=_true_pairs_only(batch))
@@ -138,9 +143,21 @@ class Scorer:
         return first_hit(size, join.truth_rows[matched], ranking.rank[join.listed_rows[matched]])
 
     def table(self) -> HitTable:
-        """All batches so far as one table; at least one batch must have been added."""
+        """All batches so far as one table, images in the order of their ordinals; at least one batch must be there."""
+        parts = self._parts
+        order = np.argsort(np.concatenate(self._ordinals), kind="stable")
         return HitTable(
-            *(_stacked([getattr(part, field.name) for part in self._parts]) for field in attrs.fields(HitTable))
+            np.concatenate([part.image for part in parts]),
+            np.concatenate([part.predicate for part in parts]),
+            np.concatenate([part.category for part in parts]),
+            _stacked([part.zero_shot for part in parts]),
+            np.concatenate([part.constrained for part in parts]),
+            _stacked([part.free for part in parts]),
+            _stacked([part.phrase for part in parts]),
+            _stacked([part.paired for part in parts]),
+            np.concatenate([part.truth_count for part in parts])[order],
+            np.concatenate([part.answered for part in parts])[order],
+            np.concatenate([part.failed for part in parts])[order],
         )
 
 
@@ -151,22 +168,9 @@ def _true_pairs_only(batch: EvalBatch) -> Dense | Listed:
     related = np.unique(batch.truth.subject * span + batch.truth.object)
     _, kept = equal_keys(related, predictions.subject * span + predictions.object)
     image, _ = rank_within(predictions.offsets)
-    return attrs.evolve(
-        predictions,
-        offsets=offsets_of(np.bincount(image[kept], minlength=batch.count)),
-        subject=predictions.subject[kept],
-        object=predictions.object[kept],
-        scores=predictions.scores[kept],
-        **({"predicate": predictions.predicate[kept]} if isinstance(predictions, Listed) else {}),
-    )
+    return predictions.rows(np.sort(kept), offsets_of(np.bincount(image[kept], minlength=batch.count)))
 
 
-def _joined(lists: Sequence[Ranked]) -> Ranked:
-    return Ranked(
-        *(np.concatenate([getattr(ranked, field.name) for ranked in lists]) for field in attrs.fields(Ranked))
-    )
-
-
-def _stacked(parts: Sequence[NDArray[np.generic] | None]) -> NDArray[np.generic] | None:
+def _stacked(parts: Sequence[NDArray[_T] | None]) -> NDArray[_T] | None:
     arrays = [part for part in parts if part is not None]
     return np.concatenate(arrays) if arrays else None

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sgforge.errors import ConfigError
+from sgforge_eval.arrays import Ints
 from sgforge_eval.batch import Codebook
 from sgforge_eval.scorer import triplet_codes
 
@@ -42,7 +42,7 @@ def read_names(path: Path, what: str = "predicates file") -> tuple[str, ...]:
     return kept
 
 
-def read_triplets(path: Path, labels: Codebook, predicates: Codebook) -> NDArray[np.int64]:
+def read_triplets(path: Path, labels: Codebook, predicates: Codebook) -> Ints:
     """Sorted codes of a zero-shot list: JSON [[subject, predicate, object], ...] or one tab-separated triplet a line."""
     text = _read_text(path, "zero-shot file")
     if text.lstrip().startswith("["):

@@ -1,0 +1,49 @@
+"""`score`: scene-graph metrics from Python, the same as the pipeline's evaluators and the command use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from sgforge.stages import Mode, Report
+from sgforge_eval.conventions import DEFAULT
+from sgforge_eval.inputs import GraphInput
+from sgforge_eval.report import recall_report
+from sgforge_eval.run import Settings, evaluate_graphs
+
+__all__ = ["score"]
+
+
+def score(
+    predictions: GraphInput,
+    truth: GraphInput,
+    *,
+    metric: Mode = "sgdet",
+    convention: str = DEFAULT,
+    k: Sequence[int] = (20, 50, 100),
+    localization: Literal["box", "mask"] = "box",
+    predicates: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    zero_shot: Path | None = None,
+    in_order: bool = False,
+    bootstrap: int = 0,
+) -> Report:
+    """Recall of predicted graphs against true ones, in every form, as fractions.
+
+    Both sides: a path of graph JSONL or of a dataset (a text may end in @ref), `GraphColumns`, or Samples. `predicates`
+    is the vocabulary that mean recall divides by (default: the union of both sides), `labels` a closed set of region
+    labels, `zero_shot` a file of triplets never trained on, `in_order` ranks as listed and not by score, `bootstrap`
+    is the number of resamples for 95 % intervals.
+    """
+    settings = Settings(
+        metric,
+        convention,
+        tuple(k),
+        localization,
+        None if predicates is None else tuple(predicates),
+        None if labels is None else tuple(labels),
+        zero_shot,
+        in_order,
+    )
+    return recall_report(evaluate_graphs(predictions, truth, settings), draws=bootstrap)
