@@ -1,0 +1,94 @@
+"""`sgforge init [PATH]`: a commented config that runs as it stands on a folder of images."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from sgforge.errors import ConfigError
+
+_EXAMPLES = """\
+examples:
+  sgforge init                                  writes pipeline.toml
+  sgforge init photos.toml --images ~/photos    for the images you have
+  sgforge check photos.toml && sgforge run photos.toml"""
+
+_TEMPLATE = """\
+# A pipeline of sgforge: `sgforge check {name}` checks it, `sgforge run {name}` runs it; what is done is never
+# done again. Paths are relative to the folder you run it in. `sgforge plugins` lists what could stand in each place,
+# `sgforge plugins NAME` the options of one.
+
+dataset = {dataset}             # the folder that keeps everything: every version, and why each row is there
+# branch = "main"
+
+[source]                               # where the images come from
+use = "folder"
+images = {images}
+# graphs = "known.jsonl"               # what is known of some of them: regions, labels, relations (graph JSONL)
+
+[[step]]                               # regions of each image, nested, by colour; no weights to fetch
+segment = "superpixels"                # (pip install 'sgforge[superpixels]')
+levels = [24, 8]                       # how many of them, finest first
+# only_without_regions = true          # leave images alone that have regions from `graphs`
+
+[[step]]                               # relations of the most salient regions
+complete = "geometry"                  # reads them off boxes, masks and depth; asks no model
+subjects = 5
+# To let a model complete them, write instead (its key is in the environment, never in this file):
+#   complete = "svg"
+#   model = "openai/gpt-4o"
+
+[[step]]                               # rejects relations that the boxes contradict; rejected rows stay, with the reason
+filter = "spatial-rules"
+
+[[step]]                               # trains a student on what was kept; a tenth of the images is held out
+train = "prior"
+
+[[step]]                               # the student proposes relations for every image
+generate = "prior"
+
+[[step]]                               # an editor corrects them
+edit = "consistency"
+
+# Settings of one model, where wanted:
+# [models."openai/gpt-4o"]
+# max_in_flight = 100
+# requests_per_minute = 5000
+#
+# [gateway]
+# budget_usd = 5.0                     # stop before this is exceeded
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("path", nargs="?", default="pipeline.toml", metavar="PATH", help="the file to write")
+    parser.add_argument("--images", default="images", metavar="FOLDER", help="the folder of your images (images)")
+    parser.add_argument("--dataset", default="runs/first", metavar="FOLDER", help="the dataset to make (runs/first)")
+    parser.add_argument("--force", action="store_true", help="replace the file if it exists")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the config; an existing file is left alone without --force."""
+    path = Path(args.path)
+    text = _TEMPLATE.format(name=path.name, dataset=_quote(args.dataset), images=_quote(args.images))
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if args.force else os.O_EXCL)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists; --force replaces it, another PATH leaves it alone") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    print(f"wrote {path}")
+    if not Path(args.images).expanduser().is_dir():
+        print(f"there is no folder {args.images} yet: put your images there, or change `images` in {path}")
+    print(f"next: sgforge check {path} && sgforge run {path}")
+    return 0
+
+
+def _quote(text: str) -> str:
+    """A basic TOML string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in escaped) + '"'
