@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["MAX_PIXELS", "ImageSource", "Roots", "decode_image"]
+__all__ = ["FORMATS", "MAX_PIXELS", "ImageSource", "Roots", "decode_image"]
 
 MAX_PIXELS: Final = 100_000_000
 """Images of more pixels are refused before they are decoded (10,000 x 10,000; a decompression bomb is far larger)."""
+
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Formats that are decoded; others, some of which start programs of their own to be read, are refused."""
 
 _ROOT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -81,7 +84,10 @@ class Roots:
         pure = PurePosixPath(relative)
         if pure.is_absolute() or ".." in pure.parts or "\0" in relative or "\\" in relative:
             raise ImageError(f"uri {uri!r} leaves its root: refused")
-        path = (folder / relative).resolve()
+        try:
+            path = (folder / relative).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that no file can have
+            raise ImageError(f"uri {uri!r} names no file: {error}") from error
         if not path.is_relative_to(folder):
             raise ImageError(f"uri {uri!r} leaves its root through a link: refused")
         return path
@@ -106,7 +112,7 @@ class ImageSource:
     def read_bytes(self) -> bytes:
         """The encoded file; a missing or unreadable one is an `ImageError`."""
         try:
-            return self.path.read_bytes()
+            return _regular(self.path, self.uri).read_bytes()
         except OSError as error:
             raise ImageError(f"image {self.uri}: {error.strerror or error}") from error
 
@@ -126,14 +132,16 @@ class ImageSource:
 
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels, read from the header alone."""
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
+        path = _regular(self.path, self.uri)
         try:
-            with Image.open(self.path) as image:
-                _check_pixels(image.size, self.uri)
-                return image.size
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ImageError(f"image {self.uri}: {error}") from error
+            with Image.open(path, formats=FORMATS) as image:
+                size = image.size
+        except Exception as error:  # decoders raise anything on a broken file
+            raise ImageError(f"image {self.uri} cannot be read: {_reason(error)}") from error
+        _check_pixels(size, self.uri)
+        return size
 
 
 def decode_image(data: bytes, where: str) -> Image.Image:
@@ -141,16 +149,36 @@ def decode_image(data: bytes, where: str) -> Image.Image:
 
     No orientation tag is applied: annotations are in the pixels of the file as stored.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(image.size, where)
         return image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"image {where} cannot be decoded: {error}") from error
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise anything on a broken file
+        raise ImageError(f"image {where} cannot be decoded: {_reason(error)}") from error
+
+
+def _regular(path: Path, uri: str) -> Path:
+    """`path`, unless it is there and no regular file (a folder, a pipe that would block, a device)."""
+    if path.exists() and not path.is_file():
+        raise ImageError(f"image {uri} is no regular file")
+    return path
+
+
+def _reason(error: Exception) -> str:
+    """What an image library said, without the addresses and absolute paths it puts in."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is no image of a known format ({', '.join(FORMATS)})"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MAX_PIXELS:,} pixels, refused"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
 
 
 def _check_pixels(size: tuple[int, int], where: str) -> None:

@@ -8,6 +8,7 @@ pushing it, holding it, standing on it, or only be next to it.
 
 from __future__ import annotations
 
+from sgforge.testing.scenes._files import scene_samples, write_scenes
 from sgforge.testing.scenes._scene import Scene, make_scene
 
-__all__ = ["Scene", "make_scene"]
+__all__ = ["Scene", "make_scene", "scene_samples", "write_scenes"]

@@ -1,0 +1,1 @@
+"""COCO instances, COCO panoptic and LVIS: one source; COCO instances: one exporter."""

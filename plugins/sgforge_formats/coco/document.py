@@ -1,0 +1,184 @@
+"""A COCO file, parsed once and sorted by image; what cannot be used is listed, fault by fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import attrs
+import orjson
+
+from sgforge.errors import ConfigError
+from sgforge.stages import SourceFailure
+from sgforge_formats.checks import Fault, is_plain
+
+__all__ = ["MAX_REGIONS", "Document", "ImageEntry", "Item", "read_document", "read_json"]
+
+Raw: TypeAlias = Mapping[str, Any]
+Kind = Literal["instances", "panoptic"]
+
+MAX_REGIONS: Final = 65_535
+"""An image with more annotations is refused: pairs of regions grow with the square of their number."""
+_MAX_SIDE: Final = 2**20
+
+
+@attrs.frozen
+class ImageEntry:
+    """One row of `images`; `file_names`: where its file may be in the images folder, the likeliest first."""
+
+    where: str
+    image_id: str
+    width: int
+    height: int
+    file_names: tuple[str, ...]
+
+
+@attrs.frozen
+class Item:
+    """One row of `annotations` as it stands in the file, and its place there."""
+
+    where: str
+    raw: Raw
+
+
+@attrs.frozen
+class Document:
+    """A COCO file: `categories` by id, `items` by image id in file order, `failures` found while sorting."""
+
+    kind: Kind
+    categories: Mapping[int, str]
+    images: Sequence[ImageEntry]
+    items: Mapping[str, Sequence[Item]]
+    failures: Sequence[SourceFailure]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, NaN and infinities (which JSON does not know, but Python writes) included.
+
+    A file that cannot be read or parsed is a `ConfigError` that says where it broke.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path.name}: {error.strerror or error}: check the option that names it") from error
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path.name} is not JSON, or was cut off: {error}") from error
+
+
+def read_document(path: Path) -> Document:
+    """The COCO file at `path`; a file of another format is a `ConfigError`."""
+    content = read_json(path)
+    rows = _top_level(content, path.name)
+    failures: list[SourceFailure] = []
+    images = list(_images(rows[0], path.name, failures))
+    known = {entry.image_id for entry in images}
+    items: dict[str, list[Item]] = {}
+    kind: Kind = "panoptic" if any("segments_info" in raw for raw in rows[1][:1]) else "instances"
+    seen: set[Any] = set()
+    for position, raw in enumerate(rows[1]):
+        where = f"{path.name}: annotations[{position}]"
+        fault, image_id = _annotation_fault(raw, known, seen)
+        if fault is not None:
+            failures.append(fault.of(where, image_id))
+        elif image_id is not None:
+            items.setdefault(image_id, []).append(Item(where, raw))
+    return Document(kind, _categories(rows[2], path.name), images, items, failures)
+
+
+def _top_level(content: Any, name: str) -> tuple[list[Any], list[Any], list[Any]]:
+    keys = ("images", "annotations", "categories")
+    if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys):
+        return content["images"], content["annotations"], content["categories"]
+    found = (
+        f"an object with {', '.join(map(repr, list(content)[:6])) or 'nothing'}"
+        if isinstance(content, dict)
+        else (f"a {type(content).__name__}")
+    )
+    raise ConfigError(
+        f"{name} is no COCO file: it must be an object with the lists images, annotations and categories; it is {found}"
+    )
+
+
+def _categories(rows: Sequence[Any], name: str) -> dict[int, str]:
+    categories: dict[int, str] = {}
+    for position, row in enumerate(rows):
+        number, label = (row.get("id"), row.get("name")) if isinstance(row, dict) else (None, None)
+        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(label, str) or not label:
+            raise ConfigError(f"{name}: categories[{position}] needs a whole number id and a name")
+        if categories.setdefault(number, label) != label:
+            raise ConfigError(f"{name}: categories[{position}]: id {number} is {categories[number]!r} already")
+    return categories
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def image_id_of(value: Any) -> str | None:
+    """An image id as the text that sgforge uses; None if it is neither a whole number nor a plain text."""
+    if _is_whole(value):
+        return str(value)
+    return value if isinstance(value, str) and value and is_plain(value) else None
+
+
+def _images(rows: Sequence[Any], name: str, failures: list[SourceFailure]) -> Iterator[ImageEntry]:
+    seen: set[str] = set()
+    for position, row in enumerate(rows):
+        where = f"{name}: images[{position}]"
+        image_id = image_id_of(row.get("id")) if isinstance(row, dict) else None
+        if image_id is None:
+            failures.append(SourceFailure(where, "bad-image", "an image needs an id, a whole number or a text"))
+        elif image_id in seen:
+            failures.append(SourceFailure(where, "duplicate-image", f"image id {image_id} was given before", image_id))
+        else:
+            seen.add(image_id)
+            width, height = row.get("width"), row.get("height")
+            names = tuple(_file_names(row))
+            if not (_is_side(width) and _is_side(height) and names):
+                detail = f"image {image_id} needs file_name (or coco_url), width and height"
+                failures.append(SourceFailure(where, "bad-image", detail, image_id))
+            else:
+                yield ImageEntry(where, image_id, width, height, names)
+
+
+def _is_side(value: Any) -> bool:
+    return _is_whole(value) and 0 < value <= _MAX_SIDE
+
+
+def _file_names(row: Raw) -> Iterator[str]:
+    """file_name as it stands; then, as LVIS has it, the last part of coco_url, alone and in its folder."""
+    name, url = row.get("file_name"), row.get("coco_url")
+    if isinstance(name, str) and name:
+        yield name
+    if isinstance(url, str):
+        try:
+            parts = PurePosixPath(unquote(urlsplit(url).path)).parts
+        except ValueError:
+            parts = ()
+        yield from ("/".join(parts[-length:]) for length in (1, 2) if len(parts) > length)
+
+
+def _annotation_fault(raw: Any, known: set[str], seen: set[Any]) -> tuple[Fault | None, str | None]:
+    """(why an annotation cannot be used or None, the id of its image); remembers its own id in `seen`."""
+    if not isinstance(raw, dict):
+        return Fault("bad-annotation", "an annotation must be an object"), None
+    image_id = image_id_of(raw.get("image_id"))
+    if image_id is None or image_id not in known:
+        return Fault("unknown-image", f"there is no image {raw.get('image_id')!r}"), None
+    number = raw.get("id")
+    if number is not None:
+        if not isinstance(number, (int, str)):
+            return Fault("bad-annotation", f"annotation id {number!r} must be a whole number"), image_id
+        if number in seen:
+            return Fault("duplicate-annotation", f"annotation id {number} was given before"), image_id
+        seen.add(number)
+    return None, image_id

@@ -1,0 +1,121 @@
+"""Regions of one image from COCO instances: boxes, polygons, run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from sgforge import masks
+from sgforge.errors import GraphError
+from sgforge.graph import Mask, Region
+from sgforge.stages import SourceFailure
+from sgforge_formats.coco.annotation import Annotation, UnusableAnnotationError, read_annotation
+from sgforge_formats.coco.document import ImageEntry, Item, Raw
+
+__all__ = ["Regions", "instance_regions"]
+
+
+@attrs.frozen
+class Regions:
+    """The regions of one image, and what of its annotations could not be used."""
+
+    regions: tuple[Region, ...]
+    failures: tuple[SourceFailure, ...]
+
+
+@attrs.frozen
+class _Pending:
+    """An annotation whose mask is still to be made: by `polygons`, by `counts`, or not at all."""
+
+    where: str
+    annotation: Annotation
+    polygons: Sequence[Sequence[float]] | None = None
+    counts: str | Sequence[int] | None = None
+
+
+def instance_regions(entry: ImageEntry, items: Sequence[Item], categories: Mapping[int, str]) -> Regions:
+    """The regions of `items`, in their order; a bad one is left out and told of."""
+    pending: list[_Pending] = []
+    failures: list[SourceFailure] = []
+    for item in items:
+        try:
+            annotation = read_annotation(item.raw, categories, entry)
+            pending.append(_with_outline(item, annotation, entry))
+        except UnusableAnnotationError as error:
+            failures.append(error.fault.of(item.where, entry.image_id))
+    regions: list[Region] = []
+    for one, mask in zip(pending, _masks(pending, entry), strict=True):
+        try:
+            regions.append(_region(one.annotation, mask))
+        except UnusableAnnotationError as error:
+            failures.append(error.fault.of(one.where, entry.image_id))
+    return Regions(tuple(regions), tuple(failures))
+
+
+def _with_outline(item: Item, annotation: Annotation, entry: ImageEntry) -> _Pending:
+    outline = item.raw.get("segmentation")
+    if outline is None or outline == []:
+        return _Pending(item.where, annotation)
+    if isinstance(outline, list):
+        if not all(isinstance(polygon, list) for polygon in outline):
+            raise UnusableAnnotationError("bad-mask", "segmentation must be a list of polygons, or run lengths")
+        return _Pending(item.where, annotation, polygons=outline)
+    if isinstance(outline, dict):
+        return _Pending(item.where, annotation, counts=_counts(outline, entry))
+    raise UnusableAnnotationError(
+        "bad-mask", f"segmentation must be polygons or run lengths, not {type(outline).__name__}"
+    )
+
+
+def _counts(outline: Raw, entry: ImageEntry) -> str | Sequence[int]:
+    counts = outline.get("counts")
+    if outline.get("size") != [entry.height, entry.width]:
+        raise UnusableAnnotationError(
+            "mask-size",
+            f"run lengths of size {outline.get('size')!r} do not fit an image of height {entry.height}"
+            f" and width {entry.width}",
+        )
+    if not isinstance(counts, (str, list)):
+        raise UnusableAnnotationError("bad-mask", f"counts must be a text or a list, not {type(counts).__name__}")
+    return counts
+
+
+def _masks(pending: Sequence[_Pending], entry: ImageEntry) -> list[Mask | GraphError | None]:
+    """The mask of each, None where there is no outline, an error where it is malformed."""
+    found: list[Mask | GraphError | None] = [None] * len(pending)
+    ways: tuple[tuple[str, Callable[..., list[Mask]]], ...] = (
+        ("polygons", masks.from_polygons_batch),
+        ("counts", masks.from_coco_batch),
+    )
+    for field, convert in ways:
+        chosen = [index for index, one in enumerate(pending) if getattr(one, field) is not None]
+        outlines = [getattr(pending[index], field) for index in chosen]
+        for index, mask in zip(chosen, _each(convert, outlines, (entry.height, entry.width)), strict=True):
+            found[index] = mask
+    return found
+
+
+def _each(convert: Callable[..., list[Mask]], outlines: list[Any], size: tuple[int, int]) -> list[Mask | GraphError]:
+    """All outlines at once; one by one only if there is a bad one, to find it."""
+    if not outlines:
+        return []
+    try:
+        return list(convert(outlines, [size] * len(outlines)))
+    except GraphError as error:
+        if len(outlines) == 1:
+            return [error]
+    return [mask for outline in outlines for mask in _each(convert, [outline], size)]
+
+
+def _region(annotation: Annotation, mask: Mask | GraphError | None) -> Region:
+    if isinstance(mask, GraphError):
+        raise UnusableAnnotationError("bad-mask", str(mask))
+    box = annotation.box or (mask.box if mask is not None else None)
+    if box is None:
+        raise UnusableAnnotationError("bad-box", "an annotation needs a bbox, or a segmentation that covers some pixel")
+    try:
+        return Region(annotation.label, box, mask, attributes=annotation.attributes)
+    except GraphError as error:
+        raise UnusableAnnotationError("bad-box", str(error)) from None

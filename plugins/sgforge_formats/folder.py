@@ -1,0 +1,68 @@
+"""The source `folder`: every image in a folder and its subfolders, with what a graph JSONL file says of some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from sgforge.errors import ConfigError
+from sgforge.graph import Sample
+from sgforge.images import Roots
+from sgforge.stages import SourceFailure
+from sgforge_formats.checks import is_plain, join_uri
+from sgforge_formats.config import FolderOptions
+from sgforge_formats.graphs import read_graphs
+
+__all__ = ["SUFFIXES", "FolderSource"]
+
+SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
+"""Files with another suffix are no images and are passed over."""
+
+
+class FolderSource:
+    """Reads a folder of images; the id of an image is its path in the folder, with / and suffix.
+
+    Reasons of failures: bad-name (a file name with control characters or bytes that are no text), bad-line and
+    duplicate-image (of the graph file), unknown-image (a graph of an image that is not in the folder).
+    """
+
+    def __init__(self, options: FolderOptions) -> None:
+        self._options = options
+
+    def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
+        """Every image, in the order of its path; no image at all is a `ConfigError`."""
+        options = self._options
+        folder_uri, folder = roots.locate(options.images, name)
+        if not folder.is_dir():
+            raise ConfigError(f"source {name!r}: {options.images} is no folder: name one with the option images")
+        graphs: dict[str, Sample] = {}
+        if options.graphs is not None:
+            _, path = roots.locate(options.graphs, f"{name}-graphs")
+            for item in read_graphs(path):
+                if isinstance(item, Sample):
+                    graphs[item.image_id] = item
+                else:
+                    yield item
+        names = sorted(_image_names(folder))
+        if not names:
+            raise ConfigError(f"source {name!r}: {options.images} holds no image ({', '.join(sorted(SUFFIXES))})")
+        for image_id in names:
+            if not is_plain(image_id):
+                shown = ascii(image_id)
+                yield SourceFailure(shown, "bad-name", f"the name of {shown} holds characters that no id may have")
+                continue
+            known = graphs.pop(image_id, None) or Sample(image_id)
+            yield attrs.evolve(known, uri=join_uri(folder_uri, image_id), split=known.split or options.split)
+        for image_id in graphs:
+            where = f"{Path(options.graphs or '').name}: {image_id}"
+            yield SourceFailure(where, "unknown-image", f"{options.images} holds no image {image_id}", image_id)
+
+
+def _image_names(folder: Path) -> Iterator[str]:
+    """Paths of the images, relative to the folder; links are followed only to files, the engine checks where to."""
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+            yield path.relative_to(folder).as_posix()

@@ -1,0 +1,104 @@
+"""Graph JSONL: the source `jsonl` and the exporter `jsonl`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from sgforge.errors import ConfigError, GraphError
+from sgforge.graph import Sample
+from sgforge.images import Roots
+from sgforge.jsonl import dump_sample, parse_graph_line
+from sgforge.jsonl.files import numbered_lines
+from sgforge.stages import SourceFailure
+from sgforge_formats.checks import is_plain, join_uri
+from sgforge_formats.config import JsonlOptions
+from sgforge_formats.exports import exported, whole_file
+
+if TYPE_CHECKING:
+    from sgforge.dataset import Snapshot
+
+__all__ = ["JsonlExporter", "JsonlSource", "read_graphs"]
+
+
+def read_graphs(path: Path) -> Iterator[Sample | SourceFailure]:
+    """Every line of a graph JSONL file: its sample, or why there is none.
+
+    Reasons: bad-line, bad-label (a label or predicate with control characters), duplicate-image, failed-prediction.
+    A file in which no line can be read is a `ConfigError`.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path.name}: there is no such file: check the option that names it")
+    seen: set[str] = set()
+    first_fault: SourceFailure | None = None
+    for number, line in numbered_lines(path):
+        item = _read_line(line, f"{path.name}:{number}", seen)
+        if isinstance(item, Sample):
+            first_fault = None
+        elif number == 1:
+            first_fault = item
+        yield item
+    if not seen and first_fault is not None:
+        raise ConfigError(f"{path.name} is no graph JSONL: {first_fault.detail}")
+
+
+def _read_line(line: bytes, where: str, seen: set[str]) -> Sample | SourceFailure:
+    try:
+        parsed = parse_graph_line(line, where)
+    except GraphError as error:
+        return SourceFailure(where, "bad-line", str(error))
+    sample = parsed.sample
+    if sample.image_id in seen:
+        return SourceFailure(where, "duplicate-image", f"image {sample.image_id} was given before", sample.image_id)
+    seen.add(sample.image_id)
+    if parsed.failed is not None:
+        return SourceFailure(where, "failed-prediction", parsed.failed, sample.image_id)
+    for text in _names(sample):
+        if not is_plain(text):
+            return SourceFailure(where, "bad-label", f"{text!r} holds control characters", sample.image_id)
+    return sample
+
+
+def _names(sample: Sample) -> Iterator[str]:
+    yield sample.image_id
+    yield from (region.label for region in sample.graph.all.regions if region.label is not None)
+    yield from (relation.predicate for relation in sample.graph.all.relations)
+
+
+class JsonlSource:
+    """Reads a graph JSONL file, line by line."""
+
+    def __init__(self, options: JsonlOptions) -> None:
+        self._options = options
+
+    def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
+        """Every line, in order; its uri is looked for in the folder `images`, if that is given."""
+        options = self._options
+        _, path = roots.locate(options.graphs, f"{name}-graphs")
+        images = None if options.images is None else roots.locate(options.images, name)[0]
+        for item in read_graphs(path):
+            yield self._placed(item, images) if isinstance(item, Sample) else item
+
+    def _placed(self, sample: Sample, images: str | None) -> Sample:
+        uri = sample.uri
+        if uri is not None and images is not None:
+            uri = join_uri(images, uri.partition(":")[2])
+        return attrs.evolve(sample, uri=uri, split=sample.split or self._options.split)
+
+
+class JsonlExporter:
+    """Writes graph JSONL, images in id order, rejected rows with their status; the file appears when it is whole."""
+
+    def export(self, snapshot: Snapshot, output: Path) -> Mapping[str, int]:
+        """Writes the file `output`; returns what was written and left out, by name."""
+        counts: Counter[str] = Counter()
+        with whole_file(output) as stream:
+            for sample in exported(snapshot, counts):
+                counts["regions"] += len(sample.graph.all.regions)
+                counts["relations"] += len(sample.graph.all.relations)
+                stream.write(dump_sample(sample))
+        return counts

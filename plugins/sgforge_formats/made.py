@@ -1,0 +1,38 @@
+"""The source `scenes`: procedural scenes, made when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from sgforge.errors import ConfigError
+from sgforge.graph import Sample, SceneGraph
+from sgforge.images import Roots
+from sgforge.stages import SourceFailure
+from sgforge_formats.checks import join_uri
+from sgforge_formats.config import ScenesOptions
+
+__all__ = ["ScenesSource"]
+
+
+class ScenesSource:
+    """Makes scenes, writes their images and gives their true graphs, or the images alone."""
+
+    def __init__(self, options: ScenesOptions) -> None:
+        if options.count < 1:
+            raise ConfigError(f"scenes: count must be 1 or more, got {options.count}")
+        self._options = options
+
+    def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
+        """`count` scenes in the order of their seeds."""
+        from sgforge.testing.scenes import scene_samples
+
+        options = self._options
+        if options.folder.partition(":")[0] not in roots:
+            Path(options.folder).expanduser().mkdir(parents=True, exist_ok=True)
+        uri, folder = roots.locate(options.folder, name)
+        for sample in scene_samples(folder, options.count, options.seed, size=options.size, uri=join_uri(uri, "")):
+            graph = sample.graph if options.graphs else SceneGraph(options.size, options.size)
+            yield attrs.evolve(sample, graph=graph, split=options.split)
