@@ -1,0 +1,29 @@
+"""Graph JSONL, the interchange form: one image a line.
+
+Required keys: image_id, width, height, regions. Also uri, split, source, sha256, attributes, relations, and on a
+prediction that could not be made `failed`, the reason. A region may have label, box (x0, y0, x1, y1), mask (COCO's
+compressed run lengths of the full frame: size [height, width], counts), score, depth, descriptions, attributes, parent,
+level, source, status, reason, degree, made_by, judged_by; a relation must have subject, predicate, object and may have
+category, score, status, reason, degree, made_by, judged_by. Null stands for a missing value.
+
+`read_jsonl` gives Samples; `read_columns` gives columns, checked by the same rules without an object per row.
+"""
+
+from __future__ import annotations
+
+from sgforge.jsonl.columns import read_columns
+from sgforge.jsonl.files import read_jsonl, read_lines, write_jsonl
+from sgforge.jsonl.lenient import LineFault
+from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line, parse_line
+
+__all__ = [
+    "GraphLine",
+    "LineFault",
+    "dump_sample",
+    "parse_graph_line",
+    "parse_line",
+    "read_columns",
+    "read_jsonl",
+    "read_lines",
+    "write_jsonl",
+]

@@ -1,0 +1,84 @@
+"""Graph JSONL files: read line by line, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sgforge.errors import GraphError
+from sgforge.graph import Sample
+from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line
+
+__all__ = ["numbered_lines", "read_jsonl", "read_lines", "write_jsonl"]
+
+
+def numbered_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, line) of every line that is not blank; a file that cannot be read is a `GraphError`."""
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.isspace():
+                    yield number, line
+    except OSError as error:
+        raise GraphError(f"{path}: {error.strerror or error}") from error
+
+
+def read_lines(path: Path | str) -> Iterator[GraphLine]:
+    """Every line of a graph JSONL file; a broken rule is a `GraphError` naming file, line and JSON path."""
+    name = Path(path).name
+    seen: dict[str, int] = {}
+    for number, line in numbered_lines(path):
+        parsed = parse_graph_line(line, f"{name}:{number}")
+        first = seen.setdefault(parsed.sample.image_id, number)
+        if first != number:
+            raise GraphError(f"{name}:{number}: {duplicate_text(parsed.sample.image_id, first)}")
+        yield parsed
+
+
+def duplicate_text(image_id: str, first: int) -> str:
+    """What is wrong with the second line of an image id, `first` being the number of the first."""
+    return f"image_id: {image_id!r} stands on line {first} already"
+
+
+def read_jsonl(path: Path | str) -> Iterator[Sample]:
+    """The samples of a graph JSONL file, in order; as `read_lines`, without the reasons of failed predictions."""
+    for line in read_lines(path):
+        yield line.sample
+
+
+def write_jsonl(samples: Iterable[Sample | GraphLine], path: Path | str) -> int:
+    """Write samples as graph JSONL and return how many; the file appears, durable, only when all are written."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        with open(temporary, "xb") as file:
+            number = _write(samples, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise GraphError(f"{path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+    return number
+
+
+def _write(samples: Iterable[Sample | GraphLine], file: BinaryIO) -> int:
+    number = 0
+    for item in samples:
+        line = item if isinstance(item, GraphLine) else GraphLine(item)
+        file.write(dump_sample(line.sample, line.failed))
+        number += 1
+    return number
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
