@@ -15,11 +15,12 @@ examples:
   sgforge check photos.toml && sgforge run photos.toml"""
 
 _TEMPLATE = """\
-# A pipeline of sgforge: `sgforge check {name}` checks it, `sgforge run {name}` runs it; what is done is never
-# done again. Paths are relative to the folder you run it in. `sgforge plugins` lists what could stand in each place,
-# `sgforge plugins NAME` the options of one.
+# A pipeline of sgforge. Check it with `sgforge check {name}`, run it with `sgforge run {name}`; what is done once is
+# not done again. Paths are relative to the folder you run it in. `sgforge plugins` lists what could stand in each
+# place, `sgforge plugins NAME` the options of one.
 
-dataset = {dataset}             # the folder that keeps everything: every version, and why each row is there
+# The folder that keeps everything: every version, and why each row is there.
+dataset = {dataset}
 # branch = "main"
 
 [source]                               # where the images come from
@@ -39,7 +40,7 @@ subjects = 5
 #   complete = "svg"
 #   model = "openai/gpt-4o"
 
-[[step]]                               # rejects relations that the boxes contradict; rejected rows stay, with the reason
+[[step]]                               # rejects what the boxes contradict; rejected rows stay, with the reason
 filter = "spatial-rules"
 
 [[step]]                               # trains a student on what was kept; a tenth of the images is held out
