@@ -13,7 +13,7 @@ from sgforge.models.errors import BudgetReachedError, ModelError, ProviderError,
 from sgforge.models.gate import Gate, Ticket
 from sgforge.models.keychain import redact
 from sgforge.models.ledger import CallKind, close_call, lose_call, open_call, void_call
-from sgforge.models.pictures import Fit, Pictures
+from sgforge.models.pictures import Fit, Pictures, Prepared
 from sgforge.models.prices import Price, cost_nano, input_bound, worst_case
 from sgforge.models.provider import Provider, Reply
 from sgforge.models.retry import MAX_LOST, backoff_s, judge, reason_of
@@ -126,7 +126,7 @@ class Caller:
         fit = self.fit()
         state = _Try()
         async with self.pictures.prepare(request.images, fit) as prepared:
-            body = self.provider.body(self.model, request, prepared.encode)
+            body = self._body(request, prepared)
             while True:
                 ticket = await self._enter(key, kind, bound, tokens + request.max_tokens, state)
                 try:
@@ -139,6 +139,12 @@ class Caller:
                 finally:
                     self.gate.release(ticket)
                 await self._wait_or_fail(failure, state)
+
+    def _body(self, request: ChatRequest, prepared: Prepared) -> Mapping[str, Any]:
+        try:
+            return self.provider.body(self.model, request, prepared.encode)
+        except ValueError as error:
+            raise ModelError("unsupported", f"{self.name}: {error}") from error
 
     def fit(self) -> Fit:
         """The image limits in force: the settings', else the provider's."""

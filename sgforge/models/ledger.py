@@ -59,7 +59,7 @@ class Spending:
     lost: int
     unpriced: int
     usage: Usage
-    cost_usd: float
+    usd: float
 
 
 def open_call(

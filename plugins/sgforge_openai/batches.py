@@ -1,0 +1,75 @@
+"""OpenAI's batch endpoint: a file of requests up, files of answers and of errors down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from sgforge.models.provider import BatchEntry, BatchResult, BatchState
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+__all__ = ["find", "results", "state", "submit"]
+
+_TAG: Final = "sgforge"
+_ENDPOINT: Final = "/v1/chat/completions"
+_ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
+_REASONS: Final = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
+_CLOCK_SLACK_S: Final = 300.0
+
+
+async def submit(client: AsyncOpenAI, lines: Sequence[BatchEntry], tag: str) -> str:
+    """Upload and start; the tag goes along as metadata, so a submit whose answer was lost can be found again."""
+    rows = (
+        orjson.dumps({"custom_id": line.custom_id, "method": "POST", "url": _ENDPOINT, "body": line.body})
+        for line in lines
+    )
+    upload = await client.files.create(file=(f"{tag}.jsonl", b"\n".join(rows)), purpose="batch")
+    batch = await client.batches.create(
+        input_file_id=upload.id, endpoint=_ENDPOINT, completion_window="24h", metadata={_TAG: tag}
+    )
+    return batch.id
+
+
+async def find(client: AsyncOpenAI, tag: str, created_after: float) -> str | None:
+    """The batch with this tag; the list is newest first, so older ones end the search."""
+    async for batch in client.batches.list(limit=100):
+        if (batch.metadata or {}).get(_TAG) == tag:
+            return batch.id
+        if batch.created_at < created_after - _CLOCK_SLACK_S:
+            return None
+    return None
+
+
+async def state(client: AsyncOpenAI, remote_id: str) -> BatchState:
+    """The vendor's status and counts."""
+    batch = await client.batches.retrieve(remote_id)
+    counts = batch.request_counts
+    total, done, failed = (counts.total, counts.completed, counts.failed) if counts else (0, 0, 0)
+    return BatchState(remote_id, batch.status, batch.status in _ENDED, total, done, failed)
+
+
+async def results(client: AsyncOpenAI, remote_id: str) -> AsyncIterator[BatchResult]:
+    """Lines of the output file and of the error file; an expired or cancelled batch has what was done."""
+    batch = await client.batches.retrieve(remote_id)
+    for name in (batch.output_file_id, batch.error_file_id):
+        if name is None:
+            continue
+        content = await client.files.content(name)
+        for line in content.content.splitlines():
+            if line.strip():
+                yield _result(orjson.loads(line))
+
+
+def _result(row: Mapping[str, Any]) -> BatchResult:
+    response, error = row.get("response") or {}, row.get("error") or {}
+    if response.get("status_code") == 200:
+        return BatchResult(row["custom_id"], orjson.dumps(response["body"]))
+    if error:
+        code = error.get("code") or "error"
+        return BatchResult(row["custom_id"], None, _REASONS.get(code, code), error.get("message") or "")
+    detail = ((response.get("body") or {}).get("error") or {}).get("message") or ""
+    return BatchResult(row["custom_id"], None, f"http_{response.get('status_code')}", detail)

@@ -1,0 +1,83 @@
+"""compat/NAME: any OpenAI-compatible server (vLLM, Ollama, SGLang ...) by its base_url, over plain aiohttp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+import orjson
+
+from sgforge.models.errors import ProviderError
+from sgforge.models.keychain import find_key
+from sgforge.models.provider import Capabilities, EncodeImage, Reply
+from sgforge.models.retry import message_of, retry_after_s
+from sgforge.models.settings import ModelSettings
+from sgforge.models.values import ChatRequest
+from sgforge_openai.wire import chat_body, read_chat
+
+__all__ = ["KEY_ENV", "CompatProvider"]
+
+KEY_ENV: Final = "SGFORGE_COMPAT_API_KEY"
+"""Its own variable: a vendor's key must not reach another server because it happens to be set."""
+_CONNECT_S: Final = 30.0
+
+
+class CompatProvider:
+    """Chat completions without an SDK. The key is optional."""
+
+    capabilities = Capabilities(probabilities=True)
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self.settings = settings
+        self._session: aiohttp.ClientSession | None = None
+
+    def identity(self, model: str) -> str | None:
+        """The server: one name may be another model elsewhere."""
+        return self.settings.base_url and self.settings.base_url.rstrip("/")
+
+    def problems(self, model: str) -> list[str]:
+        """A base_url is needed."""
+        return [] if self.settings.base_url else [f'give base_url in [models."compat/{model}"]']
+
+    def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
+        """A chat completions body."""
+        return chat_body(model, request, encode, "max_tokens")
+
+    async def send(self, body: Mapping[str, Any]) -> bytes:
+        """One POST; connection faults after the connection stood may have been billed."""
+        url = f"{(self.settings.base_url or '').rstrip('/')}/chat/completions"
+        try:
+            async with self._open().post(url, data=orjson.dumps(body)) as response:
+                raw = await response.read()
+                if response.status == 200:
+                    return raw
+                raise ProviderError(
+                    message_of(raw), status=response.status, retry_after=retry_after_s(response.headers)
+                )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise ProviderError(f"cannot connect to {url}: {error}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise ProviderError(f"connection lost: {error!r}", maybe_billed=True) from error
+
+    def read(self, raw: bytes) -> Reply:
+        """A chat completion."""
+        return read_chat(raw)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            headers = {"Content-Type": "application/json"}
+            key = find_key(self.settings, KEY_ENV)
+            if key is not None:
+                headers["Authorization"] = f"Bearer {key}"
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0),
+                timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_S),
+                headers=headers,
+            )
+        return self._session
