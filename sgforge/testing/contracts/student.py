@@ -32,7 +32,7 @@ class StudentContract(ItemContract):
     def train(self, folder: Path, out_dir: Path) -> Checkpoint:
         """A checkpoint of a new instance, trained on the images of split train."""
         out_dir.mkdir(parents=True, exist_ok=True)
-        snapshot = publish_samples(folder / out_dir.name, self.training_samples(folder))
+        snapshot = publish_samples(folder / f"{out_dir.name}-data", self.training_samples(folder))
         with super().built(folder) as student:
             checkpoint = student.train(snapshot.path, Selection(splits=("train",)), out_dir, self.resources(folder))
         assert isinstance(checkpoint, Checkpoint)
