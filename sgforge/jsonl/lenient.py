@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,7 +40,7 @@ def clean_line(line: bytes, number: int) -> CleanedLine:
     A relation goes as a whole, of a region only the field: regions are known by their number.
     """
     try:
-        data = decode_line(line, "")
+        data = _decode(line)
     except GraphError as error:
         return CleanedLine(None, (LineFault(number, None, "", "json", str(error).removeprefix(": ")),))
     image_id = data.get("image_id") if isinstance(data, dict) else None
@@ -52,6 +53,18 @@ def clean_line(line: bytes, number: int) -> CleanedLine:
     flaws.extend(_clean_regions(data))
     flaws.extend(_clean_relations(data))
     return CleanedLine(data, _faults(flaws, number, image_id))
+
+
+def _decode(line: bytes) -> Any:
+    """The JSON value of a line; NaN and Infinity, which no JSON has but many writers write, are faults of a field."""
+    try:
+        return decode_line(line, "")
+    except GraphError:
+        try:
+            return json.loads(line)
+        except (ValueError, RecursionError):
+            pass
+        raise
 
 
 def _faults(flaws: list[Flaw], number: int, image_id: str | None) -> tuple[LineFault, ...]:
