@@ -153,13 +153,17 @@ class Snapshot:
 
     def one(self, row: int) -> GraphColumns:
         """One image as columns, read alone."""
-        if not 0 <= row < len(self):
-            raise DatasetError(f"{self.path}: row {row} of {len(self)} images")
+        return self.between(row, row + 1)
+
+    def between(self, start: int, stop: int) -> GraphColumns:
+        """The images of rows start to stop as columns, read alone."""
+        if not 0 <= start <= stop <= len(self):
+            raise DatasetError(f"{self.path}: rows {start} to {stop} of {len(self)} images")
         regions, relations = self._reader.offsets("image/region_count"), self._reader.offsets("image/relation_count")
         return GraphColumns(
-            self._reader.table(ImageColumns, "image", row, row + 1),
-            self._reader.table(RegionColumns, "region", int(regions[row]), int(regions[row + 1])),
-            self._reader.table(RelationColumns, "relation", int(relations[row]), int(relations[row + 1])),
+            self._reader.table(ImageColumns, "image", start, stop),
+            self._reader.table(RegionColumns, "region", int(regions[start]), int(regions[stop])),
+            self._reader.table(RelationColumns, "relation", int(relations[start]), int(relations[stop])),
             self.vocabularies,
         )
 
