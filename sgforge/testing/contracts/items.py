@@ -54,9 +54,9 @@ class ItemContract(ComponentContract):
         if not self.registered().needs.deterministic:
             return
         samples = self.samples(tmp_path)
-        forth = self.answers(tmp_path, samples)
-        back = self.answers(tmp_path, samples[::-1])
-        for sample, first, second in zip(samples, forth, back[::-1], strict=True):
+        straight = self.answers(tmp_path, samples)
+        turned = self.answers(tmp_path, [*samples[1:], samples[0]])
+        for sample, first, second in zip(samples, straight, [turned[-1], *turned[:-1]], strict=True):
             assert first == second, f"{sample.image_id}: its answer depends on its place in the batch"
 
     def test_empty_batch(self, tmp_path: Path) -> None:
