@@ -20,9 +20,10 @@ from sgforge.stages import Selection
 
 if TYPE_CHECKING:
     from sgforge.config import PipelineConfig
-    from sgforge.engine.plan import Plan
+    from sgforge.engine.launch import Request
     from sgforge.engine.progress import Progress
     from sgforge.engine.report import RunReport
+    from sgforge.models import GatewaySettings
 
 __all__ = [
     "Pipeline",
@@ -162,35 +163,31 @@ def evaluate(
 class Pipeline:
     """Steps in order, ready to run on any source into any dataset folder."""
 
-    def __init__(self, *steps: Step, models: Mapping[str, Any] | None = None) -> None:
-        """`models`: settings per "provider/model" (base_url, max_in_flight, requests_per_minute, prices)."""
+    def __init__(
+        self, *steps: Step, models: Mapping[str, Any] | None = None, gateway: GatewaySettings | None = None
+    ) -> None:
+        """`models`: settings per "provider/model" (base_url, max_in_flight, requests_per_minute, prices); `gateway`:
+        settings of all models together, such as a budget."""
         for step in steps:
             if not isinstance(step, Step):
                 raise ConfigError(f"a pipeline is made of steps such as segment('sam'), not of {step!r}")
         self.steps = steps
         self.models = dict(models or {})
+        self.gateway = gateway
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join(f'{step.verb}({step.label})' for step in self.steps)})"
 
     @classmethod
     def from_config(cls, config: PipelineConfig) -> Pipeline:
-        """The pipeline of a config file; its sources, dataset, roots and branch go to `run`."""
+        """The pipeline of a config file; its sources, dataset, roots and branch are arguments of `run`."""
         steps = (
-            Step(
-                step.verb, step.use, step.options, step.name, step.on, step.weights, step.batch_size, step.workers
-            )
+            Step(step.verb, step.use, step.options, step.name, step.on, step.weights, step.batch_size, step.workers)
             for step in config.steps
         )
-        return cls(*steps, models=config.models)
+        return cls(*steps, models=config.models, gateway=config.gateway)
 
-    def plan(self, source: Any, dataset: Path | str, **settings: Any) -> Plan:
-        """What `run` with the same arguments would compute and reuse; nothing is written."""
-        from sgforge.engine.launch import Request, plan
-
-        return plan(Request.of(self, source, dataset, **settings))
-
-    def run(
+    def request(
         self,
         source: Any,
         dataset: Path | str,
@@ -200,11 +197,41 @@ class Pipeline:
         branch: str = "main",
         seed: int = 0,
         retry_failed: bool = False,
-        progress: Progress | bool | None = None,
+        responses: Path | str | None = None,
+    ) -> Request:
+        """What `run` with these arguments is asked to do, for `sgforge.engine`."""
+        from sgforge.engine.launch import Request, named_sources
+        from sgforge.models import GatewaySettings
+
+        gateway = self.gateway or GatewaySettings()
+        if retry_failed:
+            gateway = attrs.evolve(gateway, retry_failed=True)
+        return Request(
+            self.steps,
+            named_sources(source),
+            Path(dataset),
+            roots if isinstance(roots, Roots) else Roots(roots),
+            gateway,
+            self.models,
+            None if responses is None else Path(responses),
+            limit,
+            branch,
+            seed,
+        )
+
+    def run(
+        self, source: Any, dataset: Path | str, *, progress: Progress | bool | None = None, **settings: Any
     ) -> RunReport:
         """Run all steps on `source` (one, or several by name) into the dataset folder; finished work is reused.
 
-        `limit`: at most so many images of each source. `retry_failed`: pay again for answers that were refused,
-        truncated or invalid. `progress`: True shows a display, False none, None one if stderr is a terminal. Works
-        inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels.
+        `roots`: folders by the name they have in uris. `limit`: at most so many images of each source. `branch`: what
+        to move at the end, "main" by default. `seed`: of everything random. `retry_failed`: buy answers again that
+        were refused, truncated or invalid. `responses`: the file of paid answers, by default the dataset's own.
+        `progress`: True shows a display, False none, None one if stderr is a terminal.
+
+        Works inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels. An error that
+        concerns one image is counted in the report; any other is raised.
         """
+        from sgforge.engine.launch import run
+
+        return run(self.request(source, dataset, **settings), progress)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
 __all__ = ["JournalRow", "RunRecord", "StateRef", "StepRecord"]
+
+
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+def _versions(value: Mapping[str, str]) -> dict[str, str]:
+    return dict(value)
 
 
 def _counts(value: Mapping[str, int]) -> dict[str, int]:
@@ -25,7 +33,7 @@ class JournalRow:
     image_id: str
     step: str
     edit: bytes
-    calls: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    calls: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     run: str = ""
     counts: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
     parent_key: bytes = b""
@@ -37,7 +45,7 @@ class RunRecord:
 
     run_id: str
     config_json: str = "{}"
-    versions: Mapping[str, str] = attrs.field(factory=dict, converter=dict, hash=False)
+    versions: Mapping[str, str] = attrs.field(factory=dict, converter=_versions, hash=False)
     started: str = ""
 
 

@@ -31,7 +31,7 @@ class ComponentSpec:
     settings: Mapping[str, Any]
     options: Any = None
     revision: int | None = None
-    needs: Needs = Needs()
+    needs: Needs = attrs.field(factory=Needs)
     component: Component | None = None
     instance: Any = None
 

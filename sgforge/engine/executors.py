@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 import attrs
@@ -21,7 +23,20 @@ from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Resources
 
-__all__ = ["DEFAULT_BATCH", "DEFAULT_IN_FLIGHT", "Crew", "Lane", "Outcome", "StopRunError", "open_crew"]
+__all__ = [
+    "DEFAULT_BATCH",
+    "DEFAULT_IN_FLIGHT",
+    "Crew",
+    "Lane",
+    "Outcome",
+    "StopRunError",
+    "answer_batch",
+    "build",
+    "check_answer",
+    "close",
+    "failure_of",
+    "open_crew",
+]
 
 DEFAULT_BATCH: Final = 32
 """Samples per batch of a sync component that asks for no other number."""
@@ -59,7 +74,8 @@ class Lane:
 class Crew(Protocol):
     """The workers of one step."""
 
-    lanes: tuple[Lane, ...]
+    @property
+    def lanes(self) -> Sequence[Lane]: ...
 
     async def close(self) -> None: ...
 
@@ -85,14 +101,14 @@ class _AsyncCrew:
 
     @classmethod
     async def open(cls, spec: ComponentSpec, method: str, resources: Resources, in_flight: int) -> _AsyncCrew:
-        instance = await asyncio.to_thread(_build, spec, resources)
+        instance = await asyncio.to_thread(build, spec, resources)
         return cls(instance, method, in_flight, resources.model is not None)
 
     async def _answer(self, samples: Sequence[Sample]) -> list[Outcome]:
         try:
-            return [Outcome(_checked(await self._call(samples[0])))]
+            return [Outcome(check_answer(await self._call(samples[0])))]
         except Exception as error:
-            return [Outcome(_failure(error))]
+            return [Outcome(failure_of(error))]
 
     async def _answer_with_calls(self, samples: Sequence[Sample]) -> list[Outcome]:
         from sgforge.models import collect_calls
@@ -140,26 +156,56 @@ class _Worker:
         self._method = method
         self._resources = resources
         self._instance: Any = None
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"sgforge-{spec.name}-{number}")
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        # A daemon: a cancelled run must not wait for a batch that nobody wants any more.
+        name = f"sgforge-{spec.name}-{number}"
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
 
     async def start(self) -> None:
-        self._instance = await self._in_thread(_build, self._spec, self._resources)
+        self._instance = await self._in_thread(build, self._spec, self._resources)
 
     async def answer(self, samples: Sequence[Sample]) -> list[Outcome]:
-        answers: list[Outcome] = await self._in_thread(_answer_batch, getattr(self._instance, self._method), samples)
-        return answers
+        call = getattr(self._instance, self._method)
+        answers = await self._in_thread(answer_batch, call, samples, check_answer)
+        return [Outcome(answer) for answer in answers]
 
     async def close(self) -> None:
-        closing = getattr(self._instance, "close", None)
-        if closing is not None:
-            await self._in_thread(closing)
-        self._pool.shutdown(wait=False)
+        if self._instance is not None:
+            await self._in_thread(close, self._instance)
+        self._calls.put(None)
 
     async def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+
+        def work() -> None:
+            try:
+                result, error = call(*arguments), None
+            except BaseException as raised:
+                result, error = None, raised
+            with suppress(RuntimeError):  # the loop of a cancelled run may be gone
+                loop.call_soon_threadsafe(_settle, answer, result, error)
+
+        self._calls.put(work)
+        return await answer
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
 
 
-def _build(spec: ComponentSpec, resources: Resources) -> Any:
+def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is not None:
+        answer.set_exception(error)
+    else:
+        answer.set_result(result)
+
+
+def build(spec: ComponentSpec, resources: Resources) -> Any:
+    """An instance, set up; what fails there is a `StepError`."""
     try:
         instance = spec.build()
         setup = getattr(instance, "setup", None)
@@ -174,27 +220,40 @@ def _build(spec: ComponentSpec, resources: Resources) -> Any:
     return instance
 
 
-def _answer_batch(call: Callable[[Sequence[Sample]], Any], samples: Sequence[Sample]) -> list[Outcome]:
-    """Answers for a batch; if the batch fails as a whole, each sample is tried alone, so that only the bad one fails."""
+def close(instance: Any) -> None:
+    """Close a sync component, if it can be closed."""
+    closing = getattr(instance, "close", None)
+    if closing is not None:
+        closing()
+
+
+def answer_batch(
+    call: Callable[[Sequence[Sample]], Any], samples: Sequence[Sample], check: Callable[[Any], Any]
+) -> list[Any]:
+    """Checked answers for a batch; if it fails as a whole, each sample is tried alone, so that only the bad one fails.
+
+    `check` gives the answer, or a `Failure` for one that breaks the contract.
+    """
     try:
         answers = list(call(samples))
         if len(answers) != len(samples):
             raise StepError(f"it gave {len(answers)} answers for {len(samples)} samples")
-        return [Outcome(_checked(answer)) for answer in answers]
+        return [check(answer) for answer in answers]
     except Exception as error:
         if len(samples) == 1:
-            return [Outcome(_failure(error))]
-        _log.info("a batch of %d failed (%s: %s); trying its samples one by one", len(samples), type(error).__name__, error)
-    return [_answer_batch(call, [sample])[0] for sample in samples]
+            return [failure_of(error)]
+        _log.info("a batch of %d failed, trying one by one: %s: %s", len(samples), type(error).__name__, error)
+    return [answer_batch(call, [sample], check)[0] for sample in samples]
 
 
-def _checked(answer: Any) -> Answer:
+def check_answer(answer: Any) -> Answer:
+    """What an item component answered, or the failure that it is neither an Edit nor a Failure."""
     if isinstance(answer, (Edit, Failure)):
         return answer
     return Failure("contract", f"it answered {type(answer).__name__}, not an Edit or a Failure")
 
 
-def _failure(error: Exception) -> Failure:
+def failure_of(error: Exception) -> Failure:
     """An exception as the failure of one item; one that ends the whole run passes on as `StopRunError`."""
     if isinstance(error, SgforgeError) and getattr(error, "stops_run", False):
         raise StopRunError(error) from error

@@ -30,9 +30,9 @@ def fingerprint(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def image_digest(file_sha256: str | None, annotations: bytes) -> bytes:
-    """The digest of one image of a source: its encoded file (None without one) and its packed annotations."""
-    return hashlib.sha256((file_sha256 or "").encode() + b"\0" + annotations).digest()
+def image_digest(image: str, annotations: bytes) -> bytes:
+    """The digest of one image of a source: the sha256 of its file, or what else names it, and packed annotations."""
+    return hashlib.sha256(image.encode() + b"\0" + annotations).digest()
 
 
 def source_key(digest: bytes) -> bytes:
@@ -65,12 +65,13 @@ def differing_options(options: Any) -> dict[str, Any]:
 
 
 def _is_default(field: attrs.Attribute[Any], value: Any, options: Any) -> bool:
-    default = field.default
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+    default: Any = field.default
+    converter: Any = field.converter
+    if hasattr(default, "takes_self"):
         default = default.factory(options) if default.takes_self else default.factory()
-    if field.converter is not None and not isinstance(field.converter, attrs.Converter):
-        default = field.converter(default)
-    return bool(type(value) is type(default) and value == default)
+    if callable(converter):
+        default = converter(default)
+    return type(value) is type(default) and bool(value == default)
 
 
 def _canonical(value: Any) -> Any:

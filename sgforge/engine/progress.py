@@ -83,7 +83,8 @@ class LineProgress:
         self._started = time.monotonic()
         self._told = dict.fromkeys(self._totals, self._started)
         for total in totals:
-            self._print(f"{total.name}: {total.to_compute} to do, {total.reused} known")
+            if total.to_compute:
+                self._print(f"{total.name}: {total.to_compute} to do, {total.reused} known")
 
     def advance(self, step: str, items: int, failed: int, cost_usd: float) -> None:
         self._done[step] += items

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 
 from sgforge.engine.fingerprints import image_digest, source_key
-from sgforge.errors import ImageError, SgforgeError, StepError
+from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import ImageSource, Roots
 from sgforge.packed import pack_sample
@@ -188,7 +188,12 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
     sample, graph = item.sample, item.sample.graph
     if item.size is not None and not graph.width:
         graph = SceneGraph(*item.size, graph.all.regions, graph.all.relations, graph.attributes)
-    digest_of_image = image_digest(digest, pack_sample(Sample("-", graph)))
+    try:
+        annotations = pack_sample(Sample("-", graph))
+    except GraphError as error:
+        return Reading(None, failure=_failure(sample, "annotation", f"image {sample.image_id!r}: {error}"))
+    # Without an image it is the id that says what is what: equal graphs need not be one and the same.
+    digest_of_image = image_digest(digest or f"id {sample.image_id}", annotations)
     split = sample.split or split_of(digest, sample.image_id)
     done = Sample(sample.image_id, graph, sample.uri, split, name, digest, item.image)
     return Reading(done, source_key(digest_of_image))

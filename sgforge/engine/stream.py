@@ -58,7 +58,8 @@ class WorkItem:
 class Stage:
     """One item step in a stream: who does it, for which rows, and under which keys the answers are kept.
 
-    `shared`: keys that several rows have (one photo under two ids): their work is done once.
+    `parents`: the keys of the states it works on. `shared`: keys that several rows have (one photo under two ids): work on
+    them is done once.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Stage:
     crew: Crew
     applies: Sequence[bool]
     keys: Sequence[bytes]
+    parents: Sequence[bytes]
     shared: frozenset[bytes]
     tally: Tally
 
@@ -162,6 +164,7 @@ class Stream:
             calls,
             self._run_id,
             done.counts,
+            stage.parents[item.row],
         )
 
     def _release(self, number: int, item: WorkItem, done: _Done | Failure) -> list[WorkItem]:
@@ -170,10 +173,8 @@ class Stream:
         shared = self._shared[number].get(self._stages[number].keys[item.row])
         if shared is None:
             return onward
-        shared.result = done if isinstance(done, Failure) else done.edit
-        for other in shared.waiting:
-            if self._share(number, other, shared.result):
-                onward.append(other)
+        result = shared.result = done if isinstance(done, Failure) else done.edit
+        onward.extend(other for other in shared.waiting if self._share(number, other, result))
         shared.waiting.clear()
         return onward
 
@@ -185,6 +186,8 @@ class Stream:
             return False
         item.become(_replay(stage, item.sample.graph, result))
         stage.tally.reuse(1)
+        if result.dropped is not None:
+            stage.tally.drop(item.row)
         return result.dropped is None
 
     async def _forward(self, items: Iterable[WorkItem], start: int) -> None:
@@ -214,6 +217,7 @@ class Stream:
             stage.tally.reuse(1)
             item.become(known.graph if known.graph is not None else _replay(stage, item.sample.graph, known.edit))
             if known.dropped:
+                stage.tally.drop(item.row)
                 return None
         return None
 
@@ -257,7 +261,9 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure) -> _Done | Failu
     counts = applied.counts
     if answer.faults:
         counts = {key: counts.get(key, 0) + answer.faults.get(key, 0) for key in {*counts, *answer.faults}}
-    stage.tally.answer(counts, dropped=applied.edit.dropped is not None)
+    stage.tally.answer(counts)
+    if applied.edit.dropped is not None:
+        stage.tally.drop(item.row)
     return _Done(applied.edit, counts)
 
 

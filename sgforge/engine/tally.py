@@ -19,13 +19,13 @@ OnBatch = Callable[["Tally", int, int, float], None]
 
 
 class Tally:
-    """Counts of one step while it runs. `on_batch(tally, items, failed, seconds)` is called for every 64 items or so."""
+    """Counts of one step while it runs; `on_batch(tally, items, failed, seconds)` hears of every 64 items or so."""
 
     def __init__(self, step: str, on_batch: OnBatch | None = None) -> None:
         self.step = step
         self.computed = 0
         self.reused = 0
-        self.dropped = 0
+        self.dropped_rows: list[int] = []
         self.faults: dict[str, int] = {}
         self.reasons: dict[str, int] = {}
         self.failures: dict[int, str] = {}
@@ -37,16 +37,19 @@ class Tally:
         self._failed = 0
         self._seconds = 0.0
 
-    def answer(self, counts: Mapping[str, int], *, dropped: bool) -> None:
+    def answer(self, counts: Mapping[str, int]) -> None:
         """One image was worked on."""
         self.computed += 1
-        self.dropped += dropped
         for reason, count in counts.items():
             self.faults[reason] = self.faults.get(reason, 0) + count
 
     def reuse(self, count: int) -> None:
         """Images whose answer was known."""
         self.reused += count
+
+    def drop(self, row: int) -> None:
+        """The answer for an image takes it out of all later steps."""
+        self.dropped_rows.append(row)
 
     def fail(self, row: int, image_id: str, failure: Failure) -> None:
         """One image failed here: it keeps the graph it had."""
@@ -77,8 +80,9 @@ class Tally:
         """From the first batch to the last."""
         return 0.0 if self.started is None else self.ended - self.started
 
-    def counts(self, images: int) -> StepCounts:
-        """The counts of a step over a snapshot of `images` images; the rest of them was left out."""
+    def counts(self, images: int | None = None) -> StepCounts:
+        """The counts of a step; the rest of the `images` of its snapshot was left out."""
         failed = len(self.failures)
-        skipped = images - self.computed - self.reused - failed
-        return StepCounts(self.computed, self.reused, failed, skipped, self.dropped, dict(sorted(self.faults.items())))
+        skipped = 0 if images is None else images - self.computed - self.reused - failed
+        faults = dict(sorted(self.faults.items()))
+        return StepCounts(self.computed, self.reused, failed, skipped, len(self.dropped_rows), faults)

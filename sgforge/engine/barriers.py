@@ -1,0 +1,155 @@
+"""Barriers of a run: train, refine and evaluate, each keyed by what it reads and kept in its step's folder."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from sgforge.engine.context import Context
+from sgforge.engine.evaluation import EvaluateJob, Stopped, evaluate, load_report, truth_kind
+from sgforge.engine.fingerprints import digest_of
+from sgforge.engine.plan import PlannedStep
+from sgforge.engine.report import StepCounts, StepReport
+from sgforge.engine.reuse import Images
+from sgforge.engine.training import TrainJob, load_checkpoint, train
+from sgforge.errors import StepError
+from sgforge.graph import Sample
+from sgforge.stages import Selection
+
+if TYPE_CHECKING:
+    from sgforge.dataset import Snapshot
+
+__all__ = ["held_out", "run_evaluation", "run_training"]
+
+Failures = Mapping[str, tuple[str, str]]
+
+
+async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) -> StepReport:
+    """Train or refine on a published snapshot, or take the checkpoint of an equal training."""
+    started = time.monotonic()
+    rows = snapshot.rows(step.on)
+    if not len(rows):
+        raise StepError(f"step {step.name!r}: no image is left to train on in {_named(step.on)}")
+    keys = snapshot.keys
+    fingerprint = context.fingerprint(step, digest_of(keys[row].tobytes() for row in rows))
+    folder = context.writer.folder_for(fingerprint)
+    checkpoint = load_checkpoint(folder)
+    reused = checkpoint is not None
+    if checkpoint is None:
+        context.progress.note(f"{step.name}: {step.spec.name} learns from {len(rows)} images")
+        resources = attrs.evolve(context.resources(step.spec, context.weights_of(step)), roots=context.roots)
+        job = TrainJob(
+            step.name, step.spec, step.verb.method, snapshot.path, step.on, folder, resources
+        )
+        checkpoint = await train(job, context.stop)
+    if checkpoint is not None:
+        context.checkpoints[step.name] = checkpoint
+    counts = StepCounts() if checkpoint is None else _counts(len(rows), reused)
+    return StepReport(
+        step.name,
+        step.verb.name,
+        step.spec.name,
+        counts,
+        time.monotonic() - started,
+        "unfinished" if checkpoint is None else "done",
+        checkpoint=checkpoint,
+    )
+
+
+def _counts(images: int, reused: bool) -> StepCounts:
+    return StepCounts(reused=images) if reused else StepCounts(computed=images)
+
+
+def _named(on: Selection) -> str:
+    parts = [f"source {' or '.join(on.sources)}"] if on.sources is not None else []
+    parts += [f"split {' or '.join(on.splits)}"] if on.splits is not None else []
+    return " of ".join(reversed(parts)) or "the dataset"
+
+
+def held_out(step: PlannedStep, splits: Sequence[str | None]) -> Selection:
+    """Which images an evaluation holds out: as its `on` says, else split "val", else "test"."""
+    if step.on.splits is not None:
+        return step.on
+    return attrs.evolve(step.on, splits=("val",) if "val" in splits else ("test",))
+
+
+async def run_evaluation(
+    context: Context, step: PlannedStep, source: Snapshot, snapshot: Snapshot, failures: Failures
+) -> StepReport:
+    """Evaluate on the held-out images of a published snapshot, or take the report of an equal evaluation.
+
+    `source`: the snapshot of what the sources gave, which the truth is read from.
+    """
+    started = time.monotonic()
+    images = Images.of(snapshot)
+    selection = held_out(step, images.splits)
+    rows = snapshot.rows(selection)
+    truths = snapshot if truth_kind(step.spec) == "graph" else source
+    _check_truth(step, truths, rows)
+    fingerprint = _fingerprint(context, step, [truths.keys[row].tobytes() for row in rows])
+    folder = context.writer.folder_for(fingerprint)
+    report = load_report(folder)
+    reused = report is not None
+    if report is None:
+        context.progress.note(f"{step.name}: {len(rows)} held-out images")
+        assert step.student is not None
+        job = EvaluateJob(
+            step.name,
+            step.spec,
+            step.student,
+            context.resources(step.student, context.weights_of(step)),
+            [(finder, context.resources(finder.spec, context.weights_of(finder))) for finder in step.segmenters],
+            _samples(context, truths, rows),
+            _left_out(images, selection, failures),
+            folder,
+            step.batch_size,
+        )
+        try:
+            report = await asyncio.to_thread(evaluate, job, context.stop.is_set)
+        except Stopped:
+            return StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
+    seconds = time.monotonic() - started
+    return StepReport(
+        step.name, step.verb.name, step.spec.name, _counts(len(rows), reused), seconds, report=report
+    )
+
+
+def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray) -> None:
+    if not len(rows):
+        raise StepError(f"step {step.name!r}: no held-out image is left to evaluate on")
+    if not np.asarray(truths.column("image/relation_count"))[rows].any():
+        raise StepError(
+            f"step {step.name!r}: the source gave no relation for any of the {len(rows)} held-out images, so there is "
+            'no truth to measure against; truth = "graph" takes the relations that the steps made'
+        )
+
+
+def _fingerprint(context: Context, step: PlannedStep, keys: Sequence[bytes]) -> str:
+    """Also of the student and, as it may see what they find, of the segmenters."""
+    assert step.student is not None
+    others = [step.student.identity, *(finder.spec.identity for finder in step.segmenters)]
+    return context.fingerprint(step, f"{digest_of(keys)} {others}")
+
+
+def _samples(context: Context, truths: Snapshot, rows: np.ndarray) -> Iterator[Sample]:
+    for row in rows.tolist():
+        yield truths.sample(row, context.roots)
+
+
+def _left_out(images: Images, selection: Selection, failures: Failures) -> dict[str, int]:
+    """Held-out images that failed before, by reason; images that were dropped."""
+    counts: Counter[str] = Counter()
+    chosen = zip(images.ids, images.sources, images.splits, images.alive, strict=True)
+    for image_id, source, split, alive in chosen:
+        here = selection.sources is None or source in selection.sources
+        if alive or not here or (selection.splits is not None and split not in selection.splits):
+            continue
+        failure = failures.get(image_id)
+        counts["dropped" if failure is None else f"failed at {failure[0]}: {failure[1]}"] += 1
+    return dict(sorted(counts.items()))

@@ -1,0 +1,155 @@
+"""What the parts of one run share: the plan, the dataset's writer, models, and who is told what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+
+from sgforge.engine.components import ComponentSpec
+from sgforge.engine.events import BatchFinished, StepFinished
+from sgforge.engine.fingerprints import fingerprint
+from sgforge.engine.gateway import Models
+from sgforge.engine.plan import Plan, PlannedStep
+from sgforge.engine.progress import Progress
+from sgforge.engine.report import StepReport
+from sgforge.engine.tally import Tally
+from sgforge.images import Roots
+from sgforge.plugins import Events
+from sgforge.stages import Checkpoint, Resources
+
+if TYPE_CHECKING:
+    from sgforge.dataset import DatasetWriter, StateIndex, StepRecord
+
+__all__ = ["Context", "options_json", "step_fingerprint"]
+
+T = TypeVar("T")
+
+
+@attrs.frozen(eq=False)
+class Context:
+    """One run while it lasts. `stop` is set when nothing new may begin; what is in flight is finished and kept.
+
+    `nonce` stands in the fingerprints of components whose work can never be recognised. `checkpoints`: weights by the
+    name of the step that gave them.
+    """
+
+    run_id: str
+    plan: Plan
+    writer: DatasetWriter
+    states: StateIndex
+    models: Models
+    roots: Roots
+    scratch: Path
+    events: Events
+    progress: Progress
+    stop: asyncio.Event
+    checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict)
+
+    async def in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        """Run a blocking call without holding up the event loop."""
+        return await asyncio.to_thread(call, *arguments)
+
+    def tally(self, step: str) -> Tally:
+        """The counts of a step; progress and event hooks hear of every batch."""
+        return Tally(step, self._batch_finished)
+
+    def _batch_finished(self, tally: Tally, items: int, failed: int, seconds: float) -> None:
+        self.progress.advance(tally.step, items, failed, self.models.cost_usd())
+        self.events.sgforge_batch_finished(event=BatchFinished(self.run_id, tally.step, items, failed, seconds))
+
+    def step_finished(self, report: StepReport) -> None:
+        """Tell that a step is published, trained or evaluated."""
+        self.progress.finish(report)
+        event = StepFinished(
+            self.run_id,
+            report.name,
+            report.verb,
+            report.component,
+            report.counts,
+            report.seconds,
+            report.snapshot,
+            report.checkpoint,
+            report.report,
+        )
+        self.events.sgforge_step_finished(event=event)
+
+    def weights_of(self, step: PlannedStep) -> Checkpoint | None:
+        """The checkpoint that a step takes: of an earlier step, or the one its option names."""
+        if step.weights is not None:
+            return self.checkpoints[step.weights]
+        if step.checkpoint is not None and step.verb.name in ("generate", "refine", "evaluate"):
+            return Checkpoint.of(step.checkpoint)
+        return None
+
+    def resources(self, spec: ComponentSpec, checkpoint: Checkpoint | None, workers: int | None = None) -> Resources:
+        """What a component is given when it is set up."""
+        return Resources(
+            device=_device(spec),
+            seed=self.plan.seed,
+            workers=workers or 1,
+            checkpoint=checkpoint,
+            model=self.models.bind(spec.model),
+            scratch=self.scratch,
+        )
+
+    def fingerprint(self, step: PlannedStep, read: str | None = None) -> str:
+        """The fingerprint of a step, the digest of what a barrier read included."""
+        weights = self.weights_of(step)
+        return step_fingerprint(step, self.plan.seed, self.run_id, weights.sha256 if weights else None, read)
+
+    def record(self, step: PlannedStep, fingerprint: str, report: StepReport | None = None) -> StepRecord:
+        """What a snapshot says of the step that made it."""
+        from sgforge.dataset import StepRecord
+
+        counts = {} if report is None else _flat_counts(report)
+        return StepRecord(
+            step.name, step.verb.name, step.spec.name, fingerprint, options_json(step.spec), counts
+        )
+
+
+def step_fingerprint(
+    step: PlannedStep, seed: int, run_id: str, weights: str | None = None, read: str | None = None
+) -> str:
+    """The fingerprint of a step; `weights` is the sha256 of its checkpoint, `read` the digest of a barrier's keys.
+
+    A component that cannot be recognised gets one that no other run has.
+    """
+    is_item = step.verb.is_item
+    return fingerprint(
+        {
+            "verb": step.verb.name,
+            # Rows say by name which step made or judged them, so the name is part of an item step's answer.
+            "name": step.name if is_item else None,
+            **step.spec.identity,
+            "seed": seed or None,
+            "weights": weights,
+            "read": read,
+            "run": None if step.spec.is_stable else run_id,
+        }
+    )
+
+
+def options_json(spec: ComponentSpec) -> str:
+    """The options of a component as JSON, secrets left out."""
+    from sgforge.config import dump_options
+
+    return json.dumps(dump_options(spec.options), sort_keys=True, ensure_ascii=False)
+
+
+def _flat_counts(report: StepReport) -> dict[str, int]:
+    counts = report.counts
+    plain = {"computed": counts.computed, "reused": counts.reused, "failed": counts.failed, "dropped": counts.dropped}
+    return {**plain, **{f"fault: {reason}": count for reason, count in counts.faults.items()}}
+
+
+def _device(spec: ComponentSpec) -> str:
+    if spec.needs.gpu == "no":
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

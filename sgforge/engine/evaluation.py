@@ -1,0 +1,248 @@
+"""Evaluation as a barrier: a student ranks held-out images of which it sees only what the mode allows.
+
+New samples are built from an allow-list: predcls shows boxes, masks and labels; sgcls boxes and masks; sgdet the image
+alone, with regions that the pipeline's segmenters find on it. Truth never reaches the student, and no graph changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import numpy as np
+
+from sgforge.edits import apply_edit
+from sgforge.engine.components import ComponentSpec, is_async
+from sgforge.engine.executors import DEFAULT_BATCH, answer_batch, build, check_answer, close
+from sgforge.engine.plan import PlannedStep
+from sgforge.engine.training import write_json
+from sgforge.errors import SgforgeError, StepError
+from sgforge.graph import Region, Relation, Sample, SceneGraph
+from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Resources, check_role
+
+__all__ = ["EvaluateJob", "Stopped", "bare_sample", "compact_truth", "evaluate", "load_report"]
+
+_REPORT: Final = "report.json"
+_PREDICTIONS: Final = "predictions.jsonl"
+SAVED_RELATIONS: Final = 1000
+"""Relations of one image in the saved predictions: the best predicate of every pair, and the best so many of all."""
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """The run was asked to stop while an evaluation ran; nothing of it is kept."""
+
+
+@attrs.frozen
+class EvaluateJob:
+    """One evaluation. `held_out` gives the samples whose graphs are the truth, in the order of their ids.
+
+    `segmenters` come with what each needs to be set up. `skipped`: images left out before, by reason.
+    """
+
+    step: str
+    spec: ComponentSpec
+    student: ComponentSpec
+    resources: Resources
+    segmenters: Sequence[tuple[PlannedStep, Resources]]
+    held_out: Iterable[Sample]
+    skipped: Mapping[str, int]
+    folder: Path
+    batch_size: int | None = None
+
+
+def load_report(folder: Path) -> Report | None:
+    """The finished report of a step's folder, None if there is none yet."""
+    try:
+        found = json.loads((folder / _REPORT).read_text())
+    except FileNotFoundError:
+        return None
+    found["notes"] = tuple(found["notes"])
+    return Report(**found)
+
+
+def evaluate(job: EvaluateJob, should_stop: Callable[[], bool]) -> Report:
+    """Evaluate in this thread; report and predictions are saved in the step's folder, the report last.
+
+    Raises:
+        StepError: a component failed as a whole, or answered something else than its contract says.
+        Stopped: `should_stop` became true.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    evaluator = build(job.spec, Resources())
+    mode: Mode = evaluator.mode
+    partial = job.folder / f".{_PREDICTIONS}.tmp"
+    try:
+        with partial.open("wb") as stream:
+            report = evaluator.evaluate(_judge(job, mode, stream.write, should_stop))
+    except (SgforgeError, Stopped):
+        raise
+    except Exception as error:
+        raise StepError(
+            f"step {job.step!r}: {job.spec.name} failed: {type(error).__name__}: {error} (--debug shows where)"
+        ) from error
+    finally:
+        close(evaluator)
+    if not isinstance(report, Report):
+        raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(report).__name__}, not a Report")
+    skipped = {**report.images_skipped}
+    for reason, count in job.skipped.items():
+        skipped[reason] = skipped.get(reason, 0) + count
+    notes = (*report.notes, *_notes(job))
+    report = attrs.evolve(report, images_skipped=skipped, notes=notes)
+    partial.replace(job.folder / _PREDICTIONS)
+    write_json(job.folder / _REPORT, attrs.asdict(report))
+    return report
+
+
+def truth_kind(spec: ComponentSpec) -> str:
+    """Where an evaluator takes its truth from: "source", or "graph" if its option `truth` says so."""
+    return str(getattr(spec.options, "truth", None) or "source")
+
+
+def _notes(job: EvaluateJob) -> Iterator[str]:
+    if truth_kind(job.spec) == "graph":
+        yield "truth: all kept relations of the graph, not only those that the source gave"
+
+
+def _judge(
+    job: EvaluateJob, mode: Mode, write: Callable[[bytes], Any], should_stop: Callable[[], bool]
+) -> Iterator[Judged]:
+    """Each held-out image with the student's answer; batch by batch, as the evaluator asks for them."""
+    student = build(job.student, job.resources)
+    finders = [_Finder(step, build(step.spec, resources)) for step, resources in job.segmenters if mode == "sgdet"]
+    try:
+        truths = iter(job.held_out)
+        while batch := list(islice(truths, job.batch_size or DEFAULT_BATCH)):
+            if should_stop():
+                raise Stopped
+            batch = [attrs.evolve(sample, graph=compact_truth(sample.graph)) for sample in batch]
+            for truth, prediction in zip(batch, _predict(student, finders, batch, mode), strict=True):
+                write(_line(truth.image_id, truth.graph, prediction))
+                yield Judged(truth.image_id, truth.graph, prediction)
+    finally:
+        close(student)
+        for finder in finders:
+            close(finder.instance)
+
+
+def _predict(
+    student: Any, finders: Sequence[_Finder], truths: Sequence[Sample], mode: Mode
+) -> Iterator[Ranking | Failure]:
+    shown: list[Sample | Failure] = [bare_sample(truth, mode) for truth in truths]
+    for finder in finders:
+        shown = list(finder.find(shown))
+    asked = [sample for sample in shown if isinstance(sample, Sample)]
+    answers = iter(answer_batch(student.rank, asked, _check_ranking) if asked else ())
+    for sample in shown:
+        yield sample if isinstance(sample, Failure) else next(answers)
+
+
+def bare_sample(truth: Sample, mode: Mode) -> Sample:
+    """What the student may see of a held-out image, and nothing else of it."""
+    graph = truth.graph
+    regions: Iterable[Region] = ()
+    if mode == "predcls":
+        regions = (Region(label=row.label, box=row.box, mask=row.mask) for row in graph.all.regions)
+    elif mode == "sgcls":
+        regions = (Region(box=row.box, mask=row.mask) for row in graph.all.regions)
+    return Sample(truth.image_id, SceneGraph(graph.width, graph.height, regions), truth.uri, image=truth.image)
+
+
+def compact_truth(graph: SceneGraph) -> SceneGraph:
+    """The kept regions and relations alone, renumbered, so that truth and student count regions alike."""
+    regions = graph.regions
+    number = {index: position for position, index in enumerate(regions)}
+    relations = [
+        attrs.evolve(row, subject=number[row.subject], object=number[row.object]) for row in graph.relations.values()
+    ]
+    kept = [
+        row if row.parent is None else attrs.evolve(row, parent=number.get(row.parent)) for row in regions.values()
+    ]
+    return SceneGraph(graph.width, graph.height, kept, relations)
+
+
+@attrs.frozen(eq=False)
+class _Finder:
+    """One segment step of the pipeline, run on bare images."""
+
+    step: PlannedStep
+    instance: Any
+
+    def find(self, samples: Sequence[Sample | Failure]) -> Iterator[Sample | Failure]:
+        asked = [sample for sample in samples if isinstance(sample, Sample)]
+        answers = iter(self._answers(asked) if asked else ())
+        for sample in samples:
+            yield sample if isinstance(sample, Failure) else self._apply(sample, next(answers))
+
+    def _answers(self, samples: Sequence[Sample]) -> list[Any]:
+        call = self.instance.segment
+        if not is_async(self.instance, "segment"):
+            return answer_batch(call, samples, check_answer)
+
+        async def ask() -> list[Any]:
+            return list(await asyncio.gather(*(call(sample) for sample in samples)))
+
+        return answer_batch(lambda _: asyncio.run(ask()), samples, check_answer)
+
+    def _apply(self, sample: Sample, answer: Any) -> Sample | Failure:
+        if isinstance(answer, Failure):
+            return answer
+        wrong = check_role("segment", answer)
+        if wrong is not None:
+            return Failure("role", wrong)
+        try:
+            return attrs.evolve(sample, graph=apply_edit(sample.graph, answer, self.step.name).graph)
+        except Exception as error:
+            return Failure("contract", f"its edit does not fit the graph: {error}")
+
+
+def _check_ranking(answer: Any) -> Ranking | Failure:
+    if isinstance(answer, Failure):
+        return answer
+    if not isinstance(answer, Ranking):
+        return Failure("contract", f"rank answered {type(answer).__name__}, not a Ranking or a Failure")
+    pairs, scores = np.asarray(answer.pairs), np.asarray(answer.scores)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or scores.shape != (len(pairs), len(answer.predicates)):
+        return Failure("contract", f"rank gave pairs {pairs.shape} with scores {scores.shape}")
+    if len(pairs) and not (pairs.min() >= 0 and pairs.max() < len(answer.regions)):
+        return Failure("contract", f"rank gave a pair outside its {len(answer.regions)} regions")
+    if scores.size and not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= 1.0):
+        return Failure("contract", "rank gave scores outside [0, 1]")
+    return answer
+
+
+def saved_relations(ranking: Ranking) -> list[Relation]:
+    """The relations of a ranking that are saved: every pair's best predicate, and the best `SAVED_RELATIONS` of all."""
+    scores = np.asarray(ranking.scores, np.float32)
+    pairs = np.asarray(ranking.pairs, np.int64)
+    if not scores.size:
+        return []
+    weight = np.array([1.0 if region.score is None else region.score for region in ranking.regions], np.float32)
+    ranked = scores * (weight[pairs[:, 0]] * weight[pairs[:, 1]])[:, None]
+    chosen = np.zeros(scores.shape, bool)
+    chosen[np.arange(len(pairs)), scores.argmax(axis=1)] = True
+    chosen.ravel()[np.argsort(-ranked, axis=None, kind="stable")[:SAVED_RELATIONS]] = True
+    chosen &= (scores > 0) & (pairs[:, :1] != pairs[:, 1:])
+    rows, columns = np.nonzero(chosen)
+    order = np.argsort(-ranked[rows, columns], kind="stable")
+    return [
+        Relation(
+            int(pairs[row, 0]), ranking.predicates[column], int(pairs[row, 1]), score=float(scores[row, column])
+        )
+        for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
+    ]
+
+
+def _line(image_id: str, truth: SceneGraph, prediction: Ranking | Failure) -> bytes:
+    from sgforge.jsonl import dump_sample
+
+    if isinstance(prediction, Failure):
+        sample = Sample(image_id, SceneGraph(truth.width, truth.height))
+        return dump_sample(sample, failed=prediction.reason) + b"\n"
+    graph = SceneGraph(truth.width, truth.height, prediction.regions, saved_relations(prediction))
+    return dump_sample(Sample(image_id, graph)) + b"\n"

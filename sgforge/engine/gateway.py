@@ -1,0 +1,95 @@
+"""The models of a run: one gateway over the dataset's file of paid answers, opened when a step asks a model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sgforge.engine.plan import Plan
+from sgforge.errors import ConfigError, PreflightError
+from sgforge.plugins import Registry
+
+if TYPE_CHECKING:
+    from sgforge.models import BoundModel, Gateway, GatewaySettings, ModelSettings, Provider
+
+__all__ = ["Models", "open_models", "typed_models"]
+
+_COST_EVERY: Final = 2.0
+"""Seconds between two looks into the ledger."""
+
+
+def typed_models(models: Mapping[str, Any]) -> dict[str, ModelSettings]:
+    """Settings by "provider/model"; plain mappings are checked as those of a config file are."""
+    from sgforge.config.strict import structure
+    from sgforge.models import ModelSettings
+
+    typed: dict[str, ModelSettings] = {}
+    for name, value in models.items():
+        if isinstance(value, ModelSettings):
+            typed[name] = value
+            continue
+        settings, faults = structure(value, ModelSettings)
+        if faults:
+            raise ConfigError("; ".join(f"models.{name!r}: {fault.message}" for fault in faults))
+        typed[name] = settings
+    return typed
+
+
+class Models:
+    """Models bound by name; without any step that asks one there is no gateway, and no file."""
+
+    def __init__(self, gateway: Gateway | None, settings: Mapping[str, ModelSettings]) -> None:
+        self._gateway = gateway
+        self._settings = settings
+        self._spent_before = self._total()
+        self._asked = 0.0
+        self._cost = 0.0
+
+    def bind(self, name: str | None) -> BoundModel | None:
+        """The model that a component asks, None for a component that asks none."""
+        if name is None or self._gateway is None:
+            return None
+        return self._gateway.bind(name, self._settings[name]) if name in self._settings else self._gateway.bind(name)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Bind these models, and raise everything that they lack as one `PreflightError`."""
+        for name in names:
+            self.bind(name)
+        problems = [] if self._gateway is None else self._gateway.problems()
+        if problems:
+            raise PreflightError("; ".join(problems))
+
+    def cost_usd(self) -> float:
+        """What this run has cost so far; looked up in the ledger every few seconds."""
+        now = time.monotonic()
+        if self._gateway is not None and now - self._asked >= _COST_EVERY:
+            self._asked = now
+            self._cost = self._total() - self._spent_before
+        return self._cost
+
+    def _total(self) -> float:
+        return 0.0 if self._gateway is None else sum(entry.usd for entry in self._gateway.spending())
+
+
+@asynccontextmanager
+async def open_models(
+    plan: Plan, registry: Registry, responses: Path, settings: GatewaySettings
+) -> AsyncIterator[Models]:
+    """The models of a plan, for the time of a run; what they lack is found before any work."""
+    names = sorted({step.spec.model for step in plan.steps if step.spec.model is not None})
+    if not names:
+        yield Models(None, {})
+        return
+    from sgforge.models import Gateway
+
+    def resolve_provider(name: str, of_model: ModelSettings) -> Provider:
+        provider: Provider = registry.lookup("model", name).load()(of_model)
+        return provider
+
+    async with Gateway.open(responses, settings, resolve_provider) as gateway:
+        models = Models(gateway, typed_models(plan.models))
+        models.check(names)
+        yield models

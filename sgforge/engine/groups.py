@@ -1,0 +1,232 @@
+"""One group of item steps over a snapshot: what is known is recalled, the rest streams, each step is published."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import numpy as np
+
+from sgforge.engine.committer import Committer
+from sgforge.engine.context import Context
+from sgforge.engine.executors import Crew, Lane, open_crew
+from sgforge.engine.plan import PlannedStep
+from sgforge.engine.progress import StepTotal
+from sgforge.engine.report import Failed, StepReport
+from sgforge.engine.reuse import Images, StepWork, plan_group
+from sgforge.engine.stream import Recalled, Stage, Stream, WorkItem
+from sgforge.engine.tally import Tally
+
+if TYPE_CHECKING:
+    from sgforge.dataset import JournalRow, Snapshot
+
+__all__ = ["GroupRun"]
+
+_FEED: Final = 256
+"""Images that are read from the snapshot at once."""
+
+
+class GroupRun:
+    """Runs the steps of one group. `failures`: (step, reason) by image id, of all steps so far."""
+
+    def __init__(
+        self, context: Context, steps: Sequence[PlannedStep], parent: Snapshot, failures: Mapping[str, tuple[str, str]]
+    ) -> None:
+        self._context = context
+        self._parent = parent
+        self.images = Images.of(parent)
+        fingerprints = [(step, context.fingerprint(step)) for step in steps]
+        journal = context.writer.journal
+        self._works = plan_group(self.images, fingerprints, context.states.find, journal.has)
+        self._tallies = [context.tally(step.name) for step in steps]
+        self.failures = dict(failures)
+        self.failed: list[Failed] = []
+        self.reports: list[StepReport] = []
+        self.snapshot = parent
+
+    async def run(self) -> None:
+        """Stream and publish; a stop leaves what was computed in the journal.
+
+        Raises:
+            StopRunError: an error after which other images are pointless; finished answers are kept.
+        """
+        context, works = self._context, self._works
+        context.progress.begin([StepTotal(work.step.name, work.to_compute, work.reused) for work in works])
+        rows = self._rows_to_do()
+        self._count_known(rows)
+        if rows:
+            await self._stream(rows)
+        for tally in self._tallies:
+            tally.flush()
+            self.failed.extend(tally.shown)
+        if context.stop.is_set():
+            self._report_unfinished()
+        else:
+            await self._publish()
+
+    def _rows_to_do(self) -> list[int]:
+        return [
+            row
+            for row in range(len(self.images))
+            if any(work.applies[row] and work.known[row] is None for work in self._works)
+        ]
+
+    def _count_known(self, rows: Sequence[int]) -> None:
+        streamed = set(rows)
+        for work, tally in zip(self._works, self._tallies, strict=True):
+            tally.reuse(sum(known is not None and row not in streamed for row, known in enumerate(work.known)))
+
+    async def _stream(self, rows: Sequence[int]) -> None:
+        context = self._context
+        journal = context.writer.journal
+        crews: list[Crew] = []
+        # One thread for the journal: transactions follow each other, and the event loop never waits for a disk.
+        with ThreadPoolExecutor(1, thread_name_prefix="sgforge-journal") as pool:
+
+            async def put(answers: Sequence[JournalRow]) -> None:
+                await asyncio.get_running_loop().run_in_executor(pool, journal.put, answers)
+
+            try:
+                stages = [await self._stage(number, crews) for number in range(len(self._works))]
+                stream = Stream(stages, Committer(put), context.run_id)
+                await self._run_stream(stream, rows)
+            finally:
+                for crew in crews:
+                    await crew.close()
+        if stream.stopped_by is not None:
+            raise stream.stopped_by
+
+    async def _stage(self, number: int, crews: list[Crew]) -> Stage:
+        context, work, tally = self._context, self._works[number], self._tallies[number]
+        step = work.step
+        if work.to_compute:
+            context.writer.journal.begin_step(context.record(step, work.fingerprint))
+            resources = context.resources(step.spec, context.weights_of(step), step.workers)
+            crews.append(await open_crew(step.spec, step.verb.method, resources, step.batch_size, step.workers))
+        crew = crews[-1] if work.to_compute else _Idle()
+        return Stage(
+            step.name, step.verb.name, crew, work.applies, work.keys, work.parents, work.shared(), tally
+        )
+
+    async def _run_stream(self, stream: Stream, rows: Sequence[int]) -> None:
+        async def stop_when_told() -> None:
+            await self._context.stop.wait()
+            stream.stop()
+
+        watcher = asyncio.create_task(stop_when_told())
+        try:
+            await stream.run(self._feed(rows))
+        except BaseExceptionGroup as group:
+            raise _first_error(group) from None
+        finally:
+            watcher.cancel()
+
+    async def _feed(self, rows: Sequence[int]) -> AsyncIterator[list[WorkItem]]:
+        """The images to work on in the order of their ids, read ahead by one chunk."""
+        chunks = [rows[start : start + _FEED] for start in range(0, len(rows), _FEED)]
+        following = asyncio.create_task(asyncio.to_thread(self._read, chunks[0]))
+        try:
+            for number in range(len(chunks)):
+                items = await following
+                if number + 1 < len(chunks):
+                    following = asyncio.create_task(asyncio.to_thread(self._read, chunks[number + 1]))
+                yield items
+        finally:
+            following.cancel()
+
+    def _read(self, rows: Sequence[int]) -> list[WorkItem]:
+        recalled = self._recall(rows)
+        start, stop = rows[0], rows[-1] + 1
+        columns = self._parent.between(start, stop)
+        roots = self._context.roots
+        return [WorkItem(row, columns.sample(row - start, roots), recalled.get(row, {})) for row in rows]
+
+    def _recall(self, rows: Sequence[int]) -> dict[int, dict[int, Recalled]]:
+        """What is known of these images, by row and number of the step."""
+        from sgforge.packed import unpack_edit
+
+        context = self._context
+        found: dict[int, dict[int, Recalled]] = {}
+        for number, work in enumerate(self._works):
+            answers = context.writer.journal.get(
+                [work.keys[row] for row in rows if (known := work.known[row]) is not None and known.state is None]
+            )
+            for row in rows:
+                known = work.known[row]
+                if known is None:
+                    continue
+                if known.state is not None:
+                    snapshot = context.states.snapshot(known.state.snapshot_id)
+                    columns = snapshot.one(known.state.row)
+                    recalled = Recalled(columns.graph(0), None, int(columns.image.dropped[0]) >= 0)
+                else:
+                    edit = unpack_edit(answers[work.keys[row]].edit)
+                    recalled = Recalled(None, edit, edit.dropped is not None)
+                found.setdefault(row, {})[number] = recalled
+        return found
+
+    async def _publish(self) -> None:
+        """Publish every step in order; an image that failed or was dropped keeps the key it had then."""
+        context = self._context
+        keys = list(self.images.keys)
+        stopped = [not alive for alive in self.images.alive]
+        for work, tally in zip(self._works, self._tallies, strict=True):
+            started = time.monotonic()
+            for row, reason in tally.failures.items():
+                stopped[row] = True
+                self.failures[self.images.ids[row]] = (work.step.name, reason)
+            for row, applies in enumerate(work.applies):
+                if applies and not stopped[row]:
+                    keys[row] = work.keys[row]
+            for row in tally.dropped_rows:
+                stopped[row] = True
+            report = self._report(work, tally)
+            record = context.record(work.step, work.fingerprint, report)
+            self.snapshot = await context.in_thread(
+                context.writer.publish, record, self.snapshot, _as_array(keys), dict(self.failures)
+            )
+            context.states.add([self.snapshot.id])
+            seconds = tally.seconds + time.monotonic() - started
+            report = attrs.evolve(report, seconds=seconds, snapshot=self.snapshot.id)
+            self.reports.append(report)
+            context.step_finished(report)
+
+    def _report_unfinished(self) -> None:
+        for work, tally in zip(self._works, self._tallies, strict=True):
+            self.reports.append(self._report(work, tally))
+
+    def _report(self, work: StepWork, tally: Tally) -> StepReport:
+        step = work.step
+        unfinished = self._context.stop.is_set()
+        return StepReport(
+            step.name,
+            step.verb.name,
+            step.spec.name,
+            tally.counts(None if unfinished else len(self.images)),
+            tally.seconds,
+            "unfinished" if unfinished else "done",
+            reasons=dict(sorted(tally.reasons.items())),
+        )
+
+
+class _Idle:
+    """The crew of a step that has nothing to do."""
+
+    lanes: Sequence[Lane] = ()
+
+    async def close(self) -> None: ...
+
+
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _as_array(keys: Sequence[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)

@@ -1,0 +1,241 @@
+"""Starting a run: the plan is checked first, then the engine works on an event loop in a thread of its own.
+
+So a run works the same in a script, in a server and in a notebook whose loop is running already, and Ctrl-C, which
+reaches the main thread, can let the engine finish what is in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from sgforge.engine.context import Context, options_json
+from sgforge.engine.events import RunFinished, RunStarted
+from sgforge.engine.gateway import open_models
+from sgforge.engine.plan import Plan, resolve
+from sgforge.engine.progress import Progress, choose_progress
+from sgforge.engine.report import EXIT_CODES, RunReport, RunStatus
+from sgforge.engine.session import Session
+from sgforge.engine.steps import SourceStep, Step
+from sgforge.errors import ConfigError
+from sgforge.images import Roots
+from sgforge.plugins import Registry, load_plugins
+
+if TYPE_CHECKING:
+    from sgforge.models import GatewaySettings
+
+__all__ = ["Request", "named_sources", "run"]
+
+_DRAINING = "finishing what is in flight; Ctrl-C again cancels it"
+
+
+@attrs.frozen
+class Request:
+    """Everything that a run is asked to do. `responses`: the file of paid answers, None for the dataset's own."""
+
+    steps: tuple[Step, ...]
+    sources: Mapping[str, SourceStep]
+    dataset: Path
+    roots: Roots
+    gateway: GatewaySettings
+    models: Mapping[str, Any] = attrs.field(factory=dict)
+    responses: Path | None = None
+    limit: int | None = None
+    branch: str = "main"
+    seed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError(f"limit must be a whole number from 1, not {self.limit}")
+
+    def resolve(self, registry: Registry) -> Plan:
+        """The checked plan; all faults in one error."""
+        return resolve(registry, self.steps, self.sources, self.models, self.seed)
+
+
+def named_sources(source: Any) -> dict[str, SourceStep]:
+    """Sources by name: one alone is called "source"; an instance stands for its `SourceStep`."""
+    from sgforge.config import DEFAULT_SOURCE
+
+    given = source if isinstance(source, Mapping) else {DEFAULT_SOURCE: source}
+    return {name: one if isinstance(one, SourceStep) else SourceStep(one) for name, one in given.items()}
+
+
+def run(request: Request, progress: Progress | bool | None = None) -> RunReport:
+    """Do what is asked; whatever does not concern a single image is raised.
+
+    KeyboardInterrupt lets what is in flight finish and is answered with a report of status "interrupted"; a second
+    one cancels and is raised.
+    """
+    registry = load_plugins()
+    plan = request.resolve(registry)
+    runner = _Runner(request, plan, registry, choose_progress(progress))
+    runner.start()
+    try:
+        runner.wait()
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{_DRAINING}\n")
+        runner.stop()
+        try:
+            runner.wait()
+        except KeyboardInterrupt:
+            runner.cancel()
+            runner.wait()
+            raise
+    return runner.result()
+
+
+class _Runner:
+    """The thread with the engine's event loop."""
+
+    def __init__(self, request: Request, plan: Plan, registry: Registry, progress: Progress) -> None:
+        self._request = request
+        self._plan = plan
+        self._registry = registry
+        self._progress = progress
+        self._thread = threading.Thread(target=self._main, name="sgforge-engine", daemon=True)
+        self._ended = threading.Event()
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[RunReport] | None = None
+        self._stop: asyncio.Event | None = None
+        self._report: RunReport | None = None
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until the run has ended; KeyboardInterrupt comes through."""
+        self._ended.wait()
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        self._ready.wait()
+        if self._loop is not None and self._stop is not None and not self._ended.is_set():
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def cancel(self) -> None:
+        """End now; answers that are not durable yet are lost."""
+        if self._loop is not None and self._task is not None and not self._ended.is_set():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def result(self) -> RunReport:
+        if self._error is not None:
+            raise self._error
+        assert self._report is not None
+        return self._report
+
+    def _main(self) -> None:
+        try:
+            self._report = asyncio.run(self._run())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+            self._ended.set()
+
+    async def _run(self) -> RunReport:
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task()
+        self._stop = asyncio.Event()
+        self._ready.set()
+        from sgforge.dataset import DatasetWriter
+
+        request, plan = self._request, self._plan
+        responses = request.responses or request.dataset / "responses.sqlite"
+        for note in plan.notes:
+            self._progress.note(note)
+        try:
+            with (
+                tempfile.TemporaryDirectory(prefix="sgforge-") as scratch,
+                DatasetWriter.open(request.dataset) as writer,
+            ):
+                async with open_models(plan, self._registry, responses, request.gateway) as models:
+                    context = Context(
+                        _new_run_id(),
+                        plan,
+                        writer,
+                        writer.states(),
+                        models,
+                        request.roots,
+                        Path(scratch),
+                        self._registry.events,
+                        self._progress,
+                        self._stop,
+                    )
+                    return await _with_events(context, request, self._registry)
+        finally:
+            self._progress.close()
+
+
+async def _with_events(context: Context, request: Request, registry: Registry) -> RunReport:
+    """The run between its first and its last event."""
+    from sgforge.dataset import RunRecord
+
+    started = time.time()
+    config = _config_json(context.plan, request)
+    stamp = datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
+    context.writer.begin_run(RunRecord(context.run_id, config, _versions(registry), stamp))
+    names = tuple(step.name for step in context.plan.steps)
+    context.events.sgforge_run_started(
+        event=RunStarted(context.run_id, request.dataset, request.branch, names, started, config)
+    )
+    session = Session(context, request.branch, request.limit)
+    status: RunStatus = "failed"
+    message = ""
+    try:
+        report = await session.run()
+        status, message = report.status, report.message
+        return report
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        counts = {report.name: report.counts for report in session.reports}
+        context.events.sgforge_run_finished(
+            event=RunFinished(context.run_id, status, EXIT_CODES[status], counts, time.time() - started, message)
+        )
+
+
+def _new_run_id() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _versions(registry: Registry) -> dict[str, str]:
+    from sgforge import __version__
+
+    found = {"python": platform.python_version(), "sgforge": __version__}
+    for report in registry.reports:
+        owner = report.owner
+        if owner.distribution is not None and owner.version is not None:
+            found[owner.distribution] = owner.version
+    return found
+
+
+def _config_json(plan: Plan, request: Request) -> str:
+    """The run's pipeline as JSON, without secrets and without paths of this machine."""
+    sources = {name: {"use": spec.name, **json.loads(options_json(spec))} for name, spec in plan.sources.items()}
+    steps = [
+        {
+            step.verb.name: step.spec.name,
+            "name": step.name,
+            "on": {"source": step.on.sources, "split": step.on.splits},
+            "weights": step.weights,
+            **json.loads(options_json(step.spec)),
+        }
+        for step in plan.steps
+    ]
+    return json.dumps({"sources": sources, "step": steps, "seed": plan.seed, "limit": request.limit}, sort_keys=True)

@@ -1,0 +1,212 @@
+"""Session: one run from the sources to the moved branch, step by step."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from sgforge.engine.barriers import held_out, run_evaluation, run_training
+from sgforge.engine.context import Context
+from sgforge.engine.executors import StopRunError
+from sgforge.engine.groups import GroupRun
+from sgforge.engine.plan import PlannedStep
+from sgforge.engine.report import Failed, RunReport, RunStatus, StepCounts, StepReport
+from sgforge.engine.reuse import Images
+from sgforge.engine.sources import FileHashes, FileStamp, Reading, read_sources
+from sgforge.engine.tally import MAX_FAILED_SHOWN
+from sgforge.errors import DatasetError, PreflightError, StepError
+
+if TYPE_CHECKING:
+    from sgforge.dataset import DatasetWriter, Journal, Snapshot, StateRef
+    from sgforge.graph import Sample
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Runs a plan once. `reports` grows step by step and says how far a stopped or failed run came."""
+
+    def __init__(self, context: Context, branch: str, limit: int | None) -> None:
+        self._context = context
+        self._branch = branch
+        self._limit = limit
+        self._failures: dict[str, tuple[str, str]] = {}
+        self._failed: list[Failed] = []
+        self._stopped_by: StopRunError | None = None
+        self._started = time.monotonic()
+        self.snapshot: Snapshot | None = None
+        self.reports: list[StepReport] = []
+
+    async def run(self) -> RunReport:
+        """Do all steps, or as many as a stop allows, and move the branch to what they made."""
+        context = self._context
+        source = self.snapshot = await self._read_source()
+        self._check_selections(Images.of(source))
+        for is_item, steps in context.plan.groups():
+            if context.stop.is_set():
+                break
+            if is_item:
+                await self._run_group(steps)
+            else:
+                await self._run_barrier(steps[0], source)
+        await self._move_branch()
+        return self._report()
+
+    async def _run_group(self, steps: list[PlannedStep]) -> None:
+        assert self.snapshot is not None
+        context = self._context
+        group = await context.in_thread(GroupRun, context, steps, self.snapshot, self._failures)
+        try:
+            await group.run()
+        except StopRunError as error:
+            self._stopped_by = error
+            context.stop.set()
+        self._failures = group.failures
+        self._failed.extend(group.failed)
+        self.reports.extend(group.reports)
+        self.snapshot = group.snapshot
+
+    async def _run_barrier(self, step: PlannedStep, source: Snapshot) -> None:
+        assert self.snapshot is not None
+        context = self._context
+        if step.verb.name == "evaluate":
+            report = await run_evaluation(context, step, source, self.snapshot, self._failures)
+        else:
+            report = await run_training(context, step, self.snapshot)
+        self.reports.append(report)
+        if report.status == "done":
+            context.step_finished(report)
+
+    async def _read_source(self) -> Snapshot:
+        started = time.monotonic()
+        context = self._context
+        reader = _SourceReader(context, self._limit)
+        snapshot = await context.in_thread(reader.publish)
+        context.states.add([snapshot.id])
+        self._failed.extend(reader.failed)
+        counts = StepCounts(len(snapshot) - reader.known, reader.known, reader.failed_count)
+        names = ", ".join(dict.fromkeys(spec.name for spec in context.plan.sources.values()))
+        seconds = time.monotonic() - started
+        reasons = dict(sorted(reader.reasons.items()))
+        report = StepReport("source", "source", names, counts, seconds, snapshot=snapshot.id, reasons=reasons)
+        self.reports.append(report)
+        context.step_finished(report)
+        return snapshot
+
+    def _check_selections(self, images: Images) -> None:
+        """Every step must have an image to work on, which is known only now that the sources are read."""
+        if not len(images):
+            raise StepError(f"no image could be read from {', '.join(self._context.plan.sources)}: see the failures")
+        problems = []
+        for step in self._context.plan.steps:
+            if step.verb.is_item:
+                continue
+            on = held_out(step, images.splits) if step.verb.name == "evaluate" else step.on
+            wanted = zip(images.sources, images.splits, strict=True)
+            if not any(
+                (on.sources is None or source in on.sources) and (on.splits is None or split in on.splits)
+                for source, split in wanted
+            ):
+                what = "held-out images to evaluate on" if step.verb.name == "evaluate" else "images to train on"
+                where = f" of source {' or '.join(on.sources)}" if on.sources else ""
+                splits = sorted(Counter(images.splits).items(), key=str)
+                has = ", ".join(f"{count} in {split}" for split, count in splits)
+                problems.append(
+                    f"step {step.name!r} has no {what}: no image{where} is in split "
+                    f"{' or '.join(on.splits or ('any',))} (there are {has})"
+                )
+        if problems:
+            raise PreflightError("; ".join(problems))
+
+    async def _move_branch(self) -> None:
+        """A finished run moves the branch; a stopped one only makes it, so that there is something to look at."""
+        context = self._context
+        assert self.snapshot is not None
+        if context.stop.is_set() and _has_branch(context.writer, self._branch):
+            return
+        await context.in_thread(context.writer.move_branch, self._branch, self.snapshot)
+
+    def _report(self) -> RunReport:
+        status: RunStatus = "done"
+        message = ""
+        if self._stopped_by is not None:
+            if self._stopped_by.cause.exit_code != _BUDGET:
+                raise self._stopped_by.cause
+            status, message = "budget", str(self._stopped_by.cause)
+        elif self._context.stop.is_set():
+            status = "interrupted"
+        elif any(report.counts.failed for report in self.reports):
+            status = "failed-items"
+        snapshot = None if self.snapshot is None else self.snapshot.id
+        return RunReport(
+            self._context.run_id,
+            self._context.writer.path,
+            self._branch,
+            snapshot,
+            status,
+            tuple(self.reports),
+            tuple(self._failed[:MAX_FAILED_SHOWN]),
+            time.monotonic() - self._started,
+            message,
+        )
+
+
+_BUDGET: Final = 3
+
+
+def _has_branch(writer: DatasetWriter, branch: str) -> bool:
+    try:
+        writer.snapshot(branch)
+    except DatasetError:
+        return False
+    return True
+
+
+class _SourceReader:
+    """Reads all sources into one published snapshot, and counts what could not be read."""
+
+    def __init__(self, context: Context, limit: int | None) -> None:
+        self._context = context
+        self._limit = limit
+        self._keys: list[bytes] = []
+        self._known_before: Sequence[StateRef | None] = ()
+        self.known = 0
+        self.failed_count = 0
+        self.failed: list[Failed] = []
+        self.reasons: Counter[str] = Counter()
+
+    def publish(self) -> Snapshot:
+        context = self._context
+        sources = {name: spec.build() for name, spec in context.plan.sources.items()}
+        hashes = _cached_hashes(context.writer.journal)
+        samples = self._samples(read_sources(sources, context.roots, hashes, self._limit))
+        snapshot = context.writer.publish_source(samples, self._keys)
+        self.known = sum(found is not None for found in self._known_before)
+        return snapshot
+
+    def _samples(self, readings: Iterator[Reading]) -> Iterator[Sample]:
+        for reading in readings:
+            if reading.sample is not None:
+                self._keys.append(reading.key)
+                yield reading.sample
+            elif reading.failure is not None:
+                failure = reading.failure
+                self.failed_count += 1
+                self.reasons[failure.reason] += 1
+                if len(self.failed) < MAX_FAILED_SHOWN:
+                    image_id = failure.image_id or failure.where
+                    self.failed.append(Failed(image_id, "source", failure.reason, failure.detail))
+        # Asked before the snapshot is published: afterwards every key is known.
+        self._known_before = self._context.states.find(self._keys)
+
+
+def _cached_hashes(journal: Journal) -> FileHashes:
+    def find(stamps: Sequence[FileStamp]) -> list[str | None]:
+        return [journal.sha256(stamp.uri, stamp.size, stamp.mtime_ns) for stamp in stamps]
+
+    def remember(found: Mapping[FileStamp, str]) -> None:
+        journal.remember_sha256((stamp.uri, stamp.size, stamp.mtime_ns, digest) for stamp, digest in found.items())
+
+    return FileHashes(find, remember)

@@ -1,0 +1,226 @@
+"""Training as a barrier: train and refine read a published snapshot and leave a checkpoint in the step's folder.
+
+    <dataset>/steps/<fingerprint>/  out/             what the component writes; it resumes from what it finds there
+                                    checkpoint.json  written last: there is a checkpoint only if this file is there
+                                    log.txt          what a training in a child process printed
+
+A component that was named trains in a child process, so that its crash costs the step and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from sgforge.engine.components import ComponentSpec
+from sgforge.errors import SgforgeError, StepError
+from sgforge.stages import Checkpoint, Resources, Selection
+
+__all__ = ["TrainJob", "load_checkpoint", "train", "train_here", "write_json"]
+
+_CHECKPOINT: Final = "checkpoint.json"
+_GRACE: Final = 10.0
+"""Seconds that a training has to save its state once it is asked to stop."""
+_LOG_LINES: Final = 3
+
+
+@attrs.frozen
+class TrainJob:
+    """One training: what runs, what it reads, where it writes."""
+
+    step: str
+    spec: ComponentSpec
+    method: str
+    snapshot: Path
+    selection: Selection
+    folder: Path
+    resources: Resources
+
+    @property
+    def out(self) -> Path:
+        """The folder that the component may write to."""
+        return self.folder / "out"
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The finished checkpoint of a step's folder, None if there is none yet."""
+    try:
+        found = json.loads((folder / _CHECKPOINT).read_text())
+    except FileNotFoundError:
+        return None
+    path = folder / found["path"]
+    if not path.is_dir():
+        return None
+    return Checkpoint(path, found["sha256"], found["metrics"])
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file so that it is there whole or not at all, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w") as stream:
+        json.dump(value, stream, ensure_ascii=False, indent=1, sort_keys=True)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
+    """Train, or continue a training that was stopped; None if `stop` was set before it ended.
+
+    Whatever goes wrong is a `StepError`; the dataset is not touched.
+    """
+    job.out.mkdir(parents=True, exist_ok=True)
+    if job.spec.component is None:
+        checkpoint = await asyncio.to_thread(train_here, job)
+    else:
+        answer = await _train_in_child(job, stop)
+        if answer is None:
+            return None
+        checkpoint = Checkpoint(Path(answer["path"]), answer["sha256"], answer["metrics"])
+    _finish(job, checkpoint)
+    return checkpoint
+
+
+def train_here(job: TrainJob) -> Checkpoint:
+    """Train in this process; what the component returns is checked."""
+    try:
+        instance = job.spec.build()
+        setup = getattr(instance, "setup", None)
+        if setup is not None:
+            setup(job.resources)
+        try:
+            checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, job.resources)
+        finally:
+            closing = getattr(instance, "close", None)
+            if closing is not None:
+                closing()
+    except SgforgeError:
+        raise
+    except Exception as error:
+        raise StepError(
+            f"step {job.step!r}: {job.spec.name} failed to {job.method}: {type(error).__name__}: {error} "
+            "(--debug shows where)"
+        ) from error
+    if not isinstance(checkpoint, Checkpoint):
+        raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(checkpoint).__name__}, not a Checkpoint")
+    if not checkpoint.path.resolve().is_relative_to(job.out.resolve()):
+        raise StepError(f"step {job.step!r}: {job.spec.name} left its checkpoint outside its folder {job.out}")
+    return checkpoint
+
+
+def _finish(job: TrainJob, checkpoint: Checkpoint) -> None:
+    path = checkpoint.path.resolve().relative_to(job.folder.resolve())
+    metrics = {name: float(value) for name, value in checkpoint.metrics.items()}
+    write_json(job.folder / _CHECKPOINT, {"path": path.as_posix(), "sha256": checkpoint.sha256, "metrics": metrics})
+
+
+async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, Any] | None:
+    answer = job.folder / "answer.json"
+    answer.unlink(missing_ok=True)
+    write_json(job.folder / "job.json", _as_json(job, answer))
+    log = job.folder / "log.txt"
+    with log.open("ab") as stream:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "sgforge.engine.child",
+            str(job.folder / "job.json"),
+            # The child watches this pipe: when it closes, we are gone, and no second training may meet the first.
+            stdin=asyncio.subprocess.PIPE,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+    try:
+        was_stopped = await _wait(process, stop)
+    finally:
+        if process.returncode is None:
+            _kill(process.pid, signal.SIGKILL)
+            await process.wait()
+    found = json.loads(answer.read_text()) if answer.exists() else {}
+    answer.unlink(missing_ok=True)
+    if process.returncode == 0 and "sha256" in found:
+        return found
+    if was_stopped:
+        return None
+    if "error" in found:
+        raise StepError(found["error"])
+    raise StepError(f"step {job.step!r}: {job.spec.name} {_ending(process.returncode or 0)}; {_last_words(log)}")
+
+
+async def _wait(process: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
+    """Wait for the child to end; when `stop` is set it is asked to, then made to. Whether it was stopped."""
+    ended = asyncio.ensure_future(process.wait())
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if ended.done():
+            return False
+        _kill(process.pid, signal.SIGTERM)
+        await asyncio.wait((ended,), timeout=_GRACE)
+        _kill(process.pid, signal.SIGKILL)
+        await ended
+        return True
+    finally:
+        stopped.cancel()
+        if not ended.done():
+            ended.cancel()
+
+
+def _kill(group: int, number: int) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
+    return f"ended with exit code {code}" if code else "ended without a checkpoint"
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()[-_LOG_LINES:]
+    return f"its log {log} ends: {' | '.join(lines)}" if lines else f"its log {log} is empty"
+
+
+def _as_json(job: TrainJob, answer: Path) -> dict[str, Any]:
+    resources = job.resources
+    checkpoint = resources.checkpoint
+    return {
+        "step": job.step,
+        "kind": job.spec.kind,
+        "component": job.spec.name,
+        "settings": job.spec.settings,
+        "method": job.method,
+        "snapshot": str(job.snapshot.resolve()),
+        "sources": job.selection.sources,
+        "splits": job.selection.splits,
+        "folder": str(job.folder.resolve()),
+        "answer": str(answer.resolve()),
+        "device": resources.device,
+        "dtype": resources.dtype,
+        "seed": resources.seed,
+        "workers": resources.workers,
+        "checkpoint": None
+        if checkpoint is None
+        else {
+            "path": str(checkpoint.path.resolve()),
+            "sha256": checkpoint.sha256,
+            "metrics": dict(checkpoint.metrics),
+        },
+    }
