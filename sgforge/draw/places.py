@@ -1,0 +1,127 @@
+"""Where labels go: beside or inside what they name, off small regions, off each other, inside the picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import attrs
+import numpy as np
+
+from sgforge.draw.canvas import Canvas, Point, Rect
+from sgforge.draw.shapes import Shape
+
+__all__ = ["Place", "Places"]
+
+_INSIDE_SHARE = 1 / 14  # a label may lie on its own region only if it covers at most this share of it
+_CELL = 3  # picture pixels a side of a cell of the occupancy grid
+_LABEL_COST = 60.0
+_REGION_COST = 9.0  # for the smallest regions, falling with their size
+_ANGLES = 16
+
+
+@attrs.frozen
+class Place:
+    """A label's rectangle and, if it stands apart, the leader line from it to its region."""
+
+    rect: Rect
+    leader: tuple[Point, Point] | None
+
+
+class Places:
+    """Chooses places one after another; what is placed stays free of what comes later."""
+
+    def __init__(self, canvas: Canvas, shapes: Iterable[Shape]) -> None:
+        self._canvas = canvas
+        self._cost = np.zeros((-(-canvas.height // _CELL), -(-canvas.width // _CELL)))
+        frame = canvas.width * canvas.height
+        for shape in shapes:
+            weight = _REGION_COST / (1 + 600 * shape.area / frame)
+            rows, columns = self._cells(shape.rect.grown(canvas.unit * 2))
+            self._cost[rows, columns] += weight
+
+    def _cells(self, rect: Rect) -> tuple[slice, slice]:
+        return (
+            slice(max(0, int(rect.y0 // _CELL)), max(0, math.ceil(rect.y1 / _CELL))),
+            slice(max(0, int(rect.x0 // _CELL)), max(0, math.ceil(rect.x1 / _CELL))),
+        )
+
+    def _covering(self, rect: Rect) -> float:
+        return float(self._cost[self._cells(rect)].sum())
+
+    def _crossing(self, start: Point, end: Point) -> float:
+        """The cost of what a line passes over."""
+        steps = max(2, int(math.dist(start, end) // (2 * _CELL)))
+        part = np.linspace(0.1, 0.9, steps)
+        x = ((start[0] + part * (end[0] - start[0])) / _CELL).astype(int).clip(0, self._cost.shape[1] - 1)
+        y = ((start[1] + part * (end[1] - start[1])) / _CELL).astype(int).clip(0, self._cost.shape[0] - 1)
+        return float(self._cost[y, x].sum())
+
+    def _take(self, rect: Rect) -> None:
+        self._cost[self._cells(rect)] += _LABEL_COST
+
+    def _inside(self, rect: Rect) -> bool:
+        return rect.x0 >= 0 and rect.y0 >= 0 and rect.x1 <= self._canvas.width and rect.y1 <= self._canvas.height
+
+    def for_shape(self, shape: Shape, size: tuple[float, float]) -> Place:
+        """The place of a region's label of `size` (width, height)."""
+        best, lowest = None, math.inf
+        for rect, distance in self._around(shape, size):
+            if not self._inside(rect):
+                continue
+            leader = self._leader(shape, rect, distance)
+            cost = self._covering(rect) + 0.35 * distance
+            if leader is not None:
+                cost += 6 + 1.5 * self._crossing(*leader)
+            if cost < lowest:
+                best, lowest = Place(rect, leader), cost
+        if best is None:  # a picture smaller than the label
+            best = Place(Rect(0, 0, *size), None)
+        self._take(best.rect)
+        return best
+
+    def _around(self, shape: Shape, size: tuple[float, float]) -> Iterator[tuple[Rect, float]]:
+        """(rectangle, distance from the region) of the places worth a look; negative: on the region itself."""
+        width, height = size
+        region = shape.rect
+        if width * height <= _INSIDE_SHARE * shape.area and width < region.width and height < region.height:
+            yield _centered(shape.anchor, size), -30.0
+            if shape.crop is None:
+                yield Rect(region.x0, region.y0, region.x0 + width, region.y0 + height), -40.0
+        gap = 2 * self._canvas.unit
+        x, y = region.center
+        for distance in (gap, 4 * gap, 9 * gap, 16 * gap, 26 * gap, 40 * gap, 60 * gap):
+            for step in range(_ANGLES):
+                angle = 2 * math.pi * (step + 0.5) / _ANGLES
+                across, down = math.cos(angle), math.sin(angle)
+                longest = max(abs(across), abs(down))
+                reach = (region.width + width) / 2 + distance, (region.height + height) / 2 + distance
+                yield _centered((x + across / longest * reach[0], y + down / longest * reach[1]), size), distance
+            if distance == gap:
+                yield Rect(region.x0, region.y0 - gap - height, region.x0 + width, region.y0 - gap), 0.0
+
+    def _leader(self, shape: Shape, rect: Rect, distance: float) -> tuple[Point, Point] | None:
+        if distance <= 2 * self._canvas.unit:
+            return None
+        large = min(shape.rect.width, shape.rect.height) > 24 * self._canvas.unit
+        end = shape.anchor if large and shape.crop is not None else shape.rect.grown(3).nearest(rect.center)
+        return rect.nearest(end), end
+
+    def along(self, path: list[Point], size: tuple[float, float]) -> Rect:
+        """The place of a label of `size` on a path, near its middle."""
+        best, lowest = _centered(path[len(path) // 2], size), math.inf
+        for index, point in enumerate(path):
+            off = abs(index / (len(path) - 1) - 0.5)
+            if off > 0.35:
+                continue
+            for lift in (0.0, -size[1] * 0.9, size[1] * 0.9):
+                rect = _centered((point[0], point[1] + lift), size)
+                cost = self._covering(rect) + 60 * off + abs(lift) * 0.6
+                if self._inside(rect) and cost < lowest:
+                    best, lowest = rect, cost
+        self._take(best)
+        return best
+
+
+def _centered(center: Point, size: tuple[float, float]) -> Rect:
+    return Rect(center[0] - size[0] / 2, center[1] - size[1] / 2, center[0] + size[0] / 2, center[1] + size[1] / 2)
