@@ -202,8 +202,8 @@ class _Reader:
 
     def _read_step(self, table: Mapping[str, Any], where: Where) -> StepConfig:
         keys = self._structure({key: table[key] for key in RESERVED_STEP_KEYS if key in table}, _StepKeys, where)
-        if keys is None:  # what the checks across steps need is kept, so that they still see this step
-            keys = _StepKeys(name=_text(table.get("name")), weights=_text(table.get("weights")))
+        if keys is None:
+            keys = _salvage(table)
         options = {key: value for key, value in table.items() if key not in RESERVED_STEP_KEYS and key not in VERBS}
         on = None if keys.on is None else Selection(_names(keys.on.source), _names(keys.on.split))
         verbs = [verb for verb in VERBS if verb in table]
@@ -242,6 +242,12 @@ _TRAINING = frozenset({"train", "refine"})
 
 def _table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _salvage(table: Mapping[str, Any]) -> _StepKeys:
+    """What can be read of faulty reserved keys, so that the checks across steps still see this step."""
+    on, _ = structure(table.get("on"), _On)
+    return _StepKeys(name=_text(table.get("name")), on=on, weights=_text(table.get("weights")))
 
 
 def _text(value: Any) -> str | None:

@@ -161,7 +161,7 @@ def _class_hook(cls: Any) -> Callable[[Any, Any], Any]:
     overrides: dict[str, Any] = {
         field.name: override(struct_hook=_checked_hook(field))
         for field in attrs.fields(attrs.resolve_types(cls))
-        if field.validator is not None and field.converter is None
+        if field.validator is not None and not isinstance(field.converter, attrs.Converter)
     }
     base = make_dict_structure_fn(
         cls,
@@ -189,8 +189,10 @@ def _checked_hook(field: attrs.Attribute[Any]) -> Callable[[Any, Any], Any]:
 
     def structure_checked(value: Any, kind: Any) -> Any:
         typed = _converter.structure(value, kind)
+        converter: Any = field.converter
+        converted = typed if converter is None else converter(typed)
         with contextlib.suppress(AttributeError):  # it looks at other fields: it runs when the whole is built
-            validator(None, field, typed)
+            validator(None, field, converted)
         return typed
 
     return structure_checked
