@@ -56,8 +56,8 @@ class Scene:
     """One made picture and all that is known about it; row n of the arrays is region n of the graph.
 
     `image` (S, S, 3) uint8 RGB. `masks` (N, S, S) bool: what is seen of each region; they share no pixel and leave none
-    out. `full` (N, S, S) bool: each region as if nothing hid it. `depth` (S, S) float32: depth of each pixel, 1 is
-    nearest, larger is farther.
+    out. `full` (N, S, S) bool: each region as if nothing hid it. `depth` (S, S) float32: depth of each pixel, about 1
+    at the lower edge, larger is farther.
     """
 
     image: npt.NDArray[np.uint8]
