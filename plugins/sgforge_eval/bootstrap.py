@@ -25,7 +25,7 @@ Counts = Ints
 class GroupDraws:
     """Resampled per-group values of one grouped family: (draws, size, K), NaN where a draw has no truth."""
 
-    names: tuple[str, ...]
+    members: tuple[str, ...]
     values: Floats
 
 
@@ -37,13 +37,19 @@ class Draws:
     groups: tuple[GroupDraws, ...]
 
 
-def interval(draws: Floats, level: float = 0.95) -> tuple[float, float]:
-    """The percentile interval of resampled values; NaN draws are left out."""
+def interval(draws: Floats, level: float = 0.95) -> Floats:
+    """Percentile interval (2, ...) of resampled values (draws, ...); NaN draws are left out, all NaN gives NaN."""
     tail = (1.0 - level) / 2.0
-    if np.isnan(draws).all():
-        return float("nan"), float("nan")
-    low, high = np.nanquantile(draws, [tail, 1.0 - tail])
-    return float(low), float(high)
+    flat = draws.reshape(len(draws), -1)
+    bounds = np.full((2, flat.shape[1]), np.nan)
+    gaps = np.isnan(flat).any(axis=0)
+    if not gaps.all():
+        bounds[:, ~gaps] = np.quantile(flat[:, ~gaps], [tail, 1.0 - tail], axis=0)
+    for column in np.flatnonzero(gaps):
+        known = flat[~np.isnan(flat[:, column]), column]
+        if len(known):
+            bounds[:, column] = np.quantile(known, [tail, 1.0 - tail])
+    return bounds.reshape(2, *draws.shape[1:])
 
 
 def _image_counts(images: int, draws: int, seed: int) -> Counts:
@@ -116,7 +122,7 @@ def resample(evaluations: Sequence[Metrics], draws: int = 1000, seed: int = 0) -
         for grouped in metrics.grouped:
             table = _group_sums(counts, grouped)
             values.update(zip(grouped.names, grouped.means(table).T, strict=True))
-            groups.append(GroupDraws(grouped.names, table))
+            groups.append(GroupDraws(grouped.members, table))
         values.update(harmonic_means(values))
         results.append(Draws(values, tuple(groups)))
     return results

@@ -39,7 +39,7 @@ class _RecallEvaluator:
         scorer = Scorer(measure)
         for batch in reader.batches(judged):
             scorer.add(batch)
-        outcome = Outcome(scorer, predicates.names, reader.dropped, reader.failures)
+        outcome = Outcome(scorer, predicates, reader.dropped, reader.failures)
         return recall_report(outcome, draws=options.bootstrap, truth=options.truth)
 
 

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+import numpy as np
 
 from sgforge.columns import GraphColumns
 from sgforge.errors import ConfigError
 from sgforge.graph import Sample
+from sgforge_eval.dropped import Dropped
 
 __all__ = ["GraphInput", "read_chunks"]
 
 GraphInput: TypeAlias = "str | Path | GraphColumns | Iterable[Sample]"
 """A path of graph JSONL, a dataset folder (a text may end in @ref), columns, or samples."""
 
-_CHUNK = 512
+_CHUNK = 1024
+_FAULTS: Final = {
+    "json": "line that is no JSON",
+    "missing-key": "line or row without a required key",
+    "unknown-key": "unknown key",
+    "type": "value of a wrong type",
+    "value": "value outside its range, or not finite",
+    "index": "relation with a region index out of range",
+    "mask": "mask that cannot be decoded",
+    "duplicate-id": "image id that occurred before",
+}
 
 
-def read_chunks(graphs: GraphInput, dropped: Counter[str], *, what: str) -> Iterator[GraphColumns]:
+def read_chunks(graphs: GraphInput, dropped: Dropped, *, what: str) -> Iterator[GraphColumns]:
     """The images of `graphs`, a chunk at a time; what a file holds that cannot be read is counted in `dropped`."""
     if isinstance(graphs, GraphColumns):
         yield from _slices(graphs)
@@ -33,13 +45,11 @@ def read_chunks(graphs: GraphInput, dropped: Counter[str], *, what: str) -> Iter
 
 
 def _slices(columns: GraphColumns) -> Iterator[GraphColumns]:
-    import numpy as np
-
     for start in range(0, len(columns), _CHUNK):
         yield columns.gather(np.arange(start, min(start + _CHUNK, len(columns))))
 
 
-def _read_path(text: str, dropped: Counter[str], what: str) -> Iterator[GraphColumns]:
+def _read_path(text: str, dropped: Dropped, what: str) -> Iterator[GraphColumns]:
     folder, ref = _split_ref(text)
     if folder.is_dir():
         yield from _read_dataset(folder, ref)
@@ -47,12 +57,13 @@ def _read_path(text: str, dropped: Counter[str], what: str) -> Iterator[GraphCol
     path = Path(text)
     if not path.is_file():
         raise ConfigError(f"{what} {text} does not exist: give a graph JSONL file or a dataset folder (with @ref)")
-    from sgforge.jsonl import read_columns
+    from sgforge.jsonl import LineFault, read_columns
 
-    for chunk in read_columns(path, strict=False):
-        for reason, count in chunk.dropped.items():
-            dropped[f"{what}: {reason}"] += count
-        yield chunk.columns
+    def report(fault: LineFault) -> None:
+        where = f"line {fault.line}" + (f" {fault.path}" if fault.path else "")
+        dropped.add(f"{what}: {_FAULTS[fault.reason]}", 1, f"{where}: {fault.message}")
+
+    yield from read_columns(path, strict=False, chunk_images=_CHUNK, report=report)
 
 
 def _split_ref(text: str) -> tuple[Path, str]:
@@ -65,4 +76,6 @@ def _split_ref(text: str) -> tuple[Path, str]:
 def _read_dataset(folder: Path, ref: str) -> Iterator[GraphColumns]:
     from sgforge.dataset import Dataset
 
-    yield from Dataset.open(folder, ref=ref).chunks(_CHUNK)
+    snapshot = Dataset.open(folder, ref=ref).snapshot
+    for start in range(0, len(snapshot), _CHUNK):
+        yield snapshot.between(start, min(start + _CHUNK, len(snapshot)))

@@ -12,6 +12,7 @@ from sgforge.graph import CATEGORIES, Box, Region
 from sgforge.stages import Failure, Judged, Mode, Ranking
 from sgforge_eval.arrays import Floats, Ints
 from sgforge_eval.batch import Codebook, Dense, EvalBatch, Objects, Truth, offsets_of
+from sgforge_eval.dropped import Dropped
 
 __all__ = ["JudgedReader"]
 
@@ -31,7 +32,7 @@ class JudgedReader:
     mode: Mode
     labels: Codebook
     predicates: Codebook
-    dropped: Counter[str] = attrs.field(factory=Counter)
+    dropped: Dropped = attrs.field(factory=Dropped)
     failures: Counter[str] = attrs.field(factory=Counter)
 
     def batches(self, judged: Iterable[Judged]) -> Iterator[EvalBatch]:
@@ -131,11 +132,11 @@ class JudgedReader:
         rows = np.arange(len(regions)) if self.mode == "sgdet" else _rows_of(item, len(regions))
         inside = ((pairs >= 0) & (pairs < len(rows))).all(axis=1)
         if not inside.all():
-            self.dropped["pair with a region index out of range"] += int((~inside).sum())
+            self.dropped.add("pair with a region index out of range", int((~inside).sum()))
             pairs, scores = pairs[inside], scores[inside]
         wrong = int(np.count_nonzero(~np.isfinite(scores)))
         if wrong:
-            self.dropped["score that is not finite"] += wrong
+            self.dropped.add("score that is not finite", wrong)
         return rows[pairs], scores
 
 

@@ -56,7 +56,8 @@ class GroupedFamily:
         """(size, K) values per group, NaN without truth."""
         bottom = np.bincount(self.group, self.bottom, self.size)
         top = np.stack([np.bincount(self.group, column, self.size) for column in self.top.T], axis=1)
-        return np.divide(top, bottom[:, None], out=np.full(top.shape, np.nan), where=bottom[:, None] > 0)
+        table: Floats = np.divide(top, bottom[:, None], out=np.full(top.shape, np.nan), where=bottom[:, None] > 0)
+        return table
 
     def values(self) -> Floats:
         """(K,) means over the groups; NaN without any truth."""
@@ -125,7 +126,9 @@ class _Counter:
         images = len(self.used)
         weights = None if rows is None else rows.astype(np.float64)
         count = np.bincount(self.table.image, weights, images).astype(np.float64)
-        hits: Floats = np.stack([np.bincount(self.table.image, column, images) for column in self.found(first, rows)], axis=1)
+        hits: Floats = np.stack(
+            [np.bincount(self.table.image, column, images) for column in self.found(first, rows)], axis=1
+        )
         counts = self.used & (count > 0)
         if pooled:
             return Family(self.names(prefix), hits * counts[:, None], np.where(counts, count, 0.0))

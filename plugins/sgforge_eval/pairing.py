@@ -85,15 +85,17 @@ class Meeting:
             if predicted is not None and len(predicted):
                 prediction.add(predicted, np.zeros(len(predicted), np.int64))
             newcomers = [side for side in (true, predicted) if side is not None]
-            ids = dict.fromkeys(
-                image_id
-                for side in newcomers
-                for image_id in side.ids
-                if image_id in truth.where and image_id in prediction.where
+            ids = list(
+                dict.fromkeys(
+                    image_id
+                    for side in newcomers
+                    for image_id in side.ids
+                    if image_id in truth.where and image_id in prediction.where
+                )
             )
             if ids:
-                side, ordinal = truth.take(list(ids))
-                yield Met(side, prediction.take(list(ids))[0], ordinal)
+                side, ordinal = truth.take(ids)
+                yield Met(side, prediction.take(ids)[0], ordinal)
         self.unknown, self.named_unknown = len(prediction.where), tuple(islice(prediction.where, _NAMED))
         self.missing, self.named_missing = len(truth.where), tuple(islice(truth.where, _NAMED))
         for part in list(truth.parts):

@@ -115,10 +115,10 @@ def top_of_segments(offsets: Ints, scores: Floats, limit: int) -> tuple[Ints, In
         parts.append((segments, columns))
     out = offsets_of(kept)
     rows: Ints = np.empty(out[-1], np.int64)
-    for segments, columns in parts:
+    for members, columns in parts:
         position = np.arange(columns.shape[1])
-        inside = position < kept[segments][:, None]
-        rows[(out[segments][:, None] + position)[inside]] = (offsets[segments][:, None] + columns)[inside]
+        inside = position < kept[members][:, None]
+        rows[(out[members][:, None] + position)[inside]] = (offsets[members][:, None] + columns)[inside]
     return rows, out
 
 

@@ -11,7 +11,10 @@ import numpy as np
 
 from sgforge.graph import CATEGORIES
 from sgforge.stages import Report
-from sgforge_eval.bootstrap import interval, resample
+from sgforge_eval.arrays import Flags, Floats
+from sgforge_eval.batch import Codebook
+from sgforge_eval.bootstrap import Draws, interval, resample
+from sgforge_eval.dropped import Dropped
 from sgforge_eval.metrics import GroupedFamily, Metrics, measure_table
 from sgforge_eval.pairing import Meeting
 from sgforge_eval.scorer import HitTable, Measure, Scorer
@@ -29,11 +32,16 @@ class Outcome:
     """
 
     scorer: Scorer
-    predicates: tuple[str, ...]
-    dropped: Counter[str]
+    book: Codebook
+    dropped: Dropped
     failures: Counter[str]
     localization: str = "box"
     meeting: Meeting | None = None
+
+    @property
+    def predicates(self) -> tuple[str, ...]:
+        """The vocabulary of predicates, what mean recall divides by."""
+        return self.book.names
 
     @property
     def measure(self) -> Measure:
@@ -45,7 +53,7 @@ class Outcome:
         return measure_table(self.scorer.table(), self.measure, len(self.predicates))
 
 
-def skipped_images(table: HitTable, used: np.ndarray) -> dict[str, int]:
+def skipped_images(table: HitTable, used: Flags, meeting: Meeting | None = None) -> dict[str, int]:
     """Images left out, by reason."""
     no_truth = table.truth_count == 0
     left = ~used & ~no_truth
@@ -53,6 +61,7 @@ def skipped_images(table: HitTable, used: np.ndarray) -> dict[str, int]:
         "no truth relation": int(no_truth.sum()),
         "failed prediction": int((left & table.failed).sum()),
         "no predicted relation": int((left & ~table.failed).sum()),
+        "prediction of an image the truth does not have": meeting.unknown if meeting is not None else 0,
     }
     return {reason: count for reason, count in counts.items() if count}
 
@@ -85,6 +94,12 @@ def _unmet(meeting: Meeting) -> Iterator[str]:
             yield f"{count} {what}: {', '.join(named)}{more}"
 
 
+def intervals_by_name(draws: Draws) -> dict[str, Floats]:
+    """The 95 % interval (2,) of every resampled metric."""
+    bounds = interval(np.stack(list(draws.values.values()), axis=1))
+    return dict(zip(draws.values, bounds.T, strict=True))
+
+
 def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") -> Report:
     """The report of an evaluation; `draws` resamples give 95 % intervals (table "interval"), 0 none."""
     table, metrics = outcome.scorer.table(), outcome.metrics()
@@ -99,17 +114,16 @@ def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") ->
     if draws and metrics.used.any():
         (resampled,) = resample([metrics], draws)
         tables["interval"] = [
-            {"metric": name, "value": values[name], "low": low, "high": high}
-            for name, found in resampled.values.items()
+            {"metric": name, "value": values[name], "low": float(low), "high": float(high)}
+            for name, (low, high) in intervals_by_name(resampled).items()
             if name in values
-            for low, high in [interval(found)]
         ]
     notes = [
         f"convention {convention.name}: {convention.summary}",
         f"localization by {outcome.localization}",
         f"mean recall over {len(outcome.predicates)} predicates",
         *(_unmet(outcome.meeting) if outcome.meeting is not None else ()),
-        *(f"{count} x {reason}" for reason, count in sorted(outcome.dropped.items())),
+        *outcome.dropped.lines(),
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),
     ]
     if truth != "source":
@@ -120,6 +134,6 @@ def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") ->
         convention.name,
         tables,
         int(metrics.used.sum()),
-        skipped_images(table, metrics.used),
+        skipped_images(table, metrics.used, outcome.meeting),
         tuple(notes),
     )

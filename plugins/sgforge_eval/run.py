@@ -12,6 +12,7 @@ from sgforge.errors import ConfigError, GraphError
 from sgforge.stages import Mode
 from sgforge_eval.batch import Codebook, EvalBatch
 from sgforge_eval.conventions import DEFAULT, convention_named
+from sgforge_eval.dropped import Dropped
 from sgforge_eval.inputs import GraphInput, read_chunks
 from sgforge_eval.mask_overlap import MaskLocalizer
 from sgforge_eval.matching import Localizer
@@ -73,7 +74,7 @@ def evaluate_graphs(
     zero_shot = read_triplets(settings.zero_shot, words.labels, words.predicates) if settings.zero_shot else None
     convention = convention_named(settings.convention)
     measure = Measure(settings.metric, convention, tuple(sorted(set(settings.k))), zero_shot, settings.in_order)
-    dropped: Counter[str] = Counter()
+    dropped = Dropped()
     failures: Counter[str] = Counter()
     masks = settings.localization == "mask"
     truths = SideReader("truth", words.labels, words.predicates, masks, dropped)
@@ -85,12 +86,11 @@ def evaluate_graphs(
     ):
         failures.update(reason for reason in met.prediction.failed if reason is not None)
         batch, pointless = batch_of(met, settings.metric, len(words.labels), len(words.predicates))
-        if pointless:
-            dropped["prediction: relation with a region index that the truth does not have"] += pointless
+        dropped.add("prediction: relation with a region index that the truth does not have", pointless)
         scorer.add(batch, _localizer(met, batch) if masks else None)
     if not meeting.images:
         raise GraphError("the truth holds no image, so there is nothing to evaluate against")
-    return Outcome(scorer, words.predicates.names, dropped, failures, settings.localization, meeting)
+    return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting)
 
 
 def _localizer(met: Met, batch: EvalBatch) -> Localizer:

@@ -6,17 +6,17 @@ vocabularies shared by all chunks and counts every row it leaves out, by reason.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
 import attrs
 import numpy as np
 
-from sgforge.columns import GraphColumns, Ragged, RegionColumns
+from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns
 from sgforge.masks import MaskTable
 from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.batch import offsets_of
+from sgforge_eval.dropped import Dropped
 
 __all__ = ["Names", "Side", "SideReader", "expand_segments"]
 
@@ -129,21 +129,26 @@ class SideReader:
     labels: Names
     predicates: Names
     masks: bool = False
-    dropped: Counter[str] = attrs.field(factory=Counter)
+    dropped: Dropped = attrs.field(factory=Dropped)
     seen: set[str] = attrs.field(factory=set)
 
     def sides(self, chunks: Iterable[GraphColumns]) -> Iterator[Side]:
-        """One side per chunk; an image id that occurs again is left out and counted."""
+        """One side per chunk; repeated ids, dropped images and, of the truth, failed ones are left out and counted."""
         for columns in chunks:
-            ids = columns.image.ids
+            image = columns.image
+            bad = (image.failed_step >= 0) | (image.failed_reason >= 0)
             fresh = []
-            for row, image_id in enumerate(ids):
+            for row, image_id in enumerate(image.ids):
                 if image_id in self.seen:
-                    self.dropped[f"{self.role} of an image id that occurred before"] += 1
+                    self.dropped.add(f"{self.role}: image id that occurred before", 1, image_id)
+                elif image.dropped[row] >= 0:
+                    self.dropped.add(f"{self.role}: image that a step dropped", 1, image_id)
+                elif bad[row] and self.role == "truth":
+                    self.dropped.add("truth: image that a step failed on", 1, image_id)
                 else:
-                    self.seen.add(image_id)
                     fresh.append(row)
-            yield self._side(columns if len(fresh) == len(ids) else columns.gather(np.asarray(fresh, np.int64)))
+                self.seen.add(image_id)
+            yield self._side(columns if len(fresh) == len(bad) else columns.gather(np.asarray(fresh, np.int64)))
 
     def _side(self, columns: GraphColumns) -> Side:
         image, region, relation = columns.image, columns.region, columns.relation
@@ -168,14 +173,12 @@ class SideReader:
             predicate[kept],
             self._scores(relation.score[kept], "relation"),
             relation.category[kept],
-            [None if code < 0 else words.reason[code] for code in image.failed_reason.tolist()],
+            _failures(image, words.reason),
             _mask_table(columns) if self.masks else None,
         )
 
     def _count(self, reason: str, which: Flags) -> None:
-        count = int(np.count_nonzero(which))
-        if count:
-            self.dropped[f"{self.role}: {reason}"] += count
+        self.dropped.add(f"{self.role}: {reason}", int(np.count_nonzero(which)))
 
     def _kept_relations(self, columns: GraphColumns) -> Flags:
         image, region, relation = columns.image, columns.region, columns.relation
@@ -210,6 +213,13 @@ class SideReader:
         infinite = np.isinf(scores)
         self._count(f"{what} whose score is not finite, which is not ranked", infinite)
         return np.where(infinite, np.float32(0), np.where(np.isnan(scores), np.float32(1), scores)).astype(np.float32)
+
+
+def _failures(image: ImageColumns, reasons: Sequence[str]) -> list[str | None]:
+    return [
+        reasons[reason] if reason >= 0 else ("failed step" if step >= 0 else None)
+        for reason, step in zip(image.failed_reason.tolist(), image.failed_step.tolist(), strict=True)
+    ]
 
 
 def _recoded(ids: Ints, codes: Ints) -> Ints:

@@ -1,0 +1,120 @@
+"""Two predictions of the same images against one truth: paired differences with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+
+from sgforge.errors import ConfigError
+from sgforge_eval.arrays import Floats
+from sgforge_eval.bootstrap import interval, resample
+from sgforge_eval.inputs import GraphInput
+from sgforge_eval.metrics import Metrics
+from sgforge_eval.report import Outcome, recall_report
+from sgforge_eval.run import Settings, Vocabulary, evaluate_graphs
+
+__all__ = ["Comparison", "Difference", "compare", "compare_outcomes"]
+
+
+@attrs.frozen
+class Difference:
+    """One metric of both: values, B minus A, and the 95 % interval of the difference; `name` of metric or predicate."""
+
+    name: str
+    metric: str
+    first: float
+    second: float
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        """B minus A."""
+        return self.second - self.first
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+@attrs.frozen
+class Comparison:
+    """A against B: differences per metric and per predicate, `draws` resamples of the same images for both."""
+
+    metrics: tuple[Difference, ...]
+    predicates: tuple[Difference, ...]
+    convention: str
+    draws: int
+    images: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...]
+
+
+def compare(
+    first: GraphInput,
+    second: GraphInput,
+    truth: GraphInput,
+    settings: Settings = Settings(),
+    *,
+    draws: int = 1000,
+    vocabulary: Vocabulary | None = None,
+) -> Comparison:
+    """B (`second`) against A (`first`), paired by image; the vocabulary is the union of all three sides."""
+    words = vocabulary or Vocabulary.plain(settings)
+    outcomes = [evaluate_graphs(side, truth, settings, words) for side in (first, second)]
+    return compare_outcomes(outcomes[0], outcomes[1], draws=draws)
+
+
+def compare_outcomes(first: Outcome, second: Outcome, *, draws: int = 1000) -> Comparison:
+    """Two outcomes over the same truth, compared."""
+    both = [first.metrics(), second.metrics()]
+    if len(both[0].used) != len(both[1].used):
+        raise ConfigError(
+            f"the two evaluations are over {len(both[0].used)} and {len(both[1].used)} images: "
+            "only evaluations of the same truth can be compared"
+        )
+    drawn = resample(both, draws)
+    values = [metrics.values() for metrics in both]
+    names = [name for name in drawn[0].values if name in values[0] and name in values[1]]
+    bounds = (
+        interval(np.stack([drawn[1].values[name] - drawn[0].values[name] for name in names], axis=1))
+        if names
+        else np.zeros((2, 0))
+    )
+    reports = [recall_report(outcome) for outcome in (first, second)]
+    return Comparison(
+        tuple(
+            Difference(name, name, values[0][name], values[1][name], float(low), float(high))
+            for name, (low, high) in zip(names, bounds.T, strict=True)
+        ),
+        tuple(_by_predicate(both, [draw.groups[0].values for draw in drawn], first.predicates)),
+        first.measure.convention.name,
+        draws,
+        {
+            side: {"used": report.images_used, "skipped": dict(report.images_skipped)}
+            for side, report in zip("AB", reports, strict=True)
+        },
+        tuple(f"{side}: {note}" for side, report in zip("AB", reports, strict=True) for note in report.notes),
+    )
+
+
+def _by_predicate(both: list[Metrics], drawn: list[Floats], predicates: tuple[str, ...]) -> list[Difference]:
+    """Differences of constrained recall per predicate that has truth in both, at every K."""
+    tables = [metrics.grouped[0].table() for metrics in both]
+    members = both[0].grouped[0].members
+    bounds = interval(drawn[1] - drawn[0])
+    return [
+        Difference(
+            predicates[row],
+            member,
+            float(tables[0][row, column]),
+            float(tables[1][row, column]),
+            float(bounds[0, row, column]),
+            float(bounds[1, row, column]),
+        )
+        for row in np.flatnonzero(~np.isnan(tables[0][:, 0]) & ~np.isnan(tables[1][:, 0])).tolist()
+        for column, member in enumerate(members)
+    ]
