@@ -39,6 +39,9 @@ def draw_graph(
         draw_shape(canvas, shape, fill=True)
     places = Places(canvas, shapes.values())
     plates: list[tuple[Place, Shape, str]] = []
+    if relations:
+        for index in {end for relation in graph.relations.values() for end in (relation.subject, relation.object)}:
+            places.keep_free(shapes[index].anchor, 7 * canvas.unit)
     if labels:
         texts = {index: clean_text(region.label or "") for index, region in graph.regions.items()}
         plates = _place_all(canvas, places, shapes, {index: text for index, text in texts.items() if text})
@@ -85,6 +88,7 @@ def _draw_plates(canvas: Canvas, plates: list[tuple[Place, Shape, str]]) -> None
         if place.leader is not None:
             canvas.line(list(place.leader), DARK, 2.6 * canvas.unit, 200)
             canvas.line(list(place.leader), shape.color, 1.2 * canvas.unit)
+            canvas.dot(place.leader[1], 1.6 * canvas.unit, shape.color)
     for place, shape, text in plates:
         canvas.badge(place.rect, text, shape.color)
 

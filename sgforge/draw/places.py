@@ -13,7 +13,7 @@ from sgforge.draw.shapes import Shape
 
 __all__ = ["Place", "Places"]
 
-_INSIDE_SHARE = 1 / 14  # a label may lie on its own region only if it covers at most this share of it
+_INSIDE_SHARE = 1 / 10  # a label may lie on its own region only if it covers at most this share of it
 _CELL = 3  # picture pixels a side of a cell of the occupancy grid
 _LABEL_COST = 60.0
 _REGION_COST = 9.0  # for the smallest regions, falling with their size
@@ -57,6 +57,10 @@ class Places:
         y = ((start[1] + part * (end[1] - start[1])) / _CELL).astype(int).clip(0, self._cost.shape[0] - 1)
         return float(self._cost[y, x].sum())
 
+    def keep_free(self, point: Point, radius: float) -> None:
+        """Keep labels off a point, such as the end of an arrow."""
+        self._cost[self._cells(Rect(*point, *point).grown(radius))] += _LABEL_COST / 4
+
     def _take(self, rect: Rect) -> None:
         self._cost[self._cells(rect)] += _LABEL_COST
 
@@ -66,10 +70,11 @@ class Places:
     def for_shape(self, shape: Shape, size: tuple[float, float]) -> Place:
         """The place of a region's label of `size` (width, height)."""
         best, lowest = None, math.inf
+        pixels = _sampled(shape)
         for rect, distance in self._around(shape, size):
             if not self._inside(rect):
                 continue
-            leader = self._leader(shape, rect, distance)
+            leader = self._leader(shape, pixels, rect, distance)
             cost = self._covering(rect) + 0.35 * distance
             if leader is not None:
                 cost += 6 + 1.5 * self._crossing(*leader)
@@ -86,6 +91,8 @@ class Places:
         region = shape.rect
         if width * height <= _INSIDE_SHARE * shape.area and width < region.width and height < region.height:
             yield _centered(shape.anchor, size), -30.0
+            for lift in (-1.1 * height, 1.1 * height):
+                yield _centered((shape.anchor[0], shape.anchor[1] + lift), size), -25.0
             if shape.crop is None:
                 yield Rect(region.x0, region.y0, region.x0 + width, region.y0 + height), -40.0
         gap = 2 * self._canvas.unit
@@ -100,11 +107,17 @@ class Places:
             if distance == gap:
                 yield Rect(region.x0, region.y0 - gap - height, region.x0 + width, region.y0 - gap), 0.0
 
-    def _leader(self, shape: Shape, rect: Rect, distance: float) -> tuple[Point, Point] | None:
-        if distance <= 2 * self._canvas.unit:
+    def _leader(self, shape: Shape, pixels: np.ndarray, rect: Rect, distance: float) -> tuple[Point, Point] | None:
+        """A line from the label to the region: to a box's frame, but into a mask, which its box only roughly tells."""
+        if distance < 0 or (shape.crop is None and distance <= 2 * self._canvas.unit):
             return None
-        large = min(shape.rect.width, shape.rect.height) > 24 * self._canvas.unit
-        end = shape.anchor if large and shape.crop is not None else shape.rect.grown(3).nearest(rect.center)
+        if not len(pixels) or min(shape.rect.width, shape.rect.height) < 10 * self._canvas.unit:
+            end = shape.rect.grown(3).nearest(rect.center)
+            return rect.nearest(end), end
+        near = pixels[np.abs(pixels - rect.center).sum(axis=1).argmin()]
+        way = np.asarray(shape.anchor) - near
+        into = near + way * min(1.0, 7 * self._canvas.unit / max(float(np.hypot(*way)), 1e-6))
+        end = float(into[0]), float(into[1])
         return rect.nearest(end), end
 
     def along(self, path: list[Point], size: tuple[float, float]) -> Rect:
@@ -121,6 +134,16 @@ class Places:
                     best, lowest = rect, cost
         self._take(best)
         return best
+
+
+def _sampled(shape: Shape) -> np.ndarray:
+    """(K, 2) x, y of some pixels of a mask; none for a box."""
+    if shape.crop is None:
+        return np.zeros((0, 2))
+    step = max(1, max(shape.crop.shape) // 24)
+    corner = np.array([shape.rect.x0 + 0.5, shape.rect.y0 + 0.5])
+    pixels: np.ndarray = np.argwhere(shape.crop[::step, ::step])[:, ::-1] * step + corner
+    return pixels
 
 
 def _centered(center: Point, size: tuple[float, float]) -> Rect:

@@ -17,7 +17,7 @@ from sgforge.masks import to_crop
 __all__ = ["Shape", "draw_shape", "shapes_of"]
 
 _DEPTH_SIDE = 48  # cells along the longer side in which the point deepest inside a mask is looked for
-_FILL = 84
+_FILL = 64
 _SMALL_SIDE = 5  # line widths; a smaller region is framed from outside, so that the frame does not cover it
 
 
