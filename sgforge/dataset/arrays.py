@@ -1,7 +1,9 @@
 """Zarr v3 arrays on a local disk, written whole and read fast: sharded, compressed, with zarr's crc32c per chunk.
 
-What is written is plain zarr v3 (sharding_indexed over bytes, blosc-zstd with shuffle or zstd, crc32c). The reader
-covers what this module writes: it maps the files and caches shard indices, so that a few rows cost one chunk each.
+What is written is plain zarr v3: sharding_indexed over bytes, one of three packings, crc32c. The packing that makes a
+sample of the array smallest is taken: zstd after a byte shuffle (numbers of one magnitude), after a bit shuffle (few
+distinct ids), or as it is (mostly missing numbers, texts). The reader covers what this module writes: it maps the files
+and caches shard indices, so that a few rows cost one chunk each.
 """
 
 from __future__ import annotations
@@ -64,39 +66,25 @@ def write_array(folder: Path, data: np.ndarray, fill: float) -> None:
     """
     data = np.ascontiguousarray(data)
     shape = _Shape.of(len(data), data.shape[1:], data.itemsize)
+    packing = _choose_packing(data, shape)
     folder.mkdir(parents=True)
-    (folder / "zarr.json").write_text(json.dumps(_metadata(data, shape, fill), indent=1), encoding="utf-8")
+    (folder / "zarr.json").write_text(json.dumps(_metadata(data, shape, fill, packing), indent=1), encoding="utf-8")
     ending = "/0" * len(shape.trailing)
     for number, start in enumerate(range(0, shape.rows, shape.shard)):
-        shard = _encode_shard(data[start : start + shape.shard], shape, fill)
+        shard = _encode_shard(data[start : start + shape.shard], shape, fill, packing)
         if shard:
             path = folder / f"c/{number}{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(shard)
 
 
-def _metadata(data: np.ndarray, shape: _Shape, fill: float) -> dict[str, Any]:
+def _metadata(data: np.ndarray, shape: _Shape, fill: float, packing: str) -> dict[str, Any]:
     little: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
-    if data.itemsize == 1:
-        packing: dict[str, Any] = {"name": "zstd", "configuration": {"level": _LEVEL, "checksum": False}}
-        inner: list[dict[str, Any]] = [{"name": "bytes"}]
-    else:
-        packing = {
-            "name": "blosc",
-            "configuration": {
-                "typesize": data.itemsize,
-                "cname": "zstd",
-                "clevel": _LEVEL,
-                "shuffle": "shuffle",
-                "blocksize": 0,
-            },
-        }
-        inner = [little]
-    if shape.trailing:
-        inner.insert(0, {"name": "transpose", "configuration": {"order": [1, 0]}})
+    codecs = [{"name": "transpose", "configuration": {"order": [1, 0]}}] if shape.trailing else []
+    codecs += [{"name": "bytes"} if data.itemsize == 1 else little, _packing_codec(packing, data.itemsize)]
     sharding = {
         "chunk_shape": [shape.chunk, *shape.trailing],
-        "codecs": [*inner, packing, {"name": "crc32c"}],
+        "codecs": [*codecs, {"name": "crc32c"}],
         "index_codecs": [little, {"name": "crc32c"}],
         "index_location": "end",
     }
@@ -115,7 +103,32 @@ def _metadata(data: np.ndarray, shape: _Shape, fill: float) -> dict[str, Any]:
     }
 
 
-def _encode_shard(data: np.ndarray, shape: _Shape, fill: float) -> bytes:
+def _packing_codec(packing: str, itemsize: int) -> dict[str, Any]:
+    if packing == "zstd":
+        return {"name": "zstd", "configuration": {"level": _LEVEL, "checksum": False}}
+    settings = {"typesize": itemsize, "cname": "zstd", "clevel": _LEVEL, "shuffle": packing, "blocksize": 0}
+    return {"name": "blosc", "configuration": settings}
+
+
+def _choose_packing(data: np.ndarray, shape: _Shape) -> str:
+    """The packing that makes three chunks of the array smallest; of equal ones the first."""
+    packings = ("zstd", "bitshuffle") if data.itemsize == 1 else ("shuffle", "bitshuffle", "zstd")
+    last = max(0, len(data) - shape.chunk)
+    samples = [data[start : start + shape.chunk] for start in sorted({0, last // 2, last})]
+    raws = [np.ascontiguousarray(sample.T if shape.trailing else sample) for sample in samples]
+    return min(packings, key=lambda packing: sum(len(_pack(raw, packing)) for raw in raws))
+
+
+def _pack(raw: np.ndarray, packing: str) -> bytes:
+    if packing == "zstd":
+        packed: bytes = zstd.compress(raw, _LEVEL)
+    else:
+        shuffle = blosc.SHUFFLE if packing == "shuffle" else blosc.BITSHUFFLE
+        packed = blosc.compress(raw, b"zstd", _LEVEL, shuffle, 0, raw.itemsize)
+    return packed
+
+
+def _encode_shard(data: np.ndarray, shape: _Shape, fill: float, packing: str) -> bytes:
     """One shard file; empty bytes where every chunk is missing."""
     chunks: list[bytes] = []
     index: list[int] = []
@@ -125,7 +138,7 @@ def _encode_shard(data: np.ndarray, shape: _Shape, fill: float) -> bytes:
         if not len(chunk) or _is_fill(chunk, fill):
             index += (_MISSING, _MISSING)
             continue
-        packed = _encode_chunk(chunk, shape, fill)
+        packed = _encode_chunk(chunk, shape, fill, packing)
         chunks.append(packed)
         index += (position, len(packed))
         position += len(packed)
@@ -142,16 +155,12 @@ def _is_fill(chunk: np.ndarray, fill: float) -> bool:
     return bool(chunk.flat[0] == fill) and bool((chunk == fill).all())
 
 
-def _encode_chunk(chunk: np.ndarray, shape: _Shape, fill: float) -> bytes:
+def _encode_chunk(chunk: np.ndarray, shape: _Shape, fill: float, packing: str) -> bytes:
     if len(chunk) < shape.chunk:
         padded = np.full((shape.chunk, *shape.trailing), fill, chunk.dtype)
         padded[: len(chunk)] = chunk
         chunk = padded
-    raw = np.ascontiguousarray(chunk.T if shape.trailing else chunk)
-    if chunk.itemsize == 1:
-        packed: bytes = zstd.compress(raw, _LEVEL)
-    else:
-        packed = blosc.compress(raw, b"zstd", _LEVEL, blosc.SHUFFLE, 0, chunk.itemsize)
+    packed = _pack(np.ascontiguousarray(chunk.T if shape.trailing else chunk), packing)
     return packed + _CRC.pack(google_crc32c.value(packed))
 
 
@@ -174,14 +183,14 @@ class StoredArray:
             names = [codec["name"] for codec in sharding["codecs"]]
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DatasetError(f"{folder}: no readable array: {error}") from None
+        self._is_zstd = "zstd" in names
         self._check_meta(names)
         self._chunk_items = self._chunk * math.prod(self._trailing)
         self._maps: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
         self._last: tuple[int, np.ndarray] = (-1, np.zeros(0))
 
     def _check_meta(self, names: list[str]) -> None:
-        packing = "zstd" if self.dtype.itemsize == 1 else "blosc"
-        expected = [*(["transpose"] if self._trailing else []), "bytes", packing, "crc32c"]
+        expected = [*(["transpose"] if self._trailing else []), "bytes", "zstd" if self._is_zstd else "blosc", "crc32c"]
         in_range = self.rows >= 0 and 0 < self._chunk <= self._shard and self._shard % self._chunk == 0
         if names != expected or not in_range or len(self._trailing) > 1:
             raise DatasetError(f"{self._folder}: an array of codecs {names}; this reader knows {expected}")
@@ -227,7 +236,7 @@ class StoredArray:
         is_whole = len(out) == self._chunk and not self._trailing
         raw = out if is_whole else np.empty(self._chunk_items, self.dtype)
         try:
-            if self.dtype.itemsize == 1:
+            if self._is_zstd:
                 zstd.decompress(packed, raw)
             else:
                 blosc.decompress(packed, raw)
