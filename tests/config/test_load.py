@@ -164,7 +164,7 @@ def test_every_mistake_of_a_file_is_told_in_order_with_its_line(registry):
         "p.toml:16: step[2].workers: workers must be 1 or more, not 0",
         "p.toml:17: step[2].on.source: there is no source 'seed'; known: source",
         "p.toml:20: step[3].name: there is a step 'generate' already, step[2]: names are unique",
-        "p.toml:21: step[4]: names 2 stages (train, generate): a step has one; start another [[step]]",
+        "p.toml:21: step[4]: names 2 stages (generate, train): a step has one; start another [[step]]",
     ]
 
 
