@@ -13,7 +13,7 @@ import numpy as np
 
 from sgforge.engine.context import Context
 from sgforge.engine.evaluation import EvaluateJob, Stopped, evaluate, load_report, truth_kind
-from sgforge.engine.fingerprints import digest_of
+from sgforge.engine.fingerprints import digest_of, fingerprint
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.report import StepCounts, StepReport
 from sgforge.engine.reuse import Images
@@ -25,7 +25,7 @@ from sgforge.stages import Selection
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
 
-__all__ = ["held_out", "run_evaluation", "run_training"]
+__all__ = ["evaluation_fingerprint", "held_out", "run_evaluation", "run_training"]
 
 Failures = Mapping[str, tuple[str, str]]
 
@@ -37,8 +37,8 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     if not len(rows):
         raise StepError(f"step {step.name!r}: no image is left to train on in {_named(step.on)}")
     keys = snapshot.keys
-    fingerprint = context.fingerprint(step, digest_of(keys[row].tobytes() for row in rows))
-    folder = context.writer.folder_for(fingerprint)
+    read = digest_of(keys[row].tobytes() for row in rows)
+    folder = context.writer.folder_for(context.fingerprint(step, read))
     checkpoint = load_checkpoint(folder)
     reused = checkpoint is not None
     if checkpoint is None:
@@ -92,8 +92,8 @@ async def run_evaluation(
     rows = snapshot.rows(selection)
     truths = snapshot if truth_kind(step.spec) == "graph" else source
     _check_truth(step, truths, rows)
-    fingerprint = _fingerprint(context, step, [truths.keys[row].tobytes() for row in rows])
-    folder = context.writer.folder_for(fingerprint)
+    read = evaluation_fingerprint(step, [truths.keys[row].tobytes() for row in rows])
+    folder = context.writer.folder_for(context.fingerprint(step, read))
     report = load_report(folder)
     reused = report is not None
     if report is None:
@@ -130,11 +130,11 @@ def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray) -> None:
         )
 
 
-def _fingerprint(context: Context, step: PlannedStep, keys: Sequence[bytes]) -> str:
-    """Also of the student and, as it may see what they find, of the segmenters."""
+def evaluation_fingerprint(step: PlannedStep, keys: Sequence[bytes]) -> str:
+    """Digest of what an evaluation reads: truth, student and, as it may see what they find, the segmenters."""
     assert step.student is not None
     others = [step.student.identity, *(finder.spec.identity for finder in step.segmenters)]
-    return context.fingerprint(step, f"{digest_of(keys)} {others}")
+    return fingerprint({"keys": digest_of(keys), "components": others})
 
 
 def _samples(context: Context, truths: Snapshot, rows: np.ndarray) -> Iterator[Sample]:

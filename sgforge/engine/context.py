@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +25,7 @@ from sgforge.stages import Checkpoint, Resources
 if TYPE_CHECKING:
     from sgforge.dataset import DatasetWriter, StateIndex, StepRecord
 
-__all__ = ["Context", "options_json", "step_fingerprint"]
+__all__ = ["Context", "find_weights", "options_json", "step_fingerprint", "weights_sha256"]
 
 T = TypeVar("T")
 
@@ -80,11 +80,7 @@ class Context:
 
     def weights_of(self, step: PlannedStep) -> Checkpoint | None:
         """The checkpoint that a step takes: of an earlier step, or the one its option names."""
-        if step.weights is not None:
-            return self.checkpoints[step.weights]
-        if step.checkpoint is not None and step.verb.name in ("generate", "refine", "evaluate"):
-            return Checkpoint.of(step.checkpoint)
-        return None
+        return find_weights(step, self.checkpoints)
 
     def resources(self, spec: ComponentSpec, checkpoint: Checkpoint | None, workers: int | None = None) -> Resources:
         """What a component is given when it is set up."""
@@ -99,8 +95,7 @@ class Context:
 
     def fingerprint(self, step: PlannedStep, read: str | None = None) -> str:
         """The fingerprint of a step, the digest of what a barrier read included."""
-        weights = self.weights_of(step)
-        return step_fingerprint(step, self.plan.seed, self.run_id, weights.sha256 if weights else None, read)
+        return step_fingerprint(step, self.plan.seed, self.run_id, weights_sha256(step, self.checkpoints), read)
 
     def record(self, step: PlannedStep, fingerprint: str, report: StepReport | None = None) -> StepRecord:
         """What a snapshot says of the step that made it."""
@@ -110,6 +105,21 @@ class Context:
         return StepRecord(
             step.name, step.verb.name, step.spec.name, fingerprint, options_json(step.spec), counts
         )
+
+
+def find_weights(step: PlannedStep, checkpoints: Mapping[str, Checkpoint]) -> Checkpoint | None:
+    """The checkpoint that a step takes, given those of earlier steps by name."""
+    if step.weights is not None:
+        return checkpoints[step.weights]
+    if step.checkpoint is not None and step.verb.name in ("generate", "refine", "evaluate"):
+        return Checkpoint.of(step.checkpoint)
+    return None
+
+
+def weights_sha256(step: PlannedStep, checkpoints: Mapping[str, Checkpoint]) -> str | None:
+    """The sha256 of the checkpoint that a step takes, None if it takes none."""
+    found = find_weights(step, checkpoints)
+    return None if found is None else found.sha256
 
 
 def step_fingerprint(

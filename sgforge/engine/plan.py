@@ -23,7 +23,7 @@ from sgforge.near import choices
 from sgforge.plugins import Registry
 from sgforge.stages import VERBS, Selection, Verb
 
-__all__ = ["Plan", "PlannedStep", "resolve"]
+__all__ = ["Plan", "PlannedStep", "resolve", "selects"]
 
 
 @attrs.frozen(eq=False)
@@ -55,8 +55,12 @@ class PlannedStep:
 
     def applies_to(self, source: str | None, split: str | None) -> bool:
         """Whether an image of this source and split is among those the step works on."""
-        on = self.on
-        return (on.sources is None or source in on.sources) and (on.splits is None or split in on.splits)
+        return selects(self.on, source, split)
+
+
+def selects(on: Selection, source: str | None, split: str | None) -> bool:
+    """Whether an image of this source and split is in a selection."""
+    return (on.sources is None or source in on.sources) and (on.splits is None or split in on.splits)
 
 
 @attrs.frozen(eq=False)

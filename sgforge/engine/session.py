@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sgforge.engine.barriers import held_out, run_evaluation, run_training
 from sgforge.engine.context import Context
 from sgforge.engine.executors import StopRunError
 from sgforge.engine.groups import GroupRun
-from sgforge.engine.plan import PlannedStep
+from sgforge.engine.plan import PlannedStep, selects
 from sgforge.engine.report import Failed, RunReport, RunStatus, StepCounts, StepReport
 from sgforge.engine.reuse import Images
-from sgforge.engine.sources import FileHashes, FileStamp, Reading, read_sources
+from sgforge.engine.sources import Reading, cached_hashes, read_sources
 from sgforge.engine.tally import MAX_FAILED_SHOWN
 from sgforge.errors import DatasetError, PreflightError, StepError
 
 if TYPE_CHECKING:
-    from sgforge.dataset import DatasetWriter, Journal, Snapshot, StateRef
+    from sgforge.dataset import DatasetWriter, Snapshot, StateRef
     from sgforge.graph import Sample
 
 __all__ = ["Session"]
@@ -104,11 +104,7 @@ class Session:
             if step.verb.is_item:
                 continue
             on = held_out(step, images.splits) if step.verb.name == "evaluate" else step.on
-            wanted = zip(images.sources, images.splits, strict=True)
-            if not any(
-                (on.sources is None or source in on.sources) and (on.splits is None or split in on.splits)
-                for source, split in wanted
-            ):
+            if not any(selects(on, *image) for image in zip(images.sources, images.splits, strict=True)):
                 what = "held-out images to evaluate on" if step.verb.name == "evaluate" else "images to train on"
                 where = f" of source {' or '.join(on.sources)}" if on.sources else ""
                 splits = sorted(Counter(images.splits).items(), key=str)
@@ -180,7 +176,7 @@ class _SourceReader:
     def publish(self) -> Snapshot:
         context = self._context
         sources = {name: spec.build() for name, spec in context.plan.sources.items()}
-        hashes = _cached_hashes(context.writer.journal)
+        hashes = cached_hashes(context.writer.journal)
         samples = self._samples(read_sources(sources, context.roots, hashes, self._limit))
         snapshot = context.writer.publish_source(samples, self._keys)
         self.known = sum(found is not None for found in self._known_before)
@@ -200,13 +196,3 @@ class _SourceReader:
                     self.failed.append(Failed(image_id, "source", failure.reason, failure.detail))
         # Asked before the snapshot is published: afterwards every key is known.
         self._known_before = self._context.states.find(self._keys)
-
-
-def _cached_hashes(journal: Journal) -> FileHashes:
-    def find(stamps: Sequence[FileStamp]) -> list[str | None]:
-        return [journal.sha256(stamp.uri, stamp.size, stamp.mtime_ns) for stamp in stamps]
-
-    def remember(found: Mapping[FileStamp, str]) -> None:
-        journal.remember_sha256((stamp.uri, stamp.size, stamp.mtime_ns, digest) for stamp, digest in found.items())
-
-    return FileHashes(find, remember)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -20,7 +20,10 @@ from sgforge.images import ImageSource, Roots
 from sgforge.packed import pack_sample
 from sgforge.stages import SourceFailure
 
-__all__ = ["FileHashes", "FileStamp", "Reading", "read_sources", "split_of"]
+if TYPE_CHECKING:
+    from sgforge.dataset import Journal
+
+__all__ = ["FileHashes", "FileStamp", "Reading", "cached_hashes", "read_sources", "split_of"]
 
 HELD_OUT: Final = 0.1
 """Share of the images that goes to the split "val" where a source gives no split."""
@@ -223,3 +226,15 @@ def split_of(file_sha256: str | None, image_id: str) -> str:
 
         file_sha256 = hashlib.sha256(image_id.encode()).hexdigest()
     return "val" if int(file_sha256[:16], 16) < HELD_OUT * 2**64 else "train"
+
+
+def cached_hashes(journal: Journal) -> FileHashes:
+    """The cache of file hashes that lies beside a dataset's answers."""
+
+    def find(stamps: Sequence[FileStamp]) -> list[str | None]:
+        return [journal.sha256(stamp.uri, stamp.size, stamp.mtime_ns) for stamp in stamps]
+
+    def remember(found: Mapping[FileStamp, str]) -> None:
+        journal.remember_sha256((stamp.uri, stamp.size, stamp.mtime_ns, digest) for stamp, digest in found.items())
+
+    return FileHashes(find, remember)

@@ -58,8 +58,8 @@ class WorkItem:
 class Stage:
     """One item step in a stream: who does it, for which rows, and under which keys the answers are kept.
 
-    `parents`: the keys of the states it works on. `shared`: keys that several rows have (one photo under two ids): work on
-    them is done once.
+    `parents`: the keys of the states it works on. `shared`: keys that several rows have (one photo under two ids), so
+    that their work is done once.
     """
 
     name: str

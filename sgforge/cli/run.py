@@ -1,0 +1,178 @@
+"""`sgforge run CONFIG`: run a pipeline; what is done already is not done again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from sgforge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sgforge.config import PipelineConfig
+    from sgforge.engine.launch import Request
+    from sgforge.engine.report import RunReport
+
+_EXAMPLES = """\
+examples:
+  sgforge run pipeline.toml
+  sgforge run pipeline.toml --limit 20                        at most 20 images of each source
+  sgforge run pipeline.toml --set step.complete.model=anthropic/claude-sonnet-4-5
+  sgforge run pipeline.toml --root coco=/data/coco --json
+
+Ctrl-C finishes what is in flight and prints the command that goes on; a second Ctrl-C cancels.
+exit codes: 0 done, 1 failed, 2 usage or config, 3 budget reached, 4 finished with failed images, 130 interrupted"""
+_FAILURES_SHOWN = 5
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    add_run_arguments(parser)
+    parser.add_argument("--branch", metavar="NAME", help="the branch to move at the end (default: the config's)")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="buy answers again that were refused, truncated or invalid"
+    )
+    parser.add_argument("--json", action="store_true", help="end with one JSON object: counts per step")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `run` and `plan` share."""
+    parser.add_argument("config", metavar="CONFIG", help="a pipeline in TOML")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="replace a value of the config",
+    )
+    parser.add_argument(
+        "--root",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        dest="roots",
+        help="where the images of a root lie",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="at most N images of each source")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the pipeline and say what it made."""
+    from sgforge.engine.launch import run as run_pipeline
+
+    request = build_request(args)
+    signal.signal(signal.SIGTERM, _interrupt)
+    report = run_pipeline(request, progress=True)
+    if args.json:
+        print(json.dumps(_as_json(report), ensure_ascii=False))
+    else:
+        print("\n".join(_lines(report)))
+    if report.status in ("interrupted", "budget"):
+        _say_how_to_go_on(report, args)
+    return report.exit_code
+
+
+def build_request(args: argparse.Namespace) -> Request:
+    """What the command line asks for."""
+    from sgforge.config import load_config
+    from sgforge.engine.steps import SourceStep
+    from sgforge.pipeline import Pipeline
+
+    config: PipelineConfig = load_config(args.config, args.overrides)
+    return Pipeline.from_config(config).request(
+        {name: SourceStep(source.use, source.options) for name, source in config.sources.items()},
+        config.dataset,
+        roots={**config.roots, **_roots(args.roots)},
+        limit=args.limit,
+        branch=getattr(args, "branch", None) or config.branch,
+        retry_failed=getattr(args, "retry_failed", False),
+        responses=config.responses,
+    )
+
+
+def _roots(given: list[str]) -> dict[str, Path]:
+    found = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder):
+            raise ConfigError(f"--root {text!r} must read NAME=FOLDER")
+        found[name] = Path(folder)
+    return found
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """A polite kill ends a run as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _lines(report: RunReport) -> Iterator[str]:
+    width = max(len(step.name) for step in report.steps)
+    yield f"{'step':<{width}}  {'computed':>9} {'reused':>9} {'failed':>7} {'left out':>8}"
+    for step in report.steps:
+        counts = step.counts
+        numbers = f"{counts.computed:>9} {counts.reused:>9} {counts.failed:>7} {counts.skipped:>8}"
+        yield f"{step.name:<{width}}  {numbers}{'  (not finished)' if step.status == 'unfinished' else ''}"
+        for reason, count in step.reasons.items():
+            yield f"{'':<{width}}  {count} failed: {_shown(reason)}"
+    for step in report.steps:
+        if step.report is not None:
+            values = ", ".join(f"{_shown(name)} {value:.4g}" for name, value in step.report.values.items())
+            yield f"{step.name}: {values or 'no values'} ({step.report.images_used} images)"
+            yield from (f"{step.name}: {_shown(note)}" for note in step.report.notes)
+    for failed in report.failures[:_FAILURES_SHOWN]:
+        yield f"failed at {failed.step}: {_shown(failed.image_id)}: {_shown(failed.detail or failed.reason)}"
+    total = sum(step.counts.failed for step in report.steps)
+    if total > _FAILURES_SHOWN:
+        yield f"... and {total - _FAILURES_SHOWN} more; the next run tries all of them again"
+    if report.status == "done" and not any(step.counts.computed for step in report.steps):
+        yield "nothing had to be computed again"
+    if report.snapshot is not None:
+        yield f"{report.dataset} (branch {report.branch}, snapshot {report.snapshot[:12]}) in {report.seconds:.1f} s"
+
+
+def _shown(text: str) -> str:
+    """Text that came from a file or a model, without what a terminal would obey."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def _say_how_to_go_on(report: RunReport, args: argparse.Namespace) -> None:
+    words = ["sgforge", "run", args.config]
+    for flag, values in (("--set", args.overrides), ("--root", args.roots)):
+        words += [word for value in values for word in (flag, value)]
+    words += [] if args.limit is None else ["--limit", str(args.limit)]
+    words += [] if args.branch is None else ["--branch", args.branch]
+    words += ["--retry-failed"] if args.retry_failed else []
+    why = f"{_shown(report.message)}; raise it" if report.status == "budget" else "stopped; everything finished is kept"
+    print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)
+
+
+def _as_json(report: RunReport) -> dict[str, Any]:
+    return {
+        "run": report.run_id,
+        "status": report.status,
+        "exit_code": report.exit_code,
+        "dataset": str(report.dataset),
+        "branch": report.branch,
+        "snapshot": report.snapshot,
+        "seconds": round(report.seconds, 3),
+        "message": report.message,
+        "steps": {
+            step.name: {
+                **step.counts.as_json(),
+                "reasons": dict(step.reasons),
+                "status": step.status,
+                "snapshot": step.snapshot,
+                **({"values": dict(step.report.values)} if step.report is not None else {}),
+                **({"checkpoint": step.checkpoint.sha256} if step.checkpoint is not None else {}),
+            }
+            for step in report.steps
+        },
+    }
