@@ -18,11 +18,13 @@ from sgforge.models.errors import ModelError
 
 __all__ = ["Gate", "Ticket"]
 
-_START: Final = 16
+_START: Final = 32
 _CUT: Final = 0.7
 _GROWTH: Final = 0.05
 _MARGIN: Final = 0.97
 """Pace against the rate the server let through: a little under it, so that an even stream never meets the limit."""
+_TRY: Final = 0.25
+"""How far above the proven rate the next pace is, towards the one that was refused."""
 _HOLD_S: Final = 10.0
 _PACE_GROWTH_PER_S: Final = 0.03
 _DEFAULT_PAUSE_S: Final = 1.0
@@ -72,6 +74,7 @@ class Gate:
         self._resume_at = -math.inf
         self._frozen_until = -math.inf
         self._pace: _Pace | None = None
+        self._least_rate = 0.0
         self._episode: _Episode | None = None
 
     async def acquire(self, tokens: int, front: bool = False) -> Ticket:
@@ -209,19 +212,28 @@ class Gate:
     def _measure(self, now: float) -> None:
         """Set the pace after an episode, once all its refusals are in.
 
-        The first time: what got through in the last Retry-After seconds. Later: halfway between the pace that was too
-        fast and what got through from the last start to now, waiting included; so it closes in on the true rate.
+        A server that counts in fixed windows of about Retry-After lets at most two windows' worth through before it
+        refuses a pace above its rate; so what got through bounds the rate from below by its half. The first time the
+        whole of it is tried. After a pause the server's window is empty: a refusal within its length shows the rate
+        itself, one within twice its length leaves it between that bound and the pace, a later one just under the pace.
         """
         episode = self._episode
         assert episode is not None
         episode.measured = True
-        if self._pace is None or episode.since is None:
-            start, period = episode.at - episode.window, episode.window
-            passed = self._passed(start)
-            self._pace = _Pace(max(passed, 1) / period * _MARGIN, now)
+        since = episode.since if self._pace is not None else None
+        passed = self._passed(episode.at - episode.window if since is None else since) / episode.window
+        stretch = 0.0 if since is None else (episode.at - since) / episode.window
+        if self._pace is None or since is None:
+            self._pace = _Pace(max(passed, 1 / episode.window) * _MARGIN, now)
+        elif stretch < 1:
+            self._pace.slow_down(passed, now)
+        elif stretch < 2:
+            bound = max(self._least_rate, passed / 2)
+            self._pace.slow_down(bound + _TRY * (self._pace.rate - bound), now)
         else:
-            lower = self._passed(episode.since) / max(now - episode.since, 1e-3)
-            self._pace.slow_down((lower + self._pace.rate) / 2 * _MARGIN, now)
+            self._pace.slow_down(self._pace.rate, now)
+        if stretch < 2:
+            self._least_rate = max(self._least_rate, passed / 2)
 
     def _passed(self, since: float) -> int:
         return sum(1 for ticket in self._recent if ticket.sent_at >= since and not ticket.throttled)
@@ -254,7 +266,8 @@ class _Pace:
         self.next_at = max(self.next_at, now - 1 / self.rate) + 1 / self.rate
 
     def slow_down(self, rate: float, now: float) -> None:
-        self.rate = max(min(rate, self.rate * _MARGIN), 1 / _MINUTE)
+        """A lower pace, a little under `rate`, at least half of what it was."""
+        self.rate = max(min(rate, self.rate) * _MARGIN, self.rate / 2, 1 / _MINUTE)
         self.next_at = now
         self._grow_from = now + _HOLD_S
 
