@@ -1,4 +1,4 @@
-"""Editor `consistency`: rejects what geometry and the prior both doubt, adds missing inverses and symmetric relations."""
+"""Editor `consistency`: rejects what geometry and the prior both doubt, and adds missing inverses."""
 
 from __future__ import annotations
 

@@ -22,15 +22,15 @@ Floats = NDArray[np.float64]
 _TELLING: Final[Mapping[str, float]] = {
     "part of": 1.0,
     "has part": 0.95,
-    "inside": 0.95,
-    "on": 0.9,
-    "contains": 0.9,
-    "supporting": 0.85,
-    "in front of": 0.75,
-    "behind": 0.75,
-    "over": 0.7,
-    "under": 0.7,
+    "on": 0.95,
+    "supporting": 0.9,
+    "inside": 0.9,
+    "contains": 0.85,
     "next to": 0.65,
+    "in front of": 0.6,
+    "behind": 0.55,
+    "over": 0.5,
+    "under": 0.5,
     "left of": 0.5,
     "right of": 0.5,
     "above": 0.45,
@@ -50,10 +50,10 @@ class GeometryTeacher:
 
     Subjects are the `subjects` most salient regions that have geometry. For each, pairs with all other regions are
     ranked by degree times how much the predicate tells times closeness (1 where the boxes meet, falling with their
-    distance in sizes) times the object's salience; the first `relations_per_subject` are added, one predicate a pair.
-    Nothing is added that a row says already, itself or as its inverse, rejected rows included, nor what a kept
-    relation contradicts. "part of" is said only of regions whose parent is known. Regions without geometry are counted
-    as `no-geometry`.
+    distance in sizes) times (1 + the object's salience) / 2; the first `relations_per_subject` are added, one for any
+    two regions. Nothing is added that a row says already, itself or as its inverse, rejected rows included, nor what a
+    kept relation contradicts. "part of" is said only of regions whose parent is known. Regions without geometry are
+    counted as `no-geometry`.
     """
 
     def __init__(self, options: GeometryOptions) -> None:
@@ -77,9 +77,9 @@ class GeometryTeacher:
         known = KnownRelations.of(graph)
         added: list[Relation] = []
         for subject in ranked[: self.options.subjects].tolist():
-            new = self._of_subject(subject, placed[placed != subject], geometry, worth, known)
-            known.add(new)
-            added.extend(new)
+            told = [relation.subject for relation in added if relation.object == subject]
+            others = placed[~np.isin(placed, [subject, *told])]
+            added.extend(self._of_subject(subject, others, geometry, worth, known))
         return Edit(relations=added, faults=faults)
 
     def _of_subject(
@@ -113,10 +113,11 @@ class GeometryTeacher:
 
 
 def salience(graph: SceneGraph, geometry: Geometry, indices: NDArray[np.int64]) -> Floats:
-    """(N,) how much each region `indices` stands out, in [0, 1]: score * (size + centrality) / 2.
+    """(N,) how much each region `indices` stands out, in [0, 1]: score * (size + centrality) / 2 * (1 - share).
 
-    Size is the square root of the box's share of the frame. Centrality is 1 in the middle, 0 in a corner. A region
-    without a score counts as 1. Without an image's size the frame is the box around all these regions.
+    Share is the box's part of the frame (a background does not stand out), size its square root. Centrality is 1 in the
+    middle, 0 in a corner. A region without a score counts as 1. Without an image's size the frame is the box around
+    all these regions.
     """
     boxes = geometry.boxes[indices]
     if not len(boxes):
@@ -127,10 +128,10 @@ def salience(graph: SceneGraph, geometry: Geometry, indices: NDArray[np.int64]) 
         low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     half = (high - low) / 2
     inner = np.concatenate([np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], axis=1)
-    size = np.sqrt(np.prod((inner[:, 2:] - inner[:, :2]) / (high - low), axis=1))
+    share = np.prod((inner[:, 2:] - inner[:, :2]) / (high - low), axis=1)
     offset = ((inner[:, :2] + inner[:, 2:]) / 2 - (low + high) / 2) / half
     centrality = 1 - np.sqrt((offset * offset).sum(axis=1) / 2)
     rows: Sequence[Region] = [graph.all.regions[index] for index in indices.tolist()]
     score = np.array([1.0 if region.score is None else region.score for region in rows])
-    worth: Floats = score * (size + centrality) / 2
+    worth: Floats = score * (np.sqrt(share) + centrality) / 2 * (1 - share)
     return worth

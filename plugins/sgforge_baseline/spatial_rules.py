@@ -50,6 +50,7 @@ class SpatialRulesFilter:
 
     def __init__(self, options: SpatialRulesOptions) -> None:
         self.options = options
+        self._least = options.min_degree
 
     def filter(self, samples: Sequence[Sample], /) -> list[Answer]:
         """The verdicts on each sample."""
@@ -67,7 +68,7 @@ class SpatialRulesFilter:
         judged = _measure(geometry, spatial)
         rejected: dict[int, Verdict] = {}
         for item in judged:
-            if item.degree is not None and item.degree < self.options.min_degree:
+            if item.degree is not None and item.degree < self._least:
                 reason = self._evidence(geometry, item)
                 rejected[item.index] = Verdict("relation", item.index, REJECTED, reason, item.degree)
         if self.options.duplicates:
@@ -82,12 +83,15 @@ class SpatialRulesFilter:
         return Edit(verdicts=verdicts, faults=_untold(geometry, judged))
 
     def _evidence(self, geometry: Geometry, item: _Judged) -> str:
+        """Which evidence would allow the relation if it stood alone decides what contradicts it."""
+        ends = [item.relation.subject, item.relation.object]
+        name = item.predicate.name
+        pair = np.array([[0, 1]])
         if item.predicate.needs_depth:
-            return "depth-contradicts"
-        pair = np.array([[item.relation.subject, item.relation.object]])
-        by_boxes = attrs.evolve(geometry, masks=(None,) * len(geometry))
-        degree = degrees(by_boxes, pair, [item.predicate.name])[0, 0]
-        return "boxes-contradict" if degree < self.options.min_degree else "masks-contradict"
+            by_depth = Geometry.from_boxes([(0, 0, 1, 1)] * 2, geometry.depth[ends])
+            return "depth-contradicts" if degrees(by_depth, pair, [name])[0, 0] < self._least else "boxes-contradict"
+        by_boxes = Geometry.from_boxes(geometry.boxes[ends])
+        return "boxes-contradict" if degrees(by_boxes, pair, [name])[0, 0] < self._least else "masks-contradict"
 
 
 def _measure(geometry: Geometry, spatial: Sequence[tuple[int, Relation, Predicate]]) -> list[_Judged]:

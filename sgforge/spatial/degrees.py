@@ -27,6 +27,7 @@ __all__ = ["degree_of", "degrees"]
 _SINK_LIMIT: Final = 0.25
 _DEPTH_STEP: Final = 0.2
 _TOUCH_REACH: Final = 0.1
+_STICKS_OUT: Final = 0.3
 
 
 @attrs.frozen(eq=False)
@@ -74,7 +75,9 @@ def _on(e: _Evidence) -> Floats:
 
 
 def _inside(e: _Evidence) -> Floats:
-    return e.layout.cover * np.clip(2 * (1 - e.layout.area_ratio), 0, 1)
+    within = e.layout.cover * np.clip(2 * (1 - e.layout.area_ratio), 0, 1)
+    # Of what lies in an open container only the part above its rim may be seen.
+    return np.maximum(within, _STICKS_OUT * _on(e))
 
 
 def _part_of(e: _Evidence) -> Floats:
@@ -82,7 +85,7 @@ def _part_of(e: _Evidence) -> Floats:
 
 
 def _in_front_of(e: _Evidence) -> Floats:
-    return np.clip(e.step / _DEPTH_STEP, 0, 1)
+    return np.clip(e.step / _DEPTH_STEP, 0, 1) * _near(e)
 
 
 def _near(e: _Evidence) -> Floats:

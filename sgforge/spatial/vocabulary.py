@@ -135,7 +135,8 @@ _PREDICATES = (
         "inside",
         "contains",
         "share of the subject within the object (within the rows and columns that its mask spans, where masks are"
-        " known), times 2 (1 - area ratio), at most 1, so that equal boxes are not inside each other",
+        " known), times 2 (1 - area ratio), at most 1, so that equal boxes are not inside each other; at least 0.3 of"
+        " the degree of on, since what lies in an open container shows above its rim",
         (
             "in",
             "within",
@@ -174,7 +175,8 @@ _PREDICATES = (
     Predicate(
         "in front of",
         "behind",
-        "how much nearer the subject is: (depth of object - depth of subject) / 0.2 of the larger depth, in [0, 1]",
+        "how much nearer the subject is, (depth of object - depth of subject) / 0.2 of the larger depth in [0, 1],"
+        " times near",
         ("ahead of", "at front of", "in foreground of", "before"),
         ("behind",),
         needs_depth=True,

@@ -54,6 +54,8 @@ def degree(predicate: str, a: Box, b: Box, depth: tuple[float, float] | None = N
         ("inside", (0, 0, 30, 30), (0, 0, 30, 30), 0.0),
         # Three quarters of the area: 2 * (1 - 0.75).
         ("inside", (0, 0, 30, 10), (0, 0, 40, 10), 0.5),
+        # An apple that shows above the rim of its bowl stands on it, by boxes: 0.3.
+        ("inside", (10, 0, 20, 11), (0, 10, 30, 30), 0.3),
         ("contains", (0, 0, 30, 30), (10, 10, 20, 20), 1.0),
         ("part of", (10, 10, 20, 20), (0, 0, 30, 30), 1.0),
         # Both 10 x 10: size 10; the gap is 4.
@@ -88,6 +90,11 @@ def test_degrees_by_hand(predicate: str, a: Box, b: Box, expected: float) -> Non
 )
 def test_depth_tells_front_from_behind(predicate: str, depth: tuple[float, float], expected: float) -> None:
     assert degree(predicate, (0, 0, 10, 10), (5, 0, 15, 10), depth) == pytest.approx(expected, abs=1e-12)
+
+
+def test_front_needs_nearness_in_the_picture() -> None:
+    # Gap 4 over size 10.
+    assert degree("in front of", (0, 0, 10, 10), (14, 0, 24, 10), (1.0, 2.0)) == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("depth", [None, (1.0, float("nan")), (float("nan"), 1.0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Final
 
@@ -72,6 +73,6 @@ def load(folder: Path) -> TrainedPrior:
                 if known is None
                 else LabelModel(tuple(known), **{part: arrays[f"labels/{part}"] for part in _LABEL_PARTS})
             )
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise StepError(f"{folder} is no checkpoint of the prior: {error}; train again or name another") from error
     return TrainedPrior(relations, labels)

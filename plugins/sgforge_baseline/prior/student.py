@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
 import numpy as np
@@ -23,12 +23,9 @@ from sgforge_baseline.prior.storage import TrainedPrior, load, save
 from sgforge_baseline.prior.training import fit
 
 if TYPE_CHECKING:
-    from sgforge.columns import GraphColumns
     from sgforge.dataset import Snapshot
 
 __all__ = ["PriorStudent"]
-
-_BLOCK: Final = 4096
 
 
 class PriorStudent:
@@ -53,33 +50,42 @@ class PriorStudent:
 
         snapshot = Snapshot.open(snapshot_path)
         rows = np.asarray(snapshot.rows(selection), np.int64)
-        fitted = fit(_blocks(snapshot, rows), self.options.strength)
+        fitted = fit(snapshot, rows, self.options.strength)
         if not fitted.relations:
             raise StepError(
                 f"the {len(rows)} selected images hold no kept relation: complete them first, or select others"
             )
-        labels = self._fit_labels(snapshot, rows, resources)
+        labels, unreadable = self._fit_labels(snapshot, rows, resources)
         save(TrainedPrior(fitted.model, labels), out_dir)
-        return Checkpoint.of(out_dir, {"images": fitted.images, "relations": fitted.relations})
+        metrics = {"images": len(rows), "relations": fitted.relations, "unreadable_images": unreadable}
+        return Checkpoint.of(out_dir, metrics)
 
-    def _fit_labels(self, snapshot: Snapshot, rows: NDArray[np.int64], resources: Resources) -> LabelModel | None:
+    def _fit_labels(
+        self, snapshot: Snapshot, rows: NDArray[np.int64], resources: Resources
+    ) -> tuple[LabelModel | None, int]:
+        """The label model, and how many images it had to leave out because they cannot be read."""
         chosen = rows[np.linspace(0, len(rows) - 1, min(self.options.label_images, len(rows))).astype(np.int64)]
-        features, labels = [], []
+        features, labels, unreadable = [], [], 0
         for row in chosen.tolist():
             sample = snapshot.sample(row, resources.roots)
             regions = [region for region in sample.graph.regions.values() if region.label is not None]
-            if regions:
+            if not regions:
+                continue
+            try:
                 features.append(region_features(sample, regions, _pixels(sample)))
-                labels.extend([region.label or "" for region in regions])
-        return LabelModel.fit(np.concatenate(features), labels) if labels else None
+            except ImageError:
+                unreadable += 1
+                continue
+            labels.extend([region.label or "" for region in regions])
+        return LabelModel.fit(np.concatenate(features), labels) if labels else None, unreadable
 
     def generate(self, samples: Sequence[Sample], /) -> list[Answer]:
         """At most `relations_per_subject` new relations of each region, the likeliest first."""
-        return [self._generate(sample) for sample in samples]
+        return [_attempt(self._generate, sample) for sample in samples]
 
     def rank(self, samples: Sequence[Sample], /) -> list[Ranking | Failure]:
         """Every candidate pair with the score of every predicate."""
-        return [self._rank(sample) for sample in samples]
+        return [_attempt(self._rank, sample) for sample in samples]
 
     def _rank(self, sample: Sample) -> Ranking:
         trained = self._weights()
@@ -147,16 +153,17 @@ class PriorStudent:
         return self._trained
 
 
-def _blocks(snapshot: Snapshot, rows: NDArray[np.int64]) -> Iterator[GraphColumns]:
-    for start in range(0, len(rows), _BLOCK):
-        yield snapshot.columns(rows[start : start + _BLOCK])
+_T = TypeVar("_T")
+
+
+def _attempt(answer: Callable[[Sample], _T], sample: Sample) -> _T | Failure:
+    """The answer, or the failure of an image that cannot be read."""
+    try:
+        return answer(sample)
+    except ImageError as error:
+        return Failure("bad-image", str(error))
 
 
 def _pixels(sample: Sample) -> NDArray[np.uint8] | None:
-    """The pixels, None where they cannot be read: colours are then left out of the features."""
-    if sample.image is None:
-        return None
-    try:
-        return sample.image.array()
-    except ImageError:
-        return None
+    """The pixels; None for a graph without an image: colours are then unknown. A broken image is an `ImageError`."""
+    return None if sample.image is None else sample.image.array()

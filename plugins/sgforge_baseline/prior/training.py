@@ -1,122 +1,165 @@
-"""Fitting the relation model on columns: which pairs count, and as what.
+"""Fitting the relation model on the columns of a snapshot: which pairs count, and as what.
 
-Positive pairs are those of kept relations between kept regions. The other candidates are the pairs of a subject that
-has at least one kept relation: a region that nobody described says nothing about what does not hold of it. Of a
-subject with more than `_OBJECTS` candidates, that many are taken at even steps and weigh accordingly.
+Positive pairs are those of kept relations between kept regions, each triplet once. The other candidates are the pairs
+of a subject that has at least one kept relation: a region that nobody described says nothing about what does not hold
+of it. Of a subject with more than `_OBJECTS` candidates, that many are taken at even steps and weigh accordingly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, Self
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
-from sgforge.columns import GraphColumns
 from sgforge.graph import CATEGORIES
 from sgforge.spatial import Layout
 from sgforge_baseline.prior.cells import cells_of
-from sgforge_baseline.prior.counts import Ints
+from sgforge_baseline.prior.counts import Floats, Ints
 from sgforge_baseline.prior.relations import PairBatch, RelationCounter, RelationModel
+
+if TYPE_CHECKING:
+    from sgforge.dataset import Snapshot
 
 __all__ = ["Fitted", "fit"]
 
 _OBJECTS: Final = 64
+_BLOCK: Final = 4096
+_KEPT: Final = 0
 
 
 @attrs.frozen(eq=False)
 class Fitted:
-    """A fitted model and how much it saw."""
+    """A fitted model, and how many relations it counted."""
 
     model: RelationModel
-    images: int
     relations: int
 
 
 @attrs.frozen(eq=False)
-class _Rows:
-    """Kept relations of one block, each triplet once, and the kept regions; all indices are the block's rows."""
+class _Block:
+    """Some images: their kept regions and kept relations; all indices are places among these regions.
 
-    subject: Ints
-    object: Ints
-    predicate: Ints
-    category: Ints
-    kept: Ints
+    `label`: (M,) ids, the number of labels for none. `box`: (M, 4). `image`: (M,) which image a region is of; image i
+    has `count[i]` regions from place `first[i]`. `triplets`: (R, 3) subject, object, predicate, no two equal.
+    `category`: (R,).
+    """
+
+    label: Ints
+    box: NDArray[np.float32]
+    image: Ints
     first: Ints
     count: Ints
-    image: Ints
+    triplets: Ints
+    category: Ints
+
+
+@attrs.frozen(eq=False)
+class _Columns:
+    """The columns that training reads, whole; starts are (N + 1,) row offsets by image."""
+
+    region_starts: Ints
+    relation_starts: Ints
+    label: Ints
+    box: NDArray[np.float32]
+    region_kept: NDArray[np.bool_]
+    triplets: Ints
+    category: Ints
+    relation_kept: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, columns: GraphColumns) -> Self:
-        """`kept`: kept region rows in order; image i has `count[i]` of them from place `first[i]`."""
-        region, relation = columns.region, columns.relation
-        images = len(columns.image.width)
-        region_image = np.repeat(np.arange(images), columns.image.region_count)
-        start = columns.image.region_offsets[np.repeat(np.arange(images), columns.image.relation_count)]
-        subject, object_ = start + relation.subject, start + relation.object
-        is_kept = region.status == 0
-        good = (relation.status == 0) & is_kept[subject] & is_kept[object_]
-        triplets = np.stack([subject, object_, relation.predicate, relation.category], axis=1)[good].astype(np.int64)
-        _, once = np.unique(triplets[:, :3], axis=0, return_index=True)
-        subject, object_, predicate, category = triplets[np.sort(once)].T
-        count = np.bincount(region_image[is_kept], minlength=images)
-        first = np.cumsum(count) - count
-        return cls(subject, object_, predicate, category, np.flatnonzero(is_kept), first, count, region_image)
+    def read(cls, snapshot: Snapshot) -> Self:
+        column: Any = snapshot.column
+        label = column("region/label").astype(np.int64)
+        ends = [column(f"relation/{name}").astype(np.int64) for name in ("subject", "object", "predicate")]
+        return cls(
+            _starts(column("image/region_count")),
+            _starts(column("image/relation_count")),
+            np.where(label < 0, len(snapshot.vocabularies.label), label),
+            column("region/box"),
+            column("region/status") == _KEPT,
+            np.stack(ends, axis=1),
+            column("relation/category").astype(np.int64),
+            column("relation/status") == _KEPT,
+        )
+
+    def block(self, images: Ints) -> _Block:
+        """The images of these rows."""
+        regions, owner = _expand(self.region_starts, images)
+        relations, of = _expand(self.relation_starts, images)
+        kept = self.region_kept[regions]
+        # From image-local to block rows, and from these to places among the kept ones.
+        sizes = np.bincount(owner, minlength=len(images))
+        starts = np.cumsum(sizes) - sizes
+        place = np.cumsum(kept) - 1
+        ends = starts[of][:, None] + self.triplets[relations, :2]
+        good = self.relation_kept[relations] & kept[ends].all(axis=1)
+        triplets = np.concatenate([place[ends[good]], self.triplets[relations[good], 2:]], axis=1)
+        _, once = np.unique(triplets, axis=0, return_index=True)
+        count = np.bincount(owner[kept], minlength=len(images))
+        return _Block(
+            self.label[regions[kept]],
+            self.box[regions[kept]],
+            owner[kept],
+            np.cumsum(count) - count,
+            count,
+            triplets[once],
+            self.category[relations[good]][once],
+        )
 
 
-def fit(blocks: Iterable[GraphColumns], strength: float) -> Fitted:
-    """The model of all blocks, which share their vocabularies; `strength` as in `RelationModel`."""
-    counter: RelationCounter | None = None
-    labels: tuple[str, ...] = ()
-    predicates: tuple[str, ...] = ()
-    votes = np.zeros((0, len(CATEGORIES)), np.int64)
-    images = relations = 0
-    for block in blocks:
-        if counter is None:
-            labels, predicates = block.vocabularies.label, block.vocabularies.predicate
-            counter = RelationCounter(len(labels) + 1, len(predicates))
-            votes = np.zeros((len(predicates), len(CATEGORIES)), np.int64)
-        rows = _Rows.of(block)
-        np.add.at(votes, (rows.predicate, rows.category), 1)
-        _count_block(counter, block, rows)
-        images, relations = images + len(block), relations + len(rows.subject)
-    counter = counter or RelationCounter(1, 0)
+def fit(snapshot: Snapshot, images: Ints, strength: float) -> Fitted:
+    """The model of these image rows; `strength` as in `RelationModel`."""
+    labels, predicates = snapshot.vocabularies.label, snapshot.vocabularies.predicate
+    counter = RelationCounter(len(labels) + 1, len(predicates))
+    votes = np.zeros((len(predicates), len(CATEGORIES)), np.int64)
+    relations = 0
+    for block in _blocks(_Columns.read(snapshot), images):
+        np.add.at(votes, (block.triplets[:, 2], block.category), 1)
+        _count_block(counter, block)
+        relations += len(block.triplets)
     categories = [CATEGORIES[index] for index in votes.argmax(axis=1)]
-    return Fitted(counter.model(labels, predicates, categories, strength), images, relations)
+    return Fitted(counter.model(labels, predicates, categories, strength), relations)
 
 
-def _count_block(counter: RelationCounter, block: GraphColumns, rows: _Rows) -> None:
-    regions = len(block.region.status)
-    held = rows.subject * regions + rows.object
-    positive, row = np.unique(held, return_inverse=True)
-    others, weight = _candidates(rows)
-    keys = others[:, 0] * regions + others[:, 1]
-    is_new = ~np.isin(keys, positive) & (others[:, 0] != others[:, 1])
-    pairs = np.concatenate(
-        [np.stack([positive // max(regions, 1), positive % max(regions, 1)], axis=1), others[is_new]]
-    )
-    labels = block.region.label.astype(np.int64)
-    labels = np.where(labels < 0, len(block.vocabularies.label), labels)
-    boxes = block.region.box
-    layout = Layout.of_boxes(boxes[pairs[:, 0]], boxes[pairs[:, 1]])
-    batch = PairBatch(
-        labels[pairs[:, 0]],
-        labels[pairs[:, 1]],
-        cells_of(layout),
-        np.concatenate([np.ones(len(positive)), weight[is_new]]),
-    )
-    counter.add(batch, row, rows.predicate)
+def _blocks(columns: _Columns, images: Ints) -> Iterator[_Block]:
+    for start in range(0, len(images), _BLOCK):
+        yield columns.block(images[start : start + _BLOCK])
 
 
-def _candidates(rows: _Rows) -> tuple[Ints, np.ndarray]:
-    """(Q, 2) pairs of each described subject with kept regions of its image, and the weight of each."""
-    subjects = np.unique(rows.subject)
-    image = rows.image[subjects]
-    count = rows.count[image]
+def _count_block(counter: RelationCounter, block: _Block) -> None:
+    regions = max(len(block.label), 1)
+    held, row = np.unique(block.triplets[:, 0] * regions + block.triplets[:, 1], return_inverse=True)
+    others, weight = _candidates(block)
+    is_other = ~np.isin(others[:, 0] * regions + others[:, 1], held) & (others[:, 0] != others[:, 1])
+    pairs = np.concatenate([np.stack([held // regions, held % regions], axis=1), others[is_other]])
+    layout = Layout.of_boxes(block.box[pairs[:, 0]], block.box[pairs[:, 1]])
+    weights = np.concatenate([np.ones(len(held)), weight[is_other]])
+    batch = PairBatch(block.label[pairs[:, 0]], block.label[pairs[:, 1]], cells_of(layout), weights)
+    counter.add(batch, row, block.triplets[:, 2])
+
+
+def _candidates(block: _Block) -> tuple[Ints, Floats]:
+    """(Q, 2) pairs of each described subject with regions of its image, itself among them, and what each weighs."""
+    subjects = np.unique(block.triplets[:, 0])
+    image = block.image[subjects]
+    count = block.count[image]
     taken = np.minimum(count, _OBJECTS)
     who = np.repeat(np.arange(len(subjects)), taken)
     step = np.arange(len(who)) - np.repeat(np.cumsum(taken) - taken, taken)
-    place = rows.first[image][who] + step * count[who] // np.maximum(taken[who], 1)
-    pairs = np.stack([subjects[who], rows.kept[place]], axis=1)
-    return pairs, count[who] / taken[who]
+    place = block.first[image][who] + step * count[who] // np.maximum(taken[who], 1)
+    return np.stack([subjects[who], place], axis=1), count[who] / taken[who]
+
+
+def _starts(counts: NDArray[Any]) -> Ints:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def _expand(starts: Ints, images: Ints) -> tuple[Ints, Ints]:
+    """All rows of these images, in order, and which of the images each is of."""
+    counts = starts[images + 1] - starts[images]
+    owner = np.repeat(np.arange(len(images)), counts)
+    rows = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts) + starts[images][owner]
+    return rows, owner
