@@ -25,3 +25,9 @@ def sgforge_register_filters(register: Register) -> None:
 def sgforge_register_editors(register: Register) -> None:
     """Corrects what a student proposed."""
     register("svg", "sgforge_svg.editor:SgEditor", config=EditConfig, needs=_ASKS_A_MODEL)
+
+
+@hookimpl
+def sgforge_register_commands(register: Register) -> None:
+    """Chooses the threshold of the vqa filter on labelled relations."""
+    register("calibrate", "sgforge_svg.calibrate")
