@@ -13,6 +13,8 @@ from sgforge.graph import Mask, Region, SceneGraph
 
 __all__ = ["Geometry"]
 
+Floats = NDArray[np.floating]
+
 
 @attrs.frozen(eq=False)
 class Geometry:
@@ -30,7 +32,7 @@ class Geometry:
 
     @classmethod
     def from_boxes(
-        cls, boxes: Sequence[Sequence[float]] | NDArray[np.floating], depth: Sequence[float] | None = None
+        cls, boxes: Sequence[Sequence[float]] | Floats, depth: Sequence[float] | Floats | None = None
     ) -> Self:
         """The geometry of plain boxes, (N, 4) xyxy, with N depths where they are known."""
         array = np.asarray(boxes, np.float64).reshape(-1, 4)
