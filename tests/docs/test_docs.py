@@ -1,0 +1,105 @@
+"""README.md and the plugin tutorial are run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from docs.blocks import compare, read_blocks, run_page
+from support.environment import ROOT, build_wheel, make_environment
+
+TUTORIAL = ROOT / "docs" / "tutorial-plugin.md"
+README = ROOT / "README.md"
+ECHO = ROOT / "contrib" / "sgforge-echo"
+
+
+def test_the_readme_runs(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert run_page(README, tmp_path, {**os.environ, "PATH": path}) > 0
+
+
+@pytest.mark.packaging
+def test_the_tutorial_runs_in_a_fresh_environment(tmp_path: Path) -> None:
+    environment = make_environment(tmp_path / "env", build_wheel(tmp_path / "wheel"))
+    folder = tmp_path / "work"
+    folder.mkdir()
+    assert run_page(TUTORIAL, folder, environment.variables()) == 8
+
+
+def test_the_tutorial_is_the_template() -> None:
+    titled = {block.title: block.code for block in read_blocks(TUTORIAL.read_text()) if block.title}
+    for name in ("pyproject.toml", "sgforge_echo/__init__.py", "sgforge_echo/teacher.py", "tests/test_echo.py"):
+        assert titled[f"sgforge-echo/{name}"] == (ECHO / name).read_text(), f"{name} differs"
+
+
+@pytest.mark.parametrize("page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name}: {target} does not exist"
+
+
+PAGE = """
+```bash
+echo one; echo two > made.txt
+```
+```text
+one
+```
+<!-- not run: it would fail -->
+```bash
+false
+```
+```python title="sub/file.py"
+print("three")
+```
+```python
+exec(open("sub/file.py").read())
+print(open("made.txt").read())
+```
+```text
+three
+two
+```
+"""
+
+
+class TestRunner:
+    """The runner itself can fail."""
+
+    def page(self, folder: Path, text: str) -> int:
+        path = folder / "page.md"
+        path.write_text(text)
+        return run_page(path, folder, {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+
+    def test_a_good_page(self, tmp_path: Path) -> None:
+        assert self.page(tmp_path, PAGE) == 4
+
+    @pytest.mark.parametrize(
+        ("old", "new", "expected"),
+        [
+            ("echo one;", "echo other;", "page.md:5: 'one' is not printed"),
+            ("three\ntwo", "two\nthree", "'three' is not printed"),
+            ("echo one;", "false; echo one;", "page.md:2 failed"),
+            ("echo one;", "false | true; echo one;", "page.md:2 failed"),
+            ('open("made.txt")', 'open("none.txt")', "none.txt"),
+            ("<!-- not run: it would fail -->\n", "", "page.md:8 failed"),
+        ],
+    )
+    def test_a_bad_page(self, old: str, new: str, expected: str, tmp_path: Path) -> None:
+        assert old in PAGE
+        with pytest.raises(AssertionError) as caught:
+            self.page(tmp_path, PAGE.replace(old, new))
+        assert expected in str(caught.value)
+
+    def test_a_hanging_block_is_stopped(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("docs.blocks._LONGEST", 0.5)
+        with pytest.raises(subprocess.TimeoutExpired):
+            self.page(tmp_path, "```bash\nsleep 60\n```\n")
+
+    def test_compare_takes_parts_of_lines(self) -> None:
+        compare("b\nd", "abc\n\nxdx", "here")
