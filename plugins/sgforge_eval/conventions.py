@@ -1,7 +1,8 @@
 """Named conventions of scene-graph recall: what each public code base does where definitions leave room.
 
 Sources: SGB is Scene-Graph-Benchmark.pytorch, OpenPSG its panoptic successor, Maelic the maintained SGG-Benchmark,
-ASMv2 the All-Seeing Model v2 evaluation on PSG, OI the Open Images challenge as PySGG implements it. `docs/metrics.md`
+ASMv2 the All-Seeing Model v2 evaluation on PSG, OI the Open Images challenge as PySGG implements it; SVG is the protocol of section 4.4 of
+Synthetic Visual Genome for open-ended answers on PSG. `docs/metrics.md`
 says what each field means and what differs in a number because of it.
 """
 
@@ -27,6 +28,9 @@ class Convention:
     relation is left out or counts 0. `average`: recall as the mean over images or pooled over all truth triplets. `absent`: whether
     a predicate of the vocabulary without truth counts 0 in mean recall or is left out. `ranked`: whether the lists are
     cut at K. `pair_limit`: how many of its best predicates each pair may list in the constrained ranking (None: all).
+    `least_score`: triplets that do not exceed it are not listed. `average_precision`: relations
+    and phrases also have an AP per predicate, weighted into one score. `loses_first_box`: in detection mAP the first truth box
+    of all is never found, a defect of the reference (see `docs/metrics.md`).
     """
 
     name: str
@@ -39,6 +43,9 @@ class Convention:
     absent: Literal["zero", "skip"] = "zero"
     ranked: bool = True
     pair_limit: int | None = 1
+    least_score: float = 0.0
+    average_precision: bool = False
+    loses_first_box: bool = False
 
 
 CONVENTIONS: Final[Mapping[str, Convention]] = {
@@ -54,6 +61,7 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             "sgb",
             "+1 pixel IoU >= 0.5, equal truth triplets kept, images without a prediction left out, mean over images",
             pixels="legacy",
+            loses_first_box=True,
         ),
         Convention(
             "openpsg",
@@ -65,6 +73,14 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             "IoU with +1 in the intersection only, equal truth triplets kept, images without a prediction count 0",
             pixels="maelic",
             unanswered="zero",
+        ),
+        Convention(
+            "svg",
+            "plain IoU > 0.5, every listed triplet takes a rank, equal truth triplets once, mean over images",
+            strict=True,
+            duplicates="drop",
+            unanswered="zero",
+            pair_limit=None,
         ),
         Convention(
             "asmv2",
@@ -82,6 +98,8 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             unanswered="zero",
             average="pooled",
             pair_limit=2,
+            least_score=1e-5,
+            average_precision=True,
         ),
     )
 }

@@ -14,9 +14,18 @@ import numpy as np
 from sgforge.graph import CATEGORIES
 from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.conventions import Convention
+from sgforge_eval.precision import Detections, coco_average_precision, envelope_average_precision
 from sgforge_eval.scorer import HitTable, Measure
 
-__all__ = ["Family", "GroupedFamily", "Metrics", "harmonic_means", "measure_table"]
+__all__ = [
+    "Family",
+    "GroupedFamily",
+    "Metrics",
+    "detection_values",
+    "harmonic_means",
+    "measure_table",
+    "open_images_values",
+]
 
 
 @attrs.frozen(eq=False)
@@ -89,6 +98,33 @@ class Metrics:
             found.update(zip(grouped.names, grouped.values(), strict=True))
         found.update(harmonic_means(found))
         return {name: float(value) for name, value in found.items() if not np.isnan(value)}
+
+
+def detection_values(boxes: Detections | None) -> dict[str, float]:
+    """detection_mAP50: the mean over labels with truth of COCO's average precision of the regions at IoU 0.5."""
+    if boxes is None or not (boxes.truth > 0).any():
+        return {}
+    return {"detection_mAP50": float(np.nanmean(coco_average_precision(boxes)))}
+
+
+def open_images_values(
+    relations: tuple[Detections, Detections] | None, recall: float, predicates: int
+) -> dict[str, float]:
+    """Open Images' scores: mAP and frequency-weighted mAP of relations and phrases, and 0.4, 0.2, 0.4 with R@50."""
+    if relations is None or not relations[0].truth.sum():
+        return {}
+    truth = relations[0].truth
+    relation, phrase = (envelope_average_precision(found) for found in relations)
+    share = truth / truth.sum()
+    values = {
+        "mAP_rel": relation.sum() / predicates,
+        "mAP_phr": phrase.sum() / predicates,
+        "wmAP_rel": (relation * share).sum(),
+        "wmAP_phr": (phrase * share).sum(),
+    }
+    values["score"] = 0.4 * values["mAP_rel"] + 0.2 * recall + 0.4 * values["mAP_phr"]
+    values["score_wtd"] = 0.4 * values["wmAP_rel"] + 0.2 * recall + 0.4 * values["wmAP_phr"]
+    return {name: float(value) for name, value in values.items()}
 
 
 def harmonic_means(values: Mapping[str, Floats]) -> dict[str, Floats]:

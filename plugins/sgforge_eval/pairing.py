@@ -16,7 +16,7 @@ import numpy as np
 from sgforge.stages import Mode
 from sgforge_eval.arrays import Ints
 from sgforge_eval.batch import EvalBatch, Listed, Objects, Truth, offsets_of
-from sgforge_eval.sides import Side
+from sgforge_eval.sides import Side, take_masks
 
 __all__ = ["Meeting", "Met", "batch_of"]
 
@@ -105,16 +105,22 @@ class Meeting:
 
 
 def _nothing_for(truth: Side) -> Side:
-    """Predictions for these images that say nothing; their regions are the truth's, which modes with told boxes use."""
+    """Predictions for these images that hold no region and no relation."""
+    none = np.zeros(len(truth) + 1, np.int64)
     return attrs.evolve(
         truth,
-        relation_offsets=np.zeros(len(truth) + 1, np.int64),
+        region_offsets=none,
+        relation_offsets=none,
+        boxes=truth.boxes[:0],
+        labels=truth.labels[:0],
+        region_scores=truth.region_scores[:0],
         subject=truth.subject[:0],
         object=truth.object[:0],
         predicates=truth.predicates[:0],
         scores=truth.scores[:0],
         category=truth.category[:0],
         failed=[None] * len(truth),
+        masks=None if truth.masks is None else take_masks(truth.masks, np.zeros(0, np.int64)),
     )
 
 
@@ -142,8 +148,10 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int) -> tuple[EvalBa
     predicted regions, predcls nothing.
     """
     truth, side = _truth(met.truth), met.prediction
-    objects = _objects(side)
     failed = np.fromiter((reason is not None for reason in side.failed), bool, len(side))
+    # What a failed prediction holds beside its failure is not an answer.
+    unnamed = np.repeat(failed, np.diff(side.region_offsets))
+    objects = _objects(attrs.evolve(side, labels=np.where(unnamed, -1, side.labels)))
     image = np.repeat(np.arange(len(side)), np.diff(side.relation_offsets))
     pointless = np.zeros(len(image), bool)
     if mode != "sgdet":

@@ -43,6 +43,17 @@ class Ranked:
     rank: Ints
     score: Floats
 
+    def rows(self, kept: Flags) -> Ranked:
+        """The triplets where `kept` (n,) is true; ranks stay as they are."""
+        return Ranked(
+            self.image[kept],
+            self.subject[kept],
+            self.object[kept],
+            self.predicate[kept],
+            self.rank[kept],
+            self.score[kept],
+        )
+
     @classmethod
     def concat(cls, parts: Sequence[Ranked]) -> Ranked:
         """The triplets of all parts behind each other."""

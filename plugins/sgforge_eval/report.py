@@ -15,7 +15,7 @@ from sgforge_eval.arrays import Flags, Floats
 from sgforge_eval.batch import Codebook
 from sgforge_eval.bootstrap import Draws, interval, resample
 from sgforge_eval.dropped import Dropped
-from sgforge_eval.metrics import GroupedFamily, Metrics, measure_table
+from sgforge_eval.metrics import GroupedFamily, Metrics, detection_values, measure_table, open_images_values
 from sgforge_eval.pairing import Meeting
 from sgforge_eval.scorer import HitTable, Measure, Scorer
 
@@ -106,6 +106,9 @@ def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") ->
     convention = outcome.measure.convention
     values = metrics.values()
     images = len(table.failed)
+    values.update(detection_values(outcome.scorer.boxes))
+    recall = values.get("R@50", 0.0)
+    values.update(open_images_values(outcome.scorer.relations, recall, len(outcome.predicates)))
     values["failure_rate"] = float(table.failed.mean()) if images else 0.0
     tables: dict[str, list[Row]] = {
         "per_predicate": per_group(metrics.grouped, outcome.predicates, "predicate"),

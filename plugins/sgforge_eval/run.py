@@ -73,7 +73,14 @@ def evaluate_graphs(
     words = vocabulary or Vocabulary.plain(settings)
     zero_shot = read_triplets(settings.zero_shot, words.labels, words.predicates) if settings.zero_shot else None
     convention = convention_named(settings.convention)
-    measure = Measure(settings.metric, convention, tuple(sorted(set(settings.k))), zero_shot, settings.in_order)
+    measure = Measure(
+        settings.metric,
+        convention,
+        tuple(sorted(set(settings.k))),
+        zero_shot,
+        settings.in_order,
+        detection=settings.localization == "box",
+    )
     dropped = Dropped()
     failures: Counter[str] = Counter()
     masks = settings.localization == "mask"

@@ -14,6 +14,7 @@ from sgforge_eval.arrays import Flags, Ints
 from sgforge_eval.batch import Dense, EvalBatch, Listed, offsets_of
 from sgforge_eval.conventions import Convention
 from sgforge_eval.matching import BoxLocalizer, Localizer, TripletJoin, equal_keys, first_hit, unique_truth
+from sgforge_eval.precision import Detections, box_detections, relation_detections
 from sgforge_eval.ranking import Ranked, Rankings, rank_predictions, rank_within
 
 __all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]
@@ -28,7 +29,8 @@ class Measure:
     """What to measure and how.
 
     `ks` ascending cuts. `zero_shot`: sorted codes (`triplet_codes`) of triplets never trained on, None if not asked.
-    `in_order`: predictions are ranked as listed. `free`, `phrases`: also without graph constraint, also phrases.
+    `in_order`: predictions are ranked as listed. `free`, `phrases`, `detection`: also without graph constraint, also
+    phrases, also the mean average precision of the regions themselves.
     """
 
     mode: Mode
@@ -38,6 +40,7 @@ class Measure:
     in_order: bool = False
     free: bool = True
     phrases: bool = True
+    detection: bool = True
 
     @property
     def limit(self) -> int:
@@ -80,6 +83,8 @@ class Scorer:
         self.measure = measure
         self._parts: list[HitTable] = []
         self._ordinals: list[Ints] = []
+        self._boxes: list[Detections] = []
+        self._relations: list[tuple[Detections, Detections]] = []
 
     def add(self, batch: EvalBatch, localizer: Localizer | None = None) -> None:
         """Score one batch; `localizer` defaults to boxes in the convention's pixel rule."""
@@ -95,10 +100,18 @@ class Scorer:
             free=measure.free and convention.ranked,
             in_order=measure.in_order,
         )
+        if convention.least_score:
+            listed = rankings.constrained
+            rankings = attrs.evolve(rankings, constrained=listed.rows(listed.score > convention.least_score))
         ordinal = batch.ordinal
         if ordinal is None:
             seen = sum(map(len, self._ordinals))
             ordinal = np.arange(seen, seen + batch.count)
+            batch = attrs.evolve(batch, ordinal=ordinal)
+        if measure.detection and measure.mode != "predcls":
+            self._boxes.append(box_detections(batch, convention))
+        if convention.average_precision:
+            self._relations.append(relation_detections(batch, rankings.constrained, convention))
         self._parts.append(self._hits(batch, rankings, localizer, ordinal))
         self._ordinals.append(ordinal)
 
@@ -141,6 +154,19 @@ class Scorer:
         join = TripletJoin(kept, ranking)
         matched = join.both_regions(localizer)
         return first_hit(size, join.truth_rows[matched], ranking.rank[join.listed_rows[matched]])
+
+    @property
+    def boxes(self) -> Detections | None:
+        """The detected regions of all batches, None if they were not measured."""
+        return Detections.concat(self._boxes) if self._boxes else None
+
+    @property
+    def relations(self) -> tuple[Detections, Detections] | None:
+        """The detected relations and phrases of all batches, None if the convention has no average precision."""
+        if not self._relations:
+            return None
+        relations, phrases = zip(*self._relations, strict=True)
+        return Detections.concat(relations), Detections.concat(phrases)
 
     def table(self) -> HitTable:
         """All batches so far as one table, images in the order of their ordinals; at least one batch must be there."""

@@ -18,7 +18,7 @@ from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.batch import offsets_of
 from sgforge_eval.dropped import Dropped
 
-__all__ = ["Names", "Side", "SideReader", "expand_segments"]
+__all__ = ["Names", "Side", "SideReader", "expand_segments", "take_masks"]
 
 Role = Literal["truth", "prediction"]
 
@@ -73,7 +73,7 @@ class Side:
             self.scores[relations],
             self.category[relations],
             [self.failed[image] for image in images.tolist()],
-            None if self.masks is None else _take_masks(self.masks, regions),
+            None if self.masks is None else take_masks(self.masks, regions),
         )
 
     @classmethod
@@ -106,7 +106,8 @@ def expand_segments(offsets: Ints, chosen: Ints) -> Ints:
     return np.arange(ends[-1]) + np.repeat(offsets[chosen] - ends[:-1], counts)
 
 
-def _take_masks(masks: MaskTable, rows: Ints) -> MaskTable:
+def take_masks(masks: MaskTable, rows: Ints) -> MaskTable:
+    """The masks of these rows, in this order."""
     lengths = masks.lengths[rows]
     data = masks.data[expand_segments(offsets_of(masks.lengths), rows)]
     return MaskTable(masks.frame[rows], masks.crop[rows], lengths, data)

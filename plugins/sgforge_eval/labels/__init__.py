@@ -1,0 +1,9 @@
+"""Free-text names to a closed vocabulary: exact, by alias, by lemma, by similarity of embeddings."""
+
+from __future__ import annotations
+
+from sgforge_eval.labels.encoders import Encoder, encoder_named
+from sgforge_eval.labels.lemma import lemma_key, normalized
+from sgforge_eval.labels.mapper import LabelMapper
+
+__all__ = ["Encoder", "LabelMapper", "encoder_named", "lemma_key", "normalized"]
