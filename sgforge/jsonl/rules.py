@@ -10,6 +10,7 @@ import attrs
 
 from sgforge.errors import GraphError
 from sgforge.graph import CATEGORIES, KEPT, REJECTED, to_float32
+from sgforge.images import MAX_PIXELS
 from sgforge.near import choices
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 Reason = Literal["json", "missing-key", "unknown-key", "type", "value", "index", "mask", "duplicate-id"]
 STATUSES: Final = (KEPT, REJECTED)
 LARGEST: Final = 2**31 - 1
-"""The largest width, height, and number of pixels along a side of a mask's frame."""
+"""The largest width and height of an image, and of a mask's frame, in pixels."""
 
 _LEVEL_LIMIT: Final = 2**15 - 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -157,6 +158,8 @@ def _mask(value: Any) -> Complaint | None:
     size, counts = value["size"], value["counts"]
     if not (isinstance(size, list) and len(size) == 2 and all(_is_int(side) and 0 <= side <= LARGEST for side in size)):
         return "mask", f"size {_shown(size)} must be [height, width] in pixels"
+    if size[0] * size[1] > MAX_PIXELS:
+        return "mask", f"size {size} is more than {MAX_PIXELS:,} pixels"
     if not (isinstance(counts, str) and counts.isascii()):
         return "mask", "counts must be COCO's compressed run lengths, a text in ASCII"
     return None

@@ -194,11 +194,13 @@ def spans_to_counts(spans: Spans, totals: Ints) -> tuple[Ints, Ints]:
     return counts, per_item
 
 
-def split_columns(spans: Spans, heights: Ints) -> Columns:
-    """Spans cut at the borders of columns of `heights` (N,) pixels."""
+def split_columns(spans: Spans, heights: Ints, whole: NDArray[np.bool_] | None = None) -> Columns:
+    """Spans cut at the borders of columns of `heights` (N,) pixels; not those of masks that are `whole` (N,)."""
     height = heights[spans.item]
     first = spans.start // height
     final = (spans.stop - 1) // height
+    if whole is not None:
+        final = np.where(whole[spans.item], first, final)
     pieces = final - first + 1
     source = np.repeat(np.arange(len(pieces)), pieces)
     step = np.arange(len(source)) - np.repeat(offsets(pieces)[:-1], pieces)
@@ -209,7 +211,8 @@ def split_columns(spans: Spans, heights: Ints) -> Columns:
 
 def move(spans: Spans, heights: Ints, shift: Ints, new_heights: Ints) -> Spans:
     """The same pixels shifted by `shift` (N, 2) (x, y) into frames with columns of `new_heights` (N,) pixels."""
-    columns = split_columns(spans, heights)
+    # Columns that stay as high as they were need no cut: a few runs over a billion columns stay a few.
+    columns = split_columns(spans, heights, heights == new_heights)
     base = (columns.x + shift[columns.item, 0]) * new_heights[columns.item] + shift[columns.item, 1]
     return merge(Spans(spans.size, columns.item, base + columns.top, base + columns.bottom))
 
