@@ -371,3 +371,17 @@ def toy_environment(folder: Path) -> dict[str, str]:
     install(folder)
     path = os.pathsep.join([str(folder), str(Path(__file__).parent)])
     return {**os.environ, "PYTHONPATH": path, "SGFORGE_PLUGINS": "toys"}
+
+
+def arrays(dataset: Path, ref: str = "main") -> dict[str, bytes]:
+    """Every array of images, regions, relations and vocabularies, read by plain zarr: dtype, shape and bytes."""
+    import zarr
+
+    snapshot = sgforge.Dataset.open(dataset, ref).snapshot.path
+    group = zarr.open_group(str(snapshot), mode="r")
+    found = {}
+    for name in ("image", "region", "relation", "vocabulary"):
+        for path, array in group[name].members():
+            data = np.asarray(array[...])
+            found[f"{name}/{path}"] = f"{data.dtype} {data.shape} ".encode() + data.tobytes()
+    return found

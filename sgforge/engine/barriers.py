@@ -44,9 +44,7 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     if checkpoint is None:
         context.progress.note(f"{step.name}: {step.spec.name} learns from {len(rows)} images")
         resources = attrs.evolve(context.resources(step.spec, context.weights_of(step)), roots=context.roots)
-        job = TrainJob(
-            step.name, step.spec, step.verb.method, snapshot.path, step.on, folder, resources
-        )
+        job = TrainJob(step.name, step.spec, step.verb.method, snapshot.path, step.on, folder, resources)
         checkpoint = await train(job, context.stop)
     if checkpoint is not None:
         context.checkpoints[step.name] = checkpoint
@@ -115,9 +113,7 @@ async def run_evaluation(
         except Stopped:
             return StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
     seconds = time.monotonic() - started
-    return StepReport(
-        step.name, step.verb.name, step.spec.name, _counts(len(rows), reused), seconds, report=report
-    )
+    return StepReport(step.name, step.verb.name, step.spec.name, _counts(len(rows), reused), seconds, report=report)
 
 
 def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray) -> None:

@@ -102,9 +102,7 @@ class Context:
         from sgforge.dataset import StepRecord
 
         counts = {} if report is None else _flat_counts(report)
-        return StepRecord(
-            step.name, step.verb.name, step.spec.name, fingerprint, options_json(step.spec), counts
-        )
+        return StepRecord(step.name, step.verb.name, step.spec.name, fingerprint, options_json(step.spec), counts)
 
 
 def find_weights(step: PlannedStep, checkpoints: Mapping[str, Checkpoint]) -> Checkpoint | None:

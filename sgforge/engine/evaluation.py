@@ -160,9 +160,7 @@ def compact_truth(graph: SceneGraph) -> SceneGraph:
     relations = [
         attrs.evolve(row, subject=number[row.subject], object=number[row.object]) for row in graph.relations.values()
     ]
-    kept = [
-        row if row.parent is None else attrs.evolve(row, parent=number.get(row.parent)) for row in regions.values()
-    ]
+    kept = [row if row.parent is None else attrs.evolve(row, parent=number.get(row.parent)) for row in regions.values()]
     return SceneGraph(graph.width, graph.height, kept, relations)
 
 
@@ -231,9 +229,7 @@ def saved_relations(ranking: Ranking) -> list[Relation]:
     rows, columns = np.nonzero(chosen)
     order = np.argsort(-ranked[rows, columns], kind="stable")
     return [
-        Relation(
-            int(pairs[row, 0]), ranking.predicates[column], int(pairs[row, 1]), score=float(scores[row, column])
-        )
+        Relation(int(pairs[row, 0]), ranking.predicates[column], int(pairs[row, 1]), score=float(scores[row, column]))
         for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
     ]
 

@@ -132,9 +132,7 @@ class _ThreadCrew:
         self.lanes = tuple(Lane(worker.answer, batch, 2) for worker in workers)
 
     @classmethod
-    async def open(
-        cls, spec: ComponentSpec, method: str, resources: Resources, batch: int, count: int
-    ) -> _ThreadCrew:
+    async def open(cls, spec: ComponentSpec, method: str, resources: Resources, batch: int, count: int) -> _ThreadCrew:
         workers = [_Worker(spec, method, resources, number) for number in range(count)]
         crew = cls(workers, batch)
         try:

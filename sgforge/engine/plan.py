@@ -218,9 +218,7 @@ class _Planner:
     def _generators(self) -> list[PlannedStep]:
         return [step for step in self.planned if step.verb.name == "generate" and step.checkpoint is not None]
 
-    def _student(
-        self, step: Step, name: str, spec: ComponentSpec, weights: PlannedStep | None
-    ) -> ComponentSpec | None:
+    def _student(self, step: Step, name: str, spec: ComponentSpec, weights: PlannedStep | None) -> ComponentSpec | None:
         """The student that a step's checkpoint belongs to."""
         if step.verb in ("train", "generate"):
             return spec

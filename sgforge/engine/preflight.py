@@ -65,7 +65,7 @@ def find_needs(registry: Registry, spec: ComponentSpec, models: Mapping[str, Any
 def _model_needs(registry: Registry, model: str | None, models: Mapping[str, Any]) -> Iterator[str]:
     provider, slash, rest = (model or "").partition("/")
     if not (provider and slash and rest):
-        yield f"needs a model: give it model = \"provider/model\", not {model!r}"
+        yield f'needs a model: give it model = "provider/model", not {model!r}'
         return
     try:
         component = registry.lookup("model", provider)

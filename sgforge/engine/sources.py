@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FileHashes", "FileStamp", "Reading", "cached_hashes", "read_sources", "split_of"]
 
-HELD_OUT: Final = 0.1
-"""Share of the images that goes to the split "val" where a source gives no split."""
+HELD_OUT: Final = 10
+"""One image in so many goes to the split "val" where a source gives no split."""
 _CHUNK: Final = 256
 _THREADS: Final = 4
 
@@ -225,7 +225,7 @@ def split_of(file_sha256: str | None, image_id: str) -> str:
         import hashlib
 
         file_sha256 = hashlib.sha256(image_id.encode()).hexdigest()
-    return "val" if int(file_sha256[:16], 16) < HELD_OUT * 2**64 else "train"
+    return "val" if int(file_sha256[:16], 16) * HELD_OUT < 2**64 else "train"
 
 
 def cached_hashes(journal: Journal) -> FileHashes:

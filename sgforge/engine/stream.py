@@ -102,11 +102,7 @@ class Stream:
         """Pass all items through; returns when the last one is done or what was in flight at `stop` is kept."""
         async with asyncio.TaskGroup() as group:
             pumps = [
-                [
-                    group.create_task(self._pump(number, lane))
-                    for lane in stage.crew.lanes
-                    for _ in range(lane.depth)
-                ]
+                [group.create_task(self._pump(number, lane)) for lane in stage.crew.lanes for _ in range(lane.depth)]
                 for number, stage in enumerate(self._stages)
             ]
             async for items in chunks:
