@@ -1,0 +1,118 @@
+"""Every first-party component that asks no model keeps the contract of its kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sgforge.plugins import load_plugins
+from sgforge.testing import (
+    EditorContract,
+    EvaluatorContract,
+    ExporterContract,
+    FilterContract,
+    SegmenterContract,
+    SourceContract,
+    StudentContract,
+    TeacherContract,
+    tiny_samples,
+)
+
+
+class TestRegions(SegmenterContract):
+    component = "regions"
+
+
+class TestSuperpixels(SegmenterContract):
+    component = "superpixels"
+    options = {"levels": [6, 3], "segments": 20}
+
+
+class TestGeometry(TeacherContract):
+    component = "geometry"
+    options = {"subjects": 2, "predicates": ["on", "left of"]}
+
+
+class TestSpatialRules(FilterContract):
+    component = "spatial-rules"
+
+
+class TestPrior(StudentContract):
+    component = "prior"
+    options = {"relations_per_subject": 2}
+
+
+class TestConsistency(EditorContract):
+    component = "consistency"
+
+
+class TestPredcls(EvaluatorContract):
+    component = "predcls"
+    options = {"k": [5, 10], "bootstrap": 20}
+
+
+class TestSgcls(EvaluatorContract):
+    component = "sgcls"
+
+
+class TestSgdet(EvaluatorContract):
+    component = "sgdet"
+
+
+class TestFolder(SourceContract):
+    component = "folder"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        tiny_samples(folder)
+        return {"images": "data:", "split": "val"}
+
+
+class TestJsonl(SourceContract):
+    component = "jsonl"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        line = {"image_id": "a", "width": 4, "height": 4, "regions": [{"label": "cup", "box": [0, 0, 2, 2]}]}
+        (folder / "graphs.jsonl").write_text(json.dumps(line) + "\n")
+        return {"graphs": "data:graphs.jsonl"}
+
+
+class TestCoco(SourceContract):
+    component = "coco"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        tiny_samples(folder)
+        document = {
+            "images": [{"id": 1, "file_name": "cup.png", "width": 64, "height": 48}],
+            "categories": [{"id": 3, "name": "cup"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 4], "area": 12, "iscrowd": 0}],
+        }
+        (folder / "instances.json").write_text(json.dumps(document))
+        return {"annotations": "data:instances.json", "images": "data:"}
+
+
+class TestScenes(SourceContract):
+    component = "scenes"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        return {"folder": str(folder / "scenes"), "count": 3, "size": 64}
+
+
+class TestCocoExport(ExporterContract):
+    component = "coco"
+
+
+class TestJsonlExport(ExporterContract):
+    component = "jsonl"
+
+
+def test_none_is_forgotten() -> None:
+    contracts = [value for value in globals().values() if isinstance(value, type) and hasattr(value, "component")]
+    held = {(contract.kind, contract.component) for contract in contracts}
+    registered = {
+        (component.kind, component.name)
+        for component in load_plugins().components()
+        if component.kind not in ("model", "command") and not component.needs.model
+    }
+    assert registered - held == set()
