@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Final, Literal, TypeVar
 
 import attrs
@@ -187,7 +188,7 @@ def edit_columns(packed: Sequence[bytes]) -> EditColumns:
     verdicts = np.frombuffer(b"".join([fields[4] for fields in full]), _VERDICT_RECORD)
     verdict_edit = _owners([len(fields[4]) // _VERDICT.size for fields in full])
     sets = np.frombuffer(b"".join([fields[5] for fields in full]), _SET_RECORD)
-    drops = [strings.setdefault(fields[8], len(strings)) if fields[8] is not None else -1 for fields in full]
+    drops = [strings[fields[8]] if fields[8] is not None else -1 for fields in full]
     words = tuple(strings)
     return EditColumns(
         added.region_counts,
@@ -249,12 +250,20 @@ def _value_rows(targets: np.ndarray) -> np.ndarray:
     return np.where(targets == 1, np.cumsum(is_relation), np.cumsum(1 - is_relation)) - 1
 
 
-def _global_ids(tables: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+def _global_ids(tables: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray, _Ids]:
     """(global id of every local string, where each edit's strings start, all strings by global id)."""
-    strings: dict[str, int] = {}
-    ids = [strings.setdefault(text, len(strings)) for table in tables for text in table]
+    strings = _Ids()
     counts = np.fromiter(map(len, tables), np.int64, len(tables))
-    return np.asarray(ids, np.int32), ends_of(counts), strings
+    ids = np.fromiter(map(strings.__getitem__, chain.from_iterable(tables)), np.int32, int(counts.sum()))
+    return ids, ends_of(counts), strings
+
+
+class _Ids(dict[str, int]):
+    """Ids in order of first use; looking a text up gives it one."""
+
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self)
+        return number
 
 
 def _globalise(local: np.ndarray, edit: np.ndarray, ids: np.ndarray, first_id: np.ndarray) -> np.ndarray:

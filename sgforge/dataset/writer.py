@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import attrs
 import numpy as np
 
 from sgforge.columns import GraphColumns
-from sgforge.columns.graphs import merged
-from sgforge.dataset.assemble import apply_packed
+from sgforge.dataset.compose import Failures, compose
 from sgforge.dataset.folder import SCHEMA, DatasetFolder, Lock, fsync_folder, no_space, write_durably
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.layout import arrays_of
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publish import Draft, write_snapshot
-from sgforge.dataset.records import JournalRow, RunRecord, StateRef, StepRecord
+from sgforge.dataset.records import RunRecord, StepRecord
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.states import StateIndex, as_keys
 from sgforge.errors import DatasetError
@@ -28,8 +26,6 @@ from sgforge.graph import Sample
 __all__ = ["DatasetWriter"]
 
 _SOURCE_STEP = StepRecord("source", "source", "", "source")
-_NAMING_COLUMNS = ("id", "uri", "split", "source", "sha256", "failed_step", "failed_reason")
-Failures = Mapping[str, tuple[str, str]]
 
 
 class DatasetWriter:
@@ -163,7 +159,8 @@ class DatasetWriter:
         if path.is_dir():
             snapshot = self.states().snapshot(snapshot_id)
         else:
-            snapshot = self._write(self._draft(snapshot_id, step, parent, wanted, failures, partial))
+            content = compose(parent, wanted, failures, self.states(), self.journal)
+            snapshot = self._write(Draft(snapshot_id, content.columns, content.provenance, step, parent, partial))
         self.journal.forget(row.tobytes() for row in wanted)
         return snapshot
 
@@ -175,35 +172,6 @@ class DatasetWriter:
             self._states.add([snapshot.id])
         return snapshot
 
-    def _draft(
-        self,
-        snapshot_id: str,
-        step: StepRecord,
-        parent: Snapshot,
-        keys: np.ndarray,
-        failures: Failures,
-        partial: bool,
-    ) -> Draft:
-        changed = np.flatnonzero((parent.keys != keys).any(axis=1))
-        refs = self.states().find(keys[changed])
-        reused = {int(row): ref for row, ref in zip(changed, refs, strict=True) if ref is not None}
-        edited = np.asarray([row for row in changed.tolist() if row not in reused], np.int64)
-        answers = self._answers(parent, edited, keys)
-        base, provenance = _with_reused(parent, reused, self.states())
-        columns = apply_packed(base, edited, [answer.edit for answer in answers], [answer.step for answer in answers])
-        calls = Provenance.of_answers(edited.tolist(), answers, self.journal.runs())
-        columns = _with_failures(columns.with_keys(keys), failures).compact()
-        return Draft(snapshot_id, columns, Provenance.merged([provenance, calls]), step, parent, partial)
-
-    def _answers(self, parent: Snapshot, rows: np.ndarray, keys: np.ndarray) -> list[JournalRow]:
-        wanted = [keys[row].tobytes() for row in rows]
-        found = self.journal.get(dict.fromkeys(wanted))
-        for row, key in zip(rows.tolist(), wanted, strict=True):
-            if key not in found:
-                image_id = parent.image_ids[row]
-                raise DatasetError(f"{self.path}: image {image_id!r} has no answer under the key {key.hex()[:12]}...")
-        return [found[key] for key in wanted]
-
 
 def _step_id(step: StepRecord, parent: Snapshot, keys: np.ndarray, failures: Failures, partial: bool) -> str:
     """The id says everything that decides the content, so that publishing again finds what is there."""
@@ -212,71 +180,3 @@ def _step_id(step: StepRecord, parent: Snapshot, keys: np.ndarray, failures: Fai
     digest = hashlib.sha256(json.dumps([identity, failed]).encode())
     digest.update(keys.tobytes())
     return digest.hexdigest()[:32]
-
-
-def _with_reused(
-    parent: Snapshot, reused: Mapping[int, StateRef], states: StateIndex
-) -> tuple[GraphColumns, Provenance]:
-    """The parent's images, with the graphs of some taken from where their states stand; and the calls behind them.
-
-    What names an image (id, uri, split, source, sha256) stays the parent's: equal images under two ids share a state.
-    """
-    if not reused:
-        return parent.columns(), parent.provenance
-    rest = np.setdiff1d(np.arange(len(parent)), np.fromiter(reused, np.int64, len(reused)))
-    by_snapshot: dict[str, list[int]] = {}
-    for row, ref in reused.items():
-        by_snapshot.setdefault(ref.snapshot_id, []).append(row)
-    own = parent.columns()
-    parts, provenances = [own.gather(rest)], [parent.provenance.moved(_inverse(rest, rest, len(parent)))]
-    rows = [rest]
-    for snapshot_id, targets in by_snapshot.items():
-        snapshot = states.snapshot(snapshot_id)
-        found = np.asarray([reused[row].row for row in targets], np.int64)
-        parts.append(snapshot.columns(found))
-        provenances.extend(_calls_of(snapshot, found, targets))
-        rows.append(np.asarray(targets, np.int64))
-    mixed = GraphColumns.concat(parts).gather(np.argsort(np.concatenate(rows)))
-    own = own.over(merged([mixed.vocabularies, own.vocabularies]))
-    mixed = mixed.over(own.vocabularies)
-    names = {name: getattr(own.image, name) for name in _NAMING_COLUMNS}
-    return attrs.evolve(mixed, image=attrs.evolve(mixed.image, **names)), Provenance.merged(provenances)
-
-
-def _calls_of(snapshot: Snapshot, rows: np.ndarray, targets: Sequence[int]) -> Iterator[Provenance]:
-    """The calls of `rows` for the images `targets`; a row that serves several images is taken several times."""
-    remaining, goals = rows, np.asarray(targets, np.int64)
-    while len(remaining):
-        _, first = np.unique(remaining, return_index=True)
-        yield snapshot.provenance.moved(_inverse(remaining[first], goals[first], len(snapshot)))
-        remaining, goals = np.delete(remaining, first), np.delete(goals, first)
-
-
-def _inverse(rows: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
-    """New row by old row of `count`, -1 for rows that go nowhere."""
-    table = np.full(count, -1, np.int64)
-    table[rows] = targets
-    return table
-
-
-def _with_failures(columns: GraphColumns, failures: Failures) -> GraphColumns:
-    if not failures:
-        return columns
-    row_of = {image_id: row for row, image_id in enumerate(columns.image.ids)}
-    unknown = [image_id for image_id in failures if image_id not in row_of]
-    if unknown:
-        raise DatasetError(f"image {unknown[0]!r} failed but is not in the snapshot")
-    steps, reasons = (
-        dict.fromkeys(step for step, _ in failures.values()),
-        dict.fromkeys(why for _, why in failures.values()),
-    )
-    extra = attrs.evolve(columns.vocabularies, step=tuple(steps), reason=tuple(reasons))
-    columns = columns.over(merged([columns.vocabularies, extra]))
-    step_ids = {text: index for index, text in enumerate(columns.vocabularies.step)}
-    reason_ids = {text: index for index, text in enumerate(columns.vocabularies.reason)}
-    failed_step, failed_reason = columns.image.failed_step.copy(), columns.image.failed_reason.copy()
-    for image_id, (step, reason) in failures.items():
-        failed_step[row_of[image_id]] = step_ids[step]
-        failed_reason[row_of[image_id]] = reason_ids[reason]
-    image = attrs.evolve(columns.image, failed_step=failed_step, failed_reason=failed_reason)
-    return attrs.evolve(columns, image=image)
