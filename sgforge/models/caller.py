@@ -136,6 +136,12 @@ class Caller:
                 except ProviderError as error:
                     failure = error
                     await self._note_failure(failure, state, ticket)
+                except ModelError as error:
+                    await self._void(state, error.reason)
+                    raise
+                except Exception as error:
+                    await self._lose(state, type(error).__name__)
+                    raise
                 finally:
                     self.gate.release(ticket)
                 await self._wait_or_fail(failure, state)
@@ -154,7 +160,8 @@ class Caller:
     def input_bound(self, request: ChatRequest) -> int:
         """The most input tokens a request can have; without a known bound for its images, a budget cannot hold."""
         image_tokens = (self.price and self.price.image_tokens) or self.provider.capabilities.image_tokens
-        if image_tokens is None and request.images and self.settings.budget_usd is not None and self.price is not None:
+        limited = self.settings.budget_usd is not None and self.price is not None and self.price.input > 0
+        if image_tokens is None and request.images and limited:
             raise RunStoppedError(
                 "no_image_price",
                 f"budget_usd is set and it is not known how many tokens {self.name} bills for an image: give "
@@ -239,12 +246,10 @@ class Caller:
             self.gate.throttled(ticket, error.retry_after)
         elif error.status is None or error.status >= 500:
             self.gate.struggled()
-        if error.maybe_billed and state.call is not None:
+        if error.maybe_billed:
             state.lost += 1
-            await self.store.write(lose_call(state.call, reason_of(error)))
-            self.account.closed()
-            state.call = None
-        elif not error.maybe_billed:
+            await self._lose(state, reason_of(error))
+        else:
             self.gate.spent(ticket, 0)
 
     async def _wait_or_fail(self, error: ProviderError, state: _Try) -> None:
@@ -267,6 +272,13 @@ class Caller:
         self.guard.check()
         tries = f" after {state.attempt} tries" if state.attempt > 1 else ""
         raise ModelError(reason_of(error), f"{self.name}: {redact(str(error))}{tries}") from None
+
+    async def _lose(self, state: _Try, reason: str) -> None:
+        """A call that may have been billed: it stays in the ledger at its worst case."""
+        if state.call is not None:
+            call, state.call = state.call, None
+            await self.store.write(lose_call(call, reason))
+            self.account.closed()
 
     async def _void(self, state: _Try, reason: str) -> None:
         """Give back the reservation of a call that was not billed."""
