@@ -12,7 +12,7 @@ category, score, status, reason, degree, made_by, judged_by. Null stands for a m
 from __future__ import annotations
 
 from sgforge.jsonl.columns import read_columns
-from sgforge.jsonl.files import read_jsonl, read_lines, write_jsonl
+from sgforge.jsonl.files import numbered_lines, read_jsonl, read_lines, write_jsonl
 from sgforge.jsonl.lenient import LineFault
 from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line, parse_line
 
@@ -20,6 +20,7 @@ __all__ = [
     "GraphLine",
     "LineFault",
     "dump_sample",
+    "numbered_lines",
     "parse_graph_line",
     "parse_line",
     "read_columns",
