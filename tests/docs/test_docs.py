@@ -1,4 +1,4 @@
-"""README.md and the plugin tutorial are run as they stand."""
+"""README.md and the pages with commands are run as they stand."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ README = ROOT / "README.md"
 ECHO = ROOT / "contrib" / "sgforge-echo"
 
 
-def test_the_readme_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "config.md"], ids=lambda path: path.name)
+def test_a_page_runs(page: Path, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    assert run_page(README, tmp_path, {**os.environ, "PATH": path}) > 0
+    assert run_page(page, tmp_path, {**os.environ, "PATH": path}) > 0
 
 
 @pytest.mark.packaging
