@@ -1,9 +1,9 @@
 """Named conventions of scene-graph recall: what each public code base does where definitions leave room.
 
 Sources: SGB is Scene-Graph-Benchmark.pytorch, OpenPSG its panoptic successor, Maelic the maintained SGG-Benchmark,
-ASMv2 the All-Seeing Model v2 evaluation on PSG, OI the Open Images challenge as PySGG implements it; SVG is the protocol of section 4.4 of
-Synthetic Visual Genome for open-ended answers on PSG. `docs/metrics.md`
-says what each field means and what differs in a number because of it.
+ASMv2 the All-Seeing Model v2 evaluation on PSG, OI the Open Images challenge as PySGG implements it; SVG is section 4.4
+of Synthetic Visual Genome, open-ended answers on PSG. `docs/metrics.md` says what each field means and what differs in
+a number because of it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Convention:
 
     `pixels`: how many pixels a box spans (`sgforge.boxes`). `strict`: an overlap must exceed 0.5, not only reach it.
     `duplicates`: what becomes of equal truth triplets of an image. `unanswered`: whether an image without any predicted
-    relation is left out or counts 0. `average`: recall as the mean over images or pooled over all truth triplets. `absent`: whether
-    a predicate of the vocabulary without truth counts 0 in mean recall or is left out. `ranked`: whether the lists are
-    cut at K. `pair_limit`: how many of its best predicates each pair may list in the constrained ranking (None: all).
-    `least_score`: triplets that do not exceed it are not listed. `average_precision`: relations
-    and phrases also have an AP per predicate, weighted into one score. `loses_first_box`: in detection mAP the first truth box
-    of all is never found, a defect of the reference (see `docs/metrics.md`).
+    relation is left out or counts 0. `average`: recall as the mean over images or pooled over all truth triplets.
+    `absent`: whether a predicate of the vocabulary without truth counts 0 in mean recall or is left out. `ranked`:
+    whether the lists are cut at K. `pair_limit`: how many of its best predicates each pair may list in the constrained
+    ranking (None: all). `least_score`: triplets that do not exceed it are not listed. `average_precision`: relations
+    and phrases also have an AP per predicate, weighted into one score. `loses_first_box`: in detection mAP the first
+    truth box of all is never found, a defect of the reference (see `docs/metrics.md`).
     """
 
     name: str

@@ -11,6 +11,7 @@ from sgforge_eval.batch import Codebook
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.conventions import convention_named
 from sgforge_eval.judged import JudgedReader
+from sgforge_eval.mask_overlap import MaskLocalizer
 from sgforge_eval.report import Outcome, recall_report
 from sgforge_eval.scorer import Measure, Scorer
 from sgforge_eval.vocabulary import read_names, read_triplets
@@ -34,12 +35,16 @@ class _RecallEvaluator:
         names = read_names(options.predicates) if options.predicates is not None else ()
         predicates = Codebook(names, closed=options.predicates is not None)
         zero_shot = read_triplets(options.zero_shot, labels, predicates) if options.zero_shot is not None else None
-        measure = Measure(self.mode, self._convention, tuple(sorted(set(options.k))), zero_shot)
-        reader = JudgedReader(self.mode, labels, predicates)
+        masks = options.localization == "mask"
+        measure = Measure.of(self.mode, self._convention, options.k, zero_shot=zero_shot, detection=not masks)
+        reader = JudgedReader(self.mode, labels, predicates, masks)
         scorer = Scorer(measure)
-        for batch in reader.batches(judged):
-            scorer.add(batch)
-        outcome = Outcome(scorer, predicates, reader.dropped, reader.failures)
+        for item in reader.batches(judged):
+            localizer = None
+            if item.truth_masks is not None and item.predicted_masks is not None:
+                localizer = MaskLocalizer(item.truth_masks, item.predicted_masks, strict=self._convention.strict)
+            scorer.add(item.batch, localizer)
+        outcome = Outcome(scorer, predicates, reader.dropped, reader.failures, options.localization)
         return recall_report(outcome, draws=options.bootstrap, truth=options.truth)
 
 

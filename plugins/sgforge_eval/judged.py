@@ -8,18 +8,28 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 import numpy as np
 
-from sgforge.graph import CATEGORIES, Box, Region
+from sgforge.graph import CATEGORIES, Box, Mask, Region
+from sgforge.masks import MaskTable
 from sgforge.stages import Failure, Judged, Mode, Ranking
 from sgforge_eval.arrays import Floats, Ints
 from sgforge_eval.batch import Codebook, Dense, EvalBatch, Objects, Truth, offsets_of
 from sgforge_eval.dropped import Dropped
 
-__all__ = ["JudgedReader"]
+__all__ = ["JudgedBatch", "JudgedReader"]
 
 _CELLS = 1 << 22  # pair x predicate scores held at once
 _IMAGES = 512
 _UNNAMED = "\0no label"
 _NO_BOX: Box = (float("nan"),) * 4
+
+
+@attrs.frozen(eq=False)
+class JudgedBatch:
+    """A batch, and the masks of the truth's and the predicted regions where they were asked for."""
+
+    batch: EvalBatch
+    truth_masks: MaskTable | None = None
+    predicted_masks: MaskTable | None = None
 
 
 @attrs.define
@@ -32,10 +42,11 @@ class JudgedReader:
     mode: Mode
     labels: Codebook
     predicates: Codebook
+    masks: bool = False
     dropped: Dropped = attrs.field(factory=Dropped)
     failures: Counter[str] = attrs.field(factory=Counter)
 
-    def batches(self, judged: Iterable[Judged]) -> Iterator[EvalBatch]:
+    def batches(self, judged: Iterable[Judged]) -> Iterator[JudgedBatch]:
         """Batches in order; each holds rankings with one list of predicates."""
         pending: list[Judged] = []
         columns: tuple[str, ...] | None = None
@@ -52,7 +63,7 @@ class JudgedReader:
         if pending:
             yield self._batch(pending, columns or ())
 
-    def _batch(self, items: Sequence[Judged], columns: tuple[str, ...]) -> EvalBatch:
+    def _batch(self, items: Sequence[Judged], columns: tuple[str, ...]) -> JudgedBatch:
         truth = self._truth(items)
         rankings = [self._ranking(item) for item in items]
         aligned = self.mode != "sgdet"
@@ -72,7 +83,11 @@ class JudgedReader:
             self.predicates.codes(columns),
         )
         failed = np.fromiter((isinstance(item.prediction, Failure) for item in items), bool, len(items))
-        return EvalBatch(len(items), truth, dense, failed, len(self.labels), len(self.predicates), aligned)
+        batch = EvalBatch(len(items), truth, dense, failed, len(self.labels), len(self.predicates), aligned)
+        if not self.masks:
+            return JudgedBatch(batch)
+        true_masks = _masks([item.truth.all.regions for item in items])
+        return JudgedBatch(batch, true_masks, true_masks if aligned else _masks(rankings))
 
     def _truth(self, items: Sequence[Judged]) -> Truth:
         graphs = [item.truth for item in items]
@@ -142,6 +157,12 @@ class JudgedReader:
 
 def _box(region: Region) -> Box:
     return region.box or (region.mask.box if region.mask is not None else None) or _NO_BOX
+
+
+def _masks(graphs: Sequence[Sequence[Region]]) -> MaskTable:
+    """The masks of all regions, an empty one where a region has none."""
+    nothing = Mask(0, 0, 0, 0, 0, 0, b"")
+    return MaskTable.of([region.mask or nothing for graph in graphs for region in graph])
 
 
 def _rows_of(item: Judged, count: int) -> Ints:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ from sgforge_eval.batch import Codebook, EvalBatch
 from sgforge_eval.conventions import DEFAULT, convention_named
 from sgforge_eval.dropped import Dropped
 from sgforge_eval.inputs import GraphInput, read_chunks
+from sgforge_eval.labels import Encoder, LabelMapper, Matching
 from sgforge_eval.mask_overlap import MaskLocalizer
 from sgforge_eval.matching import Localizer
 from sgforge_eval.pairing import Meeting, Met, batch_of
@@ -22,7 +24,7 @@ from sgforge_eval.scorer import Measure, Scorer
 from sgforge_eval.sides import Names, SideReader
 from sgforge_eval.vocabulary import read_triplets
 
-__all__ = ["Settings", "evaluate_graphs"]
+__all__ = ["Settings", "TruthNames", "Vocabulary", "evaluate_graphs", "names_of"]
 
 
 @attrs.frozen
@@ -65,6 +67,55 @@ class Vocabulary:
         predicates = Codebook(settings.predicates or (), closed=settings.predicates is not None)
         return cls(labels, predicates, labels, predicates)
 
+    @classmethod
+    def mapped(
+        cls,
+        settings: Settings,
+        truth: GraphInput,
+        *,
+        matching: Matching,
+        aliases: Mapping[str, str] | None = None,
+        encoder: Encoder | None = None,
+        threshold: float | None = None,
+    ) -> Vocabulary:
+        """Predicted names are mapped to the closed vocabulary of `settings`, by default the names of the truth.
+
+        An alias belongs to labels or predicates, whichever has the name it stands for.
+        """
+        labels, predicates = settings.labels, settings.predicates
+        if labels is None or predicates is None:
+            found = names_of(truth)
+            labels, predicates = labels or found.labels, predicates or found.predicates
+        mappers = [
+            LabelMapper(
+                names,
+                matching=matching,
+                aliases={alias: name for alias, name in (aliases or {}).items() if name in set(names)},
+                encoder=encoder,
+                threshold=threshold,
+            )
+            for names in (labels, predicates)
+        ]
+        return cls(Codebook(labels, closed=True), Codebook(predicates, closed=True), *mappers)
+
+
+@attrs.frozen
+class TruthNames:
+    """The names of a truth, sorted."""
+
+    labels: tuple[str, ...]
+    predicates: tuple[str, ...]
+
+
+def names_of(truth: GraphInput) -> TruthNames:
+    """The labels and predicates of a truth; reads it once."""
+    labels: set[str] = set()
+    predicates: set[str] = set()
+    for chunk in read_chunks(truth, Dropped(), what="truth"):
+        labels.update(chunk.vocabularies.label)
+        predicates.update(chunk.vocabularies.predicate)
+    return TruthNames(tuple(sorted(labels)), tuple(sorted(predicates)))
+
 
 def evaluate_graphs(
     predictions: GraphInput, truth: GraphInput, settings: Settings, vocabulary: Vocabulary | None = None
@@ -72,13 +123,12 @@ def evaluate_graphs(
     """Score `predictions` against `truth`, streaming both; see `Outcome` for what comes of it."""
     words = vocabulary or Vocabulary.plain(settings)
     zero_shot = read_triplets(settings.zero_shot, words.labels, words.predicates) if settings.zero_shot else None
-    convention = convention_named(settings.convention)
-    measure = Measure(
+    measure = Measure.of(
         settings.metric,
-        convention,
-        tuple(sorted(set(settings.k))),
-        zero_shot,
-        settings.in_order,
+        convention_named(settings.convention),
+        settings.k,
+        zero_shot=zero_shot,
+        in_order=settings.in_order,
         detection=settings.localization == "box",
     )
     dropped = Dropped()
@@ -94,14 +144,14 @@ def evaluate_graphs(
         failures.update(reason for reason in met.prediction.failed if reason is not None)
         batch, pointless = batch_of(met, settings.metric, len(words.labels), len(words.predicates))
         dropped.add("prediction: relation with a region index that the truth does not have", pointless)
-        scorer.add(batch, _localizer(met, batch) if masks else None)
+        scorer.add(batch, _localizer(met, batch, strict=measure.convention.strict) if masks else None)
     if not meeting.images:
         raise GraphError("the truth holds no image, so there is nothing to evaluate against")
     return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting)
 
 
-def _localizer(met: Met, batch: EvalBatch) -> Localizer:
+def _localizer(met: Met, batch: EvalBatch, *, strict: bool) -> Localizer:
     truth, predicted = met.truth.masks, met.prediction.masks
     assert truth is not None
     assert predicted is not None
-    return MaskLocalizer(truth, truth if batch.aligned else predicted)
+    return MaskLocalizer(truth, truth if batch.aligned else predicted, strict=strict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -41,6 +41,12 @@ class Measure:
     free: bool = True
     phrases: bool = True
     detection: bool = True
+
+    @classmethod
+    def of(cls, mode: Mode, convention: Convention, k: Sequence[int], **switches: Any) -> Measure:
+        """A measure at the cuts `k` and those the convention's own scores need, in order."""
+        needed = {50} if convention.average_precision else set()
+        return cls(mode, convention, tuple(sorted({*k, *needed})), **switches)
 
     @property
     def limit(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sgforge_eval.arrays import Ints
 from sgforge_eval.batch import Codebook
 from sgforge_eval.scorer import triplet_codes
 
-__all__ = ["read_names", "read_triplets"]
+__all__ = ["read_aliases", "read_names", "read_triplets"]
 
 
 def _read_text(path: Path, what: str) -> str:
@@ -42,8 +43,16 @@ def read_names(path: Path, what: str = "predicates file") -> tuple[str, ...]:
     return kept
 
 
+def read_aliases(path: Path) -> Mapping[str, str]:
+    """Further names for names of a vocabulary: a JSON object {"further name": "name"}."""
+    found = _read_json(path, "aliases file")
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+        raise ConfigError(f'aliases file {path} must be a JSON object {{"further name": "name of the vocabulary"}}')
+    return found
+
+
 def read_triplets(path: Path, labels: Codebook, predicates: Codebook) -> Ints:
-    """Sorted codes of a zero-shot list: JSON [[subject, predicate, object], ...] or one tab-separated triplet a line."""
+    """Sorted codes of a zero-shot list: JSON [[subject, predicate, object], ...], or a tab-separated triplet a line."""
     text = _read_text(path, "zero-shot file")
     if text.lstrip().startswith("["):
         rows = _read_json(path, "zero-shot file")
