@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sgforge.config import PipelineConfig, dump_options, load_config
+from sgforge.cli.run import add_run_arguments, build_request
+from sgforge.config import dump_options
 
 if TYPE_CHECKING:
+    from sgforge.engine.components import ComponentSpec
+    from sgforge.engine.launch import Request
     from sgforge.engine.plan import Plan, PlannedStep
 
 _EXAMPLES = """\
@@ -22,43 +25,31 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("config", metavar="CONFIG", help="a pipeline in TOML")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="replace a value of the config",
-    )
+    add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print what a run would do, in order; every fault found is in the one error."""
-    from sgforge.engine.plan import resolve
-    from sgforge.engine.steps import SourceStep
-    from sgforge.pipeline import Pipeline
     from sgforge.plugins import load_plugins
 
-    config = load_config(args.config, args.overrides)
-    sources = {name: SourceStep(source.use, source.options) for name, source in config.sources.items()}
-    plan = resolve(load_plugins(), Pipeline.from_config(config).steps, sources, config.models)
+    request = build_request(args)
+    plan = request.resolve(load_plugins())
     if args.json:
-        print(json.dumps(_as_json(config, plan), indent=2, ensure_ascii=False))
+        print(json.dumps(_as_json(request, plan), indent=2, ensure_ascii=False))
     else:
         print(f"{args.config} is in order")
-        print("\n".join(_lines(config, plan)))
+        print("\n".join(_lines(request, plan)))
     return 0
 
 
-def _lines(config: PipelineConfig, plan: Plan) -> Iterator[str]:
-    yield f"dataset  {config.dataset} (branch {config.branch})"
-    for name, source in config.sources.items():
-        yield f"source   {name}: {source.use}{_render(source.options)}"
+def _lines(request: Request, plan: Plan) -> Iterator[str]:
+    yield f"dataset  {request.dataset} (branch {request.branch})"
+    for name, spec in plan.sources.items():
+        yield f"source   {name}: {spec.name}{_render(spec)}"
     width = max(len(step.name) for step in plan.steps)
     for number, step in enumerate(plan.steps, start=1):
-        text = f"{step.spec.name}{_render(step.spec.settings)}{_on(step)}"
+        text = f"{step.spec.name}{_render(step.spec)}{_on(step)}"
         if step.weights is not None:
             text += f", weights of {step.weights!r}"
         elif step.checkpoint is not None:
@@ -66,12 +57,18 @@ def _lines(config: PipelineConfig, plan: Plan) -> Iterator[str]:
         yield f"{number:>4}. {step.name:<{width}}  {text}"
     for note in plan.notes:
         yield f"note: {note}"
+    for name in request.roots.names():
+        folder = request.roots.resolve(f"{name}:")
+        if not folder.is_dir():
+            yield f"note: root {name!r}: there is no folder {folder}"
 
 
-def _render(options: Mapping[str, Any]) -> str:
-    if not options:
+def _render(spec: ComponentSpec) -> str:
+    """The options as given, without secrets."""
+    given = {name: value for name, value in dump_options(spec.options).items() if name in spec.settings}
+    if not given:
         return ""
-    return f" ({', '.join(f'{name} = {json.dumps(value, ensure_ascii=False)}' for name, value in options.items())})"
+    return f" ({', '.join(f'{name} = {json.dumps(value, ensure_ascii=False)}' for name, value in given.items())})"
 
 
 def _on(step: PlannedStep) -> str:
@@ -80,11 +77,11 @@ def _on(step: PlannedStep) -> str:
     return f", on {', '.join(parts)}" if parts else ""
 
 
-def _as_json(config: PipelineConfig, plan: Plan) -> dict[str, Any]:
+def _as_json(request: Request, plan: Plan) -> dict[str, Any]:
     return {
-        "dataset": str(config.dataset),
-        "branch": config.branch,
-        "sources": {name: {"use": source.use, **source.options} for name, source in config.sources.items()},
+        "dataset": str(request.dataset),
+        "branch": request.branch,
+        "sources": {name: {"use": spec.name, **dump_options(spec.options)} for name, spec in plan.sources.items()},
         "steps": [
             {
                 "name": step.name,
