@@ -65,10 +65,9 @@ def _lines(request: Request, plan: Plan) -> Iterator[str]:
 
 def _render(spec: ComponentSpec) -> str:
     """The options as given, without secrets."""
-    given = {name: value for name, value in dump_options(spec.options).items() if name in spec.settings}
-    if not given:
-        return ""
-    return f" ({', '.join(f'{name} = {json.dumps(value, ensure_ascii=False)}' for name, value in given.items())})"
+    typed = dump_options(spec.options)
+    given = [f"{name} = {json.dumps(typed[name], ensure_ascii=False)}" for name in spec.settings]
+    return f" ({', '.join(given)})" if given else ""
 
 
 def _on(step: PlannedStep) -> str:
