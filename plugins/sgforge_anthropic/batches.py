@@ -28,15 +28,15 @@ async def submit(client: AsyncAnthropic, lines: Sequence[BatchEntry]) -> str:
     return remote_id
 
 
-async def find(client: AsyncAnthropic, created_after: float, total: int) -> str | None:
-    """The one batch of this size since that time. The endpoint keeps no tag: several mean none can be told."""
+async def find(client: AsyncAnthropic, created_after: float, total: int) -> list[str]:
+    """Batches of this size since that time; the endpoint keeps no tag that could tell them apart."""
     found: list[str] = []
     async for batch in client.messages.batches.list(limit=100):
         if batch.created_at.timestamp() < created_after - _CLOCK_SLACK_S:
             break
         if _total(batch) == total:
             found.append(batch.id)
-    return found[0] if len(found) == 1 else None
+    return found
 
 
 async def state(client: AsyncAnthropic, remote_id: str) -> BatchState:

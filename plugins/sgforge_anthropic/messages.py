@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -61,19 +62,11 @@ class AnthropicProvider:
 
     async def send(self, body: Mapping[str, Any]) -> bytes:
         """One call through the SDK's client; the body goes out as bytes, so images are not copied again."""
-        import anthropic
-
-        try:
-            client = self._open()
-            raw: bytes = await client.post("/v1/messages", cast_to=bytes, content=orjson.dumps(body), options=_JSON)
-            return raw
-        except anthropic.APIStatusError as error:
-            response = error.response
-            raise ProviderError(
-                message_of(response.content), status=error.status_code, retry_after=retry_after_s(response.headers)
-            ) from None
-        except anthropic.APIConnectionError as error:
-            raise _lost(error) from None
+        with _provider_errors():
+            raw: bytes = await self._open().post(
+                "/v1/messages", cast_to=bytes, content=orjson.dumps(body), options=_JSON
+            )
+        return raw
 
     def read(self, raw: bytes) -> Reply:
         """A message."""
@@ -85,24 +78,30 @@ class AnthropicProvider:
             await self._client.close()
 
     async def submit_batch(self, lines: Sequence[BatchEntry], tag: str) -> str:
-        """Start a batch; the remote id."""
-        return await batches.submit(self._open(), lines)
+        """Start a batch; its remote id."""
+        with _provider_errors():
+            return await batches.submit(self._open(), lines)
 
-    async def find_batch(self, tag: str, created_after: float, total: int) -> str | None:
-        """The remote id of a batch of so many requests that was submitted after a time, if there is exactly one."""
-        return await batches.find(self._open(), created_after, total)
+    async def find_batches(self, tag: str, created_after: float, total: int) -> list[str]:
+        """Remote ids of what may be the batch submitted under `tag`."""
+        with _provider_errors():
+            return await batches.find(self._open(), created_after, total)
 
     async def batch_state(self, remote_id: str) -> BatchState:
         """Where a batch stands."""
-        return await batches.state(self._open(), remote_id)
+        with _provider_errors():
+            return await batches.state(self._open(), remote_id)
 
-    def batch_results(self, remote_id: str) -> AsyncIterator[BatchResult]:
+    async def batch_results(self, remote_id: str) -> AsyncIterator[BatchResult]:
         """All results of an ended batch, in no order."""
-        return batches.results(self._open(), remote_id)
+        with _provider_errors():
+            async for result in batches.results(self._open(), remote_id):
+                yield result
 
     async def cancel_batch(self, remote_id: str) -> None:
         """Ask for the end of a batch."""
-        await self._open().messages.batches.cancel(remote_id)
+        with _provider_errors():
+            await self._open().messages.batches.cancel(remote_id)
 
     def _open(self) -> AsyncAnthropic:
         if self._client is None:
@@ -124,13 +123,23 @@ class AnthropicProvider:
         return f"set the environment variable {self.settings.api_key_env or _KEY_ENV}, or name a file in api_key_file"
 
 
-def _lost(error: Any) -> ProviderError:
-    """A call without a response: billed for all we know, unless not even a connection stood."""
+@contextmanager
+def _provider_errors() -> Iterator[None]:
+    """The SDK's errors as the gateway's. Without a response a call is billed for all we know, unless not even a
+    connection stood."""
     import anthropic
     import httpx2
 
-    if isinstance(error, anthropic.APITimeoutError):
-        refused = isinstance(error.__cause__, httpx2.ConnectTimeout)
-        return ProviderError("no answer in time", maybe_billed=not refused, reason="timeout")
-    refused = isinstance(error.__cause__, httpx2.ConnectError)
-    return ProviderError(f"connection lost: {error.__cause__!r}", maybe_billed=not refused)
+    try:
+        yield
+    except anthropic.APIStatusError as error:
+        response = error.response
+        raise ProviderError(
+            message_of(response.content), status=error.status_code, retry_after=retry_after_s(response.headers)
+        ) from None
+    except anthropic.APITimeoutError as error:
+        unsent = isinstance(error.__cause__, httpx2.ConnectTimeout)
+        raise ProviderError("no answer in time", maybe_billed=not unsent, reason="timeout") from None
+    except anthropic.APIConnectionError as error:
+        unsent = isinstance(error.__cause__, httpx2.ConnectError)
+        raise ProviderError(f"connection lost: {error.__cause__!r}", maybe_billed=not unsent) from None

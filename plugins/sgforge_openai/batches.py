@@ -34,14 +34,14 @@ async def submit(client: AsyncOpenAI, lines: Sequence[BatchEntry], tag: str) -> 
     return batch.id
 
 
-async def find(client: AsyncOpenAI, tag: str, created_after: float) -> str | None:
+async def find(client: AsyncOpenAI, tag: str, created_after: float) -> list[str]:
     """The batch with this tag; the list is newest first, so older ones end the search."""
     async for batch in client.batches.list(limit=100):
         if (batch.metadata or {}).get(_TAG) == tag:
-            return batch.id
+            return [batch.id]
         if batch.created_at < created_after - _CLOCK_SLACK_S:
-            return None
-    return None
+            break
+    return []
 
 
 async def state(client: AsyncOpenAI, remote_id: str) -> BatchState:

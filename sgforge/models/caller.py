@@ -126,7 +126,7 @@ class Caller:
         fit = self.fit()
         state = _Try()
         async with self.pictures.prepare(request.images, fit) as prepared:
-            body = self._body(request, prepared)
+            body = self.body(request, prepared)
             while True:
                 ticket = await self._enter(key, kind, bound, tokens + request.max_tokens, state)
                 try:
@@ -146,7 +146,8 @@ class Caller:
                     self.gate.release(ticket)
                 await self._wait_or_fail(failure, state)
 
-    def _body(self, request: ChatRequest, prepared: Prepared) -> Mapping[str, Any]:
+    def body(self, request: ChatRequest, prepared: Prepared) -> Mapping[str, Any]:
+        """What is sent for a request; one that the provider's wire cannot express is a `ModelError`."""
         try:
             return self.provider.body(self.model, request, prepared.encode)
         except ValueError as error:

@@ -14,7 +14,7 @@ from sgforge.errors import ConfigError
 from sgforge.models.answers import Checked, check, check_schema, choice_probabilities, parse, repair_request
 from sgforge.models.caller import Account, Bought, Caller, Guard
 from sgforge.models.calls import note_call
-from sgforge.models.errors import ModelError
+from sgforge.models.errors import DeferredError, ModelError
 from sgforge.models.flight import SingleFlight
 from sgforge.models.gate import Gate
 from sgforge.models.keys import call_id, request_key
@@ -33,11 +33,15 @@ _FREE = Price(0.0, 0.0)
 
 
 class Watcher(Protocol):
-    """Sees what the cache holds and what it does not; may raise in place of a call (batch mode, estimates)."""
+    """Stands before every call that would be bought: raises in its place (`DeferredError`), or lets it be bought."""
 
-    async def hit(self, model: BoundModel, answer: StoredAnswer, request: ChatRequest) -> None: ...
+    async def miss(self, model: BoundModel, key: bytes, request: ChatRequest) -> None:
+        """A request without a usable answer in the cache; `request` is what would be sent, a repair included."""
+        ...
 
-    async def miss(self, model: BoundModel, key: bytes, request: ChatRequest) -> None: ...
+    async def close(self, gateway: Gateway) -> None:
+        """The gateway is about to close; its providers still work."""
+        ...
 
 
 class Gateway:
@@ -50,6 +54,7 @@ class Gateway:
         self.settings = settings
         self.prices = PriceTable.load(settings.prices)
         self.watcher = watcher
+        self.waiting = {row[0] for row in store.read("SELECT key FROM batch_item")}
         self._resolve = resolve_provider
         self._bound: dict[str, BoundModel] = {}
         self._gates: dict[tuple[str, str | None], Gate] = {}
@@ -106,10 +111,17 @@ class Gateway:
         return spending(self.store)
 
     async def close(self) -> None:
-        """Close the providers and the file."""
+        """Close the watcher, the providers and the file."""
+        try:
+            if self.watcher is not None:
+                await self.watcher.close(self)
+        finally:
+            await self._close_providers()
+            self.store.close()
+
+    async def _close_providers(self) -> None:
         for bound in self._bound.values():
             await bound.caller.provider.close()
-        self.store.close()
 
     async def __aenter__(self) -> Gateway:
         return self
@@ -163,13 +175,19 @@ class BoundModel:
         key = await self.key(request)
         stored = find_answer(self.gateway.store, key)
         if stored is not None and not self._to_be_bought(stored):
-            if self.gateway.watcher is not None:
-                await self.gateway.watcher.hit(self, stored, request)
             return self._response(stored, request, cached=True)
+        if key in self.gateway.waiting:
+            raise DeferredError(f"{self.name} call {call_id(key)} waits in a batch: sgforge batch collect")
         if self.gateway.watcher is not None:
-            await self.gateway.watcher.miss(self, key, request)
+            await self.gateway.watcher.miss(self, key, self.next_request(request, stored))
         bought, shared = await self._flights.run(key, lambda: self._buy(key, request, stored))
         return self._response(bought, request, cached=shared)
+
+    def next_request(self, request: ChatRequest, stored: StoredAnswer | None) -> ChatRequest:
+        """What is to be sent next for a request: itself, or the repair of the faulty answer that is stored."""
+        if stored is None or stored.outcome != "unrepaired":
+            return request
+        return repair_request(request, self.read(stored), stored.detail)
 
     def read(self, stored: StoredAnswer) -> Reply:
         """A stored answer, read again."""
@@ -200,7 +218,7 @@ class BoundModel:
 
     async def _ask(self, key: bytes, request: ChatRequest, faulty: StoredAnswer | None) -> StoredAnswer:
         """One bought call: the question itself, or the repair of a faulty answer to it."""
-        asked = request if faulty is None else repair_request(request, self.read(faulty), faulty.detail)
+        asked = self.next_request(request, faulty)
         answers: list[StoredAnswer] = []
 
         def settle(bought: Bought) -> tuple[str, Callable[[Any], None]]:

@@ -22,6 +22,7 @@ __all__ = [
     "CallKind",
     "Spending",
     "StoredAnswer",
+    "check_budget",
     "close_call",
     "find_answer",
     "lose_call",
@@ -68,13 +69,7 @@ def open_call(
     """Enter a call about to be sent, with its worst case; a `BudgetReachedError` if that could exceed the budget."""
 
     def operation(connection: sqlite3.Connection) -> int:
-        if budget_usd is not None:
-            (committed,) = connection.execute("SELECT committed_nano FROM account").fetchone()
-            if committed + (bound_nano or 0) > int(min(budget_usd, _MOST_USD) * NANO):
-                raise BudgetReachedError(
-                    f"the next call may cost {(bound_nano or 0) / NANO:.6f} USD and {committed / NANO:.6f} of "
-                    f"budget_usd = {budget_usd:g} is spent or reserved; raise budget_usd to go on"
-                )
+        check_budget(connection, bound_nano or 0, budget_usd)
         _commit_money(connection, bound_nano or 0)
         cursor = connection.execute(
             "INSERT INTO call (key, model, kind, state, outcome, bound_nano, prices, at) "
@@ -85,6 +80,18 @@ def open_call(
         return cursor.lastrowid
 
     return operation
+
+
+def check_budget(connection: sqlite3.Connection, nano: int, budget_usd: float | None) -> None:
+    """A `BudgetReachedError` if so much more could exceed the budget."""
+    if budget_usd is None:
+        return
+    (committed,) = connection.execute("SELECT committed_nano FROM account").fetchone()
+    if committed + nano > int(min(budget_usd, _MOST_USD) * NANO):
+        raise BudgetReachedError(
+            f"what is next may cost {nano / NANO:.6f} USD and {committed / NANO:.6f} of budget_usd = {budget_usd:g} "
+            "is spent or reserved; raise budget_usd to go on"
+        )
 
 
 def close_call(

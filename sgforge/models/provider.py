@@ -134,20 +134,30 @@ class BatchResult:
 
 @runtime_checkable
 class BatchProvider(Protocol):
-    """A provider that also has a batch endpoint."""
+    """A provider that also has a batch endpoint; its methods raise `ProviderError` as `send` does."""
 
     max_batch_requests: int
     max_batch_bytes: int
 
-    async def submit_batch(self, lines: Sequence[BatchEntry], tag: str) -> str: ...
+    async def submit_batch(self, lines: Sequence[BatchEntry], tag: str) -> str:
+        """Start a batch; the id the vendor gave it. `tag` is ours, to find it again if that answer is lost."""
+        ...
 
-    async def find_batch(self, tag: str, created_after: float, total: int) -> str | None: ...
+    async def find_batches(self, tag: str, created_after: float, total: int) -> list[str]:
+        """Ids of batches that may be the one submitted under `tag` at that time, with so many requests."""
+        ...
 
-    async def batch_state(self, remote_id: str) -> BatchState: ...
+    async def batch_state(self, remote_id: str) -> BatchState:
+        """Where a batch stands."""
+        ...
 
-    def batch_results(self, remote_id: str) -> AsyncIterator[BatchResult]: ...
+    def batch_results(self, remote_id: str) -> AsyncIterator[BatchResult]:
+        """All results of an ended batch, errors included, in any order."""
+        ...
 
-    async def cancel_batch(self, remote_id: str) -> None: ...
+    async def cancel_batch(self, remote_id: str) -> None:
+        """Ask for the end of a batch; what was done is still collected."""
+        ...
 
 
 ResolveProvider: TypeAlias = Callable[[str, "ModelSettings"], Provider]

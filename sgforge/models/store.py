@@ -49,7 +49,9 @@ CREATE TABLE IF NOT EXISTS batch (
     status TEXT NOT NULL DEFAULT '', spool TEXT NOT NULL, total INTEGER NOT NULL, bytes INTEGER NOT NULL,
     at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS batch_item (
-    key BLOB PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch (id), call INTEGER, request BLOB NOT NULL);
+    key BLOB PRIMARY KEY, custom_id TEXT NOT NULL UNIQUE, batch INTEGER NOT NULL REFERENCES batch (id),
+    call INTEGER NOT NULL, terms BLOB NOT NULL, schema BLOB);
+CREATE TABLE IF NOT EXISTS batch_schema (hash BLOB PRIMARY KEY, content BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS batch_item_of ON batch_item (batch);
 """
 

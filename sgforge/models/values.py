@@ -97,6 +97,10 @@ def _to_parts(parts: str | Iterable[Part]) -> tuple[Part, ...]:
     return (TextPart(parts),) if isinstance(parts, str) else tuple(parts)
 
 
+def _to_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
 def _to_messages(messages: Iterable[Message]) -> tuple[Message, ...]:
     return tuple(messages)
 
@@ -126,9 +130,9 @@ class ChatRequest:
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
-    stop: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    stop: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
     effort: str | None = None
-    choices: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    choices: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
     ordinal: int = 0
 
     def __attrs_post_init__(self) -> None:
