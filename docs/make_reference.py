@@ -10,11 +10,12 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from sgforge import hookspecs
 from sgforge.cli.main import COMMANDS
 from sgforge.models.settings import GatewaySettings, ModelSettings
-from sgforge.plugins import Component, Owner, discover
+from sgforge.plugins import Component, discover
 from sgforge.plugins.describe import describe_needs, describe_options, docstring_of
 from sgforge.stages import KINDS, VERBS, Needs
 
@@ -86,7 +87,7 @@ def describe(component: Component) -> Iterator[str]:
     if needs:
         yield f"Needs: {'; '.join(needs)}."
     yield ""
-    yield from _options(component)
+    yield from _options(component.config)
 
 
 def settings() -> Iterator[str]:
@@ -97,13 +98,13 @@ def settings() -> Iterator[str]:
     )
     for title, cls in tables:
         yield f"## {title}\n"
-        yield from _options(Component("settings", cls.__name__, cls, cls, Needs(), 1, Owner(FIRST_PARTY)))
+        yield from _options(cls)
 
 
-def _options(component: Component) -> Iterator[str]:
-    if component.config is not None and (text := docstring_of(component.config)):
+def _options(config: type[Any] | None) -> Iterator[str]:
+    options = describe_options(config)
+    if config is not None and (text := docstring_of(config)):
         yield f"{text}\n"
-    options = describe_options(component)
     if not options:
         yield "It takes no options.\n"
         return

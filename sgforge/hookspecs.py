@@ -92,7 +92,7 @@ def sgforge_register_exporters(register: Register) -> None:
 
 @hookspec
 def sgforge_register_commands(register: Register) -> None:
-    """Register subcommands of `sgforge`: the target has `configure(parser)` and `run(args) -> int`."""
+    """Register subcommands of `sgforge`: a class, or a module by its name, with `configure(parser)` and `run(args)`."""
 
 
 @hookspec

@@ -75,7 +75,7 @@ def _component_lines(component: Component) -> Iterable[str]:
     yield f"{component.kind} {component.name} (revision {component.revision}) of {component.owner}"
     if component.config is not None:
         yield from (f"  {line}".rstrip() for line in docstring_of(component.config).splitlines())
-    options = describe_options(component)
+    options = describe_options(component.config)
     if options:
         yield "  options:"
         width = max(len(option.name) for option in options)
@@ -113,7 +113,7 @@ def _component_json(component: Component) -> dict[str, Any]:
         "revision": component.revision,
         "options": [
             {"name": option.name, "type": option.type, "default": option.default}
-            for option in describe_options(component)
+            for option in describe_options(component.config)
         ],
         "needs": list(describe_needs(component)),
         "unmet": list(unmet_needs(component)),

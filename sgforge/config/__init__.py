@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sgforge.config.dump import dump_config, dump_options
+from sgforge.config.dump import dump_options
 from sgforge.config.faults import Fault
 from sgforge.config.load import load_config, parse_config
 from sgforge.config.options import check_options, structure_options
@@ -17,7 +17,6 @@ __all__ = [
     "StepConfig",
     "check_options",
     "default_names",
-    "dump_config",
     "dump_options",
     "is_secret",
     "load_config",

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sgforge.config.faults import Where
 
-__all__ = ["find_lines"]
+__all__ = ["find_lines", "read_keys"]
 
 _STRINGS_AND_COMMENTS: Final = re.compile(
     r'''"""(?:\\.|[^\\])*?"{3,5}|\'\'\'.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*''', re.DOTALL
@@ -26,12 +26,12 @@ def find_lines(text: str) -> dict[Where, int]:
     blanked = _STRINGS_AND_COMMENTS.sub(_blank, text)
     for number, (line, original) in enumerate(zip(blanked.split("\n"), text.split("\n"), strict=True), start=1):
         if depth == 0 and (header := _HEADER.fullmatch(line.rstrip())):
-            keys = _read_keys(original[header.start(2) : header.end(2)])
+            keys = read_keys(original[header.start(2) : header.end(2)])
             table = _enter(keys, counts, is_array=header[1] == "[[")
             found[table] = number
             continue
         if depth == 0 and "=" in line:
-            keys = _read_keys(original[: line.index("=")])
+            keys = read_keys(original[: line.index("=")])
             for length in range(1, len(keys) + 1):
                 found.setdefault((*table, *keys[:length]), number)
         depth += sum(map(line.count, "[{")) - sum(map(line.count, "]}"))
@@ -55,11 +55,11 @@ def _enter(keys: Where, counts: dict[Where, int], *, is_array: bool) -> Where:
     return path
 
 
-def _read_keys(text: str) -> Where:
-    """The parts of a dotted key, quoted or bare."""
+def read_keys(text: str) -> Where:
+    """The parts of a dotted key, quoted or bare; a text that is none is a `tomllib.TOMLDecodeError`."""
     keys: list[str] = []
     node: Any = tomllib.loads(f"{text.strip()} = 0")
-    while isinstance(node, Mapping):
+    while isinstance(node, Mapping) and node:
         key, node = next(iter(node.items()))
         keys.append(key)
     return tuple(keys)

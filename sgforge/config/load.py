@@ -174,17 +174,16 @@ class _Reader:
             known = [component.name for component in self._registry.components("source")]
             self._faults.append(Fault((*where, "use"), f"missing: name a source; {choices(str(use), known)}"))
             return SourceConfig("", options)
-        return SourceConfig(use, options, self._read_options("source", use, options, where, (*where, "use")))
+        self._check_options("source", use, options, where, (*where, "use"))
+        return SourceConfig(use, options)
 
-    def _read_options(self, kind: str, name: str, options: Mapping[str, Any], where: Where, at: Where) -> Any:
+    def _check_options(self, kind: str, name: str, options: Mapping[str, Any], where: Where, at: Where) -> None:
         try:
-            component = self._registry.lookup(kind, name)
-            typed, faults = check_options(component, options)
+            _, faults = check_options(self._registry.lookup(kind, name), options)
         except (ConfigError, PluginError) as error:
             self._faults.append(Fault(at, str(error), error.__cause__))
-            return None
-        self._faults.extend(fault.under(where) for fault in faults)
-        return typed
+        else:
+            self._faults.extend(fault.under(where) for fault in faults)
 
     def _read_steps(self, sources: set[str]) -> list[StepConfig]:
         tables = self._document.get("step")
@@ -212,12 +211,11 @@ class _Reader:
             return StepConfig("", "", options, keys.name, on, keys.weights)
         verb = verbs[0]
         use = table[verb]
-        typed = None
         if isinstance(use, str):
-            typed = self._read_options(VERBS[verb].kind, use, options, where, (*where, verb))
+            self._check_options(VERBS[verb].kind, use, options, where, (*where, verb))
         else:
             self._faults.append(Fault((*where, verb), f"must name a {VERBS[verb].kind}, not {use!r}"))
-        return StepConfig(verb, str(use), options, keys.name, on, keys.weights, keys.batch_size, keys.workers, typed)
+        return StepConfig(verb, str(use), options, keys.name, on, keys.weights, keys.batch_size, keys.workers)
 
     def _check_step(
         self, index: int, step: StepConfig, names: list[str], steps: list[StepConfig], sources: set[str]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sgforge.config.faults import Where
+from sgforge.config.lines import read_keys
 from sgforge.config.values import default_names
 from sgforge.errors import ConfigError
 from sgforge.near import choices
@@ -58,14 +59,9 @@ def _read_path(text: str) -> Where:
         rest = _read_path(indexed[2])
         return ("step", int(indexed[1]), *rest) if rest else ()
     try:
-        node: Any = tomllib.loads(f"{text} = 0")
+        return read_keys(text)
     except tomllib.TOMLDecodeError:
         return ()
-    keys: list[str] = []
-    while isinstance(node, Mapping) and node:
-        key, node = next(iter(node.items()))
-        keys.append(key)
-    return tuple(keys)
 
 
 def _read_value(override: str, text: str) -> Any:

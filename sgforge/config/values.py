@@ -19,19 +19,17 @@ DEFAULT_SOURCE: Final = "source"
 
 @attrs.frozen
 class SourceConfig:
-    """One source: the component `use` and its options; `typed` is its options class built from them."""
+    """One source: the component `use` and its options, plain values as written."""
 
     use: str
     options: Mapping[str, Any] = attrs.field(factory=dict)
-    typed: Any = None
 
 
 @attrs.frozen
 class StepConfig:
     """One step: the component `use` of the stage `verb`, the reserved keys, and the component's options.
 
-    `options` are plain values as written; `typed` is the component's options class built from them, None if the
-    component takes no options.
+    `options` are plain values as written, checked against the component's options class.
     """
 
     verb: str
@@ -42,7 +40,6 @@ class StepConfig:
     weights: str | None = None
     batch_size: int | None = None
     workers: int | None = None
-    typed: Any = None
 
 
 @attrs.frozen

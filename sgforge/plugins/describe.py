@@ -35,11 +35,11 @@ class OptionText:
     default: str | None
 
 
-def describe_options(component: Component) -> tuple[OptionText, ...]:
-    """Every option of a component, in the order of its class."""
-    if component.config is None:
+def describe_options(config: type[Any] | None) -> tuple[OptionText, ...]:
+    """Every option of an options class, in its order; none for None."""
+    if config is None:
         return ()
-    fields = attrs.fields(attrs.resolve_types(component.config))
+    fields = attrs.fields(attrs.resolve_types(config))
     return tuple(
         OptionText(field.alias, _type_text(field.type), _default_text(field)) for field in fields if field.init
     )

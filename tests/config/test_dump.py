@@ -1,16 +1,13 @@
-"""What is saved of a config: all of it, but no secret."""
+"""What is saved of options: all of them, but no secret."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import attrs
 import pytest
 
-from sgforge.config import PipelineConfig, SourceConfig, StepConfig, dump_config, dump_options, is_secret
-from sgforge.models.settings import ModelSettings
-from sgforge.stages import Selection
+from sgforge.config import dump_options, is_secret
 
 
 @attrs.frozen
@@ -47,21 +44,3 @@ def test_names_of_secrets(name):
 @pytest.mark.parametrize("name", ["api_key_env", "token_file", "max_tokens", "keyword", "tokenizer", "monkey", "model"])
 def test_names_that_are_none(name):
     assert not is_secret(name)
-
-
-def test_a_whole_config_is_json_with_every_default():
-    config = PipelineConfig(
-        Path("runs/x"),
-        sources={"source": SourceConfig("folder", {"images": "i"}, None)},
-        models={"a/b": ModelSettings(base_url="http://me:hunter2@localhost")},
-        steps=(StepConfig("complete", "svg", {}, on=Selection(splits=("val",)), typed=Options()),),
-    )
-    text = dump_config(config)
-    assert "hunter2" not in text
-    saved = json.loads(text)
-    assert saved["branch"] == "main"
-    assert saved["models"]["a/b"]["timeout_s"] == 600.0
-    assert saved["step"][0]["complete"] == "svg"
-    assert saved["step"][0]["words"] == ["x"]
-    assert saved["step"][0]["on"] == {"source": None, "split": ["val"]}
-    assert dump_config(config) == text
