@@ -15,6 +15,7 @@ from sgforge import Region, Relation, Sample, SceneGraph, masks
 
 def photo_samples(folder: Path, split: str) -> Iterator[Sample]:
     """The photos of a split, their files copied into `folder`; the uris name them in the root "photos"."""
+    folder.mkdir(parents=True, exist_ok=True)
     text = Path(__file__).with_name("photos.toml").read_text(encoding="utf-8")
     for photo in tomllib.loads(text)["photo"]:
         if photo["split"] == split:

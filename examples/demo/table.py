@@ -1,0 +1,61 @@
+"""What a run made, as text: a row per step, and the recall of each student with its interval."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import sgforge as sg
+from sgforge.engine.report import RunReport
+
+METRICS = ("R@20", "R@50", "R@100", "mR@50")
+ROUNDS = {"before": "after the first round", "after": "after the second round"}
+
+
+def step_table(report: RunReport) -> str:
+    """A row per step: images worked on and reused, and what the dataset held after it, rejected rows by reason."""
+    lines = [
+        f"{'step':<10}{'by':<15}{'computed':>9}{'reused':>8}{'failed':>8}{'regions':>9}{'relations':>11}  rejected"
+    ]
+    for step in report.steps:
+        counts = step.counts
+        row = f"{step.name:<10}{step.component:<15}{counts.computed:>9}{counts.reused:>8}{counts.failed:>8}"
+        if step.snapshot is not None:
+            snapshot = sg.Snapshot.open(report.dataset / "snapshots" / step.snapshot)
+            regions, relations = snapshot.meta.counts["regions"], snapshot.meta.counts["relations"]
+            rejected = rejected_by_reason(snapshot)
+            row += f"{regions:>9,}{relations - rejected.total():>11,}  "
+            row += ", ".join(f"{count} {reason}" for reason, count in rejected.most_common())
+        lines.append(row.rstrip())
+    return "\n".join(lines)
+
+
+def rejected_by_reason(snapshot: sg.Snapshot) -> Counter[str]:
+    """How many relations of a snapshot stand rejected, by reason."""
+    reasons = snapshot.vocabulary("reason")
+    rejected = np.asarray(snapshot.column("relation/reason"))[np.asarray(snapshot.column("relation/status")) == 1]
+    return Counter(reasons[index] if index >= 0 else "without a reason" for index in rejected.tolist())
+
+
+def student_table(report: RunReport) -> str:
+    """Recall on the held-out images before and after the second round, with 95 % bootstrap intervals."""
+    lines = [f"{'student':<24}" + "".join(f"{metric:>22}" for metric in METRICS)]
+    intervals = {name: intervals_of(report, name) for name in ROUNDS}
+    for name, what in ROUNDS.items():
+        cells = (f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in intervals[name].values())
+        lines.append(f"{what:<24}" + "".join(f"{cell:>22}" for cell in cells))
+    pairs = [(intervals["before"][metric], intervals["after"][metric]) for metric in METRICS]
+    if all(a["low"] <= b["high"] and b["low"] <= a["high"] for a, b in pairs):
+        lines.append("All intervals overlap: so few held-out images show no difference between the rounds.")
+    return "\n".join(lines)
+
+
+def intervals_of(report: RunReport, step: str) -> dict[str, Mapping[str, Any]]:
+    """Value, low and high of each metric of an evaluation step."""
+    evaluation = report.step(step).report
+    assert evaluation is not None
+    rows = {row["metric"]: row for row in evaluation.tables["interval"]}
+    return {metric: rows[metric] for metric in METRICS}
