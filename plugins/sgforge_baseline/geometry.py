@@ -29,14 +29,14 @@ _TELLING: Final[Mapping[str, float]] = {
     "next to": 0.65,
     "in front of": 0.6,
     "behind": 0.55,
-    "over": 0.5,
-    "under": 0.5,
     "left of": 0.5,
     "right of": 0.5,
-    "above": 0.45,
-    "below": 0.45,
-    "near": 0.4,
-    "touching": 0.4,
+    "over": 0.45,
+    "under": 0.45,
+    "above": 0.4,
+    "below": 0.4,
+    "near": 0.35,
+    "touching": 0.35,
     "overlapping": 0.3,
     "far from": 0.2,
 }
@@ -51,9 +51,9 @@ class GeometryTeacher:
     Subjects are the `subjects` most salient regions that have geometry. For each, pairs with all other regions are
     ranked by degree times how much the predicate tells times closeness (1 where the boxes meet, falling with their
     distance in sizes) times (1 + the object's salience) / 2; the first `relations_per_subject` are added, one for any
-    two regions. Nothing is added that a row says already, itself or as its inverse, rejected rows included, nor what a
-    kept relation contradicts. "part of" is said only of regions whose parent is known. Regions without geometry are
-    counted as `no-geometry`.
+    two regions. Two regions of which a kept relation says already how they lie are left alone, and nothing is added
+    that was rejected, itself or as its inverse. "part of" is said only of regions whose parent is known. Regions
+    without geometry are counted as `no-geometry`.
     """
 
     def __init__(self, options: GeometryOptions) -> None:
@@ -78,7 +78,7 @@ class GeometryTeacher:
         added: list[Relation] = []
         for subject in ranked[: self.options.subjects].tolist():
             told = [relation.subject for relation in added if relation.object == subject]
-            others = placed[~np.isin(placed, [subject, *told])]
+            others = placed[~np.isin(placed, [subject, *told, *known.placed_with(subject)])]
             added.extend(self._of_subject(subject, others, geometry, worth, known))
         return Edit(relations=added, faults=faults)
 
@@ -98,7 +98,7 @@ class GeometryTeacher:
             if len(taken) == self.options.relations_per_subject or value[row, column] <= 0:
                 break
             predicate, object_ = self._predicates[column], int(others[row])
-            if object_ in taken or known.says(subject, predicate, object_) or known.denies(subject, predicate, object_):
+            if object_ in taken or known.says(subject, predicate, object_):
                 continue
             taken[object_] = Relation(subject, predicate, object_, "spatial", float(held[row, column]))
         return list(taken.values())

@@ -43,6 +43,11 @@ class KnownRelations:
             self.kept.setdefault(pair, set()).add(text)
             self.rows.setdefault(pair, set()).add(text)
 
+    def placed_with(self, region: int) -> list[int]:
+        """The regions that a kept spatial relation, either way round, puts in place against `region`."""
+        pairs = [pair for pair, texts in self.kept.items() if region in pair and any(map(canonical, texts))]
+        return [first if second == region else second for first, second in pairs]
+
     def says(self, subject: int, predicate: str, object_: int) -> bool:
         """Whether the triplet, or its inverse the other way round, has a row of any status."""
         back = inverse(predicate)

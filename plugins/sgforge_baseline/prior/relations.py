@@ -100,11 +100,11 @@ class RelationCounter:
         self._pairs = {name: [] for name in TABLES}
         self._held = {name: [] for name in TABLES}
 
-    def add(self, pairs: PairBatch, row: Ints, predicate: Ints) -> None:
-        """Count `pairs`; relation i holds `predicate[i]` for pair `row[i]`."""
+    def add(self, pairs: PairBatch, row: Ints, predicate: Ints, weight: Floats) -> None:
+        """Count `pairs`; relation i holds `predicate[i]` for pair `row[i]` and counts as `weight[i]`."""
         for name, contexts in pairs.contexts(self.labels).items():
             self._pairs[name].append(Tally.of(contexts, pairs.weight))
-            self._held[name].append(Tally.of(contexts[row] * self.predicates + predicate))
+            self._held[name].append(Tally.of(contexts[row] * self.predicates + predicate, weight))
 
     def tables(self) -> dict[str, CountTable]:
         """All that was counted."""

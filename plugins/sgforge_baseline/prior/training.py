@@ -1,6 +1,7 @@
 """Fitting the relation model on the columns of a snapshot: which pairs count, and as what.
 
-Positive pairs are those of kept relations between kept regions, each triplet once. The other candidates are the pairs
+Positive pairs are those of kept relations between kept regions, each triplet once; a relation counts as much as its
+score says, one without a score (an annotated one) fully. The other candidates are the pairs
 of a subject that has at least one kept relation: a region that nobody described says nothing about what does not hold
 of it. Of a subject with more than `_OBJECTS` candidates, that many are taken at even steps and weigh accordingly.
 """
@@ -44,7 +45,7 @@ class _Block:
 
     `label`: (M,) ids, the number of labels for none. `box`: (M, 4). `image`: (M,) which image a region is of; image i
     has `count[i]` regions from place `first[i]`. `triplets`: (R, 3) subject, object, predicate, no two equal.
-    `category`: (R,).
+    `category`, `weight`: (R,).
     """
 
     label: Ints
@@ -54,6 +55,7 @@ class _Block:
     count: Ints
     triplets: Ints
     category: Ints
+    weight: Floats
 
 
 @attrs.frozen(eq=False)
@@ -67,6 +69,7 @@ class _Columns:
     region_kept: NDArray[np.bool_]
     triplets: Ints
     category: Ints
+    weight: Floats
     relation_kept: NDArray[np.bool_]
 
     @classmethod
@@ -82,6 +85,7 @@ class _Columns:
             column("region/status") == _KEPT,
             np.stack(ends, axis=1),
             column("relation/category").astype(np.int64),
+            np.nan_to_num(column("relation/score").astype(np.float64), nan=1.0),
             column("relation/status") == _KEPT,
         )
 
@@ -107,6 +111,7 @@ class _Columns:
             count,
             triplets[once],
             self.category[relations[good]][once],
+            self.weight[relations[good]][once],
         )
 
 
@@ -138,7 +143,7 @@ def _count_block(counter: RelationCounter, block: _Block) -> None:
     layout = Layout.of_boxes(block.box[pairs[:, 0]], block.box[pairs[:, 1]])
     weights = np.concatenate([np.ones(len(held)), weight[is_other]])
     batch = PairBatch(block.label[pairs[:, 0]], block.label[pairs[:, 1]], cells_of(layout), weights)
-    counter.add(batch, row, block.triplets[:, 2])
+    counter.add(batch, row, block.triplets[:, 2], block.weight)
 
 
 def _candidates(block: _Block) -> tuple[Ints, Floats]:
