@@ -1,4 +1,4 @@
-"""Which calls stand behind an answer: a collector that follows the task, not the thread."""
+"""Which calls stand behind an answer, and what they cost: collectors that follow the task, not the thread."""
 
 from __future__ import annotations
 
@@ -6,24 +6,60 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["collect_calls", "note_call"]
+import attrs
 
-_COLLECTOR: ContextVar[list[str] | None] = ContextVar("sgforge_calls", default=None)
+from sgforge.models.values import Usage
+
+__all__ = ["Observed", "collect_calls", "note_call", "note_observed", "observe_calls"]
+
+
+@attrs.frozen
+class Observed:
+    """One request as an estimate counts it; `is_bound`: its output is taken as the most it may be."""
+
+    model: str
+    cached: bool
+    usage: Usage
+    cost_usd: float | None
+    seconds: float
+    is_bound: bool = False
+
+
+_CALLS: ContextVar[list[str] | None] = ContextVar("sgforge_calls", default=None)
+_OBSERVED: ContextVar[list[Observed] | None] = ContextVar("sgforge_observed", default=None)
 
 
 @contextmanager
 def collect_calls() -> Iterator[list[str]]:
     """Collect the call ids of every model answer used inside, in order, each once; also in tasks started inside."""
     calls: list[str] = []
-    token = _COLLECTOR.set(calls)
+    token = _CALLS.set(calls)
     try:
         yield calls
     finally:
-        _COLLECTOR.reset(token)
+        _CALLS.reset(token)
+
+
+@contextmanager
+def observe_calls() -> Iterator[list[Observed]]:
+    """Collect every request made inside with its tokens, cost and seconds; also in tasks started inside."""
+    observed: list[Observed] = []
+    token = _OBSERVED.set(observed)
+    try:
+        yield observed
+    finally:
+        _OBSERVED.reset(token)
 
 
 def note_call(call_id: str) -> None:
     """Add a call to the collector around this task, if there is one."""
-    calls = _COLLECTOR.get()
+    calls = _CALLS.get()
     if calls is not None and call_id not in calls:
         calls.append(call_id)
+
+
+def note_observed(observed: Observed) -> None:
+    """Add a request to the observer around this task, if there is one."""
+    found = _OBSERVED.get()
+    if found is not None:
+        found.append(observed)

@@ -13,7 +13,7 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.models.answers import Checked, check, check_schema, choice_probabilities, parse, repair_request
 from sgforge.models.caller import Account, Bought, Caller, Guard
-from sgforge.models.calls import note_call
+from sgforge.models.calls import Observed, note_call, note_observed
 from sgforge.models.errors import DeferredError, ModelError
 from sgforge.models.flight import SingleFlight
 from sgforge.models.gate import Gate
@@ -157,6 +157,11 @@ class BoundModel:
         return self.caller.name
 
     @property
+    def max_in_flight(self) -> int:
+        """The most calls that will ever run at one time."""
+        return self.caller.gate.max_in_flight
+
+    @property
     def capabilities(self) -> Capabilities:
         """What the provider can do."""
         return self.caller.provider.capabilities
@@ -175,13 +180,14 @@ class BoundModel:
         key = await self.key(request)
         stored = find_answer(self.gateway.store, key)
         if stored is not None and not self._to_be_bought(stored):
-            return self._response(stored, request, cached=True)
+            return self._response(stored, request, cached=True, seconds=0.0)
         if key in self.gateway.waiting:
             raise DeferredError(f"{self.name} call {call_id(key)} waits in a batch: sgforge batch collect")
         if self.gateway.watcher is not None:
             await self.gateway.watcher.miss(self, key, self.next_request(request, stored))
+        started = asyncio.get_running_loop().time()
         bought, shared = await self._flights.run(key, lambda: self._buy(key, request, stored))
-        return self._response(bought, request, cached=shared)
+        return self._response(bought, request, shared, asyncio.get_running_loop().time() - started)
 
     def next_request(self, request: ChatRequest, stored: StoredAnswer | None) -> ChatRequest:
         """What is to be sent next for a request: itself, or the repair of the faulty answer that is stored."""
@@ -244,9 +250,11 @@ class BoundModel:
     def _repairs(self, request: ChatRequest, faulty: StoredAnswer | None) -> bool:
         return faulty is None and request.schema is not None and self.gateway.settings.repair
 
-    def _response(self, stored: StoredAnswer, request: ChatRequest, cached: bool) -> ChatResponse:
+    def _response(self, stored: StoredAnswer, request: ChatRequest, cached: bool, seconds: float) -> ChatResponse:
         """A stored answer as the component sees it; one that is not usable is raised as such."""
         name = call_id(stored.key)
+        cost_usd = None if stored.cost_nano is None else usd(stored.cost_nano)
+        note_observed(Observed(self.name, cached, stored.usage, cost_usd, seconds))
         if stored.outcome != "ok":
             reason = "invalid" if stored.outcome == "unrepaired" else stored.outcome
             again = " (answered before; --retry-failed asks again)" if cached else ""
@@ -258,7 +266,7 @@ class BoundModel:
             parsed=parse(reply.text) if request.schema is not None else None,
             call_id=name,
             usage=stored.usage,
-            cost_usd=None if stored.cost_nano is None else usd(stored.cost_nano),
+            cost_usd=cost_usd,
             cached=cached,
             model=reply.model,
             repaired=stored.repaired,
