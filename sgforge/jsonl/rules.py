@@ -131,9 +131,9 @@ def _category(value: Any) -> Complaint | None:
 
 
 def _sha256(value: Any) -> Complaint | None:
-    if isinstance(value, str) and _SHA256.fullmatch(value):
+    if isinstance(value, str) and _SHA256.fullmatch(value) and value.strip("0"):
         return None
-    return "value", f"{_shown(value)} must be 64 lower-case hexadecimal digits"
+    return "value", f"{_shown(value)} must be 64 lower-case hexadecimal digits, not all of them 0"
 
 
 def _box(value: Any, *, flat: bool = False) -> Complaint | None:

@@ -103,7 +103,7 @@ def samples(draw: st.DrawFn, image_id: str | None = None) -> Sample:
 ODD_VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 3.7, 1.5, -0.5, 1e39, -1e39, 1e300, 2**31, 2**63, 2**70, -(2**40), 32768, -32768,
     "", "kept", "x", "é", [], {}, [1], ["a", 1], {"a": 1}, [0, 0, 1, 1], [1, 1, 1, 1], [2, 0, 1, 1], [0, 0, 1],
-    [0, 0, 1, True], [0, 0, 1e39, 1], {"size": [7, 9], "counts": "0"}, {"size": [7, 9], "counts": "o1"},
+    [0, 0, 1, True], [0, 0, 1e39, 1], {"size": [7, 9], "counts": "11"}, {"size": [7, 9], "counts": "o1"},
     {"size": [7, 9], "counts": "Po"}, {"size": [9, 7], "counts": "o1"}, {"size": [7, 9], "counts": "é"},
     {"size": [7], "counts": "o1"}, {"size": [7, True], "counts": "o1"}, {"size": [7, 9], "counts": [63]},
     {"size": [7, 9], "counts": "o1", "more": 1}, {"size": [-1, 9], "counts": "0"}, "00" * 32, "AB" * 32,

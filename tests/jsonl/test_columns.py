@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jsonl.graphs import samples, spoiled
+from jsonl.graphs import ODD_VALUES, samples, spoiled
 
 from sgforge.columns import GraphColumns
 from sgforge.errors import GraphError
 from sgforge.graph import Sample
-from sgforge.jsonl import LineFault, dump_sample, read_columns, read_jsonl, write_jsonl
+from sgforge.jsonl import LineFault, dump_sample, parse_line, read_columns, read_jsonl, write_jsonl
 
 QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -57,6 +58,65 @@ def test_columns_accept_and_refuse_what_objects_do_and_say_the_same(folder: Path
     path.write_bytes(b"\n".join(lines))
     chunk_images = data.draw(st.integers(1, 5))
     assert outcome(lambda: by_columns(path, chunk_images)) == outcome(lambda: read_jsonl(path))
+
+
+FULL_REGION = {
+    "label": "cup", "box": [0, 0, 1, 1], "mask": {"size": [7, 9], "counts": "o1"}, "score": 0.5, "descriptions": ["a"],
+    "attributes": ["b"], "depth": 1.5, "parent": 1, "level": 3, "source": "s", "status": "kept", "reason": "r",
+    "degree": 0.25, "made_by": "m", "judged_by": "j",
+}  # fmt: skip
+FULL_RELATION = {
+    "subject": 0, "predicate": "on", "object": 1, "category": "spatial", "score": 0.5, "status": "rejected",
+    "reason": "r", "degree": -2, "made_by": "m", "judged_by": "j",
+}  # fmt: skip
+FULL_IMAGE = {"uri": "a:b", "split": "val", "source": "s", "sha256": "0a" * 32, "attributes": {"k": "v"}}
+BORDERS: list[Any] = [32767, -32767, 1.0000000001, 1.0000001, -1e-9, 3.4028234663852886e38, 3.4028235e38, 2**31 - 1]
+
+
+def full_line() -> dict[str, Any]:
+    head = {"image_id": "a", "width": 9, "height": 7, **FULL_IMAGE}
+    return deepcopy({**head, "regions": [FULL_REGION, {}], "relations": [FULL_RELATION]})
+
+
+FIELDS = [
+    *((name,) for name in full_line()),
+    *(("regions", 0, name) for name in FULL_REGION),
+    *(("regions", 1, name) for name in FULL_REGION),
+    *(("relations", 0, name) for name in FULL_RELATION),
+]
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: ".".join(map(str, field)))
+def test_every_field_with_every_odd_value(tmp_path: Path, field: tuple[Any, ...]) -> None:
+    path = tmp_path / "predictions.jsonl"
+    refused = 0
+    for value in [*ODD_VALUES, *BORDERS, ...]:
+        line = full_line()
+        holder: Any = line
+        for key in field[:-1]:
+            holder = holder[key]
+        holder[field[-1]] = value
+        if value is ...:
+            del holder[field[-1]]
+        path.write_text(json.dumps(line))
+        expected = outcome(lambda: read_jsonl(path))
+        assert outcome(lambda: by_columns(path, 1)) == expected, value
+        refused += isinstance(expected, str)
+    assert refused
+    path.write_text(json.dumps(full_line()))
+    assert outcome(lambda: by_columns(path, 1)) == [parse_line(path.read_bytes(), "")]
+
+
+@pytest.mark.parametrize("table", ["regions", "relations"])
+@pytest.mark.parametrize("row", [1, "x", [], {"labl": 1}, {"predicate": "on"}, None])
+def test_rows_that_are_no_rows(tmp_path: Path, table: str, row: Any) -> None:
+    path = tmp_path / "predictions.jsonl"
+    line = full_line()
+    line[table].append(row)
+    path.write_text(json.dumps(line))
+    expected = outcome(lambda: read_jsonl(path))
+    assert isinstance(expected, str)
+    assert outcome(lambda: by_columns(path, 1)) == expected
 
 
 @QUICK
