@@ -44,6 +44,8 @@ class _RecallEvaluator:
             if item.truth_masks is not None and item.predicted_masks is not None:
                 localizer = MaskLocalizer(item.truth_masks, item.predicted_masks, strict=self._convention.strict)
             scorer.add(item.batch, localizer)
+        if scorer.is_empty:
+            return Report(self.mode, {}, self._convention.name, notes=("there were no images to evaluate",))
         outcome = Outcome(scorer, predicates, reader.dropped, reader.failures, options.localization)
         return recall_report(outcome, draws=options.bootstrap, truth=options.truth)
 

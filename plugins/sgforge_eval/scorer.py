@@ -162,6 +162,11 @@ class Scorer:
         return first_hit(size, join.truth_rows[matched], ranking.rank[join.listed_rows[matched]])
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no batch was added, so that there is nothing to report."""
+        return not self._parts
+
+    @property
     def boxes(self) -> Detections | None:
         """The detected regions of all batches, None if they were not measured."""
         return Detections.concat(self._boxes) if self._boxes else None
