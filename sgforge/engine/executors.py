@@ -85,7 +85,7 @@ async def open_crew(
 ) -> Crew:
     """Workers for one item step, their components built and set up; what fails there is a `StepError`."""
     if is_async(spec.target(), method):
-        return await _AsyncCrew.open(spec, method, resources, workers or DEFAULT_IN_FLIGHT)
+        return await _AsyncCrew.open(spec, method, resources, workers or _in_flight(resources))
     count = workers or 1
     if spec.instance is not None and count > 1:
         raise StepError(f"{spec.name} is a single instance: it cannot have {count} workers; name a component instead")
@@ -200,6 +200,11 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | Non
         answer.set_exception(error)
     else:
         answer.set_result(result)
+
+
+def _in_flight(resources: Resources) -> int:
+    """Items at one time: with a model, enough that its gateway always finds the next call ready."""
+    return DEFAULT_IN_FLIGHT if resources.model is None else max(DEFAULT_IN_FLIGHT, 2 * resources.model.max_in_flight)
 
 
 def build(spec: ComponentSpec, resources: Resources) -> Any:

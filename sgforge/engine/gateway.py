@@ -14,8 +14,10 @@ from sgforge.plugins import Registry
 
 if TYPE_CHECKING:
     from sgforge.models import BoundModel, Gateway, GatewaySettings, ModelSettings, Provider
+    from sgforge.models.gateway import Watcher
+    from sgforge.models.provider import ResolveProvider
 
-__all__ = ["Models", "open_models", "typed_models"]
+__all__ = ["Models", "open_models", "provider_resolver", "typed_models"]
 
 _COST_EVERY: Final = 2.0
 """Seconds between two looks into the ledger."""
@@ -74,22 +76,31 @@ class Models:
         return 0.0 if self._gateway is None else sum(entry.usd for entry in self._gateway.spending())
 
 
+def provider_resolver(registry: Registry) -> ResolveProvider:
+    """Builds providers from what plugins registered."""
+
+    def resolve(name: str, settings: ModelSettings) -> Provider:
+        provider: Provider = registry.lookup("model", name).load()(settings)
+        return provider
+
+    return resolve
+
+
 @asynccontextmanager
 async def open_models(
-    plan: Plan, registry: Registry, responses: Path, settings: GatewaySettings
+    plan: Plan, registry: Registry, responses: Path, settings: GatewaySettings, watcher: Watcher | None = None
 ) -> AsyncIterator[Models]:
-    """The models of a plan, for the time of a run; what they lack is found before any work."""
+    """The models of a plan, for the time of a run; what they lack is found before any work.
+
+    `watcher` stands before every call that would be bought: batch mode, estimates.
+    """
     names = sorted({step.spec.model for step in plan.steps if step.spec.model is not None})
     if not names:
         yield Models(None, {})
         return
     from sgforge.models import Gateway
 
-    def resolve_provider(name: str, of_model: ModelSettings) -> Provider:
-        provider: Provider = registry.lookup("model", name).load()(of_model)
-        return provider
-
-    async with Gateway.open(responses, settings, resolve_provider) as gateway:
+    async with Gateway.open(responses, settings, provider_resolver(registry), watcher) as gateway:
         models = Models(gateway, typed_models(plan.models))
         models.check(names)
         yield models

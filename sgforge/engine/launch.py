@@ -35,6 +35,7 @@ from sgforge.plugins import Registry, load_plugins
 
 if TYPE_CHECKING:
     from sgforge.models import GatewaySettings
+    from sgforge.models.gateway import Watcher
 
 __all__ = ["Request", "named_sources", "run"]
 
@@ -43,7 +44,8 @@ _DRAINING = "finishing what is in flight; Ctrl-C again cancels it"
 
 @attrs.frozen
 class Request:
-    """Everything that a run is asked to do. `responses`: the file of paid answers, None for the dataset's own."""
+    """Everything that a run is asked to do. `responses`: the file of paid answers, None for the dataset's own.
+    `watcher`: what stands before calls that would be bought."""
 
     steps: tuple[Step, ...]
     sources: Mapping[str, SourceStep]
@@ -55,6 +57,7 @@ class Request:
     limit: int | None = None
     branch: str = "main"
     seed: int = 0
+    watcher: Watcher | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -163,7 +166,7 @@ class _Runner:
                 tempfile.TemporaryDirectory(prefix="sgforge-") as scratch,
                 DatasetWriter.open(request.dataset) as writer,
             ):
-                async with open_models(plan, self._registry, responses, request.gateway) as models:
+                async with open_models(plan, self._registry, responses, request.gateway, request.watcher) as models:
                     context = Context(
                         _new_run_id(),
                         plan,

@@ -1,0 +1,148 @@
+"""`sgforge batch submit|status|collect|cancel CONFIG`: ask models through their vendors' batch endpoints."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from sgforge.cli.run import add_run_arguments, build_request
+
+if TYPE_CHECKING:
+    from sgforge.engine.launch import Request
+    from sgforge.models import Gateway
+    from sgforge.models.batch import BatchDesk, Collected, Submitted
+    from sgforge.models.batch_rows import BatchRow
+
+_EXAMPLES = """\
+examples:
+  sgforge batch submit pipeline.toml         hand every request the cache cannot answer to the vendor; then exit
+  sgforge batch status pipeline.toml         how the batches stand, in any later process
+  sgforge batch collect pipeline.toml --wait 600     bring the answers in, looking every 600 seconds until all ended
+  sgforge run pipeline.toml                  goes on with the collected answers; nothing is bought twice
+  sgforge batch cancel pipeline.toml TAG     end a batch; what was done is still collected
+
+A step that needs the answers of an earlier one gets its turn with the next submit. Expired and failed requests are
+asked again by the next submit or run, alone."""
+_OUTLINE: Final = ("tag", "model", "state", "status", "total", "waiting")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("action", choices=("submit", "status", "collect", "cancel"), help="what to do")
+    add_run_arguments(parser)
+    parser.add_argument("tags", nargs="*", metavar="TAG", help="batches to cancel (default: all open ones)")
+    parser.add_argument("--wait", type=float, metavar="SECONDS", help="collect: look again until all have ended")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do one of the four."""
+    request = build_request(args)
+    if args.action == "submit":
+        return _submit(args, request)
+    actions = {"status": _status, "collect": _collect, "cancel": _cancel}
+    return asyncio.run(_at_desk(request, lambda desk: actions[args.action](args, desk)))
+
+
+def _submit(args: argparse.Namespace, request: Request) -> int:
+    """Run the pipeline with a gateway that spools calls in place of making them."""
+    from sgforge.engine.launch import run as run_pipeline
+    from sgforge.models.batch import Spooler
+
+    for note in asyncio.run(_at_desk(request, lambda desk: desk.recover())):
+        print(note)
+    spooler = Spooler()
+    run_pipeline(attrs.evolve(request, watcher=spooler), progress=True)
+    submitted = spooler.submitted
+    if args.json:
+        print(json.dumps([attrs.asdict(batch) for batch in submitted]))
+    else:
+        print("\n".join(_submitted_lines(submitted)))
+    return 0
+
+
+def _submitted_lines(submitted: list[Submitted]) -> Iterator[str]:
+    for batch in submitted:
+        yield f"{batch.tag}: {batch.requests} requests to {batch.model}, {batch.bytes / 1e6:.1f} MB"
+    if not submitted:
+        yield "nothing to submit: the cache answers everything that can be asked now, or it waits in a batch already"
+
+
+async def _at_desk(request: Request, work: Callable[[BatchDesk], Awaitable[Any]]) -> Any:
+    """Work on the batches of the responses file that a config names."""
+    from sgforge.engine.gateway import provider_resolver, typed_models
+    from sgforge.models import Gateway
+    from sgforge.models.batch import BatchDesk
+    from sgforge.plugins import load_plugins
+
+    responses = request.responses or request.dataset / "responses.sqlite"
+    async with Gateway.open(responses, request.gateway, provider_resolver(load_plugins())) as gateway:
+        _bind(gateway, typed_models(request.models))
+        return await work(BatchDesk(gateway))
+
+
+def _bind(gateway: Gateway, models: dict[str, Any]) -> None:
+    for name, settings in models.items():
+        gateway.bind(name, settings)
+
+
+async def _status(args: argparse.Namespace, desk: BatchDesk) -> int:
+    notes = await desk.recover()
+    rows = await desk.status()
+    if args.json:
+        print(json.dumps([_outline(row) for row in rows]))
+        return 0
+    print("\n".join(notes + [_row_line(row) for row in rows] or ["no batches"]))
+    return 0
+
+
+async def _collect(args: argparse.Namespace, desk: BatchDesk) -> int:
+    notes = await desk.recover()
+    found = await desk.collect()
+    done = [entry for entry in found if entry.answers is not None]
+    while args.wait is not None and any(entry.answers is None for entry in found):
+        time.sleep(args.wait)
+        found = await desk.collect()
+        done += [entry for entry in found if entry.answers is not None]
+    running = [entry for entry in found if entry.answers is None]
+    if args.json:
+        print(json.dumps([_collected_json(entry) for entry in (*done, *running)]))
+    else:
+        print("\n".join(notes + list(_collected_lines(done, running))))
+    return 0
+
+
+async def _cancel(args: argparse.Namespace, desk: BatchDesk) -> int:
+    tags = await desk.cancel(args.tags)
+    print("\n".join([f"{tag}: cancelled; collect what was done" for tag in tags] or ["no open batches"]))
+    return 0
+
+
+def _row_line(row: BatchRow) -> str:
+    waiting = f", {row.waiting} waiting" if row.waiting else ""
+    return f"{row.tag}  {row.model}  {row.state}  {row.total} requests{waiting}  {row.status}"
+
+
+def _outline(row: BatchRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in _OUTLINE}
+
+
+def _collected_lines(done: list[Collected], running: list[Collected]) -> Iterator[str]:
+    for entry in done:
+        answers = ", ".join(f"{count} {outcome}" for outcome, count in sorted((entry.answers or {}).items()))
+        freed = ", ".join(f"{count} {reason}" for reason, count in sorted((entry.freed or {}).items()))
+        yield f"{entry.row.tag}: {answers or 'no answers'}" + (f"; to be asked again: {freed}" if freed else "")
+    yield from (f"{_row_line(entry.row)}: not ended" for entry in running)
+    if not done and not running:
+        yield "no open batches"
+
+
+def _collected_json(entry: Collected) -> dict[str, Any]:
+    return {**_outline(entry.row), "answers": entry.answers, "freed": entry.freed}
