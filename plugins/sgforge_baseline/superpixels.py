@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final, TypeAlias
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
@@ -11,15 +13,17 @@ from skimage.segmentation import slic
 
 from sgforge.edits import Edit
 from sgforge.errors import ImageError
-from sgforge.graph import Region, Sample
-from sgforge.masks import from_arrays
+from sgforge.graph import Mask, Region, Sample
+from sgforge.masks import from_array
 from sgforge.stages import Answer, Failure
 from sgforge_baseline.config import SuperpixelsOptions
 from sgforge_baseline.hierarchy import Node, build_hierarchy
 
 __all__ = ["SuperpixelSegmenter"]
 
-_NAME = "superpixels"
+Frame: TypeAlias = tuple[int, int]
+
+_NAME: Final = "superpixels"
 
 
 class SuperpixelSegmenter:
@@ -55,8 +59,7 @@ class SuperpixelSegmenter:
         labels = slic(small, self.options.segments, self.options.compactness, start_label=0)
         labels = np.unique(labels, return_inverse=True)[1].reshape(labels.shape)
         nodes = build_hierarchy(labels, rgb2lab(small), self.options.levels)
-        full = labels.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
-        return _to_regions(nodes, full, first)
+        return _to_regions(nodes, labels, factor, first, (height, width))
 
 
 def _reduce(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
@@ -68,13 +71,19 @@ def _reduce(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
     return means
 
 
-def _to_regions(nodes: Sequence[Node], labels: NDArray[np.int64], first: int) -> list[Region]:
-    count = int(labels.max()) + 1
+def _to_regions(
+    nodes: Sequence[Node], labels: NDArray[np.int64], factor: int, first: int, frame: Frame
+) -> list[Region]:
+    """Regions of the full frame (height, width) from `labels` of the image reduced by `factor`."""
+    corners = _corners(labels)
     regions = []
     for node in nodes:
-        belongs = np.zeros(count, np.bool_)
+        y0, x0 = corners[node.leaves, :2].min(axis=0).tolist()
+        y1, x1 = corners[node.leaves, 2:].max(axis=0).tolist()
+        belongs = np.zeros(len(corners), np.bool_)
         belongs[node.leaves] = True
-        mask = from_arrays(belongs[labels][None])[0]
+        small = belongs[labels[y0:y1, x0:x1]]
+        mask = _placed(small.repeat(factor, axis=0).repeat(factor, axis=1), y0 * factor, x0 * factor, frame)
         regions.append(
             Region(
                 box=mask.box,
@@ -86,3 +95,23 @@ def _to_regions(nodes: Sequence[Node], labels: NDArray[np.int64], first: int) ->
             )
         )
     return regions
+
+
+def _placed(pixels: NDArray[np.bool_], y: int, x: int, frame: Frame) -> Mask:
+    """The mask whose pixels from (y, x) on are these; what reaches beyond the frame is the padding of the reduction."""
+    height, width = frame
+    crop = from_array(pixels[: height - y, : width - x])
+    return attrs.evolve(crop, height=height, width=width, x=crop.x + x, y=crop.y + y)
+
+
+def _corners(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(S, 4) first row, first column, last row + 1, last column + 1 of each superpixel."""
+    rows, columns = np.indices(labels.shape)
+    count = int(labels.max()) + 1
+    corners = np.empty((count, 4), np.int64)
+    for place, axis in enumerate((rows, columns)):
+        corners[:, place] = axis.max()
+        np.minimum.at(corners[:, place], labels, axis)
+        corners[:, place + 2] = 0
+        np.maximum.at(corners[:, place + 2], labels, axis + 1)
+    return corners

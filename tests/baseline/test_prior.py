@@ -79,6 +79,14 @@ def test_rejected_rows_teach_nothing(tmp_path: Path) -> None:
     assert score(ranking, 0, "facing", 1) == pytest.approx(score(clean, 0, "facing", 1), abs=1e-6)
 
 
+def test_a_relation_counts_as_much_as_its_score(tmp_path: Path) -> None:
+    samples = [two(f"{i}", "cat", "mat", Relation(0, "facing", 1, score=0.5)) for i in range(4)]
+    (ranking,) = rank(trained(tmp_path, samples, strength=1.0), two("x", "cat", "mat"))
+    # Two of four pairs, smoothed with one: 0.4; 0.48 by each label; (2 + 0.48 * 0.48 / 0.4) / 5 = 0.5152 by both;
+    # then (2 + 0.48 * 0.5152 / 0.4) / 5.
+    assert score(ranking, 0, "facing", 1) == pytest.approx(0.523648, abs=1e-5)
+
+
 def test_doubled_rows_count_once(tmp_path: Path) -> None:
     once = [two(f"{i}", "cat", "mat", Relation(0, "facing", 1)) for i in range(3)]
     twice = [two(f"{i}", "cat", "mat", *[Relation(0, "facing", 1)] * 2) for i in range(3)]

@@ -63,7 +63,7 @@ def photo(height: int, width: int) -> np.ndarray:
     return np.clip(pixels + rng.integers(-8, 9, pixels.shape), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("shape", [(120, 160), (121, 163), (700, 401), (64, 64)])
+@pytest.mark.parametrize("shape", [(120, 160), (121, 163), (700, 401), (64, 64), (20, 900)])
 def test_every_level_tiles_the_image_and_nests(shape: tuple[int, int]) -> None:
     levels = (24, 12, 4)
     segmenter = SuperpixelSegmenter(SuperpixelsOptions(levels=levels, segments=100))
@@ -103,6 +103,14 @@ def test_the_four_quarters_come_out_as_the_coarsest_level() -> None:
         truth[rows, columns] = True
         best = max((truth & mask).sum() / (truth | mask).sum() for mask in masks)
         assert best > 0.95
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (2, 3)])
+def test_tiny_images(shape: tuple[int, int]) -> None:
+    regions = SuperpixelSegmenter(SuperpixelsOptions(levels=(4, 2))).regions(np.full((*shape, 3), 90, np.uint8))
+    coarsest = [region for region in regions if region.level == 0]
+    assert (np.sum([to_array(region.mask) for region in coarsest], axis=0) == 1).all()
+    assert len(coarsest) <= 2
 
 
 def test_images_that_cannot_be_read_fail_alone(tmp_path: Path) -> None:
