@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -21,24 +21,15 @@ from sgforge.columns.rows import (
     relation_columns,
     relations_from,
 )
-from sgforge.columns.schema import (
-    ColumnSpec,
-    ImageColumns,
-    RegionColumns,
-    RelationColumns,
-    Table,
-    Vocabularies,
-    specs_of,
-)
+from sgforge.columns.schema import ImageColumns, RegionColumns, RelationColumns, Vocabularies
+from sgforge.columns.words import Remap, id_columns, merged, used_words
 from sgforge.errors import GraphError
 from sgforge.graph import Sample, SceneGraph
 
 if TYPE_CHECKING:
     from sgforge.images import Roots
 
-__all__ = ["GraphColumns", "attributes_text", "id_map", "merged", "remap_table", "with_image_frames"]
-
-_T = TypeVar("_T", bound=Table)
+__all__ = ["GraphColumns", "attributes_text", "with_image_frames"]
 
 
 def attributes_text(attributes: Any) -> str:
@@ -129,30 +120,16 @@ class GraphColumns:
         """The same images with ids that point into `vocabularies`, which must hold every text that is used."""
         if vocabularies == self.vocabularies:
             return self
-        old = self.vocabularies
-        return GraphColumns(
-            remap_table(self.image, old, vocabularies),
-            remap_table(self.region, old, vocabularies),
-            remap_table(self.relation, old, vocabularies),
-            vocabularies,
-        )
+        remap = Remap(self.vocabularies, vocabularies)
+        tables = remap.table(self.image), remap.table(self.region), remap.table(self.relation)
+        return GraphColumns(*tables, vocabularies)
 
     def compact(self) -> GraphColumns:
         """The same images over vocabularies sorted by UTF-8 bytes, without unused texts."""
-        used = {name: np.zeros(len(self.vocabularies.of(name)), bool) for name in Vocabularies.names()}
-        for table in (self.image, self.region, self.relation):
-            for ids, vocabulary in _id_columns(table):
-                used[vocabulary][ids[ids >= 0]] = True
-        kept = {
-            name: tuple(
-                sorted(
-                    (text for text, is_used in zip(self.vocabularies.of(name), flags.tolist(), strict=True) if is_used),
-                    key=str.encode,
-                )
-            )
-            for name, flags in used.items()
-        }
-        return self.over(Vocabularies(**kept))
+        ids = (pair for table in (self.image, self.region, self.relation) for pair in id_columns(table))
+        used = used_words(self.vocabularies, ids)
+        names = Vocabularies.names()
+        return self.over(Vocabularies(**{name: tuple(sorted(used.of(name), key=str.encode)) for name in names}))
 
     def with_keys(self, keys: np.ndarray) -> GraphColumns:
         """The same images with other state keys, (N, 32) uint8."""
@@ -287,44 +264,3 @@ def _digest(sample: Sample) -> bytes:
     if len(digest) != 32:
         raise GraphError(f"image {sample.image_id!r}: sha256 {sample.sha256!r} is not 64 hexadecimal digits")
     return digest
-
-
-def merged(parts: Sequence[Vocabularies]) -> Vocabularies:
-    """Vocabularies that hold every text of all parts; those of the first keep their ids."""
-    return Vocabularies(
-        **{
-            name: tuple(dict.fromkeys(text for part in parts for text in part.of(name)))
-            for name in Vocabularies.names()
-        }
-    )
-
-
-def id_map(old: Vocabularies, new: Vocabularies, name: str) -> np.ndarray:
-    """New id by old id of one vocabulary, int32; -1 at the end, so that indexing with -1 (none) stays -1."""
-    index = {text: position for position, text in enumerate(new.of(name))}
-    return np.asarray([*(index.get(text, -1) for text in old.of(name)), -1], np.int32)
-
-
-def remap_table(table: _T, old: Vocabularies, new: Vocabularies) -> _T:
-    """The table with ids that point into `new` instead of `old`; columns that need no change are shared."""
-
-    def change(spec: ColumnSpec, column: Any) -> Any:
-        name = spec.vocabulary
-        if name is None or old.of(name) == new.of(name)[: len(old.of(name))]:
-            return column
-        ids = id_map(old, new, name)
-        return Ragged(column.counts, ids[_flat(column.values)]) if isinstance(column, Ragged) else ids[column]
-
-    return table.map(change)
-
-
-def _id_columns(table: Table) -> Iterator[tuple[np.ndarray, str]]:
-    for spec in specs_of(type(table)):
-        if spec.vocabulary is not None:
-            column = getattr(table, spec.name)
-            yield _flat(column.values if isinstance(column, Ragged) else column), spec.vocabulary
-
-
-def _flat(values: np.ndarray | Ragged) -> np.ndarray:
-    assert isinstance(values, np.ndarray)
-    return values

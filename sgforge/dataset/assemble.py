@@ -9,9 +9,10 @@ import attrs
 import numpy as np
 
 from sgforge.columns import GraphColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
-from sgforge.columns.graphs import merged, with_image_frames
+from sgforge.columns.graphs import with_image_frames
 from sgforge.columns.ragged import ends_of, expand
 from sgforge.columns.schema import Table
+from sgforge.columns.words import merged
 from sgforge.errors import DatasetError
 from sgforge.packed import REGION_FIELD_NAMES, RELATION_FIELD_NAMES, EditColumns, edit_columns
 

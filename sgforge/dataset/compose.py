@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from sgforge.columns import GraphColumns
-from sgforge.columns.graphs import merged
+from sgforge.columns.words import merged
 from sgforge.dataset.assemble import apply_packed
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance

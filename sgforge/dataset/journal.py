@@ -6,32 +6,37 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
+from sgforge.dataset.folder import fsync_folder
 from sgforge.dataset.records import JournalRow, RunRecord, StepRecord
 from sgforge.errors import DatasetError
 
 __all__ = ["FileHash", "Journal"]
 
-_TABLES: Final = """
-CREATE TABLE IF NOT EXISTS answer (
-    number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, image_id TEXT NOT NULL, step TEXT NOT NULL,
-    edit BLOB NOT NULL, calls TEXT NOT NULL, run TEXT NOT NULL, counts TEXT NOT NULL, parent_key BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS run (
-    run_id TEXT PRIMARY KEY, config TEXT NOT NULL, versions TEXT NOT NULL, started TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS step (
-    name TEXT PRIMARY KEY, verb TEXT NOT NULL, component TEXT NOT NULL, fingerprint TEXT NOT NULL,
-    options TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS file_hash (
-    uri TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL);
-"""
+_TABLES: Final = {
+    "answer": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
+    "image_id TEXT NOT NULL, step TEXT NOT NULL, edit BLOB NOT NULL, calls TEXT NOT NULL, run TEXT NOT NULL, "
+    "counts TEXT NOT NULL, parent_key BLOB NOT NULL)",
+    "run": "CREATE TABLE IF NOT EXISTS {} (run_id TEXT PRIMARY KEY, config TEXT NOT NULL, versions TEXT NOT NULL, "
+    "started TEXT NOT NULL)",
+    "step": "CREATE TABLE IF NOT EXISTS {} (name TEXT PRIMARY KEY, verb TEXT NOT NULL, component TEXT NOT NULL, "
+    "fingerprint TEXT NOT NULL, options TEXT NOT NULL)",
+    "file_hash": "CREATE TABLE IF NOT EXISTS {} (uri TEXT PRIMARY KEY, size INTEGER NOT NULL, "
+    "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)",
+}
+_PAGE: Final = 8192
+"""Bytes of a page: answers are a few kB each."""
 _COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_key"
 _BATCH: Final = 500
+_REMAINING: Final = "FROM answer WHERE key NOT IN (SELECT key FROM temp.forgotten)"
+_FEW: Final = 2000
+"""As many answers are deleted one by one; more are left behind in a rewritten file, which is far cheaper."""
 
 
 @attrs.frozen
@@ -49,18 +54,35 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._fresh = path.with_name(path.name + ".new")
+        self._fresh.unlink(missing_ok=True)
         self._lock = threading.Lock()
         with self._errors():
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            # The size of a page counts for a new file only: answers are a few kB each.
-            for pragma in ("page_size=8192", "journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000"):
+            for pragma in (
+                f"page_size={_PAGE}",
+                "mmap_size=2147483648",
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "busy_timeout=10000",
+            ):
                 self._base.execute(f"PRAGMA {pragma}")
-            self._base.executescript(_TABLES)
+            for table, create in _TABLES.items():
+                self._base.execute(create.format(table))
+            self._base.execute("CREATE TEMP TABLE forgotten (key BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def close(self) -> None:
-        """Close the file; the log is folded into it."""
+        """Remove what was forgotten and close the file; the log is folded into it."""
+        is_rewritten = False
+        with suppress(DatasetError):
+            # On a full disk the forgotten answers simply stay; they are forgotten again when their step is met again.
+            is_rewritten = self._drop_forgotten()
         with self._lock:
             self._base.close()
+        # A log that is left belongs to another process that has the old file open; then the old file stays.
+        if is_rewritten and not self._path.with_name(self._path.name + "-wal").exists():
+            self._fresh.replace(self._path)
+            fsync_folder(self._path.parent)
 
     def put(self, rows: Sequence[JournalRow]) -> None:
         """Keep these answers, in one transaction that is durable when this returns; a key that is there stays."""
@@ -90,24 +112,45 @@ class Journal:
 
     def __len__(self) -> int:
         with self._errors(), self._lock:
-            return int(self._base.execute("SELECT COUNT(*) FROM answer").fetchone()[0])
+            return self._count(_REMAINING)
 
     def unpublished(self) -> list[tuple[bytes, bytes, str, str]]:
         """(parent key, key, image id, step) of every answer, in order of arrival."""
         with self._errors(), self._lock:
-            return self._base.execute("SELECT parent_key, key, image_id, step FROM answer ORDER BY number").fetchall()
+            query = f"SELECT parent_key, key, image_id, step {_REMAINING} ORDER BY number"
+            return self._base.execute(query).fetchall()
 
-    def forget(self, keys: Iterable[bytes]) -> int:
-        """Delete answers that stand in a durable snapshot; returns how many there were."""
-        gone = 0
-        with self._transaction() as base:
-            for part in _batches(keys):
-                marks = ",".join("?" * len(part))
-                gone += base.execute(f"DELETE FROM answer WHERE key IN ({marks})", part).rowcount
-        if gone and not len(self):
-            with self._errors(), self._lock:
-                self._base.execute("VACUUM")
-        return gone
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """Let go of answers that stand in a durable snapshot; their space is freed on closing."""
+        with self._errors(), self._lock:
+            self._base.execute("BEGIN")
+            self._base.executemany("INSERT OR IGNORE INTO temp.forgotten VALUES (?)", ((key,) for key in keys))
+            self._base.execute("COMMIT")
+
+    def _drop_forgotten(self) -> bool:
+        """Remove forgotten answers; whether the file without them stands beside the old one."""
+        with self._errors(), self._lock:
+            gone = self._count("FROM answer WHERE key IN (SELECT key FROM temp.forgotten)")
+            if gone > _FEW:
+                return self._rewrite()
+            if gone:
+                self._base.execute("DELETE FROM answer WHERE key IN (SELECT key FROM temp.forgotten)")
+        return False
+
+    def _rewrite(self) -> bool:
+        self._base.execute("ATTACH ? AS fresh", (str(self._fresh),))
+        self._base.execute(f"PRAGMA fresh.page_size={_PAGE}")
+        self._base.execute("BEGIN")
+        for table, create in _TABLES.items():
+            self._base.execute(create.format(f"fresh.{table}"))
+            chosen = _REMAINING + " ORDER BY number" if table == "answer" else f"FROM {table}"
+            self._base.execute(f"INSERT INTO fresh.{table} SELECT * {chosen}")
+        self._base.execute("COMMIT")
+        self._base.execute("DETACH fresh")
+        return True
+
+    def _count(self, source: str) -> int:
+        return int(self._base.execute(f"SELECT COUNT(*) {source}").fetchone()[0])
 
     def begin_run(self, run: RunRecord) -> None:
         """Remember a run; its record goes into every snapshot that it publishes."""

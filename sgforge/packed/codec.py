@@ -1,0 +1,221 @@
+"""Edits and samples as compact bytes for the journal and for keys: versioned msgpack, columnar inside.
+
+Here they are made from objects and back; `sgforge.packed.joined` joins many packed edits without building objects.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import attrs
+import msgpack
+import numpy as np
+
+from sgforge.columns import Vocabularies
+from sgforge.columns.graphs import attributes_text
+from sgforge.columns.rows import (
+    RegionBlock,
+    RegionWriter,
+    RelationWriter,
+    StringTables,
+    region_columns,
+    regions_from,
+    relation_columns,
+    relations_from,
+)
+from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, FieldSet, Provenance, Verdict
+from sgforge.errors import GraphError
+from sgforge.graph import KEPT, REJECTED, Region, Relation, Sample, SceneGraph, to_float32
+
+__all__ = [
+    "NO_BLOCK",
+    "REGION_FIELD_NAMES",
+    "RELATION_FIELD_NAMES",
+    "SET",
+    "SET_RECORD",
+    "VERDICT",
+    "VERDICT_RECORD",
+    "VERSION",
+    "pack_edit",
+    "pack_sample",
+    "shared_words",
+    "unpack_edit",
+    "unpack_fields",
+    "unpack_sample",
+]
+
+VERSION: Final = 1
+REGION_FIELD_NAMES: Final = tuple(sorted(REGION_FIELDS))
+RELATION_FIELD_NAMES: Final = tuple(sorted(RELATION_FIELDS))
+_TARGETS: Final[tuple[Literal["region"], Literal["relation"]]] = ("region", "relation")
+
+VERDICT: Final = struct.Struct("<BiBif")
+VERDICT_RECORD: Final = np.dtype(
+    [("target", "u1"), ("index", "<i4"), ("status", "u1"), ("reason", "<i4"), ("degree", "<f4")]
+)
+SET: Final = struct.Struct("<BiB")
+SET_RECORD: Final = np.dtype([("target", "u1"), ("index", "<i4"), ("field", "u1")])
+NO_BLOCK: Final = (b"", b"", b"", b"", b"")
+_EMPTY: Final[bytes] = msgpack.packb([VERSION])
+# A set travels as a row of which one field counts; these are the rows it starts from.
+_REGION: Final = Region()
+_RELATION: Final = Relation(0, "?", 1)
+
+
+def pack_edit(edit: Edit) -> bytes:
+    """The edit as bytes; its provenance and faults included. A value that breaks the rules is a `GraphError`."""
+    if edit.is_empty and not edit.faults and edit.provenance is None:
+        return _EMPTY
+    tables = StringTables(shared=True)
+    regions = _region_block(edit.regions, tables)
+    relations = _relation_block(edit.relations, tables)
+    verdicts = b"".join([_pack_verdict(verdict, tables) for verdict in edit.verdicts])
+    sets, set_regions, set_relations = _pack_sets(edit.sets, tables)
+    provenance = edit.provenance
+    fields = [
+        VERSION,
+        list(tables["label"]),
+        regions,
+        relations,
+        verdicts,
+        sets,
+        set_regions,
+        set_relations,
+        edit.dropped,
+        dict(edit.faults),
+        None if provenance is None else [provenance.step, list(provenance.calls)],
+    ]
+    return _packb(fields)
+
+
+def unpack_edit(data: bytes) -> Edit:
+    """The edit that `pack_edit` packed; other bytes are a `GraphError`."""
+    fields = unpack_fields(data, "edit")
+    if len(fields) == 1:
+        return Edit()
+    _, strings, regions, relations, verdicts, sets, set_regions, set_relations, dropped, faults, provenance = fields
+    texts = shared_words(strings)
+    return Edit(
+        regions_from(region_columns([RegionBlock(*regions)]), texts),
+        relations_from(relation_columns([relations]), texts),
+        tuple(_unpack_verdict(values, strings) for values in VERDICT.iter_unpack(verdicts)),
+        _unpack_sets(sets, set_regions, set_relations, texts),
+        dropped,
+        faults,
+        None if provenance is None else Provenance(provenance[0], tuple(provenance[1])),
+    )
+
+
+def pack_sample(sample: Sample) -> bytes:
+    """The sample as bytes, without its pixels; equal samples give equal bytes."""
+    tables = StringTables(shared=True)
+    rows = sample.graph.all
+    regions = _region_block(rows.regions, tables)
+    relations = _relation_block(rows.relations, tables)
+    size = (sample.graph.width, sample.graph.height)
+    origin = (sample.image_id, sample.uri, sample.split, sample.source, sample.sha256)
+    attributes = attributes_text(sample.graph.attributes)
+    return _packb([VERSION, origin, size, attributes, list(tables["label"]), regions, relations])
+
+
+def unpack_sample(data: bytes) -> Sample:
+    """The sample that `pack_sample` packed; other bytes are a `GraphError`."""
+    _, origin, size, attributes, strings, regions, relations = unpack_fields(data, "sample")
+    texts = shared_words(strings)
+    graph = SceneGraph(
+        size[0],
+        size[1],
+        regions_from(region_columns([RegionBlock(*regions)]), texts),
+        relations_from(relation_columns([relations]), texts),
+        json.loads(attributes) if attributes else {},
+    )
+    image_id, uri, split, source, sha256 = origin
+    return Sample(image_id, graph, uri, split, source, sha256)
+
+
+def _region_block(regions: Sequence[Region], tables: StringTables) -> tuple[bytes, ...]:
+    if not regions:
+        return NO_BLOCK
+    writer = RegionWriter(tables)
+    for region in regions:
+        writer.add(region)
+    block = writer.block()
+    return (block.records, block.mask, block.description_len, block.description, block.attribute)
+
+
+def _relation_block(relations: Sequence[Relation], tables: StringTables) -> bytes:
+    if not relations:
+        return b""
+    writer = RelationWriter(tables)
+    for relation in relations:
+        writer.add(relation)
+    return writer.block()
+
+
+def _pack_verdict(verdict: Verdict, tables: StringTables) -> bytes:
+    degree = float("nan") if verdict.degree is None else to_float32(verdict.degree)
+    target = _TARGETS.index(verdict.target)
+    reason = tables.id_of("reason", verdict.reason)
+    return VERDICT.pack(target, verdict.index, verdict.status == REJECTED, reason, degree)
+
+
+def _unpack_verdict(values: tuple[Any, ...], strings: Sequence[str]) -> Verdict:
+    target, index, is_rejected, reason, degree = values
+    return Verdict(
+        _TARGETS[target],
+        index,
+        REJECTED if is_rejected else KEPT,
+        strings[reason] if reason >= 0 else None,
+        None if degree != degree else degree,
+    )
+
+
+def _pack_sets(sets: Sequence[FieldSet], tables: StringTables) -> tuple[bytes, tuple[bytes, ...], bytes]:
+    records: list[bytes] = []
+    regions: list[Region] = []
+    relations: list[Relation] = []
+    for item in sets:
+        if item.target == "region":
+            regions.append(attrs.evolve(_REGION, **{item.field: item.value}))
+            records.append(SET.pack(0, item.index, REGION_FIELD_NAMES.index(item.field)))
+        else:
+            relations.append(attrs.evolve(_RELATION, **{item.field: item.value}))
+            records.append(SET.pack(1, item.index, RELATION_FIELD_NAMES.index(item.field)))
+    return b"".join(records), _region_block(regions, tables), _relation_block(relations, tables)
+
+
+def _unpack_sets(data: bytes, set_regions: Any, set_relations: bytes, texts: Vocabularies) -> tuple[FieldSet, ...]:
+    regions = iter(regions_from(region_columns([RegionBlock(*set_regions)]), texts))
+    relations = iter(relations_from(relation_columns([set_relations]), texts))
+    sets = []
+    for target, index, field in SET.iter_unpack(data):
+        name = (RELATION_FIELD_NAMES if target else REGION_FIELD_NAMES)[field]
+        row: Any = next(relations) if target else next(regions)
+        sets.append(FieldSet(_TARGETS[target], index, name, getattr(row, name)))
+    return tuple(sets)
+
+
+def shared_words(strings: Sequence[str]) -> Vocabularies:
+    """One list of texts as every vocabulary."""
+    texts = tuple(strings)
+    return Vocabularies(**dict.fromkeys(Vocabularies.names(), texts))
+
+
+def _packb(fields: list[Any]) -> bytes:
+    packed: bytes = msgpack.packb(fields)
+    return packed
+
+
+def unpack_fields(data: bytes, what: str) -> Any:
+    """The list that was packed; other bytes, or another version, are a `GraphError`."""
+    try:
+        fields = msgpack.unpackb(data)
+        version = fields[0]
+    except (ValueError, TypeError, LookupError, msgpack.UnpackException) as error:
+        raise GraphError(f"these {len(data)} bytes are no packed {what}: {error}") from None
+    if version != VERSION:
+        raise GraphError(f"packed {what} of version {version!r}; this sgforge reads version {VERSION}")
+    return fields
