@@ -103,7 +103,7 @@ def _draw_relations(canvas: Canvas, graph: SceneGraph, shapes: Mapping[int, Shap
             texts.append(text)
     labels: list[tuple[Rect, str]] = []
     for (subject, target), texts in predicates.items():
-        path = _curve(shapes[subject].anchor, shapes[target].anchor)
+        path = _curve(shapes[subject].anchor, shapes[target].anchor, 40 * canvas.unit)
         color = shapes[subject].color
         _draw_arrow(canvas, path, color)
         more = len(texts) - _PREDICATES_ON_AN_ARROW
@@ -113,9 +113,10 @@ def _draw_relations(canvas: Canvas, graph: SceneGraph, shapes: Mapping[int, Shap
         canvas.badge(rect, text, LIGHT, 0.85)
 
 
-def _curve(start: Point, end: Point) -> list[Point]:
+def _curve(start: Point, end: Point, most: float) -> list[Point]:
+    """Points from start to end, bent by a sixth of the way, `most` pixels at most."""
     length = max(math.dist(start, end), 1.0)
-    bend = min(0.16 * length, 40.0) / length
+    bend = min(length / 6, most) / length
     middle = (
         (start[0] + end[0]) / 2 - (end[1] - start[1]) * bend,
         (start[1] + end[1]) / 2 + (end[0] - start[0]) * bend,
@@ -136,10 +137,11 @@ def _draw_arrow(canvas: Canvas, path: list[Point], color: Color) -> None:
     unit = canvas.unit
     canvas.line(path, DARK, 3.6 * unit, 200)
     canvas.dot(path[0], 3.6 * unit, DARK)
-    canvas.polygon(_head(path, 11.5 * unit), DARK)
+    head = _head(path, 9.5 * unit)
+    canvas.line([*head, *head[:2]], DARK, 2.2 * unit, 200)
     canvas.line(path, color, 1.8 * unit)
     canvas.dot(path[0], 2.6 * unit, color)
-    canvas.polygon(_head(path, 9 * unit), color)
+    canvas.polygon(head, color)
 
 
 def _head(path: list[Point], size: float) -> list[Point]:
