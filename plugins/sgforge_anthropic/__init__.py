@@ -6,7 +6,7 @@ from sgforge.hookspecs import Register, hookimpl
 from sgforge.models.settings import ModelSettings
 from sgforge.stages import Needs
 
-_SDK = Needs(modules=("anthropic",), extra="anthropic", network=True, deterministic=False)
+_SDK = Needs(("anthropic",), "anthropic", env=("ANTHROPIC_API_KEY",), network=True, deterministic=False)
 
 
 @hookimpl

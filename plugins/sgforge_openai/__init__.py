@@ -6,7 +6,7 @@ from sgforge.hookspecs import Register, hookimpl
 from sgforge.models.settings import ModelSettings
 from sgforge.stages import Needs
 
-_SDK = Needs(modules=("openai",), extra="openai", network=True, deterministic=False)
+_SDK = Needs(("openai",), "openai", env=("OPENAI_API_KEY",), network=True, deterministic=False)
 _PLAIN = Needs(network=True, deterministic=False)
 
 

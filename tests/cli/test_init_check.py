@@ -61,12 +61,15 @@ def test_check_as_json_resolves_every_option(capsys):
     assert steps["train"]["on"]["split"] == ["train"]
 
 
-def test_check_tells_faults_of_order_and_need_together(tmp_path, capsys):
+def test_check_tells_faults_of_order_and_need_together(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     (tmp_path / "p.toml").write_text(
         'dataset = "x"\n[source]\nuse = "folder"\nimages = "i"\n'
         '[[step]]\ncomplete = "svg"\nmodel = "opnai/gpt-4o"\n[[step]]\ngenerate = "prior"\n'
+        '[[step]]\nedit = "svg"\nmodel = "openai/gpt-4o"\n'
     )
     assert main(["check", "p.toml"]) == 2
     error = capsys.readouterr().err
     assert "there is no model 'opnai'; did you mean 'openai'?" in error
+    assert "export OPENAI_API_KEY=..." in error
     assert "has no weights" in error
