@@ -77,7 +77,11 @@ class Crew(Protocol):
     @property
     def lanes(self) -> Sequence[Lane]: ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the components once their last batch is done."""
+
+    def abandon(self) -> None:
+        """Let go of the components without waiting for what they are doing."""
 
 
 async def open_crew(
@@ -124,6 +128,8 @@ class _AsyncCrew:
             if asyncio.iscoroutine(done):
                 await done
 
+    def abandon(self) -> None: ...
+
 
 class _ThreadCrew:
     def __init__(self, workers: Sequence[_Worker], batch: int) -> None:
@@ -144,6 +150,10 @@ class _ThreadCrew:
 
     async def close(self) -> None:
         await asyncio.gather(*(worker.close() for worker in self._workers))
+
+    def abandon(self) -> None:
+        for worker in self._workers:
+            worker.abandon()
 
 
 class _Worker:
@@ -171,6 +181,9 @@ class _Worker:
     async def close(self) -> None:
         if self._instance is not None:
             await self._in_thread(close, self._instance)
+        self.abandon()
+
+    def abandon(self) -> None:
         self._calls.put(None)
 
     async def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from sgforge.engine.committer import Committer
 from sgforge.engine.context import Context
-from sgforge.engine.executors import Crew, Lane, open_crew
+from sgforge.engine.executors import Crew, Lane, StopRunError, open_crew
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.progress import StepTotal
 from sgforge.engine.report import Failed, StepReport
@@ -47,13 +47,10 @@ class GroupRun:
         self.failed: list[Failed] = []
         self.reports: list[StepReport] = []
         self.snapshot = parent
+        self.stopped_by: StopRunError | None = None
 
     async def run(self) -> None:
-        """Stream and publish; a stop leaves what was computed in the journal.
-
-        Raises:
-            StopRunError: an error after which other images are pointless; finished answers are kept.
-        """
+        """Stream and publish; a stop, also one that a component asks for, leaves what was computed in the journal."""
         context, works = self._context, self._works
         context.progress.begin([StepTotal(work.step.name, work.to_compute, work.reused) for work in works])
         rows = self._rows_to_do()
@@ -94,11 +91,16 @@ class GroupRun:
                 stages = [await self._stage(number, crews) for number in range(len(self._works))]
                 stream = Stream(stages, Committer(put), context.run_id)
                 await self._run_stream(stream, rows)
+            except asyncio.CancelledError:
+                while crews:
+                    crews.pop().abandon()
+                raise
             finally:
                 for crew in crews:
                     await crew.close()
         if stream.stopped_by is not None:
-            raise stream.stopped_by
+            self.stopped_by = stream.stopped_by
+            context.stop.set()
 
     async def _stage(self, number: int, crews: list[Crew]) -> Stage:
         context, work, tally = self._context, self._works[number], self._tallies[number]
@@ -217,6 +219,8 @@ class _Idle:
     lanes: Sequence[Lane] = ()
 
     async def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

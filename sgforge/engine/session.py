@@ -58,11 +58,8 @@ class Session:
         assert self.snapshot is not None
         context = self._context
         group = await context.in_thread(GroupRun, context, steps, self.snapshot, self._failures)
-        try:
-            await group.run()
-        except StopRunError as error:
-            self._stopped_by = error
-            context.stop.set()
+        await group.run()
+        self._stopped_by = group.stopped_by
         self._failures = group.failures
         self._failed.extend(group.failed)
         self.reports.extend(group.reports)

@@ -1,0 +1,194 @@
+"""Ctrl-C, SIGTERM, a reached budget and exit codes: real processes, real signals."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from engine_toys import StageOptions, ToyTeacher, arrays, read_log, toy_environment
+
+import sgforge as sg
+
+CONFIG = """\
+dataset = "{data}"
+[source]
+use = "toy"
+count = 200
+[[step]]
+segment = "toy"
+log = "{log}"
+[[step]]
+complete = "{teacher}"
+delay = {delay}
+log = "{log}"
+{more}
+"""
+
+
+def write_config(folder: Path, teacher: str = "toy-async", delay: float = 0.05, more: str = "workers = 4") -> Path:
+    config = folder / "pipeline.toml"
+    config.write_text(CONFIG.format(data=folder / "data", log=folder / "log", teacher=teacher, delay=delay, more=more))
+    return config
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sgforge", "run", *arguments],
+        env=toy_environment(folder / "site"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_teacher(folder: Path, calls: int = 10) -> None:
+    deadline = time.monotonic() + 60
+    while sum("Teacher" in line for line in read_log(folder / "log")) < calls:
+        assert time.monotonic() < deadline, "the teacher was not called"
+        time.sleep(0.01)
+
+
+def last_json(text: str) -> dict:
+    return json.loads(text.splitlines()[-1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_drains_and_prints_the_command_that_goes_on(tmp_path, number):
+    config = write_config(tmp_path)
+    process = start(tmp_path, str(config), "--set", "step.complete.workers=3", "--limit", "150")
+    wait_for_teacher(tmp_path)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "finishing what is in flight; Ctrl-C again cancels it" in errors
+    command = re.search(r"go on with: (.*)", errors)[1]
+    expected = ["sgforge", "run", str(config), "--set", "step.complete.workers=3", "--limit", "150"]
+    assert shlex.split(command) == expected
+
+    # Whatever was in flight when the signal came is kept: the command goes on and repeats no call.
+    output, errors = start(tmp_path, *shlex.split(command)[2:], "--json").communicate(timeout=120)
+    found = last_json(output)
+    assert found["exit_code"] == 0, errors
+    assert found["steps"]["complete"]["reused"] >= 10
+    assert found["steps"]["complete"]["reused"] + found["steps"]["complete"]["computed"] == 150
+    calls = [line for line in read_log(tmp_path / "log") if "Teacher" in line]
+    assert len(calls) == len(set(calls)) == 150
+
+
+def test_a_second_ctrl_c_cancels(tmp_path):
+    process = start(tmp_path, str(write_config(tmp_path, delay=60.0)))
+    wait_for_teacher_in_flight(tmp_path)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+
+
+def wait_for_teacher_in_flight(folder: Path) -> None:
+    """The teacher logs after its wait; once the segmenter has done many images, some must be waiting in the teacher."""
+    deadline = time.monotonic() + 60
+    while len(read_log(folder / "log")) < 8:
+        assert time.monotonic() < deadline, "the segmenter was not called"
+        time.sleep(0.01)
+    time.sleep(0.3)
+
+
+def test_a_batch_that_nobody_wants_any_more_does_not_hold_up_a_cancelled_run(tmp_path):
+    process = start(tmp_path, str(write_config(tmp_path, "toy", delay=60.0, more="")))
+    wait_for_teacher_in_flight(tmp_path)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+
+
+def test_failed_items_end_with_exit_code_4_and_one_json_object(tmp_path):
+    config = write_config(tmp_path, delay=0.0, more='fail = ["00007"]')
+    output, errors = start(tmp_path, str(config), "--json").communicate(timeout=120)
+    assert len(output.splitlines()) == 1
+    found = last_json(output)
+    assert found["exit_code"] == 4
+    assert found["status"] == "failed-items"
+    counts = {name: found["steps"]["complete"][name] for name in ("computed", "reused", "failed")}
+    assert counts == {"computed": 199, "reused": 0, "failed": 1}
+    assert "complete: 199 computed, 0 reused, 1 failed" in errors
+
+
+def test_a_broken_step_is_exit_code_1_and_a_bad_config_2(tmp_path):
+    config = write_config(tmp_path, more='setup_error = "no"')
+    process = start(tmp_path, str(config))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith("sgforge: error: teacher 'toy-async' could not be set up")
+    process = start(tmp_path, str(write_config(tmp_path, more="amuont = 3")))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "amuont" in errors
+
+
+class Budget(sg.SgforgeError):
+    stops_run = True
+    exit_code = 3
+
+
+class Refused(sg.SgforgeError):
+    stops_run = True
+
+
+class Paying(ToyTeacher):
+    """Can afford so many calls."""
+
+    def __init__(self, money: int, error: type[Exception] = Budget, **options):
+        super().__init__(StageOptions(**options))
+        self.money = money
+        self.error = error
+
+    async def complete(self, sample):
+        self.money -= 1
+        if self.money < 0:
+            raise self.error("the budget of 5.00 USD is reached")
+        return self._one(sample)
+
+
+def run(folder: Path, teacher: ToyTeacher):
+    pipeline = sg.Pipeline(sg.segment("toy"), sg.complete(teacher), sg.edit("toy"))
+    return pipeline.run(sg.source("toy", count=50), folder, progress=False)
+
+
+def test_a_reached_budget_drains_and_is_exit_code_3(toys, tmp_path):
+    report = run(tmp_path / "data", Paying(20))
+    assert (report.status, report.exit_code) == ("budget", 3)
+    assert report.message == "the budget of 5.00 USD is reached"
+    complete = report.step("complete")
+    assert (complete.counts.computed, complete.counts.failed, complete.status) == (20, 0, "unfinished")
+    report = run(tmp_path / "data", Paying(1000))
+    assert report.exit_code == 0
+    assert (report.step("complete").counts.computed, report.step("complete").counts.reused) == (30, 20)
+    run(tmp_path / "fresh", Paying(1000))
+    assert arrays(tmp_path / "data") == arrays(tmp_path / "fresh")
+
+
+def test_any_other_error_that_ends_the_run_is_raised_and_what_was_paid_is_kept(toys, tmp_path):
+    with pytest.raises(Refused):
+        run(tmp_path / "data", Paying(20, Refused))
+    assert run(tmp_path / "data", Paying(1000)).step("complete").counts.reused == 20
+
+
+def test_a_stopped_first_run_leaves_something_to_look_at_and_a_later_one_moves_no_branch(toys, tmp_path):
+    run(tmp_path / "data", Paying(20))
+    assert len(sg.Dataset.open(tmp_path / "data")) == 50
+    done = run(tmp_path / "data", Paying(1000)).snapshot
+    stopped = run(tmp_path / "data", Paying(3, amount=9))
+    assert stopped.status == "budget"
+    assert sg.Dataset.open(tmp_path / "data").snapshot.id == done
