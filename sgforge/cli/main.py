@@ -74,8 +74,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _dispatch(arguments)
         sys.stdout.flush()
         return code
-    except SystemExit as stop:  # argparse after printing help
-        return stop.code if isinstance(stop.code, int) else 0
+    except SystemExit as stop:  # argparse after it printed a help, or a command that leaves early
+        if stop.code is None or isinstance(stop.code, int):
+            return stop.code or 0
+        _fail(str(stop.code), debug)
+        return 1
     except KeyboardInterrupt:
         _fail("interrupted", debug)
         return _INTERRUPTED

@@ -32,6 +32,7 @@ class Command:
         if args.what == "bug": return 1 / 0
         if args.what == "disk": raise OSError(28, "No space left on device", "/data/x")
         if args.what == "escape": raise sgforge.SgforgeError("label \\x1b[31mred\\x07 is odd")
+        if args.what == "exit": raise SystemExit("no more")
         if args.what == "print":
             for number in range(100000): print(number)
         if args.what == "sleep":
@@ -128,6 +129,10 @@ class TestPluginCommand:
     def test_a_full_disk_names_the_file(self):
         done = run("acme-try", "disk")
         assert (done.returncode, done.stderr) == (1, "sgforge: error: /data/x: No space left on device\n")
+
+    def test_a_command_may_leave_with_a_message(self):
+        done = run("acme-try", "exit")
+        assert (done.returncode, done.stderr) == (1, "sgforge: error: no more\n")
 
     def test_terminal_escapes_in_messages_are_shown_not_sent(self):
         assert run("acme-try", "escape").stderr == "sgforge: error: label \\x1b[31mred\\x07 is odd\n"
