@@ -14,7 +14,6 @@ from sgforge.spatial.vocabulary import (
     are_contradictory,
     canonical,
     inverse,
-    is_symmetric,
     predicate_named,
 )
 
@@ -28,6 +27,5 @@ __all__ = [
     "degree_of",
     "degrees",
     "inverse",
-    "is_symmetric",
     "predicate_named",
 ]

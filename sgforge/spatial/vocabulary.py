@@ -19,9 +19,7 @@ __all__ = [
     "are_contradictory",
     "canonical",
     "inverse",
-    "is_symmetric",
     "predicate_named",
-    "reference",
 ]
 
 
@@ -275,42 +273,7 @@ def inverse(predicate: str) -> str | None:
     return None if found is None else found.inverse
 
 
-def is_symmetric(predicate: str) -> bool:
-    """Whether a spatial predicate holds both ways when it holds one way."""
-    found = canonical(predicate)
-    return found is not None and found.symmetric
-
-
 def are_contradictory(first: str, second: str) -> bool:
     """Whether two spatial predicates cannot both hold for one ordered pair; False for other texts."""
     one, other = canonical(first), canonical(second)
     return one is not None and other is not None and (other.name in one.excludes or one.name in other.excludes)
-
-
-def reference() -> str:
-    """The vocabulary as a page of Markdown: docs/spatial.md."""
-    lines = [
-        "# Spatial predicates",
-        "",
-        "What each spatial predicate means, as a degree in [0, 1] measured by `sgforge.spatial`. Directions are the",
-        "picture's. Boxes are always used, masks refine containment and contact where both regions have one, depth",
-        "(larger is farther) tells front from behind. A degree does not change when an image is shifted or scaled.",
-        "",
-        "| predicate | inverse | degree | synonyms |",
-        "|---|---|---|---|",
-    ]
-    for predicate in _PREDICATES:
-        inverse_name = "itself" if predicate.symmetric else predicate.inverse
-        lines.append(
-            f"| {predicate.name} | {inverse_name} | {predicate.definition} | {', '.join(predicate.synonyms)} |"
-        )
-    lines += [
-        "",
-        'Case, articles, "is" and adverbs such as "directly" do not matter: "is to the left of" is "left of".',
-        "Front and behind cannot be told without the depths of both regions; nothing can be told without their boxes.",
-        "Every predicate for (a, b) has exactly the degree of its inverse for (b, a).",
-        "",
-        "This page is printed by `sgforge.spatial.vocabulary.reference()`; a test compares them.",
-        "",
-    ]
-    return "\n".join(lines)

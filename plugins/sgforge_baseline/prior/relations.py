@@ -9,21 +9,52 @@ and two unseen labels leave the layout.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from sgforge_baseline.prior.cells import CELLS
 from sgforge_baseline.prior.counts import CountTable, Floats, Ints, Tally
 
-__all__ = ["UNSEEN", "PairBatch", "RelationModel"]
+__all__ = ["UNSEEN", "Levels", "PairBatch", "RelationCounter", "RelationModel"]
 
 UNSEEN: Final = -1
 """The label id of a text that no training region had."""
+
+_NEVER: Final = 1e-6
+"""What the coarsest table is smoothed towards: the rate of a predicate before anything was seen."""
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+
+@attrs.frozen(eq=False)
+class Levels(Generic[_T]):
+    """One value per table of counts, from coarse to fine."""
+
+    every: _T
+    cell: _T
+    subject: _T
+    object: _T
+    labels: _T
+    full: _T
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The tables' names, in order."""
+        return tuple(field.name for field in attrs.fields(cls))
+
+    @classmethod
+    def make(cls, value: Callable[[str], _T]) -> Levels[_T]:
+        """From a function of the table's name."""
+        return cls(**{name: value(name) for name in cls.names()})
+
+    def map(self, change: Callable[[_T], _U]) -> Levels[_U]:
+        """Every value changed."""
+        return Levels.make(lambda name: change(getattr(self, name)))
 
 
 @attrs.frozen(eq=False)
@@ -35,31 +66,25 @@ class PairBatch:
     cell: Ints
     weight: Floats
 
-    def contexts(self, labels: int) -> dict[str, Ints]:
+    def contexts(self, labels: int) -> Levels[Ints]:
         """The context id of each pair in each table; negative where a label was never seen."""
         both = np.where((self.subject < 0) | (self.object < 0), UNSEEN, self.subject * labels + self.object)
-        return {
-            "all": np.zeros(len(self.cell), np.int64),
-            "cell": self.cell,
-            "subject": self.subject,
-            "object": self.object,
-            "both": both,
-            "full": np.where(both < 0, UNSEEN, both * CELLS + self.cell),
-        }
-
-
-TABLES: Final = ("all", "cell", "subject", "object", "both", "full")
+        full = np.where(both < 0, UNSEEN, both * CELLS + self.cell)
+        return Levels(np.zeros_like(self.cell), self.cell, self.subject, self.object, both, full)
 
 
 @attrs.frozen(eq=False, slots=False)
 class RelationModel:
-    """Rates of `predicates` over `labels`; the last label id, len(labels), stands for regions without a label."""
+    """Rates of `predicates` over `labels`; the label id len(labels) stands for regions without a label.
+
+    `categories`: the usual category of each predicate. `strength`: what a coarser estimate weighs as, in pairs.
+    """
 
     labels: tuple[str, ...]
     predicates: tuple[str, ...]
     categories: tuple[str, ...]
     strength: float
-    tables: dict[str, CountTable]
+    tables: Levels[CountTable]
 
     @cached_property
     def _label_ids(self) -> dict[str | None, int]:
@@ -71,50 +96,36 @@ class RelationModel:
 
     def rates(self, pairs: PairBatch) -> Floats:
         """(P, C) estimated P(predicate holds | pair), in [0, 1]."""
-        count = len(self.predicates)
-        contexts = pairs.contexts(len(self.labels) + 1)
-        nothing = np.full((1, count), 1e-6)
-        base = self._smoothed("all", np.zeros(1, np.int64), nothing)
-        everywhere = np.broadcast_to(base, (len(pairs.cell), count))
-        cell = self._smoothed("cell", contexts["cell"], everywhere)
-        subject = self._smoothed("subject", contexts["subject"], everywhere)
-        object_ = self._smoothed("object", contexts["object"], everywhere)
-        both = self._smoothed("both", contexts["both"], np.minimum(subject * object_ / base, 1))
-        full = self._smoothed("full", contexts["full"], np.minimum(cell * both / base, 1))
+        tables, of, k = self.tables, pairs.contexts(len(self.labels) + 1), self.strength
+        nothing = np.full((1, len(self.predicates)), _NEVER)
+        base = tables.every.smoothed(np.zeros(1, np.int64), nothing, k)
+        everywhere = np.broadcast_to(base, (len(pairs.cell), len(self.predicates)))
+        cell = tables.cell.smoothed(of.cell, everywhere, k)
+        subject = tables.subject.smoothed(of.subject, everywhere, k)
+        object_ = tables.object.smoothed(of.object, everywhere, k)
+        labels = tables.labels.smoothed(of.labels, np.minimum(subject * object_ / base, 1), k)
+        full = tables.full.smoothed(of.full, np.minimum(cell * labels / base, 1), k)
         return np.minimum(full, 1.0)
 
-    def _smoothed(self, table: str, contexts: Ints, coarser: NDArray[np.float64]) -> Floats:
-        return self.tables[table].smoothed(contexts, coarser, self.strength)
 
-
-@attrs.define(eq=False)
 class RelationCounter:
-    """Adds up pairs and what holds for them, block by block."""
+    """Adds up pairs and what holds for them, block by block; `labels` counts the one for regions without a label."""
 
-    labels: int
-    predicates: int
-    _pairs: dict[str, list[Tally]] = attrs.field(init=False)
-    _held: dict[str, list[Tally]] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._pairs = {name: [] for name in TABLES}
-        self._held = {name: [] for name in TABLES}
+    def __init__(self, labels: int, predicates: int) -> None:
+        self._labels = labels
+        self._width = max(predicates, 1)
+        self._pairs: Levels[list[Tally]] = Levels.make(lambda _: [])
+        self._held: Levels[list[Tally]] = Levels.make(lambda _: [])
 
     def add(self, pairs: PairBatch, row: Ints, predicate: Ints, weight: Floats) -> None:
         """Count `pairs`; relation i holds `predicate[i]` for pair `row[i]` and counts as `weight[i]`."""
-        for name, contexts in pairs.contexts(self.labels).items():
-            self._pairs[name].append(Tally.of(contexts, pairs.weight))
-            self._held[name].append(Tally.of(contexts[row] * self.predicates + predicate, weight))
+        contexts = pairs.contexts(self._labels)
+        for name in Levels.names():
+            ids: Ints = getattr(contexts, name)
+            getattr(self._pairs, name).append(Tally.of(ids, pairs.weight))
+            getattr(self._held, name).append(Tally.of(ids[row] * self._width + predicate, weight))
 
-    def tables(self) -> dict[str, CountTable]:
+    def tables(self) -> Levels[CountTable]:
         """All that was counted."""
-        width = max(self.predicates, 1)
-        return {
-            name: CountTable.of(Tally.sum(self._pairs[name]), Tally.sum(self._held[name]), width) for name in TABLES
-        }
-
-    def model(
-        self, labels: Sequence[str], predicates: Sequence[str], categories: Sequence[str], strength: float
-    ) -> RelationModel:
-        """The model of all that was counted."""
-        return RelationModel(tuple(labels), tuple(predicates), tuple(categories), strength, self.tables())
+        pairs, held = self._pairs.map(Tally.sum), self._held.map(Tally.sum)
+        return Levels.make(lambda name: CountTable.of(getattr(pairs, name), getattr(held, name), self._width))

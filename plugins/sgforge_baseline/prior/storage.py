@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from sgforge.errors import StepError
 from sgforge_baseline.prior.counts import CountTable
 from sgforge_baseline.prior.labels import LabelModel
-from sgforge_baseline.prior.relations import TABLES, RelationModel
+from sgforge_baseline.prior.relations import Levels, RelationModel
 
 __all__ = ["TrainedPrior", "load", "save"]
 
@@ -34,7 +35,11 @@ def save(trained: TrainedPrior, folder: Path) -> None:
     """Write into `folder`; the same models give the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     relations, labels = trained.relations, trained.labels
-    arrays = {f"{name}/{part}": getattr(relations.tables[name], part) for name in TABLES for part in _COUNT_PARTS}
+    arrays = {
+        f"relations/{name}/{part}": getattr(getattr(relations.tables, name), part)
+        for name in Levels.names()
+        for part in _COUNT_PARTS
+    }
     if labels is not None:
         arrays |= {f"labels/{part}": getattr(labels, part) for part in _LABEL_PARTS}
     texts = {
@@ -59,20 +64,19 @@ def load(folder: Path) -> TrainedPrior:
                 f"checkpoint {folder} has format {texts['format']}, this version reads {_FORMAT}: train again"
             )
         with np.load(folder / "counts.npz", allow_pickle=False) as arrays:
-            tables = {name: CountTable(**{part: arrays[f"{name}/{part}"] for part in _COUNT_PARTS}) for name in TABLES}
-            relations = RelationModel(
-                tuple(texts["labels"]),
-                tuple(texts["predicates"]),
-                tuple(texts["categories"]),
-                float(texts["strength"]),
-                tables,
-            )
-            known = texts["known_labels"]
-            labels = (
-                None
-                if known is None
-                else LabelModel(tuple(known), **{part: arrays[f"labels/{part}"] for part in _LABEL_PARTS})
-            )
+            return TrainedPrior(_relations(texts, arrays), _labels(texts, arrays))
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise StepError(f"{folder} is no checkpoint of the prior: {error}; train again or name another") from error
-    return TrainedPrior(relations, labels)
+
+
+def _relations(texts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> RelationModel:
+    tables = Levels.make(lambda name: CountTable(**{part: arrays[f"relations/{name}/{part}"] for part in _COUNT_PARTS}))
+    return RelationModel(
+        tuple(texts["labels"]), tuple(texts["predicates"]), tuple(texts["categories"]), texts["strength"], tables
+    )
+
+
+def _labels(texts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> LabelModel | None:
+    if texts["known_labels"] is None:
+        return None
+    return LabelModel(tuple(texts["known_labels"]), **{part: arrays[f"labels/{part}"] for part in _LABEL_PARTS})

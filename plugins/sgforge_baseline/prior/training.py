@@ -126,7 +126,8 @@ def fit(snapshot: Snapshot, images: Ints, strength: float) -> Fitted:
         _count_block(counter, block)
         relations += len(block.triplets)
     categories = [CATEGORIES[index] for index in votes.argmax(axis=1)]
-    return Fitted(counter.model(labels, predicates, categories, strength), relations)
+    model = RelationModel(labels, predicates, tuple(categories), strength, counter.tables())
+    return Fitted(model, relations)
 
 
 def _blocks(columns: _Columns, images: Ints) -> Iterator[_Block]:
