@@ -127,7 +127,7 @@ class GraphColumns:
     def compact(self) -> GraphColumns:
         """The same images over vocabularies sorted by UTF-8 bytes, without unused texts."""
         ids = (pair for table in (self.image, self.region, self.relation) for pair in id_columns(table))
-        used = used_words(self.vocabularies, ids)
+        used = used_words(self.vocabularies, ids).new
         names = Vocabularies.names()
         return self.over(Vocabularies(**{name: tuple(sorted(used.of(name), key=str.encode)) for name in names}))
 

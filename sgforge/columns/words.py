@@ -25,23 +25,26 @@ def merged(parts: Sequence[Vocabularies]) -> Vocabularies:
     )
 
 
-def used_words(words: Vocabularies, ids: Iterable[tuple[str, np.ndarray]]) -> Vocabularies:
-    """Only the texts that some id points at, in order; `ids` are (vocabulary, ids) pairs."""
+def used_words(words: Vocabularies, ids: Iterable[tuple[str, np.ndarray]]) -> Remap:
+    """To only the texts that some id points at, in order; `ids` are (vocabulary, ids) pairs."""
     used = {name: np.zeros(len(words.of(name)), bool) for name in Vocabularies.names()}
     for name, column in ids:
         used[name][column[column >= 0]] = True
-    return Vocabularies(
+    kept = Vocabularies(
         **{name: tuple(words.of(name)[index] for index in np.flatnonzero(used[name]).tolist()) for name in used}
     )
+    places = {name: np.where(flags, np.cumsum(flags) - 1, -1).astype(np.int32) for name, flags in used.items()}
+    return Remap(words, kept, {name: np.append(place, np.int32(-1)) for name, place in places.items()})
 
 
 class Remap:
     """From ids into `old` to ids into `new`; a text that `new` has not becomes -1 (none)."""
 
-    def __init__(self, old: Vocabularies, new: Vocabularies) -> None:
+    def __init__(self, old: Vocabularies, new: Vocabularies, maps: dict[str, np.ndarray] | None = None) -> None:
+        """`maps`: new id by old id, int32, with -1 at the end, where they are known already."""
         self._old = old
-        self._new = new
-        self._maps: dict[str, np.ndarray | None] = {}
+        self.new = new
+        self._maps: dict[str, np.ndarray | None] = {**(maps or {})}
 
     def ids(self, vocabulary: str, column: np.ndarray) -> np.ndarray:
         """A column of ids moved; the same array where nothing changes."""
@@ -64,7 +67,7 @@ class Remap:
         return table.map(change)
 
     def _map_of(self, name: str) -> np.ndarray | None:
-        old, new = self._old.of(name), self._new.of(name)
+        old, new = self._old.of(name), self.new.of(name)
         if old == new[: len(old)]:
             return None
         index = {text: position for position, text in enumerate(new)}

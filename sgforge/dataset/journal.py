@@ -61,7 +61,7 @@ class Journal:
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             for pragma in (
                 f"page_size={_PAGE}",
-                "mmap_size=2147483648",
+               
                 "journal_mode=WAL",
                 "synchronous=FULL",
                 "busy_timeout=10000",

@@ -60,7 +60,9 @@ class EditColumns:
 
     def over(self, vocabularies: Vocabularies) -> EditColumns:
         """The same edits over other vocabularies, which must hold every text."""
-        remap = Remap(self.vocabularies, vocabularies)
+        return self._moved(Remap(self.vocabularies, vocabularies))
+
+    def _moved(self, remap: Remap) -> EditColumns:
         return attrs.evolve(
             self,
             region=remap.table(self.region),
@@ -69,16 +71,15 @@ class EditColumns:
             relation_values=remap.table(self.relation_values),
             verdict_reason=remap.ids("reason", self.verdict_reason),
             dropped=remap.ids("reason", self.dropped),
-            vocabularies=vocabularies,
+            vocabularies=remap.new,
         )
 
     def compact(self) -> EditColumns:
         """The same edits over vocabularies without unused texts."""
         tables = (self.region, self.relation, self.region_values, self.relation_values)
         ids = [pair for table in tables for pair in id_columns(table)]
-        return self.over(
-            used_words(self.vocabularies, [*ids, ("reason", self.verdict_reason), ("reason", self.dropped)])
-        )
+        reasons = [("reason", self.verdict_reason), ("reason", self.dropped)]
+        return self._moved(used_words(self.vocabularies, [*ids, *reasons]))
 
 
 def edit_columns(packed: Sequence[bytes]) -> EditColumns:
