@@ -25,6 +25,12 @@ def sgforge_register_evaluators(register: Register) -> None:
     register("sgdet", "sgforge_eval.evaluators:SgdetEvaluator", config=RecallOptions)
 
 
+@sgforge.hookimpl
+def sgforge_register_commands(register: Register) -> None:
+    """`sgforge eval`."""
+    register("eval", "sgforge_eval.cli:EvalCommand")
+
+
 def __getattr__(name: str) -> Any:
     if name == "score":
         return importlib.import_module("sgforge_eval.api").score

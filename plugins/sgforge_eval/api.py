@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from sgforge.stages import Mode, Report
 from sgforge_eval.conventions import DEFAULT
 from sgforge_eval.inputs import GraphInput
+from sgforge_eval.labels import Encoder, Matching
 from sgforge_eval.report import recall_report
-from sgforge_eval.run import Settings, evaluate_graphs
+from sgforge_eval.run import Settings, Vocabulary, evaluate_graphs
 
 __all__ = ["score"]
 
@@ -28,13 +29,19 @@ def score(
     zero_shot: Path | None = None,
     in_order: bool = False,
     bootstrap: int = 0,
+    matching: Matching = "strict",
+    aliases: Mapping[str, str] | None = None,
+    encoder: Encoder | None = None,
+    threshold: float | None = None,
 ) -> Report:
     """Recall of predicted graphs against true ones, in every form, as fractions.
 
     Both sides: a path of graph JSONL or of a dataset (a text may end in @ref), `GraphColumns`, or Samples. `predicates`
     is the vocabulary that mean recall divides by (default: the union of both sides), `labels` a closed set of region
     labels, `zero_shot` a file of triplets never trained on, `in_order` ranks as listed and not by score, `bootstrap`
-    is the number of resamples for 95 % intervals.
+    is the number of resamples for 95 % intervals. `matching` says how far a predicted name may be from the vocabulary
+    (by default that of the truth, which is then read twice), with `aliases`, and `encoder` and `threshold` for
+    similarity; see `sgforge_eval.labels.LabelMapper`.
     """
     settings = Settings(
         metric,
@@ -46,4 +53,9 @@ def score(
         zero_shot,
         in_order,
     )
-    return recall_report(evaluate_graphs(predictions, truth, settings), draws=bootstrap)
+    words = None
+    if matching != "strict":
+        words = Vocabulary.mapped(
+            settings, truth, matching=matching, aliases=aliases, encoder=encoder, threshold=threshold
+        )
+    return recall_report(evaluate_graphs(predictions, truth, settings, words), draws=bootstrap)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
-__all__ = ["RecallOptions"]
+__all__ = ["MODES", "RecallOptions"]
 
 
 @attrs.frozen
@@ -28,3 +28,7 @@ class RecallOptions:
     zero_shot: Path | None = None
     truth: Literal["source", "graph"] = "source"
     bootstrap: int = 1000
+
+
+MODES: Final = ("sgdet", "sgcls", "predcls")
+"""The modes of scene-graph recall; every other metric is a task."""

@@ -162,9 +162,9 @@ class _Counter:
         images = len(self.used)
         weights = None if rows is None else rows.astype(np.float64)
         count = np.bincount(self.table.image, weights, images).astype(np.float64)
-        hits: Floats = np.stack(
-            [np.bincount(self.table.image, column, images) for column in self.found(first, rows)], axis=1
-        )
+        image = self.table.image
+        hits = np.stack([np.bincount(image, column, images) for column in self.found(first, rows)], axis=1)
+        hits = hits.astype(np.float64, copy=False)  # of no rows at all, bincount counts in integers
         counts = self.used & (count > 0)
         if pooled:
             return Family(self.names(prefix), hits * counts[:, None], np.where(counts, count, 0.0))

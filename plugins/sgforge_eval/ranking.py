@@ -250,6 +250,7 @@ def _best_cells(
     """The best cells of the pair x predicate table of each image, `pair_limit` of a pair at most."""
     columns = scores.shape[1]
     pairs, offsets = top_of_segments(dense.offsets, value, limit)
+    pairs.sort()  # rows ascend with images, so each image keeps its own; equal scores then keep the order of the pairs
     counts = np.diff(offsets)
     width = max(int(counts.max(initial=0)), 1)
     block = max(1, _BLOCK_CELLS // (width * columns))

@@ -64,6 +64,8 @@ def report_json(report: Report, localization: str, *, per_predicate: bool = Fals
         "images": {"used": report.images_used, "skipped": dict(report.images_skipped)},
         "notes": list(report.notes),
     }
+    if names := report.tables.get("predicates"):
+        found["predicates"] = [row["predicate"] for row in names]
     if per_predicate:
         found["per_predicate"] = {
             row["predicate"]: {key: value for key, value in row.items() if key != "predicate"}

@@ -22,6 +22,7 @@ from sgforge_eval.scorer import HitTable, Measure, Scorer
 __all__ = ["Outcome", "recall_report"]
 
 Row = Mapping[str, Any]
+_SHOWN = 100
 
 
 @attrs.frozen(eq=False)
@@ -83,6 +84,12 @@ def per_group(families: tuple[GroupedFamily, ...], names: tuple[str, ...], key: 
     return rows
 
 
+def _listed(predicates: tuple[str, ...]) -> str:
+    """The vocabulary in words: mean recall divides by it."""
+    more = ", ..." if len(predicates) > _SHOWN else ""
+    return f"mean recall over {len(predicates)} predicates: {', '.join(sorted(predicates)[:_SHOWN])}{more}"
+
+
 def _unmet(meeting: Meeting) -> Iterator[str]:
     """What to say about images that only one side has."""
     for count, named, what in (
@@ -111,6 +118,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") ->
     values.update(open_images_values(outcome.scorer.relations, recall, len(outcome.predicates)))
     values["failure_rate"] = float(table.failed.mean()) if images else 0.0
     tables: dict[str, list[Row]] = {
+        "predicates": [{"predicate": name} for name in sorted(outcome.predicates)],
         "per_predicate": per_group(metrics.grouped, outcome.predicates, "predicate"),
         "per_category": per_group((metrics.categories,), CATEGORIES, "category"),
     }
@@ -124,7 +132,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") ->
     notes = [
         f"convention {convention.name}: {convention.summary}",
         f"localization by {outcome.localization}",
-        f"mean recall over {len(outcome.predicates)} predicates",
+        _listed(outcome.predicates),
         *(_unmet(outcome.meeting) if outcome.meeting is not None else ()),
         *outcome.dropped.lines(),
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),

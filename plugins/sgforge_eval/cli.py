@@ -1,0 +1,203 @@
+"""`sgforge eval`: score predictions against ground truth, or compare two predictions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sgforge.errors import ConfigError
+from sgforge.stages import Report
+from sgforge_eval.config import MODES
+
+__all__ = ["EvalCommand"]
+
+_EPILOG = """\
+predictions and truth are graph JSONL files or datasets (folder@ref); for the other tasks predictions are JSONL lines
+{"id": question id, ...} and the truth is the task's public file; --set names its further files and options.
+
+examples:
+  sgforge eval predictions.jsonl truth.jsonl
+  sgforge eval runs/svg@main truth.jsonl --metric predcls --convention sgb --k 20,50,100 --per-predicate
+  sgforge eval --compare old.jsonl new.jsonl truth.jsonl --json
+  sgforge eval answers.jsonl vsr_test.jsonl --metric vsr
+  sgforge eval boxes.jsonl "refs(unc).p" --metric refcoco --set instances=instances.json --set split=testA
+  sgforge eval --ask openai/gpt-4o sugarcrepe.json --metric sugarcrepe --images val2017
+
+exit codes: 0 done, 1 failed, 2 usage or config"""
+
+
+class EvalCommand:
+    """Score predictions against ground truth."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments."""
+        parser.epilog = _EPILOG
+        parser.add_argument("files", nargs="+", metavar="FILE", help="PREDICTIONS GROUND_TRUTH")
+        parser.add_argument("--metric", default="sgdet", help="sgdet, sgcls, predcls, or a task (default: sgdet)")
+        parser.add_argument("--convention", default="sgforge", help="named way of counting (default: sgforge)")
+        parser.add_argument("--k", default="20,50,100", help="cuts of the ranking (default: 20,50,100)")
+        parser.add_argument("--localization", default="box", choices=("box", "mask"))
+        parser.add_argument("--predicates", type=Path, metavar="FILE", help="vocabulary, one a line (default: union)")
+        parser.add_argument("--labels", type=Path, metavar="FILE", help="closed set of region labels, one a line")
+        parser.add_argument("--zero-shot", type=Path, metavar="FILE", help="triplets never trained on")
+        parser.add_argument("--in-order", action="store_true", help="rank predictions as listed, not by score")
+        parser.add_argument(
+            "--match",
+            default="strict",
+            choices=("strict", "exact", "lemma", "similarity"),
+            help="how far a predicted name may be from the vocabulary (default: strict)",
+        )
+        parser.add_argument("--aliases", type=Path, metavar="FILE", help='JSON {"further name": "name"}')
+        parser.add_argument("--encoder", default="minilm", help="minilm, or module:callable (default: minilm)")
+        parser.add_argument("--threshold", type=float, help="least cosine of a match by similarity")
+        parser.add_argument("--bootstrap", type=int, metavar="N", help="resamples for intervals (--compare: 1000)")
+        parser.add_argument("--compare", action="store_true", help="A B GROUND_TRUTH: paired difference of B and A")
+        parser.add_argument("--per-predicate", action="store_true", help="also the values of each predicate")
+        parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of a task")
+        parser.add_argument("--ask", metavar="MODEL", help="ask provider/model or student:NAME instead of a file")
+        parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --ask: where the task's images are")
+        parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="with --ask student:NAME: its weights")
+        parser.add_argument("--output", type=Path, metavar="FILE", help="with --ask: where the answers are written")
+        parser.add_argument("--format", default="terminal", choices=("terminal", "markdown", "csv"))
+        parser.add_argument("--plot", type=Path, metavar="FILE", help="recall per predicate as .svg or .png")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Score, and print."""
+        if args.metric not in MODES:
+            report = _run_task(args)
+            _print_report(args, report, "none", tuple(report.tables))
+        elif args.compare:
+            _run_comparison(args)
+        else:
+            _run_recall(args)
+        return 0
+
+
+def _paths(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    if len(args.files) != len(names):
+        raise ConfigError(f"expected {' '.join(names)}, got {len(args.files)} files: {' '.join(args.files)}")
+    return list(args.files)
+
+
+def _cuts(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--k {text!r} must be whole numbers with commas, such as 20,50,100") from None
+
+
+def _run_recall(args: argparse.Namespace) -> None:
+    from sgforge_eval.report import recall_report
+    from sgforge_eval.run import evaluate_graphs
+
+    predictions, truth = _paths(args, ("PREDICTIONS", "GROUND_TRUTH"))
+    settings = _settings(args)
+    outcome = evaluate_graphs(predictions, truth, settings, _vocabulary(args, settings, truth))
+    report = recall_report(outcome, draws=args.bootstrap or 0)
+    if args.plot is not None:
+        from sgforge_eval.plot import plot_recall
+
+        plot_recall(report, args.plot)
+    details = ("per_category", *(("per_predicate",) if args.per_predicate else ()), "interval")
+    _print_report(args, report, args.localization, details)
+
+
+def _settings(args: argparse.Namespace) -> Any:
+    from sgforge_eval.run import Settings
+    from sgforge_eval.vocabulary import read_names
+
+    return Settings(
+        args.metric,
+        args.convention,
+        _cuts(args.k),
+        args.localization,
+        None if args.predicates is None else read_names(args.predicates),
+        None if args.labels is None else read_names(args.labels, "labels file"),
+        args.zero_shot,
+        args.in_order,
+    )
+
+
+def _vocabulary(args: argparse.Namespace, settings: Any, truth: str) -> Any:
+    from sgforge_eval.labels import encoder_named
+    from sgforge_eval.run import Vocabulary
+    from sgforge_eval.vocabulary import read_aliases
+
+    if args.match == "strict":
+        if args.aliases is not None or args.threshold is not None:
+            raise ConfigError("--aliases and --threshold need --match exact, lemma or similarity")
+        return None
+    return Vocabulary.mapped(
+        settings,
+        truth,
+        matching=args.match,
+        aliases=None if args.aliases is None else read_aliases(args.aliases),
+        encoder=encoder_named(args.encoder) if args.match == "similarity" else None,
+        threshold=args.threshold,
+    )
+
+
+def _run_comparison(args: argparse.Namespace) -> None:
+    from sgforge_eval.compare import compare
+    from sgforge_eval.render import comparison_json, comparison_tables, render
+
+    first, second, truth = _paths(args, ("A", "B", "GROUND_TRUTH"))
+    settings = _settings(args)
+    draws = 1000 if args.bootstrap is None else args.bootstrap
+    if draws < 1:
+        raise ConfigError("--compare needs at least one resample: leave out --bootstrap, or give more than 0")
+    words = _vocabulary(args, settings, truth)
+    comparison = compare(first, second, truth, settings, draws=draws, vocabulary=words)
+    if args.json:
+        _print_json(comparison_json(comparison, args.metric, args.localization))
+        return
+    print(render(comparison_tables(comparison), args.format))
+    _print_notes(args, comparison.notes)
+
+
+def _run_task(args: argparse.Namespace) -> Report:
+    from sgforge_eval.tasks import task_named
+    from sgforge_eval.tasks.base import Predictions
+    from sgforge_eval.tasks.options import task_options
+
+    if args.compare:
+        raise ConfigError(f"--compare works on scene-graph metrics ({', '.join(MODES)}), not on {args.metric}")
+    kind = task_named(args.metric, also=MODES)
+    names = ("GROUND_TRUTH",) if args.ask else ("PREDICTIONS", "GROUND_TRUTH")
+    *predictions, truth = _paths(args, names)
+    task = kind(task_options(kind.options, args.metric, Path(truth), args.set))
+    if args.ask:
+        from sgforge_eval.tasks.ask import ask_task
+
+        answers = ask_task(task, args.ask, args.images, args.checkpoint, args.output)
+    else:
+        answers = Predictions.read(Path(predictions[0]))
+    return task.evaluate(answers)
+
+
+def _print_report(args: argparse.Namespace, report: Report, localization: str, details: Sequence[str]) -> None:
+    from sgforge_eval.render import render, report_json, report_tables
+
+    if args.json:
+        _print_json(report_json(report, localization, per_predicate=args.per_predicate))
+        return
+    print(render(report_tables(report, details=details), args.format))
+    used = f"convention {report.convention}, {report.images_used} images or questions used"
+    _print_notes(args, (used, *(f"skipped: {count} x {why}" for why, count in report.images_skipped.items())))
+    _print_notes(args, report.notes)
+
+
+def _print_notes(args: argparse.Namespace, notes: Sequence[str]) -> None:
+    # CSV goes to a program: what is for people must not stand between its rows.
+    stream = sys.stderr if args.format == "csv" else sys.stdout
+    for note in notes:
+        print("".join(sign if sign.isprintable() else " " for sign in note), file=stream)
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,218 @@
+"""GQA, VQAv2 and A-OKVQA: short free answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+
+from sgforge.stages import Report
+from sgforge_eval.tasks.base import (
+    Predictions,
+    TaskFileError,
+    accuracy,
+    by_group,
+    field_of,
+    json_value,
+    task_report,
+)
+from sgforge_eval.tasks.choice import LETTERS, ChoiceQuestion, score_choices
+from sgforge_eval.tasks.vqa_text import exact_text, soft_accuracy
+
+__all__ = ["AokvqaOptions", "AokvqaTask", "GqaOptions", "GqaTask", "OpenQuestion", "VqaOptions", "VqaTask"]
+
+
+@attrs.frozen
+class OpenQuestion:
+    """A question with its accepted answers (GQA: one; VQA: what ten people said); `kind` groups the table."""
+
+    id: str
+    image: str
+    question: str
+    answers: tuple[str, ...]
+    kind: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """The whole text to ask."""
+        return f"{self.question}\nReply with one word or a short phrase and nothing else."
+
+
+def _answer(row: Mapping[str, Any] | None, predictions: Predictions) -> str | None:
+    if row is None:
+        return None
+    answer = row.get("answer", row.get("text"))
+    if isinstance(answer, (str, int, float)) and not isinstance(answer, bool):
+        return str(answer)
+    predictions.skipped["answer that is no text, counted as wrong"] += 1
+    return None
+
+
+@attrs.frozen
+class GqaOptions:
+    """`questions`: a GQA questions file. `balanced`: only questions of the balanced set, where the file marks them."""
+
+    questions: Path
+    balanced: bool = True
+
+
+class GqaTask:
+    """Exact match, without case, outer blanks and a final full stop. Source: GQA (Hudson and Manning 2019)."""
+
+    name: ClassVar[str] = "gqa"
+    options: ClassVar[type[Any]] = GqaOptions
+
+    def __init__(self, options: GqaOptions) -> None:
+        self._options = options
+
+    def open_questions(self) -> list[OpenQuestion]:
+        """The questions, in the order of the file."""
+        path = self._options.questions
+        found = []
+        for key, row in json_value(path, "GQA file", dict).items():
+            where = f"{path}: {key}"
+            if self._options.balanced and row.get("isBalanced") is False:
+                continue
+            kind = (row.get("types") or {}).get("structural") or ""
+            answer = field_of(row, "answer", str, where)
+            image = str(field_of(row, "imageId", (str, int), where))
+            found.append(OpenQuestion(str(key), image, field_of(row, "question", str, where), (answer,), kind))
+        return found
+
+    def evaluate(self, predictions: Predictions) -> Report:
+        """Accuracy over all, and per structural type."""
+        questions = self.open_questions()
+        predictions.check(question.id for question in questions)
+        right = []
+        for question in questions:
+            answer = _answer(predictions.get(question.id), predictions)
+            right.append(answer is not None and exact_text(answer) == exact_text(question.answers[0]))
+        table = by_group(((item.kind, ok) for item, ok in zip(questions, right, strict=True)), "type")
+        return task_report(
+            self.name,
+            {"accuracy": accuracy(right)},
+            predictions,
+            len(questions),
+            convention="exact match",
+            tables={"per_type": table},
+        )
+
+
+@attrs.frozen
+class VqaOptions:
+    """`questions`, `annotations`: the two VQAv2 files."""
+
+    questions: Path
+    annotations: Path
+
+
+class VqaTask:
+    """Soft accuracy against ten answers. Source: VQA (Antol et al. 2015), its evaluation page."""
+
+    name: ClassVar[str] = "vqa"
+    options: ClassVar[type[Any]] = VqaOptions
+
+    def __init__(self, options: VqaOptions) -> None:
+        self._options = options
+
+    def open_questions(self) -> list[OpenQuestion]:
+        """The annotated questions, in the order of the annotations."""
+        texts = {}
+        data = json_value(self._options.questions, "VQA questions", dict)
+        for number, row in enumerate(field_of(data, "questions", list, str(self._options.questions))):
+            where = f"{self._options.questions}: questions[{number}]"
+            texts[str(field_of(row, "question_id", int, where))] = field_of(row, "question", str, where)
+        return list(self._annotated(texts))
+
+    def _annotated(self, texts: Mapping[str, str]) -> Iterator[OpenQuestion]:
+        path = self._options.annotations
+        data = json_value(path, "VQA annotations", dict)
+        for number, row in enumerate(field_of(data, "annotations", list, str(path))):
+            where = f"{path}: annotations[{number}]"
+            key = str(field_of(row, "question_id", int, where))
+            if key not in texts:
+                raise TaskFileError(f"{where}: question {key} is not in {self._options.questions}")
+            answers = tuple(field_of(answer, "answer", str, where) for answer in field_of(row, "answers", list, where))
+            kind = str(row.get("answer_type", ""))
+            yield OpenQuestion(key, str(field_of(row, "image_id", int, where)), texts[key], answers, kind)
+
+    def evaluate(self, predictions: Predictions) -> Report:
+        """Soft accuracy over all, and per answer type."""
+        return _soft_report(self.name, self.open_questions(), predictions)
+
+
+def _soft_report(name: str, questions: Sequence[OpenQuestion], predictions: Predictions) -> Report:
+    predictions.check(question.id for question in questions)
+    scores: dict[str, list[float]] = {}
+    for question in questions:
+        answer = _answer(predictions.get(question.id), predictions)
+        score = 0.0 if answer is None else soft_accuracy(answer, question.answers)
+        scores.setdefault(question.kind, []).append(score)
+    every = [score for kind in scores.values() for score in kind]
+    table = [{"type": kind, "questions": len(own), "accuracy": sum(own) / len(own)} for kind, own in scores.items()]
+    return task_report(
+        name,
+        {"accuracy": sum(every) / len(every) if every else 0.0},
+        predictions,
+        len(questions),
+        convention="min(1, matches / 3), mean over the sets without one of the answers",
+        tables={"per_type": table},
+    )
+
+
+@attrs.frozen
+class AokvqaOptions:
+    """`questions`: an A-OKVQA split. `direct`: score direct answers instead of the choice."""
+
+    questions: Path
+    direct: bool = False
+
+
+class AokvqaTask:
+    """Multiple choice by letter or text, or direct answers by soft accuracy. Source: A-OKVQA (Schwenk et al. 2022)."""
+
+    name: ClassVar[str] = "aokvqa"
+    options: ClassVar[type[Any]] = AokvqaOptions
+
+    def __init__(self, options: AokvqaOptions) -> None:
+        self._options = options
+
+    def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        path = self._options.questions
+        for number, row in enumerate(json_value(path, "A-OKVQA file", list)):
+            yield f"{path}: {number}", row
+
+    def questions(self) -> list[ChoiceQuestion]:
+        """The questions as choices between four."""
+        found = []
+        for where, row in self._rows():
+            key = field_of(row, "question_id", str, where)
+            choices = tuple(map(str, field_of(row, "choices", list, where)))
+            correct = field_of(row, "correct_choice_idx", int, where)
+            listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
+            text = f"{field_of(row, 'question', str, where)}\n{listed}\nReply with the letter and nothing else."
+            found.append(ChoiceQuestion(key, key, text, choices, correct, "", str(row.get("image_id", ""))))
+        return found
+
+    def open_questions(self) -> list[OpenQuestion]:
+        """The questions with their direct answers; those marked as difficult for direct answers are left out."""
+        return [
+            OpenQuestion(
+                field_of(row, "question_id", str, where),
+                str(row.get("image_id", "")),
+                field_of(row, "question", str, where),
+                tuple(map(str, field_of(row, "direct_answers", list, where))),
+            )
+            for where, row in self._rows()
+            if not row.get("difficult_direct_answer")
+        ]
+
+    def evaluate(self, predictions: Predictions) -> Report:
+        """Accuracy of the choice, or soft accuracy of direct answers."""
+        if self._options.direct:
+            return _soft_report(self.name, self.open_questions(), predictions)
+        chosen = score_choices(self.questions(), predictions)
+        values = {"accuracy": accuracy(item.right for item in chosen)}
+        return task_report(self.name, values, predictions, len(chosen), convention="accuracy over four choices")

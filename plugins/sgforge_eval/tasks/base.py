@@ -1,0 +1,164 @@
+"""What all tasks share: reading files strictly, predictions by id, and the report."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import attrs
+
+from sgforge.errors import ConfigError
+from sgforge.stages import Report
+
+__all__ = ["Predictions", "Task", "TaskFileError", "accuracy", "field_of", "json_lines", "json_value", "task_report"]
+
+
+class TaskFileError(ConfigError):
+    """A file of a task, or its predictions, that is not as its format says."""
+
+
+class Task(Protocol):
+    """One task: built from its options, which name its files, it scores a file of predictions."""
+
+    name: ClassVar[str]
+    options: ClassVar[type[Any]]
+
+    def __init__(self, options: Any) -> None: ...
+
+    def evaluate(self, predictions: Predictions) -> Report:
+        """Score predictions, one JSON object a line, by the id of the question."""
+
+
+def _open_text(path: Path, what: str) -> str:
+    try:
+        data = path.read_bytes()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise TaskFileError(f"{what} {path} cannot be read: {error}") from None
+
+
+def json_value(path: Path, what: str, kind: type[Any] | tuple[type[Any], ...]) -> Any:
+    """The JSON value of a file (.gz too), which must be of this Python type."""
+    try:
+        value = json.loads(_open_text(path, what))
+    except json.JSONDecodeError as error:
+        raise TaskFileError(f"{what} {path} is not JSON: {error}") from None
+    if not isinstance(value, kind):
+        raise TaskFileError(f"{what} {path} does not hold what its format says: a JSON {type(value).__name__} is there")
+    return value
+
+
+def json_lines(path: Path, what: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """("path:line", object) of each line of a JSONL file (.gz too); blank lines are skipped."""
+    for number, line in enumerate(_open_text(path, what).splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise TaskFileError(f"{what} {where} is not JSON: {error.msg}") from None
+        if not isinstance(value, dict):
+            raise TaskFileError(f"{what} {where} is not a JSON object")
+        yield where, value
+
+
+def field_of(row: Mapping[str, Any], key: str, kind: type[Any] | tuple[type[Any], ...], where: str) -> Any:
+    """A required field of a row of this Python type; anything else is an error naming `where`."""
+    value = row.get(key)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+        state = "is missing" if key not in row else f"is {value!r}"
+        raise TaskFileError(f"{where}: {key} {state}, which is not what the format says")
+    return value
+
+
+@attrs.define
+class Predictions:
+    """Predictions by question id; `skipped` counts lines left out by reason, `failed` those marked as failed.
+
+    A line is {"id": ..., and the fields a task reads}; "question_id" may stand for "id". {"id", "failed": reason} says
+    that there is no answer, which counts as a wrong one.
+    """
+
+    rows: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    skipped: Counter[str] = attrs.field(factory=Counter)
+    failed: Counter[str] = attrs.field(factory=Counter)
+
+    @classmethod
+    def read(cls, path: Path) -> Predictions:
+        """The predictions of a JSONL file; a repeated id is counted and its first line stands."""
+        found = cls()
+        for where, row in json_lines(path, "predictions"):
+            found.add(row, where)
+        return found
+
+    def add(self, row: Mapping[str, Any], where: str = "prediction") -> None:
+        """One line."""
+        key = row.get("id", row.get("question_id"))
+        if not isinstance(key, (str, int)) or isinstance(key, bool):
+            raise TaskFileError(f"{where}: a prediction needs an id (a text or a whole number)")
+        if str(key) in self.rows:
+            self.skipped["prediction of an id that occurred before"] += 1
+            return
+        self.rows[str(key)] = row
+        if row.get("failed") is not None:
+            self.failed[str(row["failed"])] += 1
+
+    def get(self, key: str) -> Mapping[str, Any] | None:
+        """The prediction for a question; None if there is none or it failed."""
+        row = self.rows.get(key)
+        return None if row is None or row.get("failed") is not None else row
+
+    def check(self, known: Iterable[str]) -> None:
+        """Count predictions for questions that do not exist, and questions without a prediction."""
+        ids = set(known)
+        unknown = sum(key not in ids for key in self.rows)
+        missing = sum(key not in self.rows for key in ids)
+        if unknown:
+            self.skipped["prediction of a question that does not exist"] += unknown
+        if missing:
+            self.skipped["question without a prediction, counted as wrong"] += missing
+
+
+def accuracy(right: Iterable[bool]) -> float:
+    """The share of true values; 0 of none."""
+    values = list(right)
+    return sum(values) / len(values) if values else 0.0
+
+
+def by_group(right: Iterable[tuple[str, bool]], key: str) -> list[dict[str, Any]]:
+    """Rows of accuracy per group, in order of first occurrence."""
+    groups: dict[str, list[bool]] = {}
+    for group, value in right:
+        groups.setdefault(group, []).append(value)
+    return [{key: group, "questions": len(values), "accuracy": accuracy(values)} for group, values in groups.items()]
+
+
+def task_report(
+    name: str,
+    values: Mapping[str, float],
+    predictions: Predictions,
+    used: int,
+    *,
+    convention: str,
+    tables: Mapping[str, list[dict[str, Any]]] | None = None,
+    notes: Iterable[str] = (),
+) -> Report:
+    """The report of a task; `used` questions were scored, `convention` says how an answer counts."""
+    failed = sum(predictions.failed.values())
+    return Report(
+        name,
+        {**values, "failure_rate": failed / used if used else 0.0},
+        convention,
+        dict(tables or {}),
+        used,
+        dict(predictions.skipped),
+        (*notes, *(f"{count} failed predictions: {reason}" for reason, count in sorted(predictions.failed.items()))),
+    )
+
+
+Parse = Callable[[str], Any]

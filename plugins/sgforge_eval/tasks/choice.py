@@ -1,0 +1,137 @@
+"""One scorer for multiple choice: letters in an order that is fixed by the question, circular where asked."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from sgforge_eval.tasks.base import Predictions, accuracy
+
+__all__ = ["ChoiceQuestion", "Chosen", "chosen_letter", "circular_accuracy", "rotations", "score_choices", "shuffled"]
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@attrs.frozen
+class ChoiceQuestion:
+    """A question with its choices as they are shown, A first; `correct` is the index of the right one.
+
+    Questions of one `group` are the same question in another order of choices (circular evaluation). `source` (one
+    index per shown choice) is its place in the file. `prompt` is the whole text to ask; `image` a path or None.
+    """
+
+    id: str
+    group: str
+    prompt: str
+    choices: tuple[str, ...]
+    correct: int
+    category: str = ""
+    image: str | None = None
+    source: tuple[int, ...] = ()
+
+
+@attrs.frozen
+class Chosen:
+    """What a prediction chose: the index of the shown choice, or None with the reason."""
+
+    question: ChoiceQuestion
+    index: int | None
+    reason: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether the right choice was taken."""
+        return self.index == self.question.correct
+
+
+def shuffled(count: int, key: str) -> tuple[int, ...]:
+    """An order of `count` choices that depends on `key` alone, so that asking and scoring agree for ever."""
+    digests = [hashlib.sha256(f"{key}\0{index}".encode()).digest() for index in range(count)]
+    return tuple(sorted(range(count), key=digests.__getitem__))
+
+
+def rotations(question: ChoiceQuestion) -> list[ChoiceQuestion]:
+    """The question with its choices rotated by 0, 1, ...; ids end in #0, #1, ..., the group is the question's own."""
+    count = len(question.choices)
+    source = question.source or tuple(range(count))
+    return [
+        attrs.evolve(
+            question,
+            id=f"{question.id}#{turn}",
+            group=question.group,
+            choices=question.choices[turn:] + question.choices[:turn],
+            source=source[turn:] + source[:turn],
+            correct=(question.correct - turn) % count,
+        )
+        for turn in range(count)
+    ]
+
+
+_LEADING = re.compile(
+    r"^\W*(?:(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)(?:\s+is)?\s*:?\s*)?\(?([A-Za-z1-9])\)?(?:[\s.:,)]|$)",
+    re.IGNORECASE,
+)
+
+
+def chosen_letter(answer: str, choices: Sequence[str], *, strict: bool = False) -> int | None:
+    """The index an answer names: a letter (or "B.", "(B)", "Answer: B", the number of a choice), else a choice's text.
+
+    `strict`: the answer must be the one letter (CRPE's own scorer). None for an answer that names no choice.
+    """
+    text = answer.strip()
+    if strict:
+        return LETTERS.find(text) if len(text) == 1 and text in LETTERS[: len(choices)] else None
+    plain = text.rstrip(".").casefold()
+    same = [index for index, choice in enumerate(choices) if choice.strip().rstrip(".").casefold() == plain]
+    if len(same) == 1:
+        return same[0]
+    match = _LEADING.match(text)
+    # "A dog" is an article and a noun, not choice A, unless nothing follows or a sign sets the letter off.
+    if match is None or (match.group(1) in "aAI" and re.match(r"^\W*[aAI]\s+\w", text)):
+        return None
+    sign = match.group(1).upper()
+    index = int(sign) - 1 if sign.isdigit() else LETTERS.index(sign)
+    return index if 0 <= index < len(choices) else None
+
+
+def _chosen(question: ChoiceQuestion, row: Mapping[str, Any] | None, *, strict: bool) -> Chosen:
+    if row is None:
+        return Chosen(question, None, "no answer")
+    scores = row.get("scores")
+    if isinstance(scores, list) and len(scores) == len(question.choices):
+        source = question.source or tuple(range(len(question.choices)))
+        best = max(range(len(scores)), key=lambda index: scores[index])
+        # Equal scores for all are no choice; a tie with the best is not won.
+        return Chosen(question, source.index(best) if scores.count(scores[best]) == 1 else None, "tied scores")
+    answer = row.get("answer", row.get("text"))
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        answer = str(answer)
+    if not isinstance(answer, str):
+        return Chosen(question, None, "answer that is no text")
+    index = chosen_letter(answer, question.choices, strict=strict)
+    return Chosen(question, index, "" if index is not None else "answer that names no choice")
+
+
+def score_choices(
+    questions: Iterable[ChoiceQuestion], predictions: Predictions, *, strict: bool = False
+) -> list[Chosen]:
+    """What was chosen for every question; what names no choice is wrong, and counted by reason in `predictions`."""
+    listed = list(questions)
+    predictions.check(question.id for question in listed)
+    found = [_chosen(question, predictions.get(question.id), strict=strict) for question in listed]
+    for chosen in found:
+        if chosen.index is None and chosen.reason != "no answer":
+            predictions.skipped[f"{chosen.reason}, counted as wrong"] += 1
+    return found
+
+
+def circular_accuracy(chosen: Iterable[Chosen]) -> float:
+    """The share of groups of which every question is right."""
+    groups: dict[str, bool] = {}
+    for item in chosen:
+        groups[item.question.group] = groups.get(item.question.group, True) and item.right
+    return accuracy(groups.values())

@@ -1,0 +1,212 @@
+"""Referring expressions: RefCOCO, RefCOCO+ and RefCOCOg; is the box of the described thing found?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import attrs
+import numpy as np
+
+from sgforge import boxes
+from sgforge.stages import Report
+from sgforge_eval.tasks.base import (
+    Predictions,
+    TaskFileError,
+    accuracy,
+    by_group,
+    field_of,
+    json_lines,
+    json_value,
+    task_report,
+)
+from sgforge_eval.tasks.pickles import read_plain_pickle
+
+__all__ = ["Expression", "ReferringOptions", "ReferringTask", "box_in_text"]
+
+Numbers = tuple[float, float, float, float]
+_BOX = re.compile(r"\[?\[\s*(-?\d+(?:\.\d+)?(?:\s*,\s*-?\d+(?:\.\d+)?){3})\s*\]")
+
+
+@attrs.frozen
+class ReferringOptions:
+    """`questions`: a refs pickle (refs(unc).p, refs(umd).p), then `instances` is its COCO file; or a JSONL with
+    question_id, text, bbox (xyxy), width, height, category. `split`: of a refs file, one split or all.
+
+    `scale`: in what predicted boxes are: pixels, or whole numbers of a side's 1000ths or 999ths, `square` counted on
+    the image padded to a square (as LLaVA and ASMv2 do). `strict`: an IoU of exactly 0.5 is not enough.
+    """
+
+    questions: Path
+    instances: Path | None = None
+    split: str | None = None
+    scale: Literal["pixels", "unit", "999", "1000"] = "pixels"
+    square: bool = False
+    strict: bool = True
+
+
+@attrs.frozen
+class Expression:
+    """One sentence about one thing: its true box xyxy in pixels, the size of the image (0 if unknown), its split."""
+
+    id: str
+    text: str
+    box: Numbers
+    width: int
+    height: int
+    split: str
+    image: str
+
+    @property
+    def prompt(self) -> str:
+        """The whole text to ask."""
+        return f"Give the box of: {self.text}\nReply with [x0, y0, x1, y1] and nothing else."
+
+
+def box_in_text(text: str) -> Numbers | None:
+    """The one box [x0, y0, x1, y1] an answer writes; None without one or with several."""
+    found = _BOX.findall(text)
+    if len(found) != 1:
+        return None
+    x0, y0, x1, y1 = (float(part) for part in found[0].split(","))
+    return x0, y0, x1, y1
+
+
+class ReferringTask:
+    """Accuracy at IoU 0.5, one sample per sentence. Source: Yu et al. 2016; strictness as in ASMv2's scorer."""
+
+    name: ClassVar[str] = "refcoco"
+    options: ClassVar[type[Any]] = ReferringOptions
+
+    def __init__(self, options: ReferringOptions) -> None:
+        self._options = options
+
+    def expressions(self) -> list[Expression]:
+        """All sentences; ids are sentence ids of a refs file, question ids of a JSONL."""
+        if self._options.questions.suffix in (".p", ".pkl", ".pickle"):
+            return list(self._from_refs())
+        return list(self._from_lines())
+
+    def _from_lines(self) -> Iterator[Expression]:
+        for where, row in json_lines(self._options.questions, "referring file"):
+            yield Expression(
+                str(field_of(row, "question_id", (str, int), where)),
+                field_of(row, "text", str, where),
+                _numbers(row.get("bbox"), where),
+                field_of(row, "width", int, where),
+                field_of(row, "height", int, where),
+                str(row.get("category", "")),
+                str(row.get("image", "")),
+            )
+
+    def _from_refs(self) -> Iterator[Expression]:
+        path = self._options.questions
+        if self._options.instances is None:
+            raise TaskFileError(f"a refs file needs its COCO instances too: set instances=... beside {path}")
+        annotations, images = _coco_boxes(self._options.instances)
+        refs = read_plain_pickle(path, "refs file")
+        if not isinstance(refs, list):
+            raise TaskFileError(f"refs file {path} is not a list of refs")
+        for number, ref in enumerate(refs):
+            where = f"{path}: ref {number}"
+            if not isinstance(ref, dict):
+                raise TaskFileError(f"{where} is not a record")
+            split = field_of(ref, "split", str, where)
+            if self._options.split not in (None, split):
+                continue
+            annotation = field_of(ref, "ann_id", int, where)
+            image = field_of(ref, "image_id", int, where)
+            if annotation not in annotations or image not in images:
+                raise TaskFileError(f"{where}: annotation {annotation} of image {image} is not in the instances file")
+            width, height, name = images[image]
+            for sentence in field_of(ref, "sentences", list, where):
+                key, text = field_of(sentence, "sent_id", int, where), field_of(sentence, "sent", str, where)
+                yield Expression(str(key), text, annotations[annotation], width, height, split, name)
+
+    def evaluate(self, predictions: Predictions) -> Report:
+        """A line has `box` [x0, y0, x1, y1], or `answer`, a text that writes one."""
+        expressions = self.expressions()
+        predictions.check(expression.id for expression in expressions)
+        found = [self._box(expression, predictions) for expression in expressions]
+        true = np.array([expression.box for expression in expressions]).reshape(-1, 4)
+        overlap = boxes.iou_rows(true, np.array(found).reshape(-1, 4))
+        right = (overlap > 0.5 if self._options.strict else overlap >= 0.5).tolist()
+        table = by_group(((item.split, ok) for item, ok in zip(expressions, right, strict=True)), "split")
+        return task_report(
+            self.name,
+            {"accuracy": accuracy(right), "mean_IoU": float(overlap.mean()) if len(overlap) else 0.0},
+            predictions,
+            len(expressions),
+            convention=f"IoU {'>' if self._options.strict else '>='} 0.5, boxes in {self._options.scale}",
+            tables={"per_split": table},
+        )
+
+    def _box(self, expression: Expression, predictions: Predictions) -> Numbers:
+        """The predicted box in pixels; a box of zeros, which overlaps nothing, where there is none."""
+        nothing = (0.0, 0.0, 0.0, 0.0)
+        row = predictions.get(expression.id)
+        if row is None:
+            return nothing
+        value = row.get("box", row.get("bbox"))
+        answer = row.get("answer", row.get("text"))
+        box = _four(value) if value is not None else box_in_text(answer) if isinstance(answer, str) else None
+        if box is None or box[0] > box[2] or box[1] > box[3]:
+            predictions.skipped["answer without one box (x0 <= x1, y0 <= y1), counted as wrong"] += 1
+            return nothing
+        return self._in_pixels(box, expression)
+
+    def _in_pixels(self, box: Numbers, expression: Expression) -> Numbers:
+        scale = {"pixels": None, "unit": 1.0, "999": 999.0, "1000": 1000.0}[self._options.scale]
+        if scale is None:
+            return box
+        width, height = expression.width, expression.height
+        if not width or not height:
+            raise TaskFileError(
+                f"the size of image {expression.image!r} is unknown, so {self._options.scale} has no scale"
+            )
+        if not self._options.square:
+            return box[0] / scale * width, box[1] / scale * height, box[2] / scale * width, box[3] / scale * height
+        side = max(width, height)
+        left, top = (side - width) // 2, (side - height) // 2
+        return (
+            box[0] / scale * side - left,
+            box[1] / scale * side - top,
+            box[2] / scale * side - left,
+            box[3] / scale * side - top,
+        )
+
+
+def _four(value: Any) -> Numbers | None:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 4:
+        return None
+    if not all(isinstance(part, (int, float)) and np.isfinite(part) for part in value):
+        return None
+    return float(value[0]), float(value[1]), float(value[2]), float(value[3])
+
+
+def _numbers(value: Any, where: str) -> Numbers:
+    box = _four(value)
+    if box is None:
+        raise TaskFileError(f"{where}: bbox {value!r} is not four numbers")
+    return box
+
+
+def _coco_boxes(path: Path) -> tuple[Mapping[int, Numbers], Mapping[int, tuple[int, int, str]]]:
+    """xyxy boxes by annotation id, and (width, height, file name) by image id, of a COCO instances file."""
+    data = json_value(path, "instances file", dict)
+    found: dict[int, Numbers] = {}
+    for number, row in enumerate(field_of(data, "annotations", list, str(path))):
+        where = f"{path}: annotations[{number}]"
+        x, y, width, height = _numbers(row.get("bbox"), where)
+        found[field_of(row, "id", int, where)] = (x, y, x + width, y + height)
+    images = {
+        field_of(row, "id", int, f"{path}: images[{number}]"): (
+            row["width"],
+            row["height"],
+            str(row.get("file_name", "")),
+        )
+        for number, row in enumerate(field_of(data, "images", list, str(path)))
+    }
+    return found, images

@@ -1,0 +1,60 @@
+"""How short answers are compared: exact match, and VQA's normalisation with its soft accuracy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["exact_text", "soft_accuracy", "vqa_text"]
+
+_ARTICLES: Final = frozenset(("a", "an", "the"))
+_NUMBER_WORDS = "zero one two three four five six seven eight nine ten"
+_NUMBERS: Final = {word: str(number) for number, word in enumerate(_NUMBER_WORDS.split())} | {"none": "0"}
+# Contractions that lost their apostrophe, by the part before and after it.
+_CONTRACTED: Final = {
+    before + after: f"{before}'{after}"
+    for after, befores in {
+        "t": "ain aren can couldn didn doesn don hadn hasn haven isn mightn mustn needn shouldn wasn weren won wouldn",
+        "re": "they you",
+        "ve": "could i might must should they we would you",
+        "s": "he how let she that there what when where who why",
+        "d": "how she that there they who you",
+        "ll": "how it she that they what who you",
+        "m": "i",
+    }.items()
+    for before in befores.split()
+    if before + after not in ("shell", "were", "hell", "shed", "ill", "wed", "well", "wont")
+} | {"wont": "won't"}
+_SIGNS: Final = re.escape(';/[]"{}()=+\\_-><@`,?!')
+_SPACED = re.compile(rf"(?<=\s)[{_SIGNS}]|[{_SIGNS}](?=\s|$)")
+_JOINING = re.compile(rf"[{_SIGNS}]")
+_COMMA = re.compile(r"(?<=\d),(?=\d)")
+_STOP = re.compile(r"\.(?!\d)")
+
+
+def exact_text(text: str) -> str:
+    """Lower case, single blanks, no final full stop."""
+    return " ".join(text.casefold().split()).removesuffix(".")
+
+
+def vqa_text(text: str) -> str:
+    """VQA's form of an answer: no punctuation, digits for number words, no articles, apostrophes of contractions."""
+    text = _COMMA.sub("", " ".join(text.split()))
+    text = _JOINING.sub(" ", _SPACED.sub("", text))
+    text = _STOP.sub("", text).casefold()
+    words = (_NUMBERS.get(word, word) for word in text.split())
+    return " ".join(_CONTRACTED.get(word, word) for word in words if word not in _ARTICLES)
+
+
+def soft_accuracy(answer: str, given: Sequence[str]) -> float:
+    """min(1, matches / 3) against all given answers but one, averaged over which one is left out.
+
+    With ten given answers: 0.3 for one match, 0.6 for two, 0.9 for three, 1 from four on.
+    """
+    if not given:
+        return 0.0
+    wanted = vqa_text(answer)
+    matches = [vqa_text(other) == wanted for other in given]
+    total = sum(matches)
+    return sum(min(1.0, (total - match) / 3) for match in matches) / len(matches)
