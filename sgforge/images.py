@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "MAX_PIXELS", "ImageSource", "Roots", "decode_image"]
 
-MAX_PIXELS: Final = 100_000_000
-"""Images of more pixels are refused before they are decoded (10,000 x 10,000; a decompression bomb is far larger)."""
+MAX_PIXELS: Final = 89_478_485
+"""Images of more pixels are refused before they are decoded: a quarter of a GiB as RGB, Pillow's own mark for a bomb."""
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats that are decoded; others, some of which start programs of their own to be read, are refused."""
@@ -174,7 +174,7 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, UnidentifiedImageError):
         return f"it is no image of a known format ({', '.join(FORMATS)})"
-    if isinstance(error, Image.DecompressionBombError):
+    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return f"more than {MAX_PIXELS:,} pixels, refused"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -18,6 +18,7 @@ from sgforge.errors import GraphError
 from sgforge.testing.scenes import Scene, make_scene
 
 SEEDS = range(40)
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 ONE_LAYER = {"ball", "apple", "cup", "cone", "tree", "balloon", "plank"}
 
 DIGESTS = {

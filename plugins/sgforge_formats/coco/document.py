@@ -82,7 +82,8 @@ def read_document(path: Path) -> Document:
     images = list(_images(rows[0], path.name, failures))
     known = {entry.image_id for entry in images}
     items: dict[str, list[Item]] = {}
-    kind: Kind = "panoptic" if any("segments_info" in raw for raw in rows[1][:1]) else "instances"
+    sample = next((raw for raw in rows[1] if isinstance(raw, dict)), {})
+    kind: Kind = "panoptic" if "segments_info" in sample else "instances"
     seen: set[Any] = set()
     for position, raw in enumerate(rows[1]):
         where = f"{path.name}: annotations[{position}]"

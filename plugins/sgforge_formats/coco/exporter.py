@@ -4,7 +4,8 @@ What COCO has no place for stands in fields that start with `sgforge_`, which ot
 sgforge_attributes, sgforge_descriptions, sgforge_depth, sgforge_parent (an annotation id), sgforge_level,
 sgforge_region (the index in the graph) and sgforge_made_by; at the top sgforge_rejected_annotations (rejected regions,
 with status, reason and degree) and sgforge_relations (subject and object are annotation ids). Left out and counted:
-regions without a label, without a place (neither box nor mask pixels), or with a label that `categories` does not name, and relations of these.
+regions without a label, without a place (neither box nor mask pixels), or with a label that `categories` does not
+name, and relations of these.
 """
 
 from __future__ import annotations

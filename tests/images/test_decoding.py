@@ -1,0 +1,183 @@
+"""Decoding: right images come through, broken and hostile ones are refused."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import struct
+import threading
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sgforge import Roots
+from sgforge.errors import ImageError
+from sgforge.images import FORMATS, MAX_PIXELS, ImageSource, decode_image
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
+
+
+def encoded(form: str = "PNG", mode: str = "RGB") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS).convert(mode).save(stream, form)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> ImageSource:
+    (tmp_path / "a.png").write_bytes(encoded())
+    return Roots({"data": tmp_path}).image("data:a.png")
+
+
+def test_pixels_size_and_hash(source: ImageSource) -> None:
+    assert (source.array() == PIXELS).all()
+    assert source.size() == (20, 12)
+    assert source.sha256() == hashlib.sha256(encoded()).hexdigest()
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_formats(form: str) -> None:
+    image = decode_image(encoded(form), "here")
+    assert (image.mode, image.size) == ("RGB", (20, 12))
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "LA", "I;16"])
+def test_modes_become_rgb(mode: str) -> None:
+    assert decode_image(encoded(mode=mode), "here").mode == "RGB"
+
+
+def test_grey_stays_grey() -> None:
+    array = np.asarray(decode_image(encoded(mode="L"), "here"))
+    assert (array == np.asarray(Image.fromarray(PIXELS).convert("L"))[..., None]).all()
+
+
+def test_no_orientation_is_applied() -> None:
+    """Annotations are in the pixels of the file as stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    Image.fromarray(PIXELS).save(stream, "JPEG", exif=exif)
+    assert decode_image(stream.getvalue(), "here").size == (20, 12)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_every_truncation_is_refused_or_whole(form: str) -> None:
+    """No cut of a file raises anything but our error; most cuts must be refused."""
+    data = encoded(form)
+    refused = 0
+    for length in range(0, len(data), 7):
+        try:
+            assert decode_image(data[:length], "cut").size == (20, 12)
+        except ImageError:
+            refused += 1
+    assert refused > 0.8 * len(range(0, len(data), 7))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
+def test_flipped_bytes_raise_nothing_else(form: str) -> None:
+    data = encoded(form)
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        spoilt = bytearray(data)
+        for place in rng.integers(0, len(data), 3):
+            spoilt[place] ^= int(rng.integers(1, 256))
+        with contextlib.suppress(ImageError):
+            decode_image(bytes(spoilt), "spoilt")
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG whose header states a size, with hardly any data behind it."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(10_001, 10_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1), (1, MAX_PIXELS + 1)])
+@pytest.mark.filterwarnings("error")
+def test_bombs_are_refused_before_they_are_decoded(size: tuple[int, int], tmp_path: Path) -> None:
+    data = png_of_size(*size)
+    with pytest.raises(ImageError, match="pixels, refused"):
+        decode_image(data, "bomb")
+    (tmp_path / "bomb.png").write_bytes(data)
+    with pytest.raises(ImageError, match="pixels, refused"):
+        Roots({"data": tmp_path}).image("data:bomb.png").size()
+
+
+def test_formats_that_start_programs_are_not_read(tmp_path: Path) -> None:
+    """PostScript would run a program to be read."""
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    image = Roots({"data": tmp_path}).image("data:a.png")
+    for read in (image.size, image.pil):
+        with pytest.raises(ImageError, match="no image of a known format"):
+            read()
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\x89PNG\r\n\x1a\n"])
+def test_no_image_at_all(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(data)
+    image = Roots({"data": tmp_path}).image("data:a.png")
+    for read in (image.size, image.pil):
+        with pytest.raises(ImageError, match=r"data:a\.png") as caught:
+            read()
+        assert str(tmp_path) not in str(caught.value), "messages name uris, not places of this machine"
+        assert "0x" not in str(caught.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    image = Roots({"data": tmp_path}).image("data:none.png")
+    for read in (image.size, image.pil, image.read_bytes, image.sha256):
+        with pytest.raises(ImageError, match=r"data:none\.png.*No such file"):
+            read()
+
+
+def test_a_folder_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    image = Roots({"data": tmp_path}).image("data:a.png")
+    for read in (image.size, image.pil):
+        with pytest.raises(ImageError, match="no regular file"):
+            read()
+
+
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    image = Roots({"data": tmp_path}).image("data:a.png")
+    errors: list[Exception] = []
+
+    def read() -> None:
+        for call in (image.size, image.read_bytes):
+            try:
+                call()
+            except ImageError as error:
+                errors.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(timeout=20)
+    assert not thread.is_alive(), "reading a pipe waits for ever"
+    assert len(errors) == 2
+
+
+def test_size_does_not_read_the_whole_file(tmp_path: Path) -> None:
+    """The header is enough: a file cut off after it still has its size."""
+    (tmp_path / "a.png").write_bytes(encoded()[:60])
+    image = Roots({"data": tmp_path}).image("data:a.png")
+    assert image.size() == (20, 12)
+    with pytest.raises(ImageError):
+        image.pil()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded())
+    (tmp_path / "a.png").chmod(0)
+    with pytest.raises(ImageError, match="Permission denied"):
+        Roots({"data": tmp_path}).image("data:a.png").pil()
