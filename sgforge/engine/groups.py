@@ -16,9 +16,10 @@ from sgforge.engine.context import Context
 from sgforge.engine.executors import Crew, Lane, StopRunError, open_crew
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.progress import StepTotal
+from sgforge.engine.recall import read_rows, recall
 from sgforge.engine.report import Failed, StepReport
 from sgforge.engine.reuse import Images, StepWork, plan_group
-from sgforge.engine.stream import Recalled, Stage, Stream, WorkItem
+from sgforge.engine.stream import Stage, Stream, WorkItem
 from sgforge.engine.tally import Tally
 
 if TYPE_CHECKING:
@@ -139,35 +140,13 @@ class GroupRun:
             following.cancel()
 
     def _read(self, rows: Sequence[int]) -> list[WorkItem]:
-        recalled = self._recall(rows)
-        start, stop = rows[0], rows[-1] + 1
-        columns = self._parent.between(start, stop)
-        roots = self._context.roots
-        return [WorkItem(row, columns.sample(row - start, roots), recalled.get(row, {})) for row in rows]
-
-    def _recall(self, rows: Sequence[int]) -> dict[int, dict[int, Recalled]]:
-        """What is known of these images, by row and number of the step."""
-        from sgforge.packed import unpack_edit
-
         context = self._context
-        found: dict[int, dict[int, Recalled]] = {}
-        for number, work in enumerate(self._works):
-            answers = context.writer.journal.get(
-                [work.keys[row] for row in rows if (known := work.known[row]) is not None and known.state is None]
-            )
-            for row in rows:
-                known = work.known[row]
-                if known is None:
-                    continue
-                if known.state is not None:
-                    snapshot = context.states.snapshot(known.state.snapshot_id)
-                    columns = snapshot.one(known.state.row)
-                    recalled = Recalled(columns.graph(0), None, int(columns.image.dropped[0]) >= 0)
-                else:
-                    edit = unpack_edit(answers[work.keys[row]].edit)
-                    recalled = Recalled(None, edit, edit.dropped is not None)
-                found.setdefault(row, {})[number] = recalled
-        return found
+        recalled = recall(self._works, rows, context.states, context.writer.journal)
+        places = read_rows(self._parent, rows)
+        return [
+            WorkItem(row, columns.sample(place, context.roots), recalled[row])
+            for row, (columns, place) in zip(rows, places, strict=True)
+        ]
 
     async def _publish(self) -> None:
         """Publish every step in order; an image that failed or was dropped keeps the key it had then."""
