@@ -69,13 +69,14 @@ class Geometry:
 
     def descends(self, pairs: NDArray[np.integer]) -> NDArray[np.bool_]:
         """(P,) whether the first region of each pair (P, 2) has the second among its ancestors."""
-        child, ancestor = pairs[:, 0], pairs[:, 1]
         found = np.zeros(len(pairs), np.bool_)
-        current = self.parents[child] if len(self) else np.empty(0, np.int64)
+        open_, current = np.arange(len(pairs)), pairs[:, 0]
         # A chain cannot be longer than the number of regions: a loop of parents ends there too.
         for _ in range(len(self)):
-            if not (current >= 0).any():
+            current = self.parents[current]
+            found[open_[current == pairs[open_, 1]]] = True
+            goes_on = (current >= 0) & ~found[open_]
+            open_, current = open_[goes_on], current[goes_on]
+            if not len(open_):
                 break
-            found |= current == ancestor
-            current = np.where(current >= 0, self.parents[current], -1)
         return found

@@ -223,6 +223,15 @@ def test_two_thousand_regions_keep_the_nearest_pairs(tmp_path: Path) -> None:
     assert near.tolist() == [i for i in range(490, 511) if i != 500]
 
 
+def test_far_too_many_regions_fail_alone(tmp_path: Path) -> None:
+    student = trained(tmp_path, [two(f"{i}", "cat", "mat", Relation(0, "facing", 1)) for i in range(3)])
+    crowd = Sample("crowd", SceneGraph(0, 0, [Region("cat", LEFT)] * 20_001))
+    answers = student.rank([crowd, two("x", "cat", "mat")])
+    assert isinstance(answers[0], Failure)
+    assert answers[0].reason == "too-many-regions"
+    assert isinstance(answers[1], Ranking)
+
+
 def test_training_reads_the_selection_alone(tmp_path: Path) -> None:
     train = [two(f"{i}", "cat", "mat", Relation(0, "facing", 1)) for i in range(3)]
     held = Sample("held", two("held", "cat", "mat", Relation(0, "eating", 1)).graph, split="val")

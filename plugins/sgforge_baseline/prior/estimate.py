@@ -45,15 +45,16 @@ def candidate_pairs(boxes: NDArray[np.float64], most: int) -> Ints:
         subject, object_ = np.nonzero(~np.eye(count, dtype=np.bool_))
         return np.stack([subject, object_], axis=1)
     partners = max(1, most // count)
-    nearest = [np.sort(_by_distance(boxes, index)[:partners]) for index in range(count)]
+    nearest = [_nearest(boxes, index, partners) for index in range(count)]
     return np.stack([np.repeat(np.arange(count), partners), np.concatenate(nearest)], axis=1)
 
 
-def _by_distance(boxes: NDArray[np.float64], index: int) -> Ints:
-    """All other boxes, nearest first."""
+def _nearest(boxes: NDArray[np.float64], index: int, count: int) -> Ints:
+    """The `count` boxes nearest to one of them, in order of their index."""
     box = boxes[index]
     apart = np.maximum(np.maximum(box[:2] - boxes[:, 2:], boxes[:, :2] - box[2:]), 0)
-    distance = np.nan_to_num((apart * apart).sum(axis=1), nan=np.inf)
-    order = np.argsort(distance, kind="stable")
-    others: Ints = order[order != index]
-    return others
+    distance = np.nan_to_num((apart * apart).sum(axis=1), nan=np.finfo(np.float64).max)
+    distance[index] = np.inf
+    limit = np.partition(distance, count - 1)[count - 1]
+    nearer, level = np.flatnonzero(distance < limit), np.flatnonzero(distance == limit)
+    return np.sort(np.concatenate([nearer, level[: count - len(nearer)]]))

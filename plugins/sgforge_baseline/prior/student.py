@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import attrs
 import numpy as np
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
 
 __all__ = ["PriorStudent"]
+
+_MOST_REGIONS: Final = 20_000
 
 
 class PriorStudent:
@@ -157,7 +159,9 @@ _T = TypeVar("_T")
 
 
 def _attempt(answer: Callable[[Sample], _T], sample: Sample) -> _T | Failure:
-    """The answer, or the failure of an image that cannot be read."""
+    """The answer, or the failure of an image that cannot be read or has too many regions."""
+    if (count := len(sample.graph.regions)) > _MOST_REGIONS:
+        return Failure("too-many-regions", f"{count} regions, at most {_MOST_REGIONS} are related to each other")
     try:
         return answer(sample)
     except ImageError as error:
