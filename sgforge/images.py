@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "MAX_PIXELS", "ImageSource", "Roots", "decode_image"]
 
-MAX_PIXELS: Final = 89_478_485
-"""Images of more pixels are refused before they are decoded: a quarter of a GiB as RGB, Pillow's own mark for a bomb."""
+MAX_PIXELS: Final = 100_000_000
+"""Images of more pixels are refused before they are decoded (10,000 x 10,000; a decompression bomb is far larger)."""
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats that are decoded; others, some of which start programs of their own to be read, are refused."""
