@@ -1,0 +1,237 @@
+"""Scene-graph metrics: CPU against one argsort, masks against boolean arrays, files at scale, --compare.
+
+Prints one JSON line. `--small` leaves the 100,000-image files out of it (2,000 instead).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from sgforge.columns import GraphColumns
+from sgforge.graph import Mask
+from sgforge.masks import MaskTable, from_arrays, to_coco
+from sgforge_eval.batch import Dense, EvalBatch, Objects, Truth
+from sgforge_eval.compare import compare
+from sgforge_eval.conventions import CONVENTIONS
+from sgforge_eval.mask_overlap import MaskLocalizer
+from sgforge_eval.metrics import detection_values, measure_table
+from sgforge_eval.run import Settings, evaluate_graphs
+from sgforge_eval.scorer import Measure, Scorer, triplet_codes
+
+OBJECTS, PREDICATES, LABELS, TRUTH = 30, 50, 150, 20
+
+
+def cpu_of(work: Callable[[], object], repeats: int = 5) -> float:
+    """The least CPU seconds of `repeats` runs."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def random_batch(images: int, pairs: int, seed: int = 0) -> EvalBatch:
+    """Images of 30 objects with a table of 50 foreground predicates (51 columns with background) for each pair."""
+    rng = np.random.default_rng(seed)
+    offsets = np.arange(images + 1) * OBJECTS
+    corner = rng.random((images * OBJECTS, 2)) * 400
+    boxes = np.concatenate([corner, corner + rng.random((images * OBJECTS, 2)) * 200 + 10], axis=1).astype(np.float32)
+    labels = rng.integers(0, LABELS, images * OBJECTS).astype(np.int32)
+    image = np.repeat(np.arange(images), TRUTH)
+    subject = rng.integers(0, OBJECTS, images * TRUTH)
+    target = (subject + rng.integers(1, OBJECTS, images * TRUTH)) % OBJECTS
+    true = Objects(offsets, boxes, labels, np.ones(len(labels), np.float32))
+    truth = Truth(
+        true,
+        image,
+        image * OBJECTS + subject,
+        image * OBJECTS + target,
+        rng.integers(0, PREDICATES, images * TRUTH),
+        rng.integers(0, 6, images * TRUTH).astype(np.uint8),
+    )
+    seen = Objects(
+        offsets,
+        boxes + rng.normal(0, 4, boxes.shape).astype(np.float32),
+        np.where(rng.random(len(labels)) < 0.8, labels, (labels + 1) % LABELS).astype(np.int32),
+        rng.random(len(labels)).astype(np.float32),
+    )
+    image = np.repeat(np.arange(images), pairs)
+    subject = rng.integers(0, OBJECTS, images * pairs)
+    target = (subject + rng.integers(1, OBJECTS, images * pairs)) % OBJECTS
+    scores = rng.random((images * pairs, PREDICATES), np.float32) ** 8
+    dense = Dense(
+        seen,
+        np.arange(images + 1) * pairs,
+        image * OBJECTS + subject,
+        image * OBJECTS + target,
+        scores,
+        np.arange(PREDICATES, dtype=np.int32),
+    )
+    return EvalBatch(images, truth, dense, np.zeros(images, bool), LABELS, PREDICATES)
+
+
+def against_argsort(images: int, pairs: int) -> dict[str, float]:
+    """CPU of all metrics (constrained, free, phrases, zero-shot, means, detection) over that of one argsort."""
+    batch = random_batch(images, pairs)
+    rng = np.random.default_rng(1)
+    zero = np.unique(triplet_codes(*(rng.integers(0, top, 6000) for top in (LABELS, PREDICATES, LABELS))))
+    measure = Measure.of("sgdet", CONVENTIONS["sgb"], (20, 50, 100), zero_shot=zero)
+    assert isinstance(batch.predictions, Dense)
+    flat = batch.predictions.scores.reshape(-1)
+
+    def score() -> dict[str, float]:
+        scorer = Scorer(measure)
+        scorer.add(batch)
+        return measure_table(scorer.table(), measure, PREDICATES).values() | detection_values(scorer.boxes)
+
+    peer, own = cpu_of(lambda: np.argsort(flat)), cpu_of(score)
+    return {"argsort_s": round(peer, 4), "metrics_s": round(own, 4), "ratio": round(own / peer, 3)}
+
+
+def masks_against_arrays(regions: int = 30, asked: int = 100, images: int = 8) -> dict[str, float]:
+    """Matching `asked` pairs of masks an image, 480x640, against decoding both sides to boolean arrays first."""
+    from pycocotools import mask as coco
+
+    rng = np.random.default_rng(0)
+    sides = [[_blobs(rng, regions) for _ in range(images)] for _ in range(2)]
+    tables = [MaskTable.of([mask for image in side for mask in image]) for side in sides]
+    strings = [[[{"size": [480, 640], "counts": to_coco(mask)} for mask in image] for image in side] for side in sides]
+    first = np.concatenate([rng.integers(0, regions, asked) + image * regions for image in range(images)])
+    second = np.where(
+        rng.random(len(first)) < 0.3, first, first // regions * regions + rng.integers(0, regions, len(first))
+    )
+
+    def decoded() -> list[bool]:
+        found = []
+        for image in range(images):
+            one, two = (np.ascontiguousarray(coco.decode(side[image]).transpose(2, 0, 1)) > 0 for side in strings)
+            for pair in range(image * asked, (image + 1) * asked):
+                mine, theirs = one[first[pair] % regions], two[second[pair] % regions]
+                both = np.logical_and(mine, theirs).sum()
+                found.append(bool(both) and both / np.logical_or(mine, theirs).sum() >= 0.5)
+        return found
+
+    def own() -> np.ndarray:
+        return MaskLocalizer(*tables).regions(first, second)
+
+    assert own().tolist() == decoded()
+    peer, fast = cpu_of(decoded, 3), cpu_of(own, 5)
+    return {"arrays_s": round(peer, 4), "runs_s": round(fast, 4), "times_faster": round(peer / fast, 1)}
+
+
+def _blobs(rng: np.random.Generator, count: int) -> list[Mask]:
+    """Ellipses with ragged borders, both sides of one image drawn from the same places."""
+    y, x = np.mgrid[:480, :640]
+    shapes = np.zeros((count, 480, 640), bool)
+    for index in range(count):
+        cy, cx = 60 + 60 * (index // 6), 60 + 100 * (index % 6)
+        ry, rx = rng.uniform(20, 70, 2)
+        wave = 1 + 0.1 * np.sin(np.arctan2(y - cy, x - cx) * rng.integers(3, 15))
+        shapes[index] = ((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2 < wave
+    return from_arrays(shapes)
+
+
+def write_graphs(path: Path, images: int, relations: int, *, truth: bool) -> None:
+    """A graph JSONL of `images` images with 30 regions and `relations` relations each."""
+    rng = np.random.default_rng(0)
+    other = np.random.default_rng(1)
+    with path.open("w", encoding="utf-8") as stream:
+        for image in range(images):
+            corner = rng.random((OBJECTS, 2)) * 400
+            boxes = np.concatenate([corner, corner + rng.random((OBJECTS, 2)) * 200 + 10], axis=1)
+            labels = rng.integers(0, LABELS, OBJECTS)
+            subject = rng.integers(0, OBJECTS, relations)
+            target = (subject + rng.integers(1, OBJECTS, relations)) % OBJECTS
+            predicate = rng.integers(0, PREDICATES, relations)
+            if not truth:
+                boxes = boxes + other.uniform(-3, 3, boxes.shape)
+                predicate = np.where(other.random(relations) < 0.5, predicate, other.integers(0, PREDICATES, relations))
+            scores = other.random(relations)
+            regions = [
+                {"label": f"label {label}", "box": [round(side, 2) for side in box]}
+                for label, box in zip(labels.tolist(), boxes.tolist(), strict=True)
+            ]
+            rows = [
+                {"subject": s, "predicate": f"predicate {p}", "object": o, "score": round(score, 4)}
+                if not truth
+                else {"subject": s, "predicate": f"predicate {p}", "object": o}
+                for s, p, o, score in zip(
+                    subject.tolist(), predicate.tolist(), target.tolist(), scores.tolist(), strict=True
+                )
+            ]
+            line = {"image_id": f"{image:07d}", "width": 640, "height": 640, "regions": regions, "relations": rows}
+            stream.write(json.dumps(line) + "\n")
+
+
+def from_files(folder: Path, images: int) -> dict[str, float]:
+    """Wall seconds of a whole evaluation from two JSONL files, and of a comparison with and without resamples."""
+    truth, predicted = folder / "truth.jsonl", folder / "predicted.jsonl"
+    write_graphs(truth, images, 100, truth=True)
+    write_graphs(predicted, images, 100, truth=False)
+    start = time.perf_counter()
+    evaluate_graphs(predicted, truth, Settings()).metrics().values()
+    wall = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"images": images, "jsonl_s": round(wall, 1), "peak_gb": round(peak, 2)}
+
+
+def comparison_overhead(folder: Path, images: int) -> dict[str, float]:
+    """CPU share that 1,000 resamples add to a comparison of two files."""
+    truth, predicted = folder / "small_truth.jsonl", folder / "small_predicted.jsonl"
+    write_graphs(truth, images, 100, truth=True)
+    write_graphs(predicted, images, 100, truth=False)
+    start = time.process_time()
+    compare(predicted, predicted, truth, draws=1)
+    middle = time.process_time()
+    compare(predicted, predicted, truth, draws=1000)
+    plain, drawn = middle - start, time.process_time() - middle
+    return {"compare_images": images, "compare_s": round(plain, 2), "resamples_add": round(drawn / plain - 1, 3)}
+
+
+def from_dataset(folder: Path, images: int) -> dict[str, float]:
+    """Wall seconds of the same evaluation with both sides published as datasets."""
+    from sgforge.dataset import DatasetWriter
+    from sgforge.jsonl import read_columns
+
+    paths = []
+    for name in ("truth", "predicted"):
+        path = folder / f"{name}_dataset"
+        columns = GraphColumns.concat(list(read_columns(folder / f"{name}.jsonl")))
+        with DatasetWriter.open(path) as writer:
+            keys = np.random.default_rng(0).integers(0, 256, (len(columns), 32), np.uint8)
+            writer.move_branch("main", writer.publish_source(columns, keys))
+        paths.append(path)
+    start = time.perf_counter()
+    evaluate_graphs(paths[1], paths[0], Settings()).metrics().values()
+    return {"dataset_s": round(time.perf_counter() - start, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="2,000 images in files instead of 100,000")
+    args = parser.parse_args()
+    images = 2_000 if args.small else 100_000
+    result: dict[str, object] = {
+        "benchmark": "metrics",
+        "pairs_100": against_argsort(1000, 100),
+        "pairs_10000": against_argsort(30, 10_000),
+        "masks": masks_against_arrays(),
+    }
+    with tempfile.TemporaryDirectory() as name:
+        result |= comparison_overhead(Path(name), 1000 if args.small else 5000)
+        result |= from_files(Path(name), images)
+        result |= from_dataset(Path(name), images)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
