@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from sgforge.cli.run import add_run_arguments, build_request
 
 if TYPE_CHECKING:
     from sgforge.engine.forecast import Forecast, StepForecast
+    from sgforge.models.estimate import Estimate, Interval
 
 _EXAMPLES = """\
 examples:
@@ -27,26 +30,50 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the forecast."""
+    from sgforge.engine.costs import estimate_costs
     from sgforge.engine.forecast import forecast
     from sgforge.plugins import load_plugins
 
     request = build_request(args)
-    plan = request.resolve(load_plugins())
+    registry = load_plugins()
+    plan = request.resolve(registry)
     found = forecast(plan, request.dataset, request.roots, request.limit)
+    costs = estimate_costs(request, plan, registry, found)
     if args.json:
-        print(json.dumps(_as_json(found, plan.notes), ensure_ascii=False))
+        print(json.dumps(_as_json(found, costs, plan.notes), ensure_ascii=False))
     else:
-        print("\n".join([*_lines(found), *(f"note: {note}" for note in plan.notes)]))
+        print("\n".join([*_lines(found, costs), *(f"note: {note}" for note in plan.notes)]))
     return 0
 
 
-def _lines(found: Forecast) -> Iterator[str]:
+def _lines(found: Forecast, costs: Mapping[str, Estimate]) -> Iterator[str]:
     unreadable = f", {found.unreadable} cannot be read" if found.unreadable else ""
     yield f"{found.images} images{unreadable}"
     width = max((len(step.step.name) for step in found.steps), default=4)
     for step in found.steps:
         asks = f", asks {step.step.spec.model}" if step.step.spec.model is not None else ""
         yield f"{step.step.name:<{width}}  {step.step.spec.name}: {_told(step)}{asks}"
+        cost = costs.get(step.step.name)
+        if cost is not None:
+            yield from (f"{'':<{width}}  {line}" for line in _cost_lines(cost))
+    prices = [cost.cost_usd for cost in costs.values()]
+    if prices and all(price is not None for price in prices):
+        yield f"all together ${sum(price.mean for price in prices if price is not None):.2f}"
+
+
+def _cost_lines(cost: Estimate) -> Iterator[str]:
+    """From a sample: mean and 95 % interval."""
+    yield f"calls {_between(cost.calls, '.0f')}, {cost.cached_share:.0%} of the sample answered by the cache"
+    tokens = f"{_between(cost.input_tokens, '.0f')} in, {_between(cost.output_tokens, '.0f')} out"
+    yield f"tokens {tokens}{' (output at its limit)' if cost.is_bound else ''}"
+    price = "of unknown price" if cost.cost_usd is None else f"${_between(cost.cost_usd, '.2f')}"
+    yield f"cost {price}, {_between(cost.seconds, '.0f')} s, from {cost.sampled} sampled images"
+    if cost.failed:
+        yield f"{cost.failed} of the sampled images ended in an error"
+
+
+def _between(interval: Interval, form: str) -> str:
+    return f"{interval.mean:{form}} ({interval.low:{form}} to {interval.high:{form}})"
 
 
 def _told(step: StepForecast) -> str:
@@ -55,7 +82,7 @@ def _told(step: StepForecast) -> str:
     return f"{step.to_compute} to compute, {step.reused} known"
 
 
-def _as_json(found: Forecast, notes: tuple[str, ...]) -> dict[str, Any]:
+def _as_json(found: Forecast, costs: Mapping[str, Estimate], notes: tuple[str, ...]) -> dict[str, Any]:
     return {
         "images": found.images,
         "unreadable": found.unreadable,
@@ -67,6 +94,7 @@ def _as_json(found: Forecast, notes: tuple[str, ...]) -> dict[str, Any]:
                 "compute": step.to_compute,
                 "reuse": step.reused,
                 "after": step.after,
+                "estimate": attrs.asdict(costs[step.step.name]) if step.step.name in costs else None,
             }
             for step in found.steps
         },
