@@ -74,9 +74,8 @@ def _find_spot(dice: Dice, camera: Camera, group: Group, placed: Sequence[_Place
         depth = dice.between(1.1, 1.9)
         x = dice.between(-0.46, 0.46) * depth
         things = tuple(thing.shifted(x, 0, depth, 0) for thing in group.things)
-        bounds = tuple(bounds_of(thing, camera) for thing in things)
-        edge = 0.01 * camera.size
-        if any(min(b[0], b[1]) < edge or max(b[2], b[3]) > camera.size - edge for b in bounds):
+        bounds = _bounds_in_frame(things, camera)
+        if bounds is None:
             continue
         x0 = (min(b[0] for b in bounds) / camera.size - 0.5) * depth
         x1 = (max(b[2] for b in bounds) / camera.size - 0.5) * depth
@@ -84,6 +83,18 @@ def _find_spot(dice: Dice, camera: Camera, group: Group, placed: Sequence[_Place
         if all(_apart(spot, other) for other in placed):
             return spot
     return None
+
+
+def _bounds_in_frame(things: Sequence[Thing], camera: Camera) -> tuple[Bounds, ...] | None:
+    """The bounds of all things, None as soon as one reaches out of the picture."""
+    edge = 0.01 * camera.size
+    bounds = []
+    for thing in things:
+        x0, y0, x1, y1 = box = bounds_of(thing, camera)
+        if min(x0, y0) < edge or max(x1, y1) > camera.size - edge:
+            return None
+        bounds.append(box)
+    return tuple(bounds)
 
 
 def _apart(a: _Placed, b: _Placed) -> bool:

@@ -1,7 +1,8 @@
 """What stands in a scene: where it is in the world, its looks and its pose.
 
-World: X to the right (0 in the middle), Y up from the ground, D away from the camera (things stand from 1.1 on). One unit
-is the width of the picture at D = 1. A point is seen at (1/2 + X/D, horizon + (eye - Y)/D), times the size in pixels.
+World: X to the right (0 in the middle), Y up from the ground, D away from the camera (things stand from 1.1 on). One
+unit is the width of the picture at D = 1. A point is seen at (1/2 + X/D, horizon + (eye - Y)/D), times the size in
+pixels.
 """
 
 from __future__ import annotations
