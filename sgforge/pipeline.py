@@ -220,18 +220,38 @@ class Pipeline:
         )
 
     def run(
-        self, source: Any, dataset: Path | str, *, progress: Progress | bool | None = None, **settings: Any
+        self,
+        source: Any,
+        dataset: Path | str,
+        *,
+        roots: Roots | Mapping[str, Path | str] | None = None,
+        limit: int | None = None,
+        branch: str = "main",
+        seed: int = 0,
+        retry_failed: bool = False,
+        responses: Path | str | None = None,
+        progress: Progress | bool | None = None,
     ) -> RunReport:
         """Run all steps on `source` (one, or several by name) into the dataset folder; finished work is reused.
 
         `roots`: folders by the name they have in uris. `limit`: at most so many images of each source. `branch`: what
-        to move at the end, "main" by default. `seed`: of everything random. `retry_failed`: buy answers again that
-        were refused, truncated or invalid. `responses`: the file of paid answers, by default the dataset's own.
-        `progress`: True shows a display, False none, None one if stderr is a terminal.
+        to move at the end. `seed`: of everything random. `retry_failed`: buy answers again that were refused,
+        truncated or invalid. `responses`: the file of paid answers, by default the dataset's own. `progress`: True
+        shows a display, False none, None one if stderr is a terminal.
 
         Works inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels. An error that
         concerns one image is counted in the report; any other is raised.
         """
         from sgforge.engine.launch import run
 
-        return run(self.request(source, dataset, **settings), progress)
+        request = self.request(
+            source,
+            dataset,
+            roots=roots,
+            limit=limit,
+            branch=branch,
+            seed=seed,
+            retry_failed=retry_failed,
+            responses=responses,
+        )
+        return run(request, progress)

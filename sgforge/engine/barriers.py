@@ -12,7 +12,8 @@ import attrs
 import numpy as np
 
 from sgforge.engine.context import Context
-from sgforge.engine.evaluation import EvaluateJob, Stopped, evaluate, load_report, truth_kind
+from sgforge.engine.evaluation import EvaluateJob, evaluate, load_report, truth_kind
+from sgforge.engine.executors import Stopped
 from sgforge.engine.fingerprints import digest_of, fingerprint
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.report import StepCounts, StepReport

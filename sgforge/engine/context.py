@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -156,8 +157,10 @@ def _flat_counts(report: StepReport) -> dict[str, int]:
 
 
 def _device(spec: ComponentSpec) -> str:
-    if spec.needs.gpu == "no":
+    if spec.needs.gpu == "no" or importlib.util.find_spec("torch") is None:
         return "cpu"
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

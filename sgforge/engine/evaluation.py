@@ -18,23 +18,19 @@ import numpy as np
 
 from sgforge.edits import apply_edit
 from sgforge.engine.components import ComponentSpec, is_async
-from sgforge.engine.executors import DEFAULT_BATCH, answer_batch, build, check_answer, close
+from sgforge.engine.executors import DEFAULT_BATCH, Stopped, answer_batch, build, check_answer, close
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.training import write_json
 from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Resources, check_role
 
-__all__ = ["EvaluateJob", "Stopped", "bare_sample", "compact_truth", "evaluate", "load_report"]
+__all__ = ["EvaluateJob", "bare_sample", "compact_truth", "evaluate", "load_report"]
 
 _REPORT: Final = "report.json"
 _PREDICTIONS: Final = "predictions.jsonl"
 SAVED_RELATIONS: Final = 1000
 """Relations of one image in the saved predictions: the best predicate of every pair, and the best so many of all."""
-
-
-class Stopped(Exception):  # noqa: N818 - it is no error
-    """The run was asked to stop while an evaluation ran; nothing of it is kept."""
 
 
 @attrs.frozen

@@ -30,6 +30,7 @@ __all__ = [
     "Lane",
     "Outcome",
     "StopRunError",
+    "Stopped",
     "answer_batch",
     "build",
     "check_answer",
@@ -52,6 +53,10 @@ class StopRunError(Exception):
     def __init__(self, cause: SgforgeError) -> None:
         super().__init__(str(cause))
         self.cause = cause
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """The run was asked to stop while a source was read or an evaluation ran; nothing of that is kept."""
 
 
 @attrs.frozen

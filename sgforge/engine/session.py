@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sgforge.engine.barriers import held_out, run_evaluation, run_training
 from sgforge.engine.context import Context
-from sgforge.engine.executors import StopRunError
+from sgforge.engine.executors import Stopped, StopRunError
 from sgforge.engine.groups import GroupRun
 from sgforge.engine.plan import PlannedStep, selects
 from sgforge.engine.report import Failed, RunReport, RunStatus, StepCounts, StepReport
@@ -42,7 +42,10 @@ class Session:
     async def run(self) -> RunReport:
         """Do all steps, or as many as a stop allows, and move the branch to what they made."""
         context = self._context
-        source = self.snapshot = await self._read_source()
+        try:
+            source = self.snapshot = await self._read_source()
+        except Stopped:
+            return self._report()
         self._check_selections(Images.of(source))
         for is_item, steps in context.plan.groups():
             if context.stop.is_set():
@@ -181,6 +184,8 @@ class _SourceReader:
 
     def _samples(self, readings: Iterator[Reading]) -> Iterator[Sample]:
         for reading in readings:
+            if self._context.stop.is_set():
+                raise Stopped
             if reading.sample is not None:
                 self._keys.append(reading.key)
                 yield reading.sample

@@ -192,3 +192,27 @@ def test_a_stopped_first_run_leaves_something_to_look_at_and_a_later_one_moves_n
     stopped = run(tmp_path / "data", Paying(3, amount=9))
     assert stopped.status == "budget"
     assert sg.Dataset.open(tmp_path / "data").snapshot.id == done
+
+
+def test_a_stop_while_sources_are_read_ends_soon_and_publishes_nothing(tmp_path):
+    """The source says when it has begun, then takes longer than any test waits."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, time\n"
+        "import sgforge as sg\n"
+        "from engine_toys import ToyTeacher, sample\n"
+        "class Slow:\n"
+        "    def samples(self, roots, name):\n"
+        "        for number in range(10**9):\n"
+        "            if number == 300: print('reading', flush=True)\n"
+        "            yield sample(f'{number:09}')\n"
+        f"report = sg.Pipeline(sg.complete(ToyTeacher())).run(Slow(), {str(tmp_path / 'data')!r}, progress=False)\n"
+        "print(report.status, report.snapshot, flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env=toy_environment(tmp_path / "site"), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "reading\n"
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert output == "interrupted None\n"
