@@ -27,8 +27,9 @@ def sgforge_register_evaluators(register: Register) -> None:
 
 @sgforge.hookimpl
 def sgforge_register_commands(register: Register) -> None:
-    """`sgforge eval`."""
+    """`sgforge eval` and `sgforge quality`."""
     register("eval", "sgforge_eval.cli:EvalCommand")
+    register("quality", "sgforge_eval.quality_cli:QualityCommand")
 
 
 def __getattr__(name: str) -> Any:

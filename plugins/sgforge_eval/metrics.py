@@ -163,12 +163,12 @@ class _Counter:
         weights = None if rows is None else rows.astype(np.float64)
         count = np.bincount(self.table.image, weights, images).astype(np.float64)
         image = self.table.image
-        hits = np.stack([np.bincount(image, column, images) for column in self.found(first, rows)], axis=1)
-        hits = hits.astype(np.float64, copy=False)  # of no rows at all, bincount counts in integers
+        sums = np.stack([np.bincount(image, column, images) for column in self.found(first, rows)], axis=1)
+        hits: Floats = sums.astype(np.float64, copy=False)  # of no rows at all, bincount counts in integers
         counts = self.used & (count > 0)
         if pooled:
             return Family(self.names(prefix), hits * counts[:, None], np.where(counts, count, 0.0))
-        top = np.divide(hits, count[:, None], out=np.zeros_like(hits), where=counts[:, None])
+        top: Floats = np.divide(hits, count[:, None], out=np.zeros_like(hits), where=counts[:, None])
         return Family(self.names(prefix), top, counts.astype(np.float64))
 
     def grouped(

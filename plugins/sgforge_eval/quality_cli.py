@@ -1,0 +1,48 @@
+"""`sgforge quality`: the data-quality report; `sgforge stats --quality` prints the same."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+__all__ = ["QualityCommand"]
+
+
+class QualityCommand:
+    """Report the quality of a dataset's graphs."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments."""
+        parser.epilog = "example:\n  sgforge quality runs/svg@main --labelled judged.jsonl"
+        parser.add_argument("dataset", help="a dataset (folder or folder@ref) or a graph JSONL file")
+        parser.add_argument(
+            "--labelled",
+            type=Path,
+            metavar="FILE",
+            help='JSONL {"image_id", "relation", "correct"}: precision with its interval',
+        )
+        parser.add_argument("--top", type=int, default=20, help="rows shown of each table (default: 20)")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Print the report of `args.dataset`."""
+        import attrs
+
+        from sgforge_eval.quality import quality, read_judgements
+        from sgforge_eval.render import render, report_tables
+
+        labelled = getattr(args, "labelled", None)
+        report = quality(args.dataset, read_judgements(labelled) if labelled is not None else ())
+        if args.json:
+            tables = {name: list(rows) for name, rows in report.tables.items()}
+            value = {"images": report.images_used, "values": dict(report.values), **tables, "notes": report.notes}
+            print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+            return 0
+        top = getattr(args, "top", 20)
+        shown = {name: rows[:top] for name, rows in report.tables.items()}
+        tables_text = report_tables(attrs.evolve(report, tables=shown), details=shown)
+        print(render(tables_text, "terminal"))
+        for note in report.notes:
+            print(note)
+        return 0
