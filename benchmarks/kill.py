@@ -1,7 +1,7 @@
 """SIGKILL a run at random moments, aimed also at publishing and at the ref update, then look for damage.
 
 `python benchmarks/kill.py --kills 200` prints one JSON line. A third of the kills comes at any moment of a run, a third
-when a snapshot is being written, a third around the moment when the last one appears and the branch is moved. After
+when a snapshot is being written, a third while the branch is being moved. After
 every kill: each answer that was acknowledged is in the journal or in a snapshot (else lost), no snapshot is torn (every
 array is read by plain zarr and checked), and no acknowledged answer is ever computed again (else doubled). A round ends
 when a run was left to finish: its arrays must be identical to those of an undisturbed run.
@@ -144,10 +144,12 @@ def kill_at(process: subprocess.Popen[str], data: Path, aim: str, seconds: float
         while time.monotonic() < moment and process.poll() is None:
             time.sleep(0.001)
     else:
-        wanted = _watch_publishing if aim == "publish" else _watch_ref
-        while process.poll() is None and not wanted(data):
+        before = _ref_state(data)
+        while process.poll() is None and not (
+            _is_publishing(data) if aim == "publish" else _ref_state(data) != before or _is_moving_ref(data)
+        ):
             pass
-        time.sleep(chance.random() * (0.05 if aim == "publish" else 0.01))
+        time.sleep(chance.random() * (0.05 if aim == "publish" else 0.002))
     if process.poll() is not None:
         return False
     process.send_signal(signal.SIGKILL)
@@ -162,13 +164,20 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _watch_publishing(data: Path) -> bool:
+def _is_publishing(data: Path) -> bool:
     return any(name.startswith(".tmp-") for name in _names(data / "snapshots"))
 
 
-def _watch_ref(data: Path) -> bool:
-    """The last of the five snapshots is there, so the branch is about to move."""
-    return sum(not name.startswith(".") for name in _names(data / "snapshots")) >= 5
+def _is_moving_ref(data: Path) -> bool:
+    """The branch's new file is being written, or is about to take the old one's place."""
+    return any(name.endswith(".tmp") for name in _names(data / "refs" / "heads"))
+
+
+def _ref_state(data: Path) -> int | None:
+    try:
+        return (data / "refs" / "heads" / "main").stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def check(data: Path, log: Path, damage: Damage) -> None:
