@@ -61,7 +61,6 @@ class Journal:
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             for pragma in (
                 f"page_size={_PAGE}",
-               
                 "journal_mode=WAL",
                 "synchronous=FULL",
                 "busy_timeout=10000",

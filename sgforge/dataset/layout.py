@@ -17,7 +17,7 @@ from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, R
 from sgforge.columns.schema import ColumnSpec, Table, specs_of
 from sgforge.dataset.arrays import StoredArray
 
-__all__ = ["TABLES", "StoredColumn", "TableReader", "arrays_of", "stored_columns", "vocabulary_from"]
+__all__ = ["TABLES", "StoredColumn", "TableReader", "arrays_of", "stored_columns"]
 
 TABLES: Final[dict[str, type[Table]]] = {"image": ImageColumns, "region": RegionColumns, "relation": RelationColumns}
 _CROP: Final = "region/mask_crop"
@@ -97,6 +97,7 @@ class TableReader:
         self._open = open_array
         self._arrays: dict[str, StoredArray] = {}
         self._offsets: dict[str, np.ndarray] = {}
+        self._words: dict[str, tuple[str, ...]] = {}
 
     def array(self, path: str) -> StoredArray:
         """The stored array of a path."""
@@ -143,10 +144,13 @@ class TableReader:
 
     def vocabularies(self) -> Vocabularies:
         """All vocabularies."""
-        return Vocabularies(**{name: vocabulary_from(self, name) for name in Vocabularies.names()})
+        return Vocabularies(**{name: self.vocabulary(name) for name in Vocabularies.names()})
 
-
-def vocabulary_from(reader: TableReader, name: str) -> tuple[str, ...]:
-    """One vocabulary of a snapshot."""
-    counts = reader.array(f"vocabulary/{name}_len").read()
-    return tuple(Ragged(counts, reader.array(f"vocabulary/{name}_bytes").read()).texts())
+    def vocabulary(self, name: str) -> tuple[str, ...]:
+        """One vocabulary."""
+        found = self._words.get(name)
+        if found is None:
+            counts = self.array(f"vocabulary/{name}_len").read()
+            found = tuple(Ragged(counts, self.array(f"vocabulary/{name}_bytes").read()).texts())
+            self._words[name] = found
+        return found

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from sgforge.columns import Ragged
+from sgforge.dataset.diffing import Diff, diff_snapshots
+from sgforge.dataset.filtering import Filter, matching_rows
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.dataset.snapshot import Snapshot
+from sgforge.dataset.snapshot import Snapshot, SnapshotMeta, read_meta
+from sgforge.dataset.statistics import Stats, statistics_of
 from sgforge.graph import Sample
 
 if TYPE_CHECKING:
     from sgforge.images import Roots
 
 __all__ = ["Dataset"]
+
+_LONGEST: Final = 10_000
+"""Snapshots in a history; parents that name each other in a circle end here."""
 
 
 class Dataset:
@@ -60,3 +66,49 @@ class Dataset:
     def vocabulary(self, name: str) -> tuple[str, ...]:
         """The texts that ids point into, such as "predicate"."""
         return self.snapshot.vocabulary(name)
+
+    def filter(
+        self,
+        *,
+        predicate: str | None = None,
+        label: str | None = None,
+        category: str | None = None,
+        step: str | None = None,
+        model: str | None = None,
+        reason: str | None = None,
+    ) -> list[str]:
+        """Ids of the images that have a row (kept or rejected) with all of what is given, in id order.
+
+        `step`: made or judged by that step; `model`: by a step that used that model; `reason`: of the last verdict, of
+        a failure or a drop. With `predicate` or `category` they must hold for one and the same relation, with `label`
+        for the same region.
+        """
+        wanted = Filter(predicate, label, category, step, model, reason)
+        ids = self.snapshot.image_ids
+        return [ids[row] for row in matching_rows(self.snapshot, wanted, [meta.step for meta in self.log()]).tolist()]
+
+    def log(self) -> list[SnapshotMeta]:
+        """This snapshot and those it came from, the newest first."""
+        found = [self.snapshot.meta]
+        while found[-1].parents:
+            parent = self._folder.snapshot(found[-1].parents[0])
+            if not parent.is_dir() or len(found) > _LONGEST:
+                break
+            found.append(read_meta(parent))
+        return found
+
+    def diff(self, other: Dataset) -> Diff:
+        """What is different in `other`."""
+        return diff_snapshots(self.snapshot, other.snapshot)
+
+    def stats(self) -> Stats:
+        """Counts of everything in this version."""
+        return statistics_of(self.snapshot, [meta.step.name for meta in reversed(self.log())])
+
+    def branches(self) -> dict[str, str]:
+        """Snapshot id by branch name."""
+        return self._folder.refs("heads")
+
+    def tags(self) -> dict[str, str]:
+        """Snapshot id by tag name."""
+        return self._folder.refs("tags")

@@ -15,7 +15,7 @@ from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, R
 from sgforge.columns.schema import specs_of
 from sgforge.dataset.arrays import StoredArray
 from sgforge.dataset.folder import check_schema
-from sgforge.dataset.layout import TABLES, TableReader, vocabulary_from
+from sgforge.dataset.layout import TABLES, TableReader
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.records import StepRecord
 from sgforge.errors import DatasetError
@@ -111,7 +111,7 @@ class Snapshot:
         """The texts that ids of this vocabulary point into, such as "predicate"."""
         if name not in Vocabularies.names():
             raise DatasetError(f"no vocabulary {name!r}; there are {', '.join(Vocabularies.names())}")
-        return vocabulary_from(self._reader, name)
+        return self._reader.vocabulary(name)
 
     @cached_property
     def vocabularies(self) -> Vocabularies:

@@ -114,6 +114,18 @@ class DatasetWriter:
             raise DatasetError(f"{name!r} is a branch; choose another name for the tag")
         write_durably(path, snapshot_id + "\n")
 
+    def branches(self) -> dict[str, str]:
+        """Snapshot id by branch name."""
+        return self._folder.refs("heads")
+
+    def snapshot_ids(self) -> list[str]:
+        """All published snapshots, sorted by id."""
+        return self._folder.snapshot_ids()
+
+    def resolve(self, ref: str) -> str:
+        """The snapshot id that a branch, a tag or (the start of) an id names."""
+        return self._folder.resolve(ref)
+
     def snapshot(self, ref: str) -> Snapshot:
         """The snapshot that a branch, tag or id names."""
         return self.states().snapshot(self._folder.resolve(ref))

@@ -1,0 +1,77 @@
+"""`sgforge diff A B`: what changed between two versions, image by image."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.dataset import Dataset
+from sgforge.dataset.diffing import ImageDiff, RowChange
+
+_EXAMPLES = """\
+examples:
+  sgforge diff runs/first@round-1 runs/first           a tagged version against branch main
+  sgforge diff runs/first@round-1 @main                the same: an @ alone stays in the first dataset
+  sgforge diff runs/first@3f2a91 runs/first --limit 5  five images in detail
+  sgforge diff runs/first runs/second --json           two datasets, for machines"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("before", metavar="A", help="DATASET[@ref]")
+    parser.add_argument("after", metavar="B", help="DATASET[@ref], or @ref of the same dataset")
+    parser.add_argument(
+        "--limit", type=int, default=20, help="images shown at most (default 20; the counts are of all)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, every image")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the difference."""
+    before_path, before_ref = split_ref(args.before)
+    after_path, after_ref = (before_path, args.after[1:]) if args.after.startswith("@") else split_ref(args.after)
+    found = Dataset.open(before_path, before_ref).diff(Dataset.open(after_path, after_ref))
+    if args.json:
+        images = [_image_json(image) for image in found.images]
+        print(json_text({"before": found.before, "after": found.after, "counts": found.counts, "images": images}))
+        return 0
+    for image in found.images[: args.limit]:
+        print("\n".join(_image_lines(image)))
+    if len(found.images) > args.limit:
+        print(f"... and {len(found.images) - args.limit} more images (--limit)")
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.counts.items() if count)
+    print(counts or "no difference")
+    return 0
+
+
+def _image_json(image: ImageDiff) -> dict[str, Any]:
+    changed = [{**attrs.asdict(change, recurse=False)} for change in image.changed]
+    return {**attrs.asdict(image, recurse=False), "changed": changed}
+
+
+def _image_lines(image: ImageDiff) -> Iterator[str]:
+    yield f"{safe(image.image_id)} ({image.status})"
+    for sign, texts in (
+        ("-", (*image.regions_removed, *image.relations_removed)),
+        ("+", (*image.regions_added, *image.relations_added)),
+    ):
+        for text in texts:
+            yield f"  {sign} {safe(text)}"
+    for change in image.changed:
+        yield f"  ~ {safe(change.text)}: {_fields(change)}"
+
+
+def _fields(change: RowChange) -> str:
+    return ", ".join(f"{name} {_value(before)} -> {_value(after)}" for name, (before, after) in change.fields.items())
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return safe(text if len(text) <= 60 else text[:57] + "...")

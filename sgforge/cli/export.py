@@ -1,0 +1,67 @@
+"""`sgforge export DATASET[@ref] --to NAME --output PATH`: a dataset in a public format."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.config import structure_options
+from sgforge.dataset import Dataset
+from sgforge.errors import ConfigError
+from sgforge.plugins import load_plugins
+
+_EXAMPLES = """\
+examples:
+  sgforge export runs/first --to jsonl --output first.jsonl         everything, rejected rows with their status
+  sgforge export runs/first@round-1 --to coco --output first.json   regions of a tagged version as COCO instances
+  sgforge plugins coco                                              what an exporter can be told with --set"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("dataset", metavar="DATASET[@ref]", help="a dataset's folder, and a branch, tag or snapshot id")
+    parser.add_argument("--to", required=True, metavar="NAME", help="the exporter, such as jsonl or coco")
+    parser.add_argument("--output", required=True, type=Path, metavar="PATH", help="the file or folder to write")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="options",
+        help="an option of the exporter (TOML)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export and print the counts."""
+    path, ref = split_ref(args.dataset)
+    snapshot = Dataset.open(path, ref).snapshot
+    component = load_plugins().lookup("exporter", args.to)
+    options = structure_options(component, _options(args.options), "--set")
+    counts = component.build(options).export(snapshot, args.output)
+    if args.json:
+        print(json_text(counts))
+        return 0
+    for name, count in counts.items():
+        print(f"{count:>10} {safe(name)}")
+    print(f"written to {safe(str(args.output))}")
+    return 0
+
+
+def _options(given: list[str]) -> dict[str, object]:
+    import tomllib
+
+    options: dict[str, object] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise ConfigError(f"--set {text}: must read option=value")
+        try:
+            options[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            # A bare word is a text, so that quotes need not pass through the shell.
+            options[key.strip()] = value
+    return options

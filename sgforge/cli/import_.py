@@ -1,0 +1,108 @@
+"""`sgforge import FILE.jsonl DATASET`: graph JSONL into a dataset, strictly; all faults at once."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from sgforge.cli.terminal import safe
+from sgforge.columns import GraphColumns, Ragged, Vocabularies
+from sgforge.columns.schema import ColumnSpec, Table
+from sgforge.dataset import DatasetWriter
+from sgforge.errors import GraphError
+from sgforge.jsonl import read_columns
+from sgforge.jsonl.lenient import LineFault
+
+_EXAMPLES = """\
+examples:
+  sgforge import graphs.jsonl runs/first                  a new dataset, branch main
+  sgforge import graphs.jsonl runs/first --branch given   beside what is there"""
+
+_SHOWN = 20
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("file", type=Path, metavar="FILE.jsonl", help="graph JSONL, one image a line")
+    parser.add_argument("dataset", metavar="DATASET", help="the dataset's folder; made if it is not there")
+    parser.add_argument("--branch", default="main", help="the branch that moves to what is imported (default main)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Import and say what was imported."""
+    columns = _read(args.file)
+    with DatasetWriter.open(args.dataset) as writer:
+        snapshot = writer.publish_source(columns, _keys(columns))
+        writer.move_branch(args.branch, snapshot)
+    counts = snapshot.meta.counts
+    print(
+        f"{counts['images']} images, {counts['regions']} regions, {counts['relations']} relations: "
+        f"snapshot {snapshot.id[:12]}, branch {safe(args.branch)}"
+    )
+    return 0
+
+
+def _read(path: Path) -> GraphColumns:
+    """The file as columns; every fault in one `GraphError`, located by line or image."""
+    faults: list[str] = []
+
+    def report(fault: LineFault) -> None:
+        faults.append(f"{path.name}:{fault.line}: {fault.path}: {fault.message}")
+
+    parts = []
+    for part in read_columns(path, strict=False, report=report):
+        ids = part.image.ids
+        faults.extend(f"image {ids[fault.image]!r}: {fault.where}: {fault.message}" for fault in part.faults())
+        failed = np.flatnonzero(part.image.failed_reason >= 0)
+        faults.extend(f"image {ids[row]!r}: failed: a failed prediction has no graph to import" for row in failed)
+        parts.append(part)
+    if faults:
+        more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+        raise GraphError("\n  ".join([f"{path} breaks the rules, nothing was imported:", *faults[:_SHOWN], *more]))
+    return GraphColumns.concat(parts)
+
+
+def _keys(columns: GraphColumns) -> np.ndarray:
+    """A state key for each image, (N, 32) uint8: the hash of everything its line says."""
+    pieces = list(_pieces(columns))
+    keys = []
+    for row in range(len(columns)):
+        digest = hashlib.sha256(b"import")
+        for data, starts in pieces:
+            digest.update(data[starts[row] : starts[row + 1]].tobytes() + b"|")
+        keys.append(digest.digest())
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)
+
+
+def _pieces(columns: GraphColumns) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Every array behind the columns, with where each image starts in it."""
+    image = columns.image
+    tables: tuple[tuple[Table, np.ndarray], ...] = (
+        (image, np.arange(len(columns) + 1)),
+        (columns.region, image.region_offsets),
+        (columns.relation, image.relation_offsets),
+    )
+    for table, starts in tables:
+        for spec, column in table.items():
+            inner: np.ndarray | Ragged = column
+            at = starts
+            while isinstance(inner, Ragged):
+                nested: Ragged = inner
+                yield nested.counts, at.tolist()
+                inner, at = nested.values, nested.offsets[at]
+            yield _without_ids(inner, spec, columns.vocabularies), at.tolist()
+
+
+def _without_ids(column: np.ndarray, spec: ColumnSpec, words: Vocabularies) -> np.ndarray:
+    """Ids replaced by 8 bytes of their texts' hashes: the number of a text says nothing."""
+    if spec.vocabulary is None:
+        return column
+    hashes = [hashlib.sha256(text.encode()).digest()[:8] for text in words.of(spec.vocabulary)]
+    table = np.frombuffer(b"".join([*hashes, bytes(8)]), np.uint64)
+    hashed: np.ndarray = table[column]
+    return hashed

@@ -1,0 +1,37 @@
+"""`sgforge publish DATASET`: seal what an unfinished run has so far as partial snapshots."""
+
+from __future__ import annotations
+
+import argparse
+
+from sgforge.cli.terminal import json_text, safe
+from sgforge.dataset import DatasetWriter
+from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.sealing import seal
+
+_EXAMPLES = """\
+examples:
+  sgforge publish runs/first                  make the answers of a stopped run readable, and move branch main
+  sgforge publish runs/first --branch draft   leave main where it is"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("dataset", metavar="DATASET", help="a dataset's folder")
+    parser.add_argument("--branch", default="main", help="the branch that moves to what is published (default main)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Seal and say what was sealed."""
+    DatasetFolder.open(args.dataset)
+    with DatasetWriter.open(args.dataset) as writer:
+        sealed = seal(writer, args.branch)
+    if args.json:
+        print(json_text([{"snapshot": snapshot.id, "step": snapshot.meta.step.name} for snapshot in sealed]))
+        return 0
+    for snapshot in sealed:
+        print(f"{snapshot.id[:12]}  {safe(snapshot.meta.step.name)} (unfinished)")
+    print(f"branch {safe(args.branch)} is {sealed[-1].id[:12]}" if sealed else "nothing to seal")
+    return 0

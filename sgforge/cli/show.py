@@ -1,0 +1,148 @@
+"""`sgforge show DATASET[@ref] [IMAGE]`: a dataset in a few lines, or one image with its regions and relations."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+
+from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.dataset import Dataset
+from sgforge.dataset.provenance import Call
+from sgforge.graph import Region, Relation, Sample
+
+_EXAMPLES = """\
+examples:
+  sgforge show runs/first                       what the dataset holds, and its first images
+  sgforge show runs/first 000142238             one image: regions, relations, verdicts
+  sgforge show runs/first@round-1 000142238     the same image in a tagged version
+  sgforge show runs/first --predicate holding   images that have such a relation
+  sgforge show runs/first 000142238 --json      as a line of graph JSONL"""
+
+_FILTERS = {
+    "predicate": "a relation with this predicate",
+    "label": "a region with this label",
+    "category": "a relation of this category",
+    "step": "a row made or judged by this step",
+    "model": "a row made or judged by a step with this model",
+    "reason": "a row rejected, or the image failed or dropped, for this reason",
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("dataset", metavar="DATASET[@ref]", help="a dataset's folder, and a branch, tag or snapshot id")
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help="an image id")
+    for name, text in _FILTERS.items():
+        parser.add_argument(f"--{name}", help=f"only images that have {text}")
+    parser.add_argument("--limit", type=int, default=20, help="images listed at most (default 20)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the dataset or the image."""
+    path, ref = split_ref(args.dataset)
+    dataset = Dataset.open(path, ref)
+    if args.image is not None:
+        _print_image(dataset, args.image, args.json)
+    else:
+        _print_dataset(dataset, args)
+    return 0
+
+
+def _print_dataset(dataset: Dataset, args: argparse.Namespace) -> None:
+    wanted = {name: getattr(args, name) for name in _FILTERS if getattr(args, name) is not None}
+    ids = dataset.filter(**wanted) if wanted else dataset.snapshot.image_ids
+    meta = dataset.snapshot.meta
+    if args.json:
+        found = {"snapshot": meta.snapshot_id, "step": meta.step.name, "counts": meta.counts, "partial": meta.partial}
+        print(json_text({**found, "matching": len(ids), "images": ids[: args.limit]}))
+        return
+    partial = ", unfinished" if meta.partial else ""
+    print(f"{safe(str(dataset.path))}: snapshot {meta.snapshot_id[:12]} of step {safe(meta.step.name)}{partial}")
+    print(f"{meta.counts['images']} images, {meta.counts['regions']} regions, {meta.counts['relations']} relations")
+    if wanted:
+        print(f"{len(ids)} images match {', '.join(f'{name}={safe(text)}' for name, text in wanted.items())}")
+    for image_id in ids[: args.limit]:
+        graph = dataset[image_id].graph
+        print(f"  {safe(image_id)}  {len(graph.regions)} regions, {len(graph.relations)} relations kept")
+    if len(ids) > args.limit:
+        print(f"  ... and {len(ids) - args.limit} more (--limit)")
+
+
+def _print_image(dataset: Dataset, image_id: str, as_json: bool) -> None:
+    snapshot = dataset.snapshot
+    row = snapshot.row_of(image_id)
+    sample = snapshot.sample(row)
+    if as_json:
+        from sgforge.jsonl import dump_sample
+
+        print(json.dumps(json.loads(dump_sample(sample)), indent=2))
+        return
+    columns = snapshot.one(row)
+    words = columns.vocabularies
+    notes = []
+    if columns.image.failed_step[0] >= 0:
+        step, reason = words.step[columns.image.failed_step[0]], words.reason[columns.image.failed_reason[0]]
+        notes.append(f"failed at {safe(step)}: {safe(reason)}")
+    if columns.image.dropped[0] >= 0:
+        notes.append(f"dropped: {safe(words.reason[columns.image.dropped[0]])}")
+    print("\n".join([*_image_lines(sample), *notes, *_call_lines(snapshot.provenance.of_image(row))]))
+
+
+def _image_lines(sample: Sample) -> Iterator[str]:
+    graph = sample.graph
+    where = f", {safe(sample.uri)}" if sample.uri else ""
+    split = f", split {safe(sample.split)}" if sample.split else ""
+    yield f"{safe(sample.image_id)}: {graph.width}x{graph.height}{where}{split}"
+    for name, text in graph.attributes.items():
+        yield f"  {safe(name)}: {safe(text)}"
+    rows = graph.all
+    yield f"regions ({len(rows.regions)})"
+    for index, region in enumerate(rows.regions):
+        yield f"  {index:>4} {_region_text(region)}{_verdict(region)}"
+    yield f"relations ({len(rows.relations)})"
+    for index, relation in enumerate(rows.relations):
+        yield f"  {index:>4} {_relation_text(relation, rows.regions)}{_verdict(relation)}"
+
+
+def _region_text(region: Region) -> str:
+    parts = [safe(region.label) if region.label is not None else "(no label)"]
+    if region.box is not None:
+        parts.append(f"[{', '.join(f'{value:g}' for value in region.box)}]")
+    if region.mask is not None:
+        parts.append("mask")
+    if region.score is not None:
+        parts.append(f"{region.score:.3g}")
+    parts += [safe(text) for text in region.attributes]
+    parts += [f'"{safe(text)}"' for text in region.descriptions]
+    return " ".join(parts)
+
+
+def _relation_text(relation: Relation, regions: tuple[Region, ...]) -> str:
+    subject, other = (
+        f"{safe(regions[index].label or 'region')}({index})" for index in (relation.subject, relation.object)
+    )
+    score = f" {relation.score:.3g}" if relation.score is not None else ""
+    category = f" [{relation.category}]" if relation.category != "unknown" else ""
+    return f"{subject} {safe(relation.predicate)} {other}{category}{score}"
+
+
+def _verdict(row: Region | Relation) -> str:
+    made = f" by {safe(row.made_by)}" if row.made_by else ""
+    if row.kept and row.judged_by is None:
+        return f"  ({made.strip()})" if made else ""
+    degree = f" {row.degree:.3g}" if row.degree is not None else ""
+    reason = f" {safe(row.reason)}" if row.reason else ""
+    judge = f" by {safe(row.judged_by)}" if row.judged_by else ""
+    return (
+        f"  ({made.strip()}{'; ' if made else ''}{row.status}{judge}{':' if reason or degree else ''}{reason}{degree})"
+    )
+
+
+def _call_lines(calls: list[Call]) -> Iterator[str]:
+    if calls:
+        yield f"model calls ({len(calls)})"
+    for call in calls:
+        yield f"  {safe(call.step)}: {safe(call.call_id)} in run {safe(call.run_id) or 'unknown'}"

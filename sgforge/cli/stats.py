@@ -1,0 +1,74 @@
+"""`sgforge stats DATASET[@ref]`: counts, densities, categories, verdicts by step and reason."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.dataset import Dataset
+from sgforge.dataset.statistics import Stats
+
+_EXAMPLES = """\
+examples:
+  sgforge stats runs/first             branch main
+  sgforge stats runs/first@round-1     a tagged version
+  sgforge stats runs/first --json      for machines"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("dataset", metavar="DATASET[@ref]", help="a dataset's folder, and a branch, tag or snapshot id")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the counts."""
+    path, ref = split_ref(args.dataset)
+    stats = Dataset.open(path, ref).stats()
+    print(json_text(attrs.asdict(stats)) if args.json else "\n".join(_lines(stats)))
+    return 0
+
+
+def _lines(stats: Stats) -> Iterator[str]:
+    yield f"images        {stats.images}{_marks('failed', stats.failed)}{_marks('dropped', stats.dropped)}"
+    yield (
+        f"regions       {stats.regions} kept, {stats.regions_rejected} rejected; {stats.regions_per_image:.1f} an image"
+    )
+    yield (
+        f"              {stats.labels} labels, {stats.regions_with_mask} with a mask, "
+        f"{stats.regions_with_description} with a description"
+    )
+    yield (
+        f"relations     {stats.relations} kept, {stats.relations_rejected} rejected; "
+        f"{stats.relations_per_image:.1f} an image, {stats.relations_per_region:.2f} a region"
+    )
+    yield (
+        f"              {stats.predicates} predicates, {stats.predicates_per_region:.2f} a subject; "
+        f"{100 * stats.density:.2f} % of all region pairs"
+    )
+    shares = [f"{name} {_percent(count, stats.relations)}" for name, count in stats.categories.items() if count]
+    yield f"categories    {', '.join(shares) or 'none'}"
+    for table in ("region", "relation"):
+        for step, count in stats.made_by[table].items():
+            yield f"made by       {safe(step)}: {count} {table}s"
+        for step, reasons in stats.verdicts[table].items():
+            listed = ", ".join(f"{safe(reason)} {count}" for reason, count in reasons.items())
+            yield f"rejected by   {safe(step)}: {listed} ({table}s)"
+    for shift in stats.filters:
+        yield f"filter        {safe(shift.step)}: {shift.relations_before} -> {shift.relations_after} relations"
+        for name, before in shift.before.items():
+            if before or shift.after[name]:
+                yield f"              {name} {100 * before:.1f} % -> {100 * shift.after[name]:.1f} %"
+
+
+def _marks(what: str, reasons: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{safe(reason)} {count}" for reason, count in reasons.items())
+    return f"; {what}: {listed}" if listed else ""
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{100 * count / total:.1f} %" if total else "-"

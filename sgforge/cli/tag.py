@@ -1,0 +1,38 @@
+"""`sgforge tag DATASET [NAME [REF]]`: name a version for good, or list the names."""
+
+from __future__ import annotations
+
+import argparse
+
+from sgforge.cli.terminal import safe
+from sgforge.dataset import Dataset, DatasetWriter
+from sgforge.dataset.folder import DatasetFolder
+
+_EXAMPLES = """\
+examples:
+  sgforge tag runs/first                  list branches and tags
+  sgforge tag runs/first round-1          name what branch main stands for now
+  sgforge tag runs/first round-1 3f2a91   name a snapshot by (the start of) its id"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    parser.epilog = _EXAMPLES
+    parser.add_argument("dataset", metavar="DATASET", help="a dataset's folder")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the new name; it never moves")
+    parser.add_argument("ref", nargs="?", default="main", metavar="REF", help="branch, tag or snapshot id (main)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the names, or make one."""
+    folder = DatasetFolder.open(args.dataset)
+    if args.name is None:
+        for kind in ("heads", "tags"):
+            for name, snapshot_id in folder.refs(kind).items():
+                print(f"{snapshot_id[:12]}  {'branch' if kind == 'heads' else 'tag'} {safe(name)}")
+        return 0
+    with DatasetWriter.open(args.dataset) as writer:
+        writer.tag(args.name, writer.resolve(args.ref))
+    snapshot = Dataset.open(args.dataset, args.name).snapshot
+    print(f"{safe(args.name)} is snapshot {snapshot.id[:12]} of step {safe(snapshot.meta.step.name)}")
+    return 0

@@ -1,0 +1,43 @@
+"""What the commands that print a dataset share: untrusted text made safe, names of versions, JSON."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+import attrs
+
+__all__ = ["json_text", "safe", "split_ref"]
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def safe(text: str) -> str:
+    """`text` as one line that a terminal only prints: control, escape and direction characters become visible."""
+    return "".join(
+        sign if unicodedata.category(sign) not in _HIDDEN else sign.encode("unicode_escape", "surrogatepass").decode()
+        for sign in text
+    )
+
+
+def split_ref(spec: str, default: str = "main") -> tuple[str, str]:
+    """(path, ref) of DATASET[@ref]."""
+    path, at, ref = spec.rpartition("@")
+    # An @ before the last folder belongs to the path.
+    if not at or "/" in ref or not path:
+        return spec, default
+    return path, ref
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON; attrs classes become objects."""
+    return json.dumps(value, indent=2, ensure_ascii=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if attrs.has(type(value)):
+        return attrs.asdict(value, recurse=False)
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    return dict(value)

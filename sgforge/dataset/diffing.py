@@ -1,0 +1,150 @@
+"""What changed between two versions: images, regions and relations added or gone, rows that changed in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+import attrs
+import numpy as np
+
+from sgforge.dataset.snapshot import Snapshot
+from sgforge.graph import Region, Relation
+
+__all__ = ["Diff", "ImageDiff", "RowChange", "diff_snapshots"]
+
+
+@attrs.frozen
+class RowChange:
+    """A row that both versions have and that differs: what it reads as now, and (before, now) by field."""
+
+    table: str
+    index: int
+    text: str
+    fields: dict[str, tuple[Any, Any]]
+
+
+@attrs.frozen
+class ImageDiff:
+    """What changed in one image; relations read "subject predicate object" with indices behind the labels."""
+
+    image_id: str
+    status: str
+    regions_added: tuple[str, ...] = ()
+    regions_removed: tuple[str, ...] = ()
+    relations_added: tuple[str, ...] = ()
+    relations_removed: tuple[str, ...] = ()
+    changed: tuple[RowChange, ...] = ()
+
+
+@attrs.frozen
+class Diff:
+    """All images that differ, in id order. `status` of an image is added, removed or changed."""
+
+    before: str
+    after: str
+    images: tuple[ImageDiff, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Totals over all images."""
+        names = ("regions_added", "regions_removed", "relations_added", "relations_removed")
+        totals = {f"images_{status}": 0 for status in ("added", "removed", "changed")}
+        for image in self.images:
+            totals[f"images_{image.status}"] += 1
+        changes = [change for image in self.images for change in image.changed]
+        return {
+            **totals,
+            **{name: sum(len(getattr(image, name)) for image in self.images) for name in names},
+            "regions_changed": sum(change.table == "region" for change in changes),
+            "relations_changed": sum(change.table == "relation" for change in changes),
+            "relations_rejected": sum(_turned(change, "rejected") for change in changes),
+            "relations_restored": sum(_turned(change, "kept") for change in changes),
+        }
+
+
+def _turned(change: RowChange, status: str) -> bool:
+    return change.table == "relation" and change.fields.get("status", (None, None))[1] == status
+
+
+def diff_snapshots(before: Snapshot, after: Snapshot) -> Diff:
+    """What is different in `after`; images of equal key and equal marks are equal and are not read."""
+    return Diff(before.id, after.id, tuple(_image_diffs(before, after)))
+
+
+def _image_diffs(before: Snapshot, after: Snapshot) -> Iterator[ImageDiff]:
+    old = {image_id: row for row, image_id in enumerate(before.image_ids)}
+    new = {image_id: row for row, image_id in enumerate(after.image_ids)}
+    for image_id in sorted({*old, *new}, key=str.encode):
+        if image_id not in old:
+            yield _whole(after, new[image_id], image_id, "added")
+        elif image_id not in new:
+            yield _whole(before, old[image_id], image_id, "removed")
+        elif not np.array_equal(before.keys[old[image_id]], after.keys[new[image_id]]):
+            yield _changed(before, old[image_id], after, new[image_id])
+
+
+def _whole(snapshot: Snapshot, row: int, image_id: str, status: str) -> ImageDiff:
+    rows = snapshot.graph(row).all
+    regions = tuple(_region_text(index, region) for index, region in enumerate(rows.regions))
+    relations = tuple(_relation_text(relation, rows.regions) for relation in rows.relations)
+    if status == "added":
+        return ImageDiff(image_id, status, regions_added=regions, relations_added=relations)
+    return ImageDiff(image_id, status, regions_removed=regions, relations_removed=relations)
+
+
+def _changed(before: Snapshot, old: int, after: Snapshot, new: int) -> ImageDiff:
+    first, second = before.graph(old).all, after.graph(new).all
+    added_regions, removed_regions, changes = _compare("region", first.regions, second.regions, first, second)
+    added, removed, relation_changes = _compare("relation", first.relations, second.relations, first, second)
+    return ImageDiff(
+        before.image_ids[old],
+        "changed",
+        added_regions,
+        removed_regions,
+        added,
+        removed,
+        (*changes, *relation_changes),
+    )
+
+
+def _compare(table: str, old: Any, new: Any, first: Any, second: Any) -> tuple[Any, Any, tuple[RowChange, ...]]:
+    """(added, removed, changed); an index is an identity within a lineage, so rows are compared by index."""
+    added, removed, changes = [], [], []
+    for index, (left, right) in enumerate(zip_longest(old, new)):
+        if left == right:
+            continue
+        if left is None:
+            added.append(_text(index, right, second.regions))
+        elif right is None:
+            removed.append(_text(index, left, first.regions))
+        elif table == "relation" and left.triplet[::2] != right.triplet[::2]:
+            # Another pair of regions is another relation: the two versions are of different lineages.
+            removed.append(_text(index, left, first.regions))
+            added.append(_text(index, right, second.regions))
+        else:
+            changes.append(RowChange(table, index, _text(index, right, second.regions), _fields(left, right)))
+    return tuple(added), tuple(removed), tuple(changes)
+
+
+def _fields(left: Any, right: Any) -> dict[str, tuple[Any, Any]]:
+    names = [field.name for field in attrs.fields(type(left))]
+    return {
+        name: (getattr(left, name), getattr(right, name))
+        for name in names
+        if getattr(left, name) != getattr(right, name)
+    }
+
+
+def _text(index: int, row: Region | Relation, regions: tuple[Region, ...]) -> str:
+    return _region_text(index, row) if isinstance(row, Region) else _relation_text(row, regions)
+
+
+def _region_text(index: int, region: Region) -> str:
+    return f"{region.label or 'region'}({index})"
+
+
+def _relation_text(relation: Relation, regions: tuple[Region, ...]) -> str:
+    subject, other = regions[relation.subject], regions[relation.object]
+    return f"{_region_text(relation.subject, subject)} {relation.predicate} {_region_text(relation.object, other)}"

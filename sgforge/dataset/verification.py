@@ -1,0 +1,156 @@
+"""Checking every byte of a dataset: checksums, row counts, indices, file modes, refs and the journal."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import stat
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import quote
+
+import attrs
+import numpy as np
+
+from sgforge.columns import Vocabularies
+from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.publish import checksum
+from sgforge.dataset.snapshot import Snapshot
+from sgforge.errors import DatasetError, GraphError
+from sgforge.packed import unpack_edit
+
+__all__ = ["SnapshotCheck", "Verification", "verify_dataset"]
+
+_DATA: tuple[str, ...] = ("image/", "region/", "relation/", "vocabulary/")
+
+
+@attrs.frozen
+class SnapshotCheck:
+    """One snapshot: how much was read, the sha256 over its data arrays in order of path, and what is wrong."""
+
+    snapshot_id: str
+    arrays: int
+    bytes: int
+    sha256: str
+    problems: tuple[str, ...]
+
+
+@attrs.frozen
+class Verification:
+    """All of a dataset; `answers` is how many the journal holds. Nothing is wrong if `problems` is empty."""
+
+    snapshots: tuple[SnapshotCheck, ...]
+    answers: int
+    others: tuple[str, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything that is wrong, each naming where."""
+        found = [f"snapshot {check.snapshot_id}: {text}" for check in self.snapshots for text in check.problems]
+        return [*found, *self.others]
+
+
+def verify_dataset(path: Path | str) -> Verification:
+    """Read everything in the dataset at `path` and report what is wrong; nothing is changed."""
+    folder = DatasetFolder.open(path)
+    known = folder.snapshot_ids()
+    checks = tuple(_check_snapshot(folder, snapshot_id, known) for snapshot_id in known)
+    others = list(_ref_problems(folder, known))
+    answers, problems = _check_journal(folder.journal)
+    return Verification(checks, answers, (*others, *problems))
+
+
+def _check_snapshot(folder: DatasetFolder, snapshot_id: str, known: list[str]) -> SnapshotCheck:
+    path = folder.snapshot(snapshot_id)
+    problems = list(_file_problems(path))
+    digest, size = hashlib.sha256(), 0
+    try:
+        snapshot = Snapshot.open(path)
+    except DatasetError as error:
+        return SnapshotCheck(snapshot_id, 0, 0, "", (str(error),))
+    if snapshot.id != snapshot_id:
+        problems.append(f"calls itself {snapshot.id}")
+    problems.extend(f"its parent {parent} is gone" for parent in snapshot.meta.parents if parent not in known)
+    for name, record in sorted(snapshot.meta.arrays.items()):
+        try:
+            data = snapshot.array(name).read()
+        except DatasetError as error:
+            problems.append(str(error))
+            continue
+        size += data.nbytes
+        if checksum(data) != record.crc32c:
+            problems.append(f"{name}: its content is not what was published (a chunk is lost or was changed)")
+        if name.startswith(_DATA):
+            digest.update(f"{name} {data.shape} ".encode())
+            digest.update(np.ascontiguousarray(data).data)
+    if not problems:
+        problems.extend(_content_problems(snapshot))
+    return SnapshotCheck(snapshot_id, len(snapshot.meta.arrays), size, digest.hexdigest(), tuple(problems))
+
+
+def _file_problems(path: Path) -> Iterator[str]:
+    for file in sorted(path.rglob("*")):
+        mode = file.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            yield f"{file.relative_to(path)} is a link to elsewhere"
+        elif stat.S_ISREG(mode) and mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+            # Files may be shared with other snapshots, so nobody may write into one.
+            yield f"{file.relative_to(path)} can be written (mode {stat.S_IMODE(mode):o}, it must be 444)"
+
+
+def _content_problems(snapshot: Snapshot) -> Iterator[str]:
+    columns = snapshot.columns()
+    for fault in columns.faults():
+        yield f"image {columns.image.id.text_at(fault.image)!r}: {fault.where}: {fault.message}"
+    ids = columns.image.id.byte_rows()
+    if any(first >= second for first, second in pairwise(ids)):
+        yield "image ids are not sorted, or one occurs twice"
+    for name in Vocabularies.names():
+        texts = [text.encode() for text in columns.vocabularies.of(name)]
+        if any(first >= second for first, second in pairwise(texts)):
+            yield f"vocabulary {name} is not sorted"
+    calls = snapshot.provenance
+    if len(calls.image) and not (calls.image.min() >= 0 and calls.image.max() < len(snapshot)):
+        yield "a model call belongs to no image"
+
+
+def _ref_problems(folder: DatasetFolder, known: list[str]) -> Iterator[str]:
+    for kind in ("heads", "tags"):
+        try:
+            refs = folder.refs(kind)
+        except DatasetError as error:
+            yield str(error)
+            continue
+        for name, snapshot_id in refs.items():
+            if snapshot_id not in known:
+                yield f"{kind}/{name} names snapshot {snapshot_id}, which is not here"
+
+
+def _check_journal(path: Path) -> tuple[int, list[str]]:
+    """How many answers the journal holds, and what is wrong with it; it is opened without the right to write."""
+    if not path.exists():
+        return 0, []
+    # Without a log beside it the file is complete, and reading it needs no shared memory file.
+    mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
+    problems: list[str] = []
+    answers = 0
+    try:
+        base = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
+        try:
+            problems += [f"journal: {text}" for (text,) in base.execute("PRAGMA integrity_check") if text != "ok"]
+            for image_id, edit in base.execute("SELECT image_id, edit FROM answer"):
+                answers += 1
+                problems.extend(_edit_problem(image_id, edit))
+        finally:
+            base.close()
+    except sqlite3.Error as error:
+        problems.append(f"journal: {error}")
+    return answers, problems
+
+
+def _edit_problem(image_id: str, edit: bytes) -> Iterator[str]:
+    try:
+        unpack_edit(edit)
+    except (GraphError, ValueError, LookupError, TypeError) as error:
+        yield f"journal: the answer for image {image_id!r} cannot be unpacked: {error}"
