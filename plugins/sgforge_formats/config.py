@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 __all__ = [
@@ -59,14 +61,15 @@ class ScenesOptions:
     """Procedural scenes with exact graphs (`sgforge.testing.scenes`).
 
     `folder`: where the PNG files are written. `count`: how many. `seed`: of the first one; scene n has seed + n.
-    `size`: width and height in pixels, from 64. `graphs`: give the true graphs with the images. `split`: their split.
+    `size`: width and height in pixels, from 64. `graphs`: what is given with the images: the "full" true graphs, their
+    "regions" alone, or "none". `split`: their split.
     """
 
     folder: str
     count: int = 200
     seed: int = 0
     size: int = 256
-    graphs: bool = True
+    graphs: Literal["full", "regions", "none"] = "full"
     split: str | None = None
 
 

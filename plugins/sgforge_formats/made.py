@@ -34,5 +34,12 @@ class ScenesSource:
             Path(options.folder).expanduser().mkdir(parents=True, exist_ok=True)
         uri, folder = roots.locate(options.folder, name)
         for sample in scene_samples(folder, options.count, options.seed, size=options.size, uri=join_uri(uri, "")):
-            graph = sample.graph if options.graphs else SceneGraph(options.size, options.size)
-            yield attrs.evolve(sample, graph=graph, split=options.split)
+            yield attrs.evolve(sample, graph=_given(sample.graph, options.graphs), split=options.split)
+
+
+def _given(truth: SceneGraph, graphs: str) -> SceneGraph:
+    """As much of the true graph as the option gives away."""
+    if graphs == "full":
+        return truth
+    regions = truth.all.regions if graphs == "regions" else ()
+    return SceneGraph(truth.width, truth.height, regions)

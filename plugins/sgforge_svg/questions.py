@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from sgforge.graph import Relation, Sample
-from sgforge.spatial import canonical, is_symmetric
+from sgforge.spatial import canonical
 from sgforge_svg.view import View, clean_text
 
 __all__ = ["Claim", "claims_of", "facts_of"]
@@ -59,7 +59,7 @@ def _probe(view: View, row: Relation, digest: bytes) -> Claim:
     """A claim that is false: the object absent, or subject and object swapped where that changes the meaning."""
     order = digest[8:16]
     known = canonical(row.predicate)
-    swap_is_false = known is None or not is_symmetric(row.predicate)
+    swap_is_false = known is None or not known.symmetric
     if digest[8] % 2 and swap_is_false:
         return Claim(row.object, row.predicate, row.subject, None, "swapped", order)
     labels = {(region.label or "").lower() for region in view.regions.values()}

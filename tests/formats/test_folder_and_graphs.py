@@ -206,8 +206,11 @@ def test_scenes_source(tmp_path: Path) -> None:
         assert sample.split == "val"
         assert sample.uri is not None
         assert (roots.image(sample.uri).array() == scene.image).all()
-    bare = list(ScenesSource(attrs.evolve(options, graphs=False)).samples(roots, "made"))
+    bare = list(ScenesSource(attrs.evolve(options, graphs="none")).samples(roots, "made"))
     assert [s.graph for s in bare if isinstance(s, Sample)] == [SceneGraph(64, 64)] * 3
+    unrelated = list(ScenesSource(attrs.evolve(options, graphs="regions")).samples(roots, "made"))
+    assert [s.graph.all.regions for s in unrelated if isinstance(s, Sample)] == [s.graph.all.regions for s in samples]
+    assert all(s.graph.all.relations == () for s in unrelated if isinstance(s, Sample))
 
 
 def test_no_scenes_at_all_is_an_error() -> None:
