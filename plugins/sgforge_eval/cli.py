@@ -26,6 +26,7 @@ examples:
   sgforge eval answers.jsonl vsr_test.jsonl --metric vsr
   sgforge eval boxes.jsonl "refs(unc).p" --metric refcoco --set instances=instances.json --set split=testA
   sgforge eval --ask openai/gpt-4o sugarcrepe.json --metric sugarcrepe --images val2017
+  sgforge eval --ask openai/gpt-4o questions.json --metric vqa --set annotations=answers.json --graphs runs/svg
 
 exit codes: 0 done, 1 failed, 2 usage or config"""
 
@@ -60,6 +61,10 @@ class EvalCommand:
         parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of a task")
         parser.add_argument("--ask", metavar="MODEL", help="ask provider/model or student:NAME instead of a file")
         parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --ask: where the task's images are")
+        parser.add_argument("--graphs", metavar="GRAPHS", help="with --ask: scene graphs in place of the images")
+        parser.add_argument("--responses", type=Path, default=Path("responses.sqlite"), help="with --ask: paid answers")
+        parser.add_argument("--budget", type=float, metavar="USD", help="with --ask: the most all answers may cost")
+        parser.add_argument("--base-url", metavar="URL", help="with --ask: another server than the vendor's")
         parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="with --ask student:NAME: its weights")
         parser.add_argument("--output", type=Path, metavar="FILE", help="with --ask: where the answers are written")
         parser.add_argument("--format", default="terminal", choices=("terminal", "markdown", "csv"))
@@ -172,9 +177,18 @@ def _run_task(args: argparse.Namespace) -> Report:
     *predictions, truth = _paths(args, names)
     task = kind(task_options(kind.options, args.metric, Path(truth), args.set))
     if args.ask:
-        from sgforge_eval.tasks.ask import ask_task
+        from sgforge_eval.tasks.ask import Asking, ask_task
 
-        answers = ask_task(task, args.ask, args.images, args.checkpoint, args.output)
+        asking = Asking(
+            args.ask,
+            args.images,
+            args.graphs,
+            args.checkpoint,
+            args.responses,
+            args.budget,
+            args.base_url,
+        )
+        answers = ask_task(task, asking, args.output)
     else:
         answers = Predictions.read(Path(predictions[0]))
     return task.evaluate(answers)

@@ -47,7 +47,7 @@ class _RecallEvaluator:
         if scorer.is_empty:
             return Report(self.mode, {}, self._convention.name, notes=("there were no images to evaluate",))
         outcome = Outcome(scorer, predicates, reader.dropped, reader.failures, options.localization)
-        return recall_report(outcome, draws=options.bootstrap, truth=options.truth)
+        return recall_report(outcome, draws=options.bootstrap)
 
 
 class PredclsEvaluator(_RecallEvaluator):

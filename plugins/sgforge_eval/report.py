@@ -107,7 +107,7 @@ def intervals_by_name(draws: Draws) -> dict[str, Floats]:
     return dict(zip(draws.values, bounds.T, strict=True))
 
 
-def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") -> Report:
+def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
     """The report of an evaluation; `draws` resamples give 95 % intervals (table "interval"), 0 none."""
     table, metrics = outcome.scorer.table(), outcome.metrics()
     convention = outcome.measure.convention
@@ -137,8 +137,6 @@ def recall_report(outcome: Outcome, *, draws: int = 0, truth: str = "source") ->
         *outcome.dropped.lines(),
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),
     ]
-    if truth != "source":
-        notes.append("truth: all kept relations of the graph, not only those the source gave")
     return Report(
         outcome.measure.mode,
         values,

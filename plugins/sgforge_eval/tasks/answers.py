@@ -178,6 +178,7 @@ class AokvqaTask:
 
     def __init__(self, options: AokvqaOptions) -> None:
         self._options = options
+        self.direct = options.direct
 
     def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         path = self._options.questions

@@ -45,6 +45,7 @@ class SugarCrepeTask:
     """
 
     name: ClassVar[str] = "sugarcrepe"
+    shows_images: ClassVar[bool] = True
     options: ClassVar[type[Any]] = CaptionOptions
 
     def __init__(self, options: CaptionOptions) -> None:
@@ -109,6 +110,7 @@ class WhatsUpTask:
     """
 
     name: ClassVar[str] = "whatsup"
+    shows_images: ClassVar[bool] = True
     options: ClassVar[type[Any]] = CaptionOptions
 
     def __init__(self, options: CaptionOptions) -> None:

@@ -57,6 +57,7 @@ class CrpeTask:
     """
 
     name: ClassVar[str] = "crpe"
+    shows_images: ClassVar[bool] = True
     options: ClassVar[type[Any]] = QuizOptions
 
     def __init__(self, options: QuizOptions) -> None:

@@ -64,6 +64,7 @@ class VsrTask:
     """Accuracy, and precision, recall and F1 of "true". Source: Visual Spatial Reasoning (Liu et al. 2023)."""
 
     name: ClassVar[str] = "vsr"
+    shows_images: ClassVar[bool] = True
     options: ClassVar[type[Any]] = VsrOptions
 
     def __init__(self, options: VsrOptions) -> None:
