@@ -16,6 +16,7 @@ import numpy as np
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
 from sgforge.columns.schema import ColumnSpec, Table, specs_of
 from sgforge.dataset.arrays import StoredArray
+from sgforge.errors import DatasetError
 
 __all__ = ["TABLES", "StoredColumn", "TableReader", "arrays_of", "stored_columns"]
 
@@ -115,6 +116,18 @@ class TableReader:
             delta = self.array(_DELTA).read(start, stop)
             columns["mask_crop"] = _crop_from(delta, columns["box"], columns["has_mask"])
         return table(**columns)
+
+    def part(self, path: str, start: int, stop: int) -> np.ndarray | Ragged:
+        """Rows start to stop of the column "table/name"."""
+        if path == _CROP:
+            box, has_mask = (self.array(f"region/{name}").read(start, stop) for name in ("box", "has_mask"))
+            return _crop_from(self.array(_DELTA).read(start, stop), box, has_mask)
+        name, _, column = path.partition("/")
+        spec = next((spec for spec in specs_of(TABLES[name]) if spec.name == column), None)
+        if spec is None:
+            raise DatasetError(f"no column {path!r}")
+        found: np.ndarray | Ragged = self.column(name, spec, start, stop)
+        return found
 
     def column(self, name: str, spec: ColumnSpec, start: int, stop: int) -> Any:
         """Rows start to stop of one column as it is stored."""

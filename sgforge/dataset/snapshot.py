@@ -167,6 +167,14 @@ class Snapshot:
             self.vocabularies,
         )
 
+    def pick(self, row: int, paths: Sequence[str]) -> list[np.ndarray | Ragged]:
+        """Some columns of one image, such as "region/box" and "relation/predicate", and nothing else read."""
+        spans = {"image": (row, row + 1)}
+        for name in ("region", "relation"):
+            offsets = self._reader.offsets(f"image/{name}_count")
+            spans[name] = int(offsets[row]), int(offsets[row + 1])
+        return [self._reader.part(path, *spans[path.partition("/")[0]]) for path in paths]
+
     def graph(self, row: int) -> SceneGraph:
         """The scene graph of one image."""
         return self.one(row).graph(0)
