@@ -33,9 +33,11 @@ _MOST = 100
 class Detections:
     """`group` (D,) class or predicate codes, `score` (D,) float32, `right` (D,) bool; `truth` (size,) rows per group.
 
-    Detections of an image are in descending order of score.
+    `image` (D,) is the place of each one's image among all: equal scores are ordered by it. Detections of an image are
+    in descending order of score.
     """
 
+    image: Ints
     group: Ints
     score: Floats
     right: Flags
@@ -49,6 +51,7 @@ class Detections:
         for part in parts:
             truth[: len(part.truth)] += part.truth
         return cls(
+            np.concatenate([part.image for part in parts]),
             np.concatenate([part.group for part in parts]),
             np.concatenate([part.score for part in parts]),
             np.concatenate([part.right for part in parts]),
@@ -57,9 +60,9 @@ class Detections:
 
 
 def _curves(found: Detections, group: int) -> tuple[Floats, Floats]:
-    """Recall and precision after each detection of one group, by descending score (ties in order)."""
+    """Recall and precision after each detection of one group, by descending score."""
     rows = np.flatnonzero(found.group == group)
-    rows = rows[np.argsort(-found.score[rows], kind="stable")]
+    rows = rows[np.lexsort((found.image[rows], -found.score[rows]))]
     right = np.cumsum(found.right[rows])
     return right / found.truth[group], right / np.arange(1, len(rows) + 1)
 
@@ -89,6 +92,10 @@ def _image_of(objects: Objects) -> Ints:
     return np.repeat(np.arange(len(objects.offsets) - 1), np.diff(objects.offsets))
 
 
+def _ordinals(batch: EvalBatch) -> Ints:
+    return np.arange(batch.count) if batch.ordinal is None else batch.ordinal
+
+
 def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
     """Right boxes at IoU 0.5 as COCO counts them: by descending score, each taking its best box that is still free.
 
@@ -112,6 +119,7 @@ def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
         lost = int(truth.offsets[image])
     right = _greedy(true_rows[near], listed[near], overlap[near], rank, len(wanted), lost)
     return Detections(
+        _ordinals(batch)[_image_of(predicted)[order]].astype(np.int32),
         predicted.labels[order].astype(np.int32),
         predicted.scores[order],
         right,
@@ -164,6 +172,7 @@ def relation_detections(batch: EvalBatch, listed: Ranked, convention: Convention
     kept = listed.predicate >= 0
     relation, phrase = (
         Detections(
+            _ordinals(batch)[listed.image[kept]].astype(np.int32),
             listed.predicate[kept].astype(np.int32),
             listed.score[kept],
             _first_takers(true_rows, rows, overlap, len(listed.rank))[kept],

@@ -195,6 +195,7 @@ class PanopticTask:
         listed[listed] = things[codes[listed]]
         counted = ~crowd & (things[true] if len(true) else False)
         found = Detections(
+            np.flatnonzero(listed),
             codes[listed],
             scores[listed],
             codes[listed] == true[listed],
