@@ -47,8 +47,9 @@ def run(args: argparse.Namespace) -> int:
     request = build_request(args)
     if args.action == "submit":
         return _submit(args, request)
-    actions = {"status": _status, "collect": _collect, "cancel": _cancel}
-    return asyncio.run(_at_desk(request, lambda desk: actions[args.action](args, desk)))
+    action = {"status": _status, "collect": _collect, "cancel": _cancel}[args.action]
+    asyncio.run(_at_desk(request, lambda desk: action(args, desk)))
+    return 0
 
 
 def _submit(args: argparse.Namespace, request: Request) -> int:
@@ -56,8 +57,7 @@ def _submit(args: argparse.Namespace, request: Request) -> int:
     from sgforge.engine.launch import run as run_pipeline
     from sgforge.models.batch import Spooler
 
-    for note in asyncio.run(_at_desk(request, lambda desk: desk.recover())):
-        print(note)
+    asyncio.run(_at_desk(request, _recover))
     spooler = Spooler()
     run_pipeline(attrs.evolve(request, watcher=spooler), progress=True)
     submitted = spooler.submitted
@@ -75,7 +75,12 @@ def _submitted_lines(submitted: list[Submitted]) -> Iterator[str]:
         yield "nothing to submit: the cache answers everything that can be asked now, or it waits in a batch already"
 
 
-async def _at_desk(request: Request, work: Callable[[BatchDesk], Awaitable[Any]]) -> Any:
+async def _recover(desk: BatchDesk) -> None:
+    for note in await desk.recover():
+        print(note)
+
+
+async def _at_desk(request: Request, work: Callable[[BatchDesk], Awaitable[None]]) -> None:
     """Work on the batches of the responses file that a config names."""
     from sgforge.engine.gateway import provider_resolver, typed_models
     from sgforge.models import Gateway
@@ -85,7 +90,7 @@ async def _at_desk(request: Request, work: Callable[[BatchDesk], Awaitable[Any]]
     responses = request.responses or request.dataset / "responses.sqlite"
     async with Gateway.open(responses, request.gateway, provider_resolver(load_plugins())) as gateway:
         _bind(gateway, typed_models(request.models))
-        return await work(BatchDesk(gateway))
+        await work(BatchDesk(gateway))
 
 
 def _bind(gateway: Gateway, models: dict[str, Any]) -> None:
@@ -93,17 +98,16 @@ def _bind(gateway: Gateway, models: dict[str, Any]) -> None:
         gateway.bind(name, settings)
 
 
-async def _status(args: argparse.Namespace, desk: BatchDesk) -> int:
+async def _status(args: argparse.Namespace, desk: BatchDesk) -> None:
     notes = await desk.recover()
     rows = await desk.status()
     if args.json:
         print(json.dumps([_outline(row) for row in rows]))
-        return 0
+        return
     print("\n".join(notes + [_row_line(row) for row in rows] or ["no batches"]))
-    return 0
 
 
-async def _collect(args: argparse.Namespace, desk: BatchDesk) -> int:
+async def _collect(args: argparse.Namespace, desk: BatchDesk) -> None:
     notes = await desk.recover()
     found = await desk.collect()
     done = [entry for entry in found if entry.answers is not None]
@@ -116,13 +120,11 @@ async def _collect(args: argparse.Namespace, desk: BatchDesk) -> int:
         print(json.dumps([_collected_json(entry) for entry in (*done, *running)]))
     else:
         print("\n".join(notes + list(_collected_lines(done, running))))
-    return 0
 
 
-async def _cancel(args: argparse.Namespace, desk: BatchDesk) -> int:
+async def _cancel(args: argparse.Namespace, desk: BatchDesk) -> None:
     tags = await desk.cancel(args.tags)
     print("\n".join([f"{tag}: cancelled; collect what was done" for tag in tags] or ["no open batches"]))
-    return 0
 
 
 def _row_line(row: BatchRow) -> str:

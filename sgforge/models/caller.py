@@ -210,6 +210,7 @@ class Caller:
     ) -> Bought:
         try:
             async with asyncio.timeout(self.provider.settings.timeout_s):
+                self.gate.sending(ticket)
                 raw = await self.provider.send(body)
         except TimeoutError:
             raise ProviderError(

@@ -27,6 +27,10 @@ _TRY: Final = 0.25
 """How far above the proven rate the next pace is, towards the one that was refused."""
 _HOLD_S: Final = 10.0
 _PACE_GROWTH_PER_S: Final = 0.03
+_SHORTEST_S: Final = 0.1
+_LONG: Final = 20
+_MOSTLY: Final = 0.9
+_FEWEST: Final = 5
 _DEFAULT_PAUSE_S: Final = 1.0
 _MINUTE: Final = 60.0
 
@@ -36,8 +40,10 @@ class Ticket:
     """The right to make one call: a slot of the gate, with the tokens it was let in for."""
 
     tokens: int
+    number: int = 0
     sent_at: float = 0.0
     throttled: bool = False
+    answered: bool = False
     counted: bool = False
 
 
@@ -60,10 +66,11 @@ class Gate:
         self.max_in_flight = max_in_flight
         self.limit = float(min(_START if start is None else start, max_in_flight))
         self.in_flight = 0
+        self._started = 0
         self.peak_in_flight = 0
         self.episodes = 0
         self._tokens_per_minute = tokens_per_minute
-        self._rate = _RateWindow(requests_per_minute) if requests_per_minute else None
+        self._rates = _windows(requests_per_minute)
         self._spent: deque[Ticket] = deque()
         self._spent_tokens = 0
         self._recent: deque[Ticket] = deque()
@@ -98,8 +105,15 @@ class Gate:
 
     def release(self, ticket: Ticket) -> None:
         """Give the slot back."""
+        ticket.answered = True
         self.in_flight -= 1
+        if self._episode is not None and ticket in self._episode.witnesses:
+            self._reconsider(self._episode)
         self._pump()
+
+    def sending(self, ticket: Ticket) -> None:
+        """The call goes out now, some time after it was let in."""
+        ticket.sent_at = self._now()
 
     def spent(self, ticket: Ticket, tokens: int) -> None:
         """What a call really used of the tokens limit, in place of what was assumed when it was let in."""
@@ -109,7 +123,7 @@ class Gate:
 
     def succeeded(self) -> None:
         """An answer came: grow, if the limit was what held calls back."""
-        if self.in_flight < 0.8 * self.limit or self._now() < self._frozen_until:
+        if not self._is_full() or self._now() < self._frozen_until:
             return
         self.limit = min(self.max_in_flight, self.limit + (1.0 if self._slow_start else _GROWTH))
 
@@ -126,12 +140,19 @@ class Gate:
         if self._episode is None or ticket.sent_at >= self._episode.resumed_at:
             self.episodes += 1
             since = self._episode.resumed_at if self._episode is not None else None
-            self._episode = _Episode(now, min(max(pause, 1.0), _MINUTE), since)
+            window = min(max(pause, _SHORTEST_S), _MINUTE)
+            self._episode = _Episode(now, window, since, ticket, self.limit, self._slow_start)
             self._slow_start = False
-            self.limit = max(1.0, self.limit * _CUT)
+            if self._pace is None or self._is_full():
+                self.limit = max(1.0, self.limit * _CUT)
         self._resume_at = max(self._resume_at, now + pause)
         self._episode.resumed_at = self._resume_at
+        self._episode.first = min(self._episode.first, ticket, key=lambda refused: refused.number)
         self._schedule(self._resume_at - now)
+
+    def _is_full(self) -> bool:
+        """Whether the limit is what holds calls back, and not the pace or a lack of work."""
+        return self.in_flight >= 0.8 * math.floor(self.limit)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -158,14 +179,15 @@ class Gate:
         return None
 
     def _admit(self, waiter: _Waiter, now: float) -> None:
-        ticket = Ticket(waiter.tokens, now)
+        self._started += 1
+        ticket = Ticket(waiter.tokens, self._started, now)
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         self._recent.append(ticket)
         while self._recent[0].sent_at < now - _MINUTE or len(self._recent) > 100_000:
             self._recent.popleft()
-        if self._rate is not None:
-            self._rate.sent(now)
+        for rate in self._rates:
+            rate.sent(now)
         if self._tokens_per_minute is not None:
             ticket.counted = True
             self._spent.append(ticket)
@@ -179,8 +201,7 @@ class Gate:
         delay = self._resume_at - now
         if self._pace is not None:
             delay = max(delay, self._pace.next_at - now)
-        if self._rate is not None:
-            delay = max(delay, self._rate.delay(now))
+        delay = max([delay, *(rate.delay(now) for rate in self._rates)])
         if self._tokens_per_minute is not None:
             delay = max(delay, self._token_delay(now, tokens))
         return delay
@@ -215,14 +236,20 @@ class Gate:
         A server that counts in fixed windows of about Retry-After lets at most two windows' worth through before it
         refuses a pace above its rate; so what got through bounds the rate from below by its half. The first time the
         whole of it is tried. After a pause the server's window is empty: a refusal within its length shows the rate
-        itself, one within twice its length leaves it between that bound and the pace, a later one just under the pace.
+        itself, one within twice its length leaves it between that bound and the pace, a later one just under the pace;
+        one after many windows does not speak against the pace at all.
         """
         episode = self._episode
         assert episode is not None
         episode.measured = True
+        episode.pace_before = None if self._pace is None else self._pace.rate
+        episode.witnesses = {ticket for ticket in self._recent if ticket.number > episode.first.number}
+        if self._reconsider(episode):
+            return
         since = episode.since if self._pace is not None else None
-        passed = self._passed(episode.at - episode.window if since is None else since) / episode.window
-        stretch = 0.0 if since is None else (episode.at - since) / episode.window
+        began = episode.first.sent_at
+        passed = self._passed(began - episode.window if since is None else since) / episode.window
+        stretch = 0.0 if since is None else (began - since) / episode.window
         if self._pace is None or since is None:
             self._pace = _Pace(max(passed, 1 / episode.window) * _MARGIN, now)
         elif stretch < 1:
@@ -230,10 +257,27 @@ class Gate:
         elif stretch < 2:
             bound = max(self._least_rate, passed / 2)
             self._pace.slow_down(bound + _TRY * (self._pace.rate - bound), now)
-        else:
+        elif stretch < _LONG:
             self._pace.slow_down(self._pace.rate, now)
         if stretch < 2:
             self._least_rate = max(self._least_rate, passed / 2)
+
+    def _reconsider(self, episode: _Episode) -> bool:
+        """Take the cut back if nearly all calls sent after the first refused one got through: then it was refused by
+        chance and no limit was reached. Asked again as these calls end, until they have decided it."""
+        witnesses = episode.witnesses
+        refused = sum(ticket.throttled for ticket in witnesses)
+        if len(witnesses) < _FEWEST or refused > (1 - _MOSTLY) * len(witnesses):
+            episode.witnesses = set()
+            return False
+        if not all(ticket.answered for ticket in witnesses):
+            return False
+        episode.witnesses = set()
+        self._slow_start = episode.slow_start_before
+        self.limit = max(self.limit, episode.limit_before)
+        if self._pace is not None:
+            self._pace = None if episode.pace_before is None else _Pace(episode.pace_before, self._now())
+        return True
 
     def _passed(self, since: float) -> int:
         return sum(1 for ticket in self._recent if ticket.sent_at >= since and not ticket.throttled)
@@ -241,11 +285,17 @@ class Gate:
 
 @attrs.define
 class _Episode:
-    """One stretch of refusals: when it began, the window it was measured over, where the one before had ended."""
+    """One stretch of refusals: when it began, the window it is measured over, where the one before had ended, the
+    first of its refused calls, and what the limit was."""
 
     at: float
     window: float
     since: float | None
+    first: Ticket
+    limit_before: float
+    slow_start_before: bool
+    pace_before: float | None = None
+    witnesses: set[Ticket] = attrs.field(factory=set)
     resumed_at: float = math.inf
     measured: bool = False
 
@@ -273,20 +323,28 @@ class _Pace:
 
 
 class _RateWindow:
-    """A hard limit of requests per minute as an even one: never more than its share in any stretch of a second.
+    """At most `share` starts in any stretch of so many seconds."""
 
-    Below 60 a minute the stretch is as long as one request's share. So no minute ever holds more than the limit.
-    """
-
-    def __init__(self, per_minute: float) -> None:
-        self._share = max(1, math.floor(per_minute / _MINUTE))
-        self._stretch = self._share * _MINUTE / per_minute
+    def __init__(self, share: int, stretch: float) -> None:
+        self._share = share
+        self._stretch = stretch
         self._sent: deque[float] = deque()
 
     def delay(self, now: float) -> float:
+        """Seconds until one more may start."""
         while self._sent and self._sent[0] <= now - self._stretch:
             self._sent.popleft()
         return self._sent[-self._share] + self._stretch - now if len(self._sent) >= self._share else 0.0
 
     def sent(self, now: float) -> None:
+        """One has started."""
         self._sent.append(now)
+
+
+def _windows(per_minute: float | None) -> tuple[_RateWindow, ...]:
+    """A hard limit per minute, and its even share of a second (of one request's time, if that is longer)."""
+    if per_minute is None:
+        return ()
+    share = max(1, math.floor(per_minute / _MINUTE))
+    even = _RateWindow(share, share * _MINUTE / per_minute)
+    return (even, _RateWindow(math.floor(per_minute), _MINUTE)) if per_minute >= 1 else (even,)

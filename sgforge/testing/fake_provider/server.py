@@ -95,8 +95,8 @@ class FakeProvider:
         app = web.Application(client_max_size=_MAX_BODY)
         app.add_routes(
             [
-                web.post("/v1/chat/completions", lambda request: self._chat(request, "chat")),
-                web.post("/v1/messages", lambda request: self._chat(request, "messages")),
+                web.post("/v1/chat/completions", self._chat_completions),
+                web.post("/v1/messages", self._messages),
                 web.get("/ledger", self._show_ledger),
                 *OpenAIBatches(self.settings, lambda body, batch: self._ask("chat", body, batch)).routes(),
                 *AnthropicBatches(self.settings, lambda body, batch: self._ask("messages", body, batch)).routes(),
@@ -120,6 +120,12 @@ class FakeProvider:
             self._error = error
         finally:
             self._started.set()
+
+    async def _chat_completions(self, http: web.Request) -> web.StreamResponse:
+        return await self._chat(http, "chat")
+
+    async def _messages(self, http: web.Request) -> web.StreamResponse:
+        return await self._chat(http, "messages")
 
     async def _chat(self, http: web.Request, wire: Wire) -> web.StreamResponse:
         self._in_flight += 1

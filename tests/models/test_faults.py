@@ -1,0 +1,80 @@
+"""Everything goes wrong at once, and still every item ends, nothing is answered twice, and the money adds up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from models.support import REMOTE, SCHEMA, ask, at, gateway, run
+
+from sgforge.models import ModelError
+from sgforge.models.errors import BudgetReachedError
+from sgforge.testing.fake_provider import FAULTS, FakeProvider, FakeSettings
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_soak(name: str, tmp_path: Path) -> None:
+    """30 % of requests meet one of all faults; answers are valid instances of the schema, repairs included."""
+    items, budget = 200, 0.2
+    shares = dict.fromkeys(FAULTS, 0.3 / len(FAULTS))
+
+    async def work() -> Counter[str]:
+        async with gateway(tmp_path, budget_usd=budget) as opened:
+            model = opened.bind(name, at(fake, name, max_in_flight=50, timeout_s=0.5, deadline_s=30))
+
+            async def one(number: int) -> str:
+                try:
+                    return "done" if (await model.complete(ask(f"{number}", schema=SCHEMA))).parsed else "empty"
+                except ModelError as error:
+                    assert error.detail
+                    return error.reason
+
+            ends = Counter(await asyncio.gather(*(one(number) for number in range(items))))
+            spent = opened.spending()[0]
+            assert fake.ledger.billed_usd(1.0, 2.0) <= spent.usd <= budget
+            return ends
+
+    with FakeProvider(settings=FakeSettings(shares=shares, retry_after_s=0.05, hang_s=2, seed=3)) as fake:
+        ends = run(work())
+        before = fake.ledger.answered
+        again = run(work())
+    assert sum(ends.values()) == items
+    assert set(ends) <= {"done", "refused", "truncated", "invalid", "http_400"}
+    assert ends["done"] > 0.8 * items
+    assert not fake.ledger.repeated  # no answer that arrived was ever bought again, not even by the second run
+    assert again["done"] >= ends["done"]
+    assert fake.ledger.answered - before <= ends["http_400"] * 2
+
+
+def test_soak_against_a_budget_that_is_too_small(tmp_path: Path) -> None:
+    budget = 0.02
+    shares = dict.fromkeys(FAULTS, 0.3 / len(FAULTS))
+
+    async def work() -> int:
+        async with gateway(tmp_path, budget_usd=budget) as opened:
+            model = opened.bind("compat/m", at(fake, "compat", timeout_s=0.5))
+            work = (model.complete(ask(f"{number}", schema=SCHEMA)) for number in range(300))
+            ends = await asyncio.gather(*work, return_exceptions=True)
+            assert all(isinstance(end, ModelError) for end in ends if isinstance(end, BaseException))
+            assert opened.spending()[0].usd <= budget
+            return sum(isinstance(end, BudgetReachedError) for end in ends)
+
+    with FakeProvider(settings=FakeSettings(shares=shares, retry_after_s=0.05, hang_s=2, seed=4)) as fake:
+        assert run(work()) > 0
+    assert fake.ledger.billed_usd(1.0, 2.0) <= budget
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_unknown_model_and_wrong_key(name: str, tmp_path: Path) -> None:
+    async def attempt(where: str) -> str:
+        async with gateway(tmp_path / where) as opened:
+            with pytest.raises(ModelError) as caught:
+                await opened.bind(name, at(fake, name)).complete(ask())
+            return caught.value.reason
+
+    with FakeProvider(settings=FakeSettings(models=frozenset({"other"}))) as fake:
+        assert run(attempt("a")) == "http_404"
+    with FakeProvider(settings=FakeSettings(keys=frozenset({"another-key"}))) as fake:
+        assert run(attempt("b")) == "http_401"
