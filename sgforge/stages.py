@@ -4,7 +4,8 @@ A component is built from its typed options: `Target(options)`. Two methods are 
 is called once in the worker that will use the component (weights load here, never at import), `close()` at the end.
 Item components are sync (a batch of samples in, as many answers out, in order) or async (one sample in, one answer
 out, many in flight); the engine tells them apart by `async def`. One bad image answers `Failure`, never an exception
-for the whole batch.
+for the whole batch. A static method `notes(counts) -> Sequence[str]` may turn the faults counted in a run into remarks
+for its end.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from sgforge_svg.view import View, look_at
 __all__ = ["VqaFilter"]
 
 _ALL_REGIONS = 10_000
+_PROBES = {"absent": "an absent object", "swapped": "subject and object swapped"}
 _CLAIM = "Does the image show that this claim is true?"
 
 
@@ -84,9 +85,19 @@ class VqaFilter:
         response = await self._model.complete(request)
         return _read_many(response.parsed, len(claims))
 
-    def notes(self, counts: Mapping[str, int]) -> list[str]:
-        """What the probes say about the judge, from the counts of all images of the step."""
-        return probe_notes(counts)
+    @staticmethod
+    def notes(counts: Mapping[str, int]) -> list[str]:
+        """One line on the judge's yes-bias per kind of probe, with a warning where its verdicts are worth nothing."""
+        found = []
+        for kind, meaning in _PROBES.items():
+            yes, no = counts.get(f"probe-{kind}-yes", 0), counts.get(f"probe-{kind}-no", 0)
+            if yes + no:
+                share = yes / (yes + no)
+                warning = ": it says yes to almost anything, do not trust its verdicts" if share > 0.5 else ""
+                found.append(
+                    f"judge said yes to {yes} of {yes + no} false claims with {meaning} ({share:.0%}){warning}"
+                )
+        return found
 
 
 def _word(text: str) -> float | None:
@@ -118,15 +129,3 @@ def _verdicts(claims: Sequence[Claim], degrees: Sequence[float | None], threshol
         else:
             edits.append(Edit.reject(claim.index, "judge-no", degree))
     return attrs.evolve(Edit.sum(edits), faults=dict(counts))
-
-
-def probe_notes(counts: Mapping[str, int]) -> list[str]:
-    """One line on the judge's yes-bias per kind of probe, with a warning where it is useless."""
-    notes = []
-    for kind, meaning in (("absent", "an absent object"), ("swapped", "subject and object swapped")):
-        yes, no = counts.get(f"probe-{kind}-yes", 0), counts.get(f"probe-{kind}-no", 0)
-        if yes + no:
-            share = yes / (yes + no)
-            warning = ": it says yes to almost anything, do not trust its verdicts" if share > 0.5 else ""
-            notes.append(f"judge said yes to {yes} of {yes + no} false claims with {meaning} ({share:.0%}){warning}")
-    return notes

@@ -7,7 +7,9 @@ import json
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -69,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     from sgforge.engine.launch import run as run_pipeline
 
     request = build_request(args)
-    signal.signal(signal.SIGTERM, _interrupt)
-    report = run_pipeline(request, progress=True)
+    with _terminating_politely():
+        report = run_pipeline(request, progress=True)
     if args.json:
         print(json.dumps(_as_json(report), ensure_ascii=False))
     else:
@@ -108,9 +110,21 @@ def _roots(given: list[str]) -> dict[str, Path]:
     return found
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """A polite kill ends a run as Ctrl-C does."""
-    raise KeyboardInterrupt
+@contextmanager
+def _terminating_politely() -> Iterator[None]:
+    """Inside, SIGTERM ends a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _lines(report: RunReport) -> Iterator[str]:
@@ -122,6 +136,10 @@ def _lines(report: RunReport) -> Iterator[str]:
         yield f"{step.name:<{width}}  {numbers}{'  (not finished)' if step.status == 'unfinished' else ''}"
         for reason, count in step.reasons.items():
             yield f"{'':<{width}}  {count} failed: {_shown(reason)}"
+        if counts.faults:
+            counted = ", ".join(f"{count} {_shown(reason)}" for reason, count in sorted(counts.faults.items()))
+            yield f"{'':<{width}}  counted: {counted}"
+        yield from (f"{'':<{width}}  {_shown(note)}" for note in step.notes)
     for step in report.steps:
         if step.report is not None:
             values = ", ".join(f"{_shown(name)} {value:.4g}" for name, value in step.report.values.items())

@@ -64,6 +64,11 @@ class ComponentSpec:
             return loaded
         return type(self.instance)
 
+    def notes(self, counts: Mapping[str, int]) -> tuple[str, ...]:
+        """Remarks of the component on the counts of its answers, if it has a static method `notes`."""
+        remark = getattr(self.target(), "notes", None)
+        return () if remark is None else tuple(remark(counts))
+
     def build(self) -> Any:
         """An instance of its own for each worker; an instance given by the user is the only one of its kind."""
         return self.instance if self.component is None else self.component.build(self.options)

@@ -181,14 +181,16 @@ class GroupRun:
     def _report(self, work: StepWork, tally: Tally) -> StepReport:
         step = work.step
         unfinished = self._context.stop.is_set()
+        counts = tally.counts(None if unfinished else len(self.images))
         return StepReport(
             step.name,
             step.verb.name,
             step.spec.name,
-            tally.counts(None if unfinished else len(self.images)),
+            counts,
             tally.seconds,
             "unfinished" if unfinished else "done",
             reasons=dict(sorted(tally.reasons.items())),
+            notes=step.spec.notes(counts.faults),
         )
 
 

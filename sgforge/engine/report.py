@@ -69,6 +69,8 @@ class StepReport:
     report: Report | None = None
     reasons: Mapping[str, int] = attrs.field(factory=dict)
     """Failed images by reason."""
+    notes: tuple[str, ...] = ()
+    """What an item component has to say about its counts."""
 
 
 @attrs.frozen

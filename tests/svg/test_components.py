@@ -160,7 +160,7 @@ def test_a_judge_that_says_yes_to_everything_is_found_out(ask: Any, park: Sample
     assert sum(probes.values()) == 2
     assert all(reason.endswith("-yes") for reason in probes)
     assert len(requests) == 4
-    assert all("it says yes to almost anything" in note for note in vqa.notes(edit.faults))
+    assert all("do not trust its verdicts" in note for note in vqa.notes(edit.faults))
     assert vqa.notes({"probe-absent-no": 9, "probe-absent-yes": 1}) == [
         "judge said yes to 1 of 10 false claims with an absent object (10%)"
     ]
