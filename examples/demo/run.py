@@ -6,6 +6,8 @@ runs it, and shows what came of it.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -22,7 +24,7 @@ from sgforge.testing.scenes import scene_samples
 
 CONFIG = Path(__file__).with_name("demo.toml")
 DEMO = Path("demo")
-SCENES = {"seed": range(20), "new": range(20, 160), "held-out": range(160, 200)}
+SCENES = {"seed": range(10), "new": range(10, 160), "held-out": range(160, 200)}
 """The seeds of the scenes of each source."""
 
 
@@ -59,19 +61,26 @@ def main() -> int:
     print("\nPictures of the photos with their regions and relations:")
     for path in draw_photos(dataset, DEMO / "pictures"):
         print(f"  {path}")
-    print(NEXT)
+    print(NEXT.format(sgforge=command()))
     computed = sum(step.counts.computed for step in report.steps)
     what = f"{computed:,} answers computed" if computed else "nothing had to be computed again"
     print(f"\n{what}, {time.perf_counter() - started:.1f} s in all")
     return report.exit_code
 
 
+def command() -> str:
+    """How to call sgforge from here: by its name if that is on the path."""
+    return "sgforge" if shutil.which("sgforge") else os.path.relpath(Path(sys.executable).with_name("sgforge"))
+
+
 NEXT = """
 Next, try:
-  sgforge show demo/dataset astronaut                     what is known of one photo, and who said so
-  sgforge log demo/dataset                                every version of the dataset
-  sgforge run examples/demo/demo.toml --set step.generate.min_score=0.3
-                                                          a stricter student: only what follows is done again"""
+  {sgforge} show demo/dataset astronaut
+      what is known of one photo, and who said so
+  {sgforge} log demo/dataset
+      every version of the dataset
+  {sgforge} run examples/demo/demo.toml --set step.generate.min_score=0.3
+      a stricter student: only what follows is done again"""
 
 
 if __name__ == "__main__":

@@ -42,14 +42,17 @@ def rejected_by_reason(snapshot: sg.Snapshot) -> Counter[str]:
 
 def student_table(report: RunReport) -> str:
     """Recall on the held-out images before and after the second round, with 95 % bootstrap intervals."""
-    lines = [f"{'student':<24}" + "".join(f"{metric:>22}" for metric in METRICS)]
+    images = report.step("after").counts
+    lines = [
+        f"Recall of the student on {images.computed + images.reused} held-out images, with 95 % bootstrap intervals:",
+        f"{'':<24}" + "".join(f"{metric:>22}" for metric in METRICS),
+    ]
     intervals = {name: intervals_of(report, name) for name in ROUNDS}
     for name, what in ROUNDS.items():
         cells = (f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in intervals[name].values())
         lines.append(f"{what:<24}" + "".join(f"{cell:>22}" for cell in cells))
-    pairs = [(intervals["before"][metric], intervals["after"][metric]) for metric in METRICS]
-    if all(a["low"] <= b["high"] and b["low"] <= a["high"] for a, b in pairs):
-        lines.append("All intervals overlap: so few held-out images show no difference between the rounds.")
+    changes = (intervals["after"][metric]["value"] - intervals["before"][metric]["value"] for metric in METRICS)
+    lines.append((f"{'change':<24}" + "".join(f"{f'{change:+.3f}':<17}".rjust(22) for change in changes)).rstrip())
     return "\n".join(lines)
 
 

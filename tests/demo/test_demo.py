@@ -58,8 +58,8 @@ def test_first_run(first: str) -> None:
     ]
     computed = {step: int(row[1]) for step, row in table.items()}
     assert computed["source"] == computed["segment"] == 205
-    assert computed["complete"] == computed["filter"] == computed["first"] == 24
-    assert computed["generate"] == computed["edit"] == 140
+    assert computed["complete"] == computed["filter"] == computed["first"] == 14
+    assert computed["generate"] == computed["edit"] == 150
     assert computed["second"] == 164
     assert computed["before"] == computed["after"] == 41
     assert all(row[2] == row[3] == "0" for row in table.values()), "nothing reused, nothing failed"
