@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,19 @@ import pytest
 from sgforge.plugins import Registry
 from sgforge.testing import IsolatedPlugins
 
-__all__ = ["toys", "toys_everywhere"]
+__all__ = ["tmp_path", "toys", "toys_everywhere"]
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where there is one: publishing waits for the disk, and these tests publish a lot."""
+    if os.access(MEMORY, os.W_OK):
+        with tempfile.TemporaryDirectory(dir=MEMORY, prefix="sgforge-test-") as folder:
+            yield Path(folder)
+    else:
+        yield tmp_path_factory.mktemp("engine")
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from engine_fixtures import toys, toys_everywhere
+from engine_fixtures import tmp_path, toys, toys_everywhere
 
-__all__ = ["toys", "toys_everywhere"]
+__all__ = ["tmp_path", "toys", "toys_everywhere"]
