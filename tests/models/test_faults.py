@@ -28,8 +28,7 @@ def test_soak(name: str, tmp_path: Path) -> None:
                 try:
                     return "done" if (await model.complete(ask(f"{number}", schema=SCHEMA))).parsed else "empty"
                 except ModelError as error:
-                    assert error.detail
-                    return error.reason
+                    return error.reason if error.detail else "no detail"
 
             ends = Counter(await asyncio.gather(*(one(number) for number in range(items))))
             spent = opened.spending()[0]

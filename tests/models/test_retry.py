@@ -14,7 +14,7 @@ from models.support import REMOTE, ask, at, gateway, run
 
 from sgforge.models import ModelError, ModelSettings
 from sgforge.models.errors import ProviderError
-from sgforge.models.retry import backoff_s, judge, message_of, reason_of, retry_after_s
+from sgforge.models.retry import backoff_s, judge, message_of, retry_after_s
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 
 
