@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import os
 import struct
 from pathlib import Path
 from typing import Any, Final
@@ -165,12 +166,16 @@ def _encode_chunk(chunk: np.ndarray, shape: _Shape, fill: float, packing: str) -
 
 
 class StoredArray:
-    """One array of a snapshot, read by rows; a damaged or missing file is a `DatasetError` naming it."""
+    """One array of a snapshot, read by rows; a damaged or missing file is a `DatasetError` naming it.
 
-    def __init__(self, folder: Path) -> None:
+    `root`: the folder that no file of the array may lie outside of, through links (the array's own by default).
+    """
+
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
         self._folder = folder
+        self._root = Path(os.path.realpath(root or folder))
         try:
-            meta = json.loads((folder / "zarr.json").read_text(encoding="utf-8"))
+            meta = json.loads(self._inside(folder / "zarr.json").read_text(encoding="utf-8"))
             sharding = meta["codecs"][0]["configuration"]
             size, *trailing = meta["shape"]
             fill = meta["fill_value"]
@@ -188,6 +193,11 @@ class StoredArray:
         self._chunk_items = self._chunk * math.prod(self._trailing)
         self._maps: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
         self._last: tuple[int, np.ndarray] = (-1, np.zeros(0))
+
+    def _inside(self, path: Path) -> Path:
+        if not Path(os.path.realpath(path)).is_relative_to(self._root):
+            raise DatasetError(f"{path} leads out of {self._root}: refused")
+        return path
 
     def _check_meta(self, names: list[str]) -> None:
         expected = [*(["transpose"] if self._trailing else []), "bytes", "zstd" if self._is_zstd else "blosc", "crc32c"]
@@ -264,7 +274,7 @@ class StoredArray:
         return stored[:-4]
 
     def _open_shard(self, shard: int) -> tuple[np.ndarray, np.ndarray] | None:
-        path = self._folder / f"c/{shard}{'/0' * len(self._trailing)}"
+        path = self._inside(self._folder / f"c/{shard}{'/0' * len(self._trailing)}")
         try:
             with path.open("rb") as stream:
                 data = np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)

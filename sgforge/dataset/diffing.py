@@ -17,7 +17,7 @@ __all__ = ["Diff", "ImageDiff", "RowChange", "diff_snapshots"]
 
 @attrs.frozen
 class RowChange:
-    """A row that both versions have and that differs: what it reads as now, and (before, now) by field."""
+    """What differs in a row that both versions have, or in the marks of an image: (before, now) by field."""
 
     table: str
     index: int
@@ -69,20 +69,49 @@ def _turned(change: RowChange, status: str) -> bool:
 
 
 def diff_snapshots(before: Snapshot, after: Snapshot) -> Diff:
-    """What is different in `after`; images of equal key and equal marks are equal and are not read."""
+    """What is different in `after`; the graphs of images with equal keys are equal and are not read."""
     return Diff(before.id, after.id, tuple(_image_diffs(before, after)))
+
+
+class _Marks:
+    """The failure and the drop of each image, as texts."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._words = snapshot.vocabularies
+        self._columns = [
+            np.asarray(snapshot.column(f"image/{name}")) for name in ("failed_step", "failed_reason", "dropped")
+        ]
+
+    def of(self, row: int) -> dict[str, str | None]:
+        step, reason, dropped = (int(column[row]) for column in self._columns)
+        failed = f"{self._words.reason[reason]} at {self._words.step[step]}" if step >= 0 else None
+        return {"failed": failed, "dropped": self._words.reason[dropped] if dropped >= 0 else None}
 
 
 def _image_diffs(before: Snapshot, after: Snapshot) -> Iterator[ImageDiff]:
     old = {image_id: row for row, image_id in enumerate(before.image_ids)}
     new = {image_id: row for row, image_id in enumerate(after.image_ids)}
+    marks, new_marks = _Marks(before), _Marks(after)
     for image_id in sorted({*old, *new}, key=str.encode):
         if image_id not in old:
             yield _whole(after, new[image_id], image_id, "added")
         elif image_id not in new:
             yield _whole(before, old[image_id], image_id, "removed")
-        elif not np.array_equal(before.keys[old[image_id]], after.keys[new[image_id]]):
-            yield _changed(before, old[image_id], after, new[image_id])
+        else:
+            first, second = old[image_id], new[image_id]
+            changes = _mark_changes(image_id, marks.of(first), new_marks.of(second))
+            if not np.array_equal(before.keys[first], after.keys[second]):
+                found = _changed(before, first, after, second)
+                found = attrs.evolve(found, changed=(*changes, *found.changed))
+            else:
+                found = ImageDiff(image_id, "changed", changed=changes)
+            if found != ImageDiff(image_id, "changed"):
+                yield found
+
+
+def _mark_changes(image_id: str, old: dict[str, str | None], new: dict[str, str | None]) -> tuple[RowChange, ...]:
+    fields = {name: (old[name], new[name]) for name in old if old[name] != new[name]}
+    return (RowChange("image", 0, f"image {image_id}", fields),) if fields else ()
 
 
 def _whole(snapshot: Snapshot, row: int, image_id: str, status: str) -> ImageDiff:

@@ -134,7 +134,10 @@ class DatasetFolder:
         """The folder of a snapshot; an id that is none is a `DatasetError`."""
         if not _SNAPSHOT_ID.fullmatch(snapshot_id):
             raise DatasetError(f"{self.path}: {snapshot_id!r} is no snapshot id (32 hexadecimal digits)")
-        return self.snapshots / snapshot_id
+        path = self.snapshots / snapshot_id
+        if path.is_symlink() or self.snapshots.is_symlink():
+            raise DatasetError(f"{path} is a link to elsewhere: refused")
+        return path
 
     def snapshot_ids(self) -> list[str]:
         """All published snapshots, sorted by id."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import numpy as np
@@ -25,7 +26,9 @@ from sgforge.stages import Selection
 if TYPE_CHECKING:
     from sgforge.images import Roots
 
-__all__ = ["ArrayRecord", "Snapshot", "SnapshotMeta"]
+__all__ = ["ArrayRecord", "Snapshot", "SnapshotMeta", "read_meta"]
+
+_ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
 
 
 @attrs.frozen
@@ -193,7 +196,7 @@ class Snapshot:
         return np.flatnonzero(chosen)
 
     def _open_array(self, path: str) -> StoredArray:
-        array = StoredArray(self.path / path)
+        array = StoredArray(self.path / path, self.path)
         record = self.meta.arrays.get(path)
         if record is None or record.rows != array.rows:
             stated = "nothing" if record is None else f"{record.rows} rows"
@@ -218,7 +221,7 @@ def read_meta(path: Path) -> SnapshotMeta:
             counts={name: int(stated["counts"][name]) for name in ("images", "regions", "relations")},
             partial=bool(stated["partial"]),
             arrays={
-                name: ArrayRecord(int(record["rows"]), int(record["crc32c"]))
+                _array_name(name): ArrayRecord(int(record["rows"]), int(record["crc32c"]))
                 for name, record in stated["arrays"].items()
             },
         )
@@ -226,3 +229,9 @@ def read_meta(path: Path) -> SnapshotMeta:
         raise DatasetError(f"{path} is no snapshot of a dataset (there is no zarr.json in it)") from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DatasetError(f"{file} is not the description of a snapshot: {type(error).__name__} {error}") from None
+
+
+def _array_name(name: str) -> str:
+    if not _ARRAY_NAME.fullmatch(name):
+        raise ValueError(f"array name {name!r}")
+    return name

@@ -1,0 +1,137 @@
+"""Stored arrays: what plain zarr reads, chunks of fill values, damage of every kind."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+from dataset.given import FEW
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgforge.dataset.arrays import StoredArray, write_array, write_group
+from sgforge.errors import DatasetError
+
+RNG = np.random.default_rng(7)
+CASES = {
+    "ids over three chunks": (RNG.integers(-1, 9, 40_000).astype("i4"), -1),
+    "numbers": (RNG.random(20_000).astype("f4"), np.nan),
+    "mostly missing numbers": (np.where(RNG.random(20_000) < 0.01, RNG.random(20_000), np.nan).astype("f4"), np.nan),
+    "boxes": (RNG.random((9_000, 4)).astype("f4"), np.nan),
+    "missing boxes": (np.full((9_000, 4), np.nan, "f4"), np.nan),
+    "flags": ((RNG.random(200_000) < 0.1).astype("u1"), 0),
+    "bytes over two shards": (np.resize(np.arange(251, dtype="u1"), 40_000_000), 0),
+    "levels": (np.arange(-5, 5, dtype="i2"), -32768),
+    "one row": (np.asarray([3], "u4"), 0),
+    "no row": (np.zeros(0, "u4"), 0),
+    "no box": (np.zeros((0, 4), "f4"), np.nan),
+    "keys": (RNG.integers(0, 256, (3_000, 32)).astype("u1"), 0),
+    "one value far out": (np.concatenate([np.zeros(35_000_000, "u1"), np.ones(1, "u1")]), 0),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_plain_zarr_and_the_reader_read_what_was_written(tmp_path, name):
+    data, fill = CASES[name]
+    write_group(tmp_path / "g", {"sgforge": {"a": 1}})
+    write_array(tmp_path / "g/x", data, fill)
+    plain = zarr.open_group(str(tmp_path / "g"), mode="r")
+    assert plain.attrs["sgforge"] == {"a": 1}
+    assert plain["x"][:].dtype == data.dtype
+    assert plain["x"][:].tobytes() == data.tobytes()
+    stored = StoredArray(tmp_path / "g/x")
+    assert stored.read().tobytes() == data.tobytes()
+    for _ in range(20 if data.size < 1_000_000 else 2):
+        start, stop = sorted(RNG.integers(0, len(data) + 1, 2).tolist())
+        assert stored.read(start, stop).tobytes() == data[start:stop].tobytes()
+
+
+def test_chunks_of_fill_values_are_not_stored(tmp_path):
+    write_array(tmp_path / "x", np.full(100_000, -1, "i4"), -1)
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["zarr.json"]
+    data = np.full(100_000, -1, "i4")
+    data[50_000] = 4
+    write_array(tmp_path / "y", data, -1)
+    chunk = 16_384
+    shard = (tmp_path / "y/c/0").read_bytes()
+    index = np.frombuffer(shard[-4 - 16 * 512 : -4], "<u8").reshape(-1, 2)
+    assert np.flatnonzero(index[:, 1] != 2**64 - 1).tolist() == [50_000 // chunk]
+
+
+@FEW
+@given(st.lists(st.integers(0, 255), max_size=40), st.data())
+def test_any_span_of_a_small_array(values, data):
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_array(Path(folder) / "x", np.asarray(values, "u1"), 0)
+        start = data.draw(st.integers(0, len(values)))
+        stop = data.draw(st.integers(start, len(values)))
+        assert StoredArray(Path(folder) / "x").read(start, stop).tolist() == values[start:stop]
+
+
+def _stored(tmp_path):
+    write_array(tmp_path / "x", RNG.integers(0, 9, 40_000).astype("i4"), -1)
+    return tmp_path / "x"
+
+
+@pytest.mark.parametrize("where", ["first chunk", "last chunk", "index", "end"])
+def test_a_flipped_byte_is_found(tmp_path, where):
+    folder = _stored(tmp_path)
+    data = bytearray((folder / "c/0").read_bytes())
+    index = np.frombuffer(bytes(data[-4 - 16 * 512 : -4]), "<u8").reshape(-1, 2)
+    position = {
+        "first chunk": 9,
+        "last chunk": int(index[2].sum()) - 6,
+        "index": len(data) - 4 - 16 * 512,
+        "end": len(data) - 1,
+    }
+    data[position[where]] ^= 1
+    (folder / "c/0").write_bytes(data)
+    with pytest.raises(DatasetError, match=r"checksum.*damaged"):
+        StoredArray(folder).read()
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100, -5])
+def test_a_cut_shard_is_an_error(tmp_path, keep):
+    folder = _stored(tmp_path)
+    data = (folder / "c/0").read_bytes()
+    (folder / "c/0").write_bytes(data[:keep])
+    with pytest.raises(DatasetError):
+        StoredArray(folder).read()
+
+
+def test_rows_outside_the_array_are_an_error(tmp_path):
+    stored = StoredArray(_stored(tmp_path))
+    for start, stop in ((-1, 3), (5, 4), (0, 40_001)):
+        with pytest.raises(DatasetError, match="of 40000"):
+            stored.read(start, stop)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data_type": "complex64"},
+        {"shape": [-1]},
+        {"shape": "many"},
+        {"codecs": []},
+        {"codecs": [{"name": "bytes"}]},
+        {"fill_value": None},
+        {"chunk_grid": {"configuration": {"chunk_shape": [0]}}},
+    ],
+)
+def test_descriptions_of_other_arrays_are_refused(tmp_path, change):
+    folder = _stored(tmp_path)
+    meta = json.loads((folder / "zarr.json").read_text())
+    (folder / "zarr.json").write_text(json.dumps(meta | change))
+    with pytest.raises(DatasetError):
+        StoredArray(folder).read()
+
+
+def test_bytes_are_the_same_every_time(tmp_path):
+    for name in ("a", "b"):
+        write_array(tmp_path / name, CASES["numbers"][0], np.nan)
+    assert (tmp_path / "a/c/0").read_bytes() == (tmp_path / "b/c/0").read_bytes()
