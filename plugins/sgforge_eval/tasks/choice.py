@@ -86,6 +86,8 @@ def chosen_letter(answer: str, choices: Sequence[str], *, strict: bool = False) 
     if strict:
         return LETTERS.find(text) if len(text) == 1 and text in LETTERS[: len(choices)] else None
     plain = text.rstrip(".").casefold()
+    if len(plain) == 1 and plain.upper() in LETTERS[: len(choices)]:
+        return LETTERS.index(plain.upper())
     same = [index for index, choice in enumerate(choices) if choice.strip().rstrip(".").casefold() == plain]
     if len(same) == 1:
         return same[0]
