@@ -29,41 +29,49 @@ class Regions:
 class _Pending:
     """An annotation whose mask is still to be made: by `polygons`, by `counts`, or not at all."""
 
+    entry: ImageEntry
     where: str
     annotation: Annotation
     polygons: Sequence[Sequence[float]] | None = None
     counts: str | Sequence[int] | None = None
 
 
-def instance_regions(entry: ImageEntry, items: Sequence[Item], categories: Mapping[int, str]) -> Regions:
-    """The regions of `items`, in their order; a bad one is left out and told of."""
+def instance_regions(
+    images: Sequence[tuple[ImageEntry, Sequence[Item]]], categories: Mapping[int, str]
+) -> list[Regions]:
+    """The regions of each image's items, in their order; a bad one is left out and told of.
+
+    Masks are made for all images at once, which is several times faster than image by image.
+    """
+    regions: list[list[Region]] = [[] for _ in images]
+    failures: list[list[SourceFailure]] = [[] for _ in images]
     pending: list[_Pending] = []
-    failures: list[SourceFailure] = []
-    for item in items:
+    owners: list[int] = []
+    for owner, (entry, items) in enumerate(images):
+        for item in items:
+            try:
+                pending.append(_with_outline(item, read_annotation(item.raw, categories, entry), entry))
+                owners.append(owner)
+            except UnusableAnnotationError as error:
+                failures[owner].append(error.fault.of(item.where, entry.image_id))
+    for owner, one, mask in zip(owners, pending, _masks(pending), strict=True):
         try:
-            annotation = read_annotation(item.raw, categories, entry)
-            pending.append(_with_outline(item, annotation, entry))
+            regions[owner].append(_region(one.annotation, mask))
         except UnusableAnnotationError as error:
-            failures.append(error.fault.of(item.where, entry.image_id))
-    regions: list[Region] = []
-    for one, mask in zip(pending, _masks(pending, entry), strict=True):
-        try:
-            regions.append(_region(one.annotation, mask))
-        except UnusableAnnotationError as error:
-            failures.append(error.fault.of(one.where, entry.image_id))
-    return Regions(tuple(regions), tuple(failures))
+            failures[owner].append(error.fault.of(one.where, one.entry.image_id))
+    return [Regions(tuple(found), tuple(faults)) for found, faults in zip(regions, failures, strict=True)]
 
 
 def _with_outline(item: Item, annotation: Annotation, entry: ImageEntry) -> _Pending:
     outline = item.raw.get("segmentation")
     if outline is None or outline == []:
-        return _Pending(item.where, annotation)
+        return _Pending(entry, item.where, annotation)
     if isinstance(outline, list):
         if not all(isinstance(polygon, list) for polygon in outline):
             raise UnusableAnnotationError("bad-mask", "segmentation must be a list of polygons, or run lengths")
-        return _Pending(item.where, annotation, polygons=outline)
+        return _Pending(entry, item.where, annotation, polygons=outline)
     if isinstance(outline, dict):
-        return _Pending(item.where, annotation, counts=_counts(outline, entry))
+        return _Pending(entry, item.where, annotation, counts=_counts(outline, entry))
     raise UnusableAnnotationError(
         "bad-mask", f"segmentation must be polygons or run lengths, not {type(outline).__name__}"
     )
@@ -82,7 +90,7 @@ def _counts(outline: Raw, entry: ImageEntry) -> str | Sequence[int]:
     return counts
 
 
-def _masks(pending: Sequence[_Pending], entry: ImageEntry) -> list[Mask | GraphError | None]:
+def _masks(pending: Sequence[_Pending]) -> list[Mask | GraphError | None]:
     """The mask of each, None where there is no outline, an error where it is malformed."""
     found: list[Mask | GraphError | None] = [None] * len(pending)
     ways: tuple[tuple[str, Callable[..., list[Mask]]], ...] = (
@@ -92,21 +100,25 @@ def _masks(pending: Sequence[_Pending], entry: ImageEntry) -> list[Mask | GraphE
     for field, convert in ways:
         chosen = [index for index, one in enumerate(pending) if getattr(one, field) is not None]
         outlines = [getattr(pending[index], field) for index in chosen]
-        for index, mask in zip(chosen, _each(convert, outlines, (entry.height, entry.width)), strict=True):
+        sizes = [(pending[index].entry.height, pending[index].entry.width) for index in chosen]
+        for index, mask in zip(chosen, _convert(convert, outlines, sizes), strict=True):
             found[index] = mask
     return found
 
 
-def _each(convert: Callable[..., list[Mask]], outlines: list[Any], size: tuple[int, int]) -> list[Mask | GraphError]:
-    """All outlines at once; one by one only if there is a bad one, to find it."""
+def _convert(
+    convert: Callable[..., list[Mask]], outlines: list[Any], sizes: list[tuple[int, int]]
+) -> list[Mask | GraphError]:
+    """All outlines at once; where one is malformed, by halves until it is found."""
     if not outlines:
         return []
     try:
-        return list(convert(outlines, [size] * len(outlines)))
+        return list(convert(outlines, sizes))
     except GraphError as error:
         if len(outlines) == 1:
             return [error]
-    return [mask for outline in outlines for mask in _each(convert, [outline], size)]
+    half = len(outlines) // 2
+    return _convert(convert, outlines[:half], sizes[:half]) + _convert(convert, outlines[half:], sizes[half:])
 
 
 def _region(annotation: Annotation, mask: Mask | GraphError | None) -> Region:
