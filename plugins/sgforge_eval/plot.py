@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 import attrs
 
+from sgforge.cli.terminal import safe
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
 
@@ -46,7 +47,7 @@ def plot_recall(report: Report, path: Path) -> None:
 
 
 def _label(bar: Bar) -> str:
-    name = "".join(sign if sign.isprintable() else " " for sign in bar.name)
+    name = safe(bar.name)
     return name if len(name) <= 26 else f"{name[:25]}…"
 
 

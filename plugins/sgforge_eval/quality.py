@@ -1,7 +1,7 @@
 """How good a dataset's graphs are, counted from the graphs themselves and, where there is one, from a labelled sample.
 
 Density, shares of categories, entropy and long tail of predicates, spatial relations that the boxes contradict,
-agreement between the steps that made relations and between annotations of one photo, duplicates, precision.
+agreement between the steps that made relations, duplicates, precision.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from sgforge.cli.terminal import safe
+
 __all__ = ["QualityCommand"]
 
 
@@ -44,5 +46,5 @@ class QualityCommand:
         tables_text = report_tables(attrs.evolve(report, tables=shown), details=shown)
         print(render(tables_text, "terminal"))
         for note in report.notes:
-            print(note)
+            print(safe(note))
         return 0

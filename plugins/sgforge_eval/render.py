@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
+from sgforge.cli.terminal import safe
 from sgforge.stages import Report
 from sgforge_eval.compare import Comparison, Difference
 
@@ -130,7 +131,7 @@ def _shown(cell: Cell, form: Format) -> str:
     if isinstance(cell, float):
         return repr(cell) if form == "csv" else f"{cell:.4f}"
     # Names come from data: nothing in them may move a terminal's cursor or break a table.
-    text = "".join(sign if sign.isprintable() else " " for sign in str(cell))
+    text = safe(str(cell))
     return text.replace("|", "\\|") if form == "markdown" else text
 
 

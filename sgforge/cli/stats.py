@@ -1,20 +1,27 @@
-"""`sgforge stats DATASET[@ref]`: counts, densities, categories, verdicts by step and reason."""
+"""`sgforge stats DATASET[@ref]`: counts, densities, categories, verdicts by step and reason.
+
+`--quality` prints the report of the command `quality`, which a plugin registers.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import attrs
 
 from sgforge.cli.terminal import json_text, safe, split_ref
 from sgforge.dataset import Dataset
 from sgforge.dataset.statistics import Stats
+from sgforge.errors import ConfigError
+from sgforge.plugins import load_plugins
 
 _EXAMPLES = """\
 examples:
   sgforge stats runs/first             branch main
   sgforge stats runs/first@round-1     a tagged version
+  sgforge stats runs/first --quality   density, long tail, contradictions, agreement, duplicates
   sgforge stats runs/first --json      for machines"""
 
 
@@ -22,11 +29,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.epilog = _EXAMPLES
     parser.add_argument("dataset", metavar="DATASET[@ref]", help="a dataset's folder, and a branch, tag or snapshot id")
+    parser.add_argument("--quality", action="store_true", help="report the quality of the graphs instead")
+    parser.add_argument("--labelled", type=Path, metavar="FILE", help="with --quality: relations that people judged")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the counts."""
+    """Print the counts, or the quality report."""
+    if args.quality:
+        code: int = load_plugins().lookup("command", "quality").build().run(args)
+        return code
+    if args.labelled is not None:
+        raise ConfigError("--labelled needs --quality")
     path, ref = split_ref(args.dataset)
     stats = Dataset.open(path, ref).stats()
     print(json_text(attrs.asdict(stats)) if args.json else "\n".join(_lines(stats)))

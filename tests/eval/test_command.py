@@ -1,0 +1,181 @@
+"""`sgforge eval` and `sgforge quality` as processes and in-process: output, options, errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from eval.graphs import line, region, relation, write
+from PIL import Image
+
+from sgforge.cli.main import main
+from sgforge.columns import GraphColumns
+from sgforge.dataset import DatasetWriter
+from sgforge.graph import Region, Relation, SceneGraph
+from sgforge.jsonl import read_columns
+from sgforge.stages import Failure, Judged, Ranking
+from sgforge_eval.config import RecallOptions
+from sgforge_eval.evaluators import SgdetEvaluator
+
+ON = [relation(0, "on", 1), relation(2, "near", 1)]
+
+
+@pytest.fixture
+def files(tmp_path):
+    truth = write(tmp_path / "truth.jsonl", *(line(name, None, ON) for name in "abcd"))
+    said = write(tmp_path / "said.jsonl", *(line(name, None, ON[: 1 + (name > "b")]) for name in "abcd"))
+    return str(said), str(truth)
+
+
+def test_the_json_object(files, capsys) -> None:
+    assert (
+        main(["eval", *files, "--metric", "sgdet", "--convention", "sgb", "--k", "20,50", "--per-predicate", "--json"])
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert (found["metric"], found["convention"], found["localization"]) == ("sgdet", "sgb", "box")
+    assert found["values"]["R@20"] == 0.75
+    assert found["values"]["failure_rate"] == 0.0
+    assert "R@100" not in found["values"]
+    assert found["per_predicate"]["near"]["R@50"] == 0.5
+    assert found["images"] == {"used": 4, "skipped": {}}
+    assert found["predicates"] == ["near", "on"]
+
+
+def test_a_process_prints_the_convention_and_the_vocabulary(files) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sgforge", "eval", *files], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "convention sgforge: plain IoU >= 0.5" in done.stdout
+    assert "mean recall over 2 predicates: near, on" in done.stdout
+    assert "4 images or questions used" in done.stdout
+
+
+def test_tables_as_markdown_and_csv(files, capsys) -> None:
+    assert main(["eval", *files, "--format", "markdown"]) == 0
+    assert "| R  " in capsys.readouterr().out
+    assert main(["eval", *files, "--format", "csv", "--per-predicate"]) == 0
+    output = capsys.readouterr()
+    rows = list(csv.reader(io.StringIO(output.out)))
+    assert ["R", "0.75", "0.75", "0.75", ""] in rows
+    assert any(row[:1] == ["near"] for row in rows)
+    assert "convention" in output.err
+    assert "convention" not in output.out
+
+
+def test_plots(files, tmp_path) -> None:
+    for suffix in ("svg", "png"):
+        assert main(["eval", *files, "--plot", str(tmp_path / f"plot.{suffix}")]) == 0
+    root = ElementTree.parse(tmp_path / "plot.svg").getroot()
+    bars = [item for item in root.iter("{http://www.w3.org/2000/svg}rect") if item.get("height") != "100%"]
+    assert {float(bar.get("width")) for bar in bars} == {420.0, 210.0}  # on: all found, near: half
+    assert (np.asarray(Image.open(tmp_path / "plot.png")) != 255).any()
+    assert main(["eval", *files, "--plot", str(tmp_path / "plot.gif")]) == 2
+
+
+def test_compare(files, capsys) -> None:
+    said, truth = files
+    assert main(["eval", "--compare", said, truth, truth, "--bootstrap", "200", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["values"]["R@20"]["difference"] == 0.25
+    assert found["values"]["R@20"]["low"] <= 0.25 <= found["values"]["R@20"]["high"]
+    assert found["per_predicate"]["near"]["R@20"]["a"] == 0.5
+    assert main(["eval", "--compare", said, truth, truth]) == 0
+    assert "B - A, 95 % interval of 1000 paired resamples" in capsys.readouterr().out
+
+
+def test_a_dataset_gives_the_numbers_of_its_file(files, tmp_path, capsys) -> None:
+    for path, name in zip(files, ("said", "truth"), strict=True):
+        columns = GraphColumns.concat(list(read_columns(path)))
+        with DatasetWriter.open(tmp_path / name) as writer:
+            keys = np.arange(len(columns) * 32, dtype=np.uint8).reshape(-1, 32)
+            writer.move_branch("main", writer.publish_source(columns, keys))
+    assert main(["eval", f"{tmp_path / 'said'}@main", str(tmp_path / "truth"), "--json"]) == 0
+    from_dataset = json.loads(capsys.readouterr().out)
+    assert main(["eval", *files, "--json"]) == 0
+    assert from_dataset == json.loads(capsys.readouterr().out)
+    assert main(["stats", str(tmp_path / "truth"), "--quality", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["values"]["triplets_per_image"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--metric", "sgdett"], "sgdet"),
+        (["--metric", "vrs"], "vsr"),
+        (["--convention", "sgg"], "choose one of"),
+        (["--k", "20,x"], "whole numbers"),
+        (["--k", "0"], "1 or more"),
+        (["--compare"], "A B GROUND_TRUTH"),
+        (["--threshold", "0.5"], "--match"),
+        (["--metric", "vsr", "--set", "splitt=x"], "no option"),
+        (["--metric", "refcoco", "--set", "strict=maybe"], "true or false"),
+        (["--metric", "refcoco", "--set", "scale=5"], "choose one of"),
+        (["--metric", "vqa"], "also needs annotations"),
+        (["--metric", "vsr", "--set", "split"], "KEY=VALUE"),
+        (["--predicates", "/nowhere"], "cannot be read"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_code_2(files, arguments, message, capsys) -> None:
+    assert main(["eval", *files, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_names_with_escapes_are_shown_not_sent(tmp_path, capsys) -> None:
+    bad = "on\x1b[31m\nx"
+    path = str(write(tmp_path / "t", line("a\x1b", None, [relation(0, bad, 1)])))
+    assert main(["eval", path, path, "--per-predicate"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_task_from_the_command(tmp_path, capsys) -> None:
+    row = {"image": "x.jpg", "caption": "c", "label": 1, "relation": "on"}
+    (tmp_path / "v.jsonl").write_text((json.dumps(row) + "\n") * 2)
+    (tmp_path / "p.jsonl").write_text('{"id": 0, "answer": "yes"}\n{"id": 1, "answer": "no"}\n')
+    assert main(["eval", str(tmp_path / "p.jsonl"), str(tmp_path / "v.jsonl"), "--metric", "vsr", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["values"]["accuracy"] == 0.5
+
+
+def test_the_evaluator_of_a_pipeline_gives_the_same_numbers(files, capsys) -> None:
+    assert main(["eval", *files, "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    regions = tuple(Region(name, tuple(box)) for name, box in zip(("cup", "table", "chair"), BOXES, strict=True))
+    truth = SceneGraph(100, 100, regions, [Relation(0, "on", 1), Relation(2, "near", 1)])
+    judged = []
+    for name in "abcd":
+        scores = np.array([[1, 0], [0, 1]], np.float32)[: 1 + (name > "b")]
+        pairs = np.array([[0, 1], [2, 1]], np.int32)[: len(scores)]
+        judged.append(Judged(name, truth, Ranking(regions, pairs, ("on", "near"), scores)))
+    report = SgdetEvaluator(RecallOptions(bootstrap=0)).evaluate(judged)
+    assert dict(report.values) == pytest.approx(expected["values"])
+    assert report.images_used == 4
+    failing = [*judged[:3], Judged("d", truth, Failure("refused"))]
+    report = SgdetEvaluator(RecallOptions(bootstrap=50)).evaluate(iter(failing))
+    assert report.values["failure_rate"] == 0.25
+    assert report.values["R@20"] == pytest.approx((0.5 + 0.5 + 1 + 0) / 4)
+    low, high = next((row["low"], row["high"]) for row in report.tables["interval"] if row["metric"] == "R@20")
+    assert low <= report.values["R@20"] <= high
+
+
+BOXES = ([0, 0, 10, 10], [0, 10, 60, 60], [80, 80, 90, 90])
+
+
+def test_the_command_module_is_light() -> None:
+    code = "import sys, sgforge_eval, sgforge_eval.config; "
+    code += "print([name for name in ('numpy', 'PIL', 'torch') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_quality_as_a_command(tmp_path, capsys) -> None:
+    path = write(tmp_path / "g.jsonl", line("a", [region("x", [0, 0, 5, 5]), region("y", [50, 0, 60, 5])], ON[:1]))
+    assert main(["quality", str(path)]) == 0
+    assert "predicate_entropy_bits" in capsys.readouterr().out
