@@ -1,0 +1,335 @@
+"""The writer: the journal, one writer at a time, foreign folders, a full disk, sealing, verify."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import attrs
+import numpy as np
+import pytest
+from dataset.given import key_of
+from dataset.made import FILTER, TEACHER, TEACHER_EDITS, answers, keys_after, make_dataset, three_samples
+
+from sgforge.dataset import Dataset, DatasetWriter, JournalRow, RunRecord, Snapshot, StepRecord
+from sgforge.dataset.journal import FileHash
+from sgforge.dataset.sealing import seal
+from sgforge.dataset.verification import verify_dataset
+from sgforge.edits import Edit
+from sgforge.errors import DatasetError
+from sgforge.graph import Region, Sample, SceneGraph
+from sgforge.packed import pack_edit
+
+
+def row(number: int, size: int = 10) -> JournalRow:
+    return JournalRow(
+        key_of(number), f"im{number}", "step", os.urandom(size), ("c",), "run", {"duplicate": 1}, key_of(-1)
+    )
+
+
+def test_the_journal_gives_back_what_was_put_also_after_reopening(tmp_path):
+    rows = [row(number) for number in range(1200)]
+    with DatasetWriter.open(tmp_path) as writer:
+        writer.journal.put(rows)
+        writer.journal.put([JournalRow(rows[0].key, "other", "other", b"later")])
+        writer.journal.begin_run(RunRecord("r", "{}", {"a": "1"}, "2026"))
+        writer.journal.begin_step(TEACHER)
+    with DatasetWriter.open(tmp_path) as writer:
+        assert writer.journal.get([row.key for row in rows]) == {row.key: row for row in rows}
+        assert writer.journal.get([key_of("no")]) == {}
+        assert writer.journal.has([rows[3].key, key_of("no")]) == {rows[3].key}
+        assert len(writer.journal) == 1200
+        assert writer.journal.runs() == [RunRecord("r", "{}", {"a": "1"}, "2026")]
+        assert writer.journal.step("complete") == StepRecord("complete", "complete", "svg", "fp1", TEACHER.options_json)
+        assert writer.journal.step("unknown") == StepRecord("unknown", "", "", "")
+
+
+@pytest.mark.parametrize("gone", [3, 2500, 3000])
+def test_forgotten_answers_are_gone_after_closing_and_the_others_stay(tmp_path, gone):
+    rows = [row(number, 2000) for number in range(3000)]
+    with DatasetWriter.open(tmp_path) as writer:
+        writer.journal.put(rows)
+        writer.journal.remember_sha256([FileHash("coco:a.jpg", 3, 4, "ab")])
+        writer.journal.forget(row.key for row in rows[:gone])
+        assert len(writer.journal) == 3000 - gone
+    with DatasetWriter.open(tmp_path) as writer:
+        assert writer.journal.has([row.key for row in rows]) == {row.key for row in rows[gone:]}
+        assert writer.journal.sha256("coco:a.jpg", 3, 4) == "ab"
+        assert [entry[2] for entry in writer.journal.unpublished()] == [row.image_id for row in rows[gone:]]
+    assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal.sqlite"]
+    if gone == 3000:
+        assert (tmp_path / "journal.sqlite").stat().st_size < 200_000
+
+
+def test_hashes_of_files_hold_only_for_the_same_size_and_time(tmp_path):
+    with DatasetWriter.open(tmp_path) as writer:
+        writer.journal.remember_sha256([("coco:a.jpg", 10, 20, "ab"), FileHash("coco:b.jpg", 1, 2, "cd")])
+        assert writer.journal.sha256("coco:a.jpg", 10, 20) == "ab"
+        assert writer.journal.sha256("coco:a.jpg", 10, 21) is None
+        assert writer.journal.sha256("coco:a.jpg", 11, 20) is None
+        assert writer.journal.sha256("coco:b.jpg", 1, 2) == "cd"
+        writer.journal.remember_sha256([("coco:a.jpg", 11, 21, "ef")])
+        assert writer.journal.sha256("coco:a.jpg", 11, 21) == "ef"
+
+
+def test_a_second_writer_is_refused_with_the_firsts_process(tmp_path):
+    with DatasetWriter.open(tmp_path):
+        with pytest.raises(DatasetError, match=f"process {os.getpid()} on"):
+            DatasetWriter.open(tmp_path)
+        code = "import sys; from sgforge.dataset import DatasetWriter; DatasetWriter.open(sys.argv[1])"
+        done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+        assert f"is being written by process {os.getpid()}" in done.stderr
+    DatasetWriter.open(tmp_path).close()
+
+
+def test_another_programs_folder_is_refused_and_untouched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(DatasetError, match=r"'thesis\.tex' and no dataset"):
+        DatasetWriter.open(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    (tmp_path / "sgforge.json").write_text('{"format": "something else"}')
+    with pytest.raises(DatasetError, match="not the marker"):
+        DatasetWriter.open(tmp_path)
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(DatasetError):
+        DatasetWriter.open(file)
+    with pytest.raises(DatasetError, match="does not exist"):
+        Dataset.open(tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="no sgforge dataset"):
+        Dataset.open(tmp_path.parent)
+
+
+def test_leftovers_of_a_killed_writer_go_with_the_next_writer_not_with_a_reader(tmp_path):
+    snapshots = make_dataset(tmp_path)
+    half = tmp_path / f"snapshots/.tmp-{'0' * 32}-99"
+    (half / "image").mkdir(parents=True)
+    (half / "image/x").write_text("x")
+    torn = tmp_path / "refs/heads/.main.99.tmp"
+    torn.write_text("0123")
+    assert len(Dataset.open(tmp_path)) == 3
+    assert half.exists()
+    assert torn.exists()
+    with DatasetWriter.open(tmp_path) as writer:
+        assert writer.snapshot_ids() == sorted(snapshot.id for snapshot in snapshots)
+    assert not half.exists()
+    assert not torn.exists()
+
+
+def test_tags_never_move(tmp_path):
+    first, second, _ = make_dataset(tmp_path)
+    with DatasetWriter.open(tmp_path) as writer:
+        writer.tag("round-1", first.id)
+        writer.tag("round-1", first.id)
+        with pytest.raises(DatasetError, match="never moves"):
+            writer.tag("round-1", second.id)
+        with pytest.raises(DatasetError, match="is a branch"):
+            writer.tag("main", first.id)
+        with pytest.raises(DatasetError, match="no snapshot"):
+            writer.tag("x", "0" * 32)
+        for name in ("../x", "", ".x", "a/b", "a\n", "é"):
+            with pytest.raises(DatasetError, match="no name of a branch"):
+                writer.tag(name, first.id)
+    assert Dataset.open(tmp_path, "round-1").snapshot.id == first.id
+
+
+def test_folders_of_steps_stay_inside(tmp_path):
+    with DatasetWriter.open(tmp_path) as writer:
+        folder = writer.folder_for("abc123")
+        assert folder == tmp_path / "steps/abc123"
+        assert folder.is_dir()
+        for name in ("../x", "a/b", "", "."):
+            with pytest.raises(DatasetError, match="no fingerprint"):
+                writer.folder_for(name)
+
+
+@contextmanager
+def small_disk(path, size="8m"):
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a tmpfs is not permitted here")
+    try:
+        yield path
+    finally:
+        # Lazily: snapshots that the test still holds have files of the disk mapped.
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="there is no mount command")
+def test_a_full_disk_loses_nothing_that_was_finished(tmp_path):
+    samples = three_samples()
+    with small_disk(tmp_path / "disk") as disk:
+        folder = disk / "dataset"
+        with DatasetWriter.open(folder) as writer:
+            source = writer.publish_source(samples, [key_of(sample.image_id) for sample in samples])
+            writer.move_branch("main", source)
+            rows = answers(source, TEACHER, TEACHER_EDITS)
+            writer.journal.put(rows)
+        filler = disk / "filler"
+        with DatasetWriter.open(folder) as writer:
+            _fill(filler)
+            acknowledged = _put_until_full(writer)
+            with pytest.raises(DatasetError, match=r"cannot write|full"):
+                writer.publish(TEACHER, source, keys_after(source, rows))
+        assert not list(folder.glob("snapshots/.tmp-*"))
+        assert Dataset.open(folder).snapshot.id == source.id
+        filler.unlink()
+        with DatasetWriter.open(folder) as writer:
+            assert writer.journal.has(acknowledged) == set(acknowledged)
+            child = writer.publish(TEACHER, source, keys_after(source, rows))
+            writer.move_branch("main", child)
+        assert len(child.graph(0).all.relations) == 3
+        assert verify_dataset(folder).problems == []
+
+
+def _fill(path) -> None:
+    with path.open("wb", buffering=0) as stream:
+        try:
+            while True:
+                stream.write(bytes(4096))
+        except OSError:
+            pass
+        # A little is left, so that some answers are still acknowledged.
+    with path.open("r+b") as stream:
+        stream.truncate(path.stat().st_size - 200_000)
+
+
+def _put_until_full(writer: DatasetWriter) -> list[bytes]:
+    acknowledged: list[bytes] = []
+    for number in range(10_000):
+        edit = pack_edit(Edit.set("region", 0, label="x" * 3000))
+        given = attrs.evolve(row(number), edit=edit)
+        message = _put(writer, given)
+        if message:
+            assert "acknowledged before is kept" in message
+            break
+        acknowledged.append(given.key)
+    assert 0 < len(acknowledged) < 10_000
+    return acknowledged
+
+
+def _put(writer: DatasetWriter, given: JournalRow) -> str | None:
+    """What went wrong, if anything did."""
+    try:
+        writer.journal.put([given])
+    except DatasetError as error:
+        return str(error)
+    return None
+
+
+def test_sealing_publishes_an_unfinished_chain_step_by_step(tmp_path):
+    samples = three_samples()
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(samples, [key_of(sample.image_id) for sample in samples])
+        writer.begin_step(TEACHER)
+        rows = answers(source, TEACHER, {"a": TEACHER_EDITS["a"], "c": TEACHER_EDITS["c"]})
+        writer.journal.put(rows)
+        # Image a went on to the filter before the run stopped.
+        later = JournalRow(
+            key_of("filter", rows[0].key),
+            "a",
+            FILTER.name,
+            pack_edit(Edit.reject(2, "left-right")),
+            (),
+            "r",
+            {},
+            rows[0].key,
+        )
+        writer.journal.put([later])
+        sealed = seal(writer)
+        assert [snapshot.meta.step.name for snapshot in sealed] == ["complete", "spatial-rules"]
+        assert [snapshot.meta.partial for snapshot in sealed] == [True, True]
+        assert sealed[0].meta.step.component == "svg"
+        assert len(writer.journal) == 0
+        assert seal(writer) == []
+    dataset = Dataset.open(tmp_path)
+    assert dataset.snapshot.id == sealed[1].id
+    assert [relation.status for relation in dataset["a"].graph.all.relations] == ["kept", "kept", "rejected"]
+    assert dataset["b"] == samples[1]
+
+
+def test_answers_of_no_snapshot_cannot_be_sealed(tmp_path):
+    with DatasetWriter.open(tmp_path) as writer:
+        writer.publish_source(three_samples(), [key_of(sample.image_id) for sample in three_samples()])
+        writer.journal.put([row(1)])
+        with pytest.raises(DatasetError, match="belong to no snapshot"):
+            seal(writer)
+
+
+def test_verify_finds_a_flipped_byte_in_every_file_of_every_array(tmp_path):
+    make_dataset(tmp_path)
+    assert verify_dataset(tmp_path).problems == []
+    path = Dataset.open(tmp_path).snapshot.path
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and "c" in file.relative_to(path).parts]
+    assert len(files) > 30
+    for file in files:
+        data = file.read_bytes()
+        for position in {0, len(data) // 2, len(data) - 1}:
+            damaged = bytearray(data)
+            damaged[position] ^= 64
+            _replace(file, bytes(damaged))
+            problems = verify_dataset(tmp_path).problems
+            assert problems, f"{file} byte {position}"
+            assert any(str(file.parent.parent.relative_to(path)).split("/c")[0] in text for text in problems)
+        _replace(file, data)
+    assert verify_dataset(tmp_path).problems == []
+
+
+def _replace(file, data: bytes) -> None:
+    """New content under a new inode, so that other snapshots that share the file keep theirs."""
+    file.unlink(missing_ok=True)
+    file.write_bytes(data)
+    file.chmod(0o444)
+
+
+def test_verify_finds_lost_chunks_loose_modes_torn_refs_and_bad_answers(tmp_path):
+    make_dataset(tmp_path)
+    path = Dataset.open(tmp_path).snapshot.path
+    chunk = path / "relation/predicate/c/0"
+    data = chunk.read_bytes()
+    chunk.unlink()
+    # Without the checksum of the whole, a lost chunk would read as fill values.
+    assert Snapshot.open(path).column("relation/predicate").tolist() == [-1] * 5
+    assert any("relation/predicate" in text and "lost" in text for text in verify_dataset(tmp_path).problems)
+    _replace(chunk, data)
+    chunk.chmod(0o644)
+    assert any("can be written" in text for text in verify_dataset(tmp_path).problems)
+    chunk.chmod(0o444)
+    (tmp_path / "refs/tags/lost").write_text("0" * 32)
+    assert any("tags/lost" in text for text in verify_dataset(tmp_path).problems)
+    (tmp_path / "refs/tags/lost").unlink()
+    base = sqlite3.connect(tmp_path / "journal.sqlite")
+    base.execute("INSERT INTO answer VALUES (1, x'00', 'a', 's', x'c1', '[]', '', '{}', x'')")
+    base.commit()
+    base.close()
+    found = verify_dataset(tmp_path)
+    assert found.answers == 1
+    assert any("answer for image 'a'" in text for text in found.problems)
+
+
+def test_equal_data_has_equal_sha256_in_two_copies(tmp_path):
+    make_dataset(tmp_path / "one")
+    make_dataset(tmp_path / "two")
+    digests = [
+        {check.snapshot_id: check.sha256 for check in verify_dataset(tmp_path / name).snapshots}
+        for name in ("one", "two")
+    ]
+    assert digests[0] == digests[1]
+    assert len(set(digests[0].values())) == 3
+
+
+def test_an_image_with_70000_regions_goes_through(tmp_path):
+    regions = [Region(f"l{index % 7}", (index % 500, 0, index % 500 + 1, 5)) for index in range(70_000)]
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source([Sample("big", SceneGraph(600, 10, regions))], [key_of(1)])
+        key = key_of(2)
+        writer.journal.put([JournalRow(key, "big", "filter", pack_edit(Edit.reject(69_999, "low", target="region")))])
+        child = writer.publish(FILTER, source, [key])
+    assert np.flatnonzero(child.column("region/status")).tolist() == [69_999]
