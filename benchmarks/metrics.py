@@ -84,7 +84,7 @@ def against_argsort(images: int, pairs: int) -> dict[str, float]:
     batch = random_batch(images, pairs)
     rng = np.random.default_rng(1)
     zero = np.unique(triplet_codes(*(rng.integers(0, top, 6000) for top in (LABELS, PREDICATES, LABELS))))
-    measure = Measure.of("sgdet", CONVENTIONS["sgb"], (20, 50, 100), zero_shot=zero)
+    measure = Measure.of("sgdet", CONVENTIONS["sgb"], (20, 50, 100), zero_shot=lambda: zero)
     assert isinstance(batch.predictions, Dense)
     flat = batch.predictions.scores.reshape(-1)
 

@@ -40,6 +40,10 @@ class Codebook:
             return self._codes.get(name, -1)
         return self._codes.setdefault(name, len(self._codes))
 
+    def find(self, name: str) -> int:
+        """The code of `name` if it has one, else -1; the book stays as it is."""
+        return self._codes.get(name, -1)
+
     def codes(self, names: Iterable[str | None]) -> Ints:
         """The codes of `names`, int32."""
         return np.fromiter((self.code(name) for name in names), np.int32)

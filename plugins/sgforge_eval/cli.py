@@ -122,8 +122,8 @@ def _settings(args: argparse.Namespace) -> Any:
         args.convention,
         _cuts(args.k),
         args.localization,
-        None if args.predicates is None else read_names(args.predicates),
-        None if args.labels is None else read_names(args.labels, "labels file"),
+        None if args.predicates is None else read_names(args.predicates, "predicates"),
+        None if args.labels is None else read_names(args.labels, "labels"),
         args.zero_shot,
         args.in_order,
     )

@@ -32,7 +32,7 @@ class _RecallEvaluator:
         """Recall, mean recall and their kin over `judged`, with intervals, per predicate and per category."""
         options = self.options
         labels = Codebook()
-        names = read_names(options.predicates) if options.predicates is not None else ()
+        names = read_names(options.predicates, "predicates") if options.predicates is not None else ()
         predicates = Codebook(names, closed=options.predicates is not None)
         zero_shot = read_triplets(options.zero_shot, labels, predicates) if options.zero_shot is not None else None
         masks = options.localization == "mask"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -28,7 +28,8 @@ _EVERY = 2**31 - 2
 class Measure:
     """What to measure and how.
 
-    `ks` ascending cuts. `zero_shot`: sorted codes (`triplet_codes`) of triplets never trained on, None if not asked.
+    `ks` ascending cuts. `zero_shot` gives the codes (`triplet_codes`) of triplets never trained on, as far as their
+    names have codes by now; None if not asked.
     `in_order`: predictions are ranked as listed. `free`, `phrases`, `detection`: also without graph constraint, also
     phrases, also the mean average precision of the regions themselves.
     """
@@ -36,7 +37,7 @@ class Measure:
     mode: Mode
     convention: Convention
     ks: tuple[int, ...] = (20, 50, 100)
-    zero_shot: Ints | None = None
+    zero_shot: Callable[[], Ints] | None = None
     in_order: bool = False
     free: bool = True
     phrases: bool = True
@@ -140,7 +141,7 @@ class Scorer:
             image=ordinal[truth.image].astype(np.int32),
             predicate=truth.predicate.astype(np.int32),
             category=truth.category,
-            zero_shot=None if self.measure.zero_shot is None else np.isin(codes, self.measure.zero_shot),
+            zero_shot=None if self.measure.zero_shot is None else np.isin(codes, self.measure.zero_shot()),
             constrained=first(matched & ~is_free),
             free=first(matched & is_free) if rankings.free is not None else None,
             phrase=first(join.phrases(localizer) & ~is_free) if phrases else None,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import attrs
 import numpy as np
 
 from sgforge.errors import ConfigError
@@ -14,7 +15,9 @@ from sgforge_eval.arrays import Ints
 from sgforge_eval.batch import Codebook
 from sgforge_eval.scorer import triplet_codes
 
-__all__ = ["read_aliases", "read_names", "read_triplets"]
+__all__ = ["ZeroShot", "read_aliases", "read_names", "read_triplets"]
+
+Kind = Literal["labels", "predicates"]
 
 
 def _read_text(path: Path, what: str) -> str:
@@ -31,16 +34,33 @@ def _read_json(path: Path, what: str) -> Any:
         raise ConfigError(f"{what} {path} is not JSON: {error}") from None
 
 
-def read_names(path: Path, what: str = "predicates file") -> tuple[str, ...]:
-    """Names of a vocabulary: one a line, or a JSON list, in the order of the file; blank lines are skipped."""
+def read_names(path: Path, kind: Kind) -> tuple[str, ...]:
+    """Names of a vocabulary in the order of its file.
+
+    One name a line, or a JSON list; or the public files of VG150 (VG-SGG-dicts: label_to_idx, predicate_to_idx) and
+    PSG (thing_classes and stuff_classes, predicate_classes).
+    """
+    what = f"{kind} file"
     text = _read_text(path, what)
-    names = _read_json(path, what) if text.lstrip().startswith("[") else [line.strip() for line in text.splitlines()]
+    found = _read_json(path, what) if text.lstrip().startswith(("[", "{")) else text.splitlines()
+    names = _of_dataset(found, kind) if isinstance(found, dict) else found
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{what} {path} must list texts: one name a line, or a JSON list")
-    kept = tuple(dict.fromkeys(name for name in names if name))
+        raise ConfigError(f"{what} {path} must list texts: one name a line, a JSON list, or VG150's or PSG's own file")
+    kept = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
     if not kept:
         raise ConfigError(f"{what} {path} names nothing: give one name a line")
     return kept
+
+
+def _of_dataset(found: Mapping[str, Any], kind: Kind) -> Any:
+    """The names in a public file of VG150 or PSG; None if it is neither."""
+    numbers = found.get("label_to_idx" if kind == "labels" else "predicate_to_idx")
+    if isinstance(numbers, dict) and all(isinstance(number, int) for number in numbers.values()):
+        return sorted(numbers, key=lambda name: numbers[name])
+    if kind == "predicates":
+        return found.get("predicate_classes")
+    things, stuff = found.get("thing_classes"), found.get("stuff_classes")
+    return [*things, *stuff] if isinstance(things, list) and isinstance(stuff, list) else None
 
 
 def read_aliases(path: Path) -> Mapping[str, str]:
@@ -51,8 +71,36 @@ def read_aliases(path: Path) -> Mapping[str, str]:
     return found
 
 
-def read_triplets(path: Path, labels: Codebook, predicates: Codebook) -> Ints:
-    """Sorted codes of a zero-shot list: JSON [[subject, predicate, object], ...], or a tab-separated triplet a line."""
+@attrs.frozen(eq=False)
+class ZeroShot:
+    """Triplets of names never seen in training; called, it gives their codes as far as all three names have one.
+
+    Names are looked up, not added: a predicate that neither side uses must not enter mean recall.
+    """
+
+    triplets: tuple[tuple[str, str, str], ...]
+    labels: Codebook
+    predicates: Codebook
+
+    def __call__(self) -> Ints:
+        rows = np.array(
+            [(self.labels.find(s), self.predicates.find(p), self.labels.find(o)) for s, p, o in self.triplets], np.int64
+        ).reshape(-1, 3)
+        codes = triplet_codes(rows[:, 0], rows[:, 1], rows[:, 2])
+        return np.unique(codes[codes >= 0])
+
+
+def read_triplets(path: Path, labels: Codebook, predicates: Codebook) -> ZeroShot:
+    """A zero-shot list: JSON [[subject, predicate, object], ...] or tab-separated names, or VG150's .npy.
+
+    The .npy has (subject class, object class, predicate) numbers from 1: `labels` and `predicates` must then be closed,
+    in the order of VG150's own file.
+    """
+    rows = _numbered_triplets(path, labels, predicates) if path.suffix == ".npy" else _named_triplets(path)
+    return ZeroShot(tuple(rows), labels, predicates)
+
+
+def _named_triplets(path: Path) -> list[tuple[str, str, str]]:
     text = _read_text(path, "zero-shot file")
     if text.lstrip().startswith("["):
         rows = _read_json(path, "zero-shot file")
@@ -61,9 +109,22 @@ def read_triplets(path: Path, labels: Codebook, predicates: Codebook) -> Ints:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, list) or len(row) != 3 or not all(isinstance(name, str) for name in row):
             raise ConfigError(f"zero-shot file {path}, row {number}: expected [subject, predicate, object] names")
-    codes = triplet_codes(
-        labels.codes(row[0] for row in rows).astype(np.int64),
-        predicates.codes(row[1] for row in rows).astype(np.int64),
-        labels.codes(row[2] for row in rows).astype(np.int64),
-    )
-    return np.unique(codes[codes >= 0])
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _numbered_triplets(path: Path, labels: Codebook, predicates: Codebook) -> list[tuple[str, str, str]]:
+    if not labels.closed or not predicates.closed:
+        raise ConfigError(f"zero-shot file {path} holds numbers: give the labels and predicates they stand for")
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"zero-shot file {path} cannot be read: {error}") from None
+    if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iu":
+        raise ConfigError(f"zero-shot file {path} must hold (N, 3) whole numbers")
+    limits = np.array([len(labels), len(labels), len(predicates)])
+    if ((rows < 1) | (rows > limits)).any():
+        raise ConfigError(
+            f"zero-shot file {path} has numbers outside of {len(labels)} labels, {len(predicates)} predicates"
+        )
+    names, verbs = labels.names, predicates.names
+    return [(names[s - 1], verbs[p - 1], names[o - 1]) for s, o, p in rows.tolist()]

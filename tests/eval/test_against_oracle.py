@@ -78,7 +78,7 @@ def _aligned(scene: Scene) -> Scene:
 def _values(batches, mode: str, name: str, zero_shot=frozenset(), *, ks=KS, predicates=PREDICATES) -> dict[str, float]:
     rows = np.array(sorted(zero_shot), np.int64).reshape(-1, 3)
     codes = np.unique(triplet_codes(rows[:, 0], rows[:, 1], rows[:, 2]))
-    measure = Measure(mode, CONVENTIONS[name], ks, zero_shot=codes, detection=False)
+    measure = Measure(mode, CONVENTIONS[name], ks, zero_shot=lambda: codes, detection=False)
     scorer = Scorer(measure)
     for batch in batches:
         scorer.add(batch)

@@ -41,7 +41,7 @@ def batches():
 
 
 def _scored(batch, mode: str, convention: Convention, **switches) -> Scorer:
-    scorer = Scorer(Measure.of(mode, convention, (20, 50, 100), zero_shot=_zero_shot(), **switches))
+    scorer = Scorer(Measure.of(mode, convention, (20, 50, 100), zero_shot=_zero_shot, **switches))
     scorer.add(attrs.evolve(batch, labels=30))
     return scorer
 

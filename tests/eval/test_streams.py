@@ -173,6 +173,10 @@ def test_zero_shot_rows_alone(tmp_path) -> None:
     said = write(tmp_path / "p", line("a", None, ON[:1]), line("b", None, ON[:1]))
     values = score(said, truth, zero_shot=tmp_path / "z").values
     assert values["zR@20"] == 0.0
+    (tmp_path / "more").write_text("chair\tnear\ttable\ncup\tnever said\ttable\n")
+    more = score(said, truth, zero_shot=tmp_path / "more")
+    assert more.values["zR@20"] == 0.0
+    assert more.values["mR@20"] == values["mR@20"]  # a name of the list alone is none of the vocabulary
     assert score(truth, truth, zero_shot=tmp_path / "z").values["zR@20"] == 1.0
 
 

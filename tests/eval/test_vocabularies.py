@@ -1,0 +1,65 @@
+"""Vocabulary files: plain ones, and the real ones of VG150 and PSG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from eval.graphs import line, region, relation, write
+
+from sgforge.cli.main import main
+from sgforge.errors import ConfigError
+from sgforge_eval.batch import Codebook
+from sgforge_eval.vocabulary import read_names, read_triplets
+
+SAMPLES = Path("/work/shared/samples")
+needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the annotation samples are not here")
+
+
+def test_plain_lists(tmp_path) -> None:
+    (tmp_path / "a").write_text("on\n\nin front of\non\n")
+    (tmp_path / "b").write_text('["on", "in front of"]')
+    assert read_names(tmp_path / "a", "predicates") == read_names(tmp_path / "b", "predicates") == ("on", "in front of")
+    for content in ("", "[1]", '{"x": 1}', "[", "\n\n"):
+        (tmp_path / "c").write_text(content)
+        with pytest.raises(ConfigError, match="predicates file"):
+            read_names(tmp_path / "c", "predicates")
+
+
+def test_zero_shot_numbers_need_their_vocabularies(tmp_path) -> None:
+    np.save(tmp_path / "z.npy", np.array([[1, 2, 1]]))
+    with pytest.raises(ConfigError, match="give the labels and predicates"):
+        read_triplets(tmp_path / "z.npy", Codebook(), Codebook())
+    labels, predicates = Codebook(["a", "b"], closed=True), Codebook(["on"], closed=True)
+    assert read_triplets(tmp_path / "z.npy", labels, predicates).triplets == (("a", "on", "b"),)
+    np.save(tmp_path / "z.npy", np.array([[1, 3, 1]]))
+    with pytest.raises(ConfigError, match="outside of 2 labels"):
+        read_triplets(tmp_path / "z.npy", labels, predicates)
+    np.save(tmp_path / "z.npy", np.array([{"x": 1}], object), allow_pickle=True)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_triplets(tmp_path / "z.npy", labels, predicates)
+
+
+@needs_samples
+def test_the_real_vg150_files(tmp_path, capsys) -> None:
+    dicts, zero = SAMPLES / "VG-SGG-dicts-with-attri.json", SAMPLES / "vg150_zeroshot_triplet.npy"
+    names, verbs = read_names(dicts, "labels"), read_names(dicts, "predicates")
+    assert (len(names), len(verbs)) == (150, 50)
+    triplets = read_triplets(zero, Codebook(names, closed=True), Codebook(verbs, closed=True)).triplets
+    assert len(triplets) == 5971
+    subject, predicate, target = triplets[0]
+    regions = [region(subject, [0, 0, 9, 9]), region(target, [20, 0, 30, 9])]
+    path = str(write(tmp_path / "g", line("a", regions, [relation(0, predicate, 1)])))
+    options = ["--labels", str(dicts), "--predicates", str(dicts), "--zero-shot", str(zero), "--convention", "sgb"]
+    assert main(["eval", path, path, *options, "--json"]) == 0
+    output = capsys.readouterr().out
+    assert '"zR@20": 1.0' in output
+    assert '"mR@20": 0.02' in output  # one predicate of 50
+
+
+@needs_samples
+def test_the_real_psg_file() -> None:
+    path = SAMPLES / "psg_categories.json"
+    assert len(read_names(path, "labels")) == 133
+    assert read_names(path, "predicates")[:2] == ("over", "in front of")
