@@ -152,7 +152,9 @@ class _FirstStep(LogitsProcessor):
 
 
 def _auto_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _auto_dtype(device: torch.device) -> torch.dtype:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from sgforge.models.errors import BudgetReachedError, ModelError, ProviderError, RunStoppedError
+from sgforge.models.errors import BudgetReachedError, ModelError, ProviderError, RunStoppedError, StoreError
 from sgforge.models.gate import Gate, Ticket
 from sgforge.models.keychain import redact
 from sgforge.models.ledger import CallKind, close_call, lose_call, open_call, void_call
@@ -136,6 +136,10 @@ class Caller:
                 except ProviderError as error:
                     failure = error
                     await self._note_failure(failure, state, ticket)
+                except StoreError:
+                    # The call stays open in the ledger, at its worst case: it may have been billed.
+                    self.account.closed()
+                    raise
                 except ModelError as error:
                     await self._void(state, error.reason)
                     raise
@@ -186,6 +190,7 @@ class Caller:
             try:
                 self.guard.check()
                 if state.call is None:
+                    self.store.check_room()
                     operation = open_call(key, self.name, kind, bound, self.settings.budget_usd, self.prices_version)
                     state.call = await self.store.write(operation)
                     self.account.opened()
@@ -279,12 +284,16 @@ class Caller:
         """A call that may have been billed: it stays in the ledger at its worst case."""
         if state.call is not None:
             call, state.call = state.call, None
-            await self.store.write(lose_call(call, reason))
-            self.account.closed()
+            try:
+                await self.store.write(lose_call(call, reason))
+            finally:
+                self.account.closed()
 
     async def _void(self, state: _Try, reason: str) -> None:
         """Give back the reservation of a call that was not billed."""
         if state.call is not None:
             call, state.call = state.call, None
-            await self.store.write(void_call(call, reason))
-            self.account.closed()
+            try:
+                await self.store.write(void_call(call, reason))
+            finally:
+                self.account.closed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgforge.errors import SgforgeError
 
-__all__ = ["BudgetReachedError", "DeferredError", "ModelError", "ProviderError", "RunStoppedError"]
+__all__ = ["BudgetReachedError", "DeferredError", "ModelError", "ProviderError", "RunStoppedError", "StoreError"]
 
 
 class ModelError(SgforgeError):
@@ -25,6 +25,13 @@ class RunStoppedError(ModelError):
     """The provider refuses everything (keys, payment, permission): the run must stop and be mended by a person."""
 
     stops_run = True
+
+
+class StoreError(RunStoppedError):
+    """The responses file cannot be written (a full disk): nothing more is bought, as its answer could not be kept."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("responses_file", detail)
 
 
 class BudgetReachedError(ModelError):

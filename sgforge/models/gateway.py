@@ -57,7 +57,6 @@ class Gateway:
         self.waiting = {row[0] for row in store.read("SELECT key FROM batch_item")}
         self._resolve = resolve_provider
         self._bound: dict[str, BoundModel] = {}
-        self._gates: dict[tuple[str, str | None], Gate] = {}
         self._pictures = Pictures(int(settings.max_image_mb * _MEGABYTE))
         self._guard = Guard(settings.stop_after_refusals)
         self._account = Account()
@@ -90,7 +89,7 @@ class Gateway:
                 f"budget_usd is set and the price of {name} is not known: give input_usd and output_usd in "
                 f'[models."{name}"], or a price file'
             )
-        gate = self._gate(name, provider)
+        gate = _gate(provider)
         caller = Caller(
             *(name, model, provider, price, self.prices.version, gate, self.store),
             *(self._pictures, self._guard, self._account, self.settings),
@@ -131,15 +130,13 @@ class Gateway:
     ) -> None:
         await self.close()
 
-    def _gate(self, name: str, provider: Provider) -> Gate:
-        """One gate for one server and model."""
-        own = provider.settings
-        place = (name, own.base_url)
-        if place not in self._gates:
-            slots = provider.capabilities.slots or own.max_in_flight
-            start = slots if provider.capabilities.slots else None
-            self._gates[place] = Gate(slots, own.requests_per_minute, own.tokens_per_minute, start)
-        return self._gates[place]
+
+def _gate(provider: Provider) -> Gate:
+    """The gate of a model: a server's limit is found out, a model in process has its slots at once."""
+    own, slots = provider.settings, provider.capabilities.slots
+    if slots is not None:
+        return Gate(slots, own.requests_per_minute, own.tokens_per_minute, slots)
+    return Gate(own.max_in_flight, own.requests_per_minute, own.tokens_per_minute)
 
 
 @attrs.define(eq=False)

@@ -20,7 +20,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 import attrs
 
 from sgforge.errors import DatasetError
-from sgforge.models.errors import ModelError
+from sgforge.models.ballast import Ballast
+from sgforge.models.errors import ModelError, StoreError
 
 __all__ = ["STORE_VERSION", "Operation", "Store"]
 
@@ -73,6 +74,13 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader = _connect(path)
+        self._ballast = Ballast(path)
+        self._is_full = False
+        try:
+            self._ballast.take()
+        except BaseException:
+            self._reader.close()
+            raise
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="sgforge-responses", daemon=True)
         self._thread.start()
@@ -84,13 +92,18 @@ class Store:
     async def write(self, operation: Operation[_T]) -> _T:
         """Run an operation in the next transaction; when this returns, it is on disk.
 
-        A `ModelError` is the operation's answer (it must be raised before anything was changed). Cancelling the
-        caller does not undo the operation.
+        A `ModelError` is the operation's answer (it must be raised before anything was changed), a `StoreError` says
+        that the file cannot be written. Cancelling the caller does not undo the operation.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
         self._jobs.put(_Job(operation, loop, future))
         return await future
+
+    def check_room(self) -> None:
+        """A `StoreError` once the disk was full: what room is left belongs to answers that are under way."""
+        if self._is_full:
+            raise StoreError(self._no_room("the disk is full"))
 
     def close(self) -> None:
         """Commit what waits and close the file."""
@@ -98,6 +111,7 @@ class Store:
             self._jobs.put(None)
             self._thread.join()
         self._reader.close()
+        self._ballast.drop()
 
     def __enter__(self) -> Store:
         return self
@@ -114,10 +128,35 @@ class Store:
             while not ended:
                 jobs, ended = self._gather()
                 if jobs:
-                    _commit_together(connection, jobs)
+                    self._commit_together(connection, jobs)
                     _tell(jobs)
         finally:
             connection.close()
+
+    def _commit_together(self, connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
+        """One transaction for all jobs; if an operation breaks it, each is run in a transaction of its own."""
+        try:
+            _transact(connection, jobs)
+        except sqlite3.Error as failure:
+            self._make_room(failure)
+            for job in jobs:
+                try:
+                    _transact(connection, [job])
+                except sqlite3.Error as error:
+                    self._make_room(error)
+                    job.error = StoreError(self._no_room(str(error))) if _cannot_write(error) else error
+
+    def _make_room(self, error: sqlite3.Error) -> None:
+        """On a full disk, give the ballast to the answers that are under way."""
+        if _cannot_write(error):
+            self._is_full = True
+            self._ballast.drop()
+
+    def _no_room(self, why: str) -> str:
+        return (
+            f"{self.path} cannot be written: {why}; nothing more is bought, answers that were kept are used again: "
+            "free some space and run again"
+        )
 
     def _gather(self) -> tuple[list[_Job], bool]:
         """Wait for one job, then take all that are there; True when the store is closing."""
@@ -134,18 +173,6 @@ class Store:
         return jobs, True
 
 
-def _commit_together(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
-    """One transaction for all jobs; if an operation breaks it, each is run in a transaction of its own."""
-    try:
-        _transact(connection, jobs)
-    except sqlite3.Error:
-        for job in jobs:
-            try:
-                _transact(connection, [job])
-            except sqlite3.Error as error:
-                job.error = error
-
-
 def _transact(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -160,6 +187,12 @@ def _transact(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _cannot_write(error: sqlite3.Error) -> bool:
+    """Whether it is the disk that failed, and not the operation."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 
 
 def _tell(jobs: Sequence[_Job]) -> None:
