@@ -1,7 +1,7 @@
 """How good a dataset's graphs are, counted from the graphs themselves and, where there is one, from a labelled sample.
 
 Density, shares of categories, entropy and long tail of predicates, spatial relations that the boxes contradict,
-agreement between the steps that made relations, duplicates, precision.
+agreement between the steps that made relations and between annotations of one photo, duplicates, precision.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +83,7 @@ class _Counts:
     repeated_relations: int = 0
     repeated_regions: int = 0
     photos: Counter[bytes] = attrs.field(factory=Counter)
+    photo_agreement: float | None = None
     judged: Counter[str] = attrs.field(factory=Counter)
     judged_right: Counter[str] = attrs.field(factory=Counter)
 
@@ -125,6 +127,9 @@ def quality(graphs: GraphInput, judgements: Sequence[Judgement] = ()) -> Report:
         _count_makers(counts, chunk)
         _count_duplicates(counts, chunk)
         _count_judged(counts, chunk, wanted)
+    repeated = {digest for digest, count in counts.photos.items() if count > 1}
+    if repeated and isinstance(graphs, (str, Path, GraphColumns)):
+        counts.photo_agreement = _photo_agreement(graphs, repeated)
     if wanted:
         missing = sum(map(len, wanted.values()))
         dropped.add("judgement of a relation that is not there", missing, next(iter(wanted)))
@@ -207,6 +212,22 @@ def _count_duplicates(counts: _Counts, chunk: _Chunk) -> None:
     counts.photos.update(digest.tobytes() for digest in columns.image.sha256[known])
 
 
+def _photo_agreement(graphs: GraphInput, repeated: set[bytes]) -> float:
+    """Mean over photos annotated several times of shared over all triplets of names, two annotations at a time."""
+    seen: dict[bytes, list[set[tuple[str | None, str, str | None]]]] = {}
+    for columns in read_chunks(graphs, Dropped(), what="graphs"):
+        for row, digest in enumerate(columns.image.sha256):
+            if digest.tobytes() in repeated:
+                triplets = {(one, _meaning(verb), other) for one, verb, other in columns.graph(row).triplets()}
+                seen.setdefault(digest.tobytes(), []).append(triplets)
+    shares = []
+    for graphs_of_one in seen.values():
+        for first, second in combinations(graphs_of_one, 2):
+            if first | second:
+                shares.append(len(first & second) / len(first | second))
+    return sum(shares) / len(shares) if shares else 0.0
+
+
 def _count_judged(counts: _Counts, chunk: _Chunk, wanted: dict[str, list[Judgement]]) -> None:
     if not wanted:
         return
@@ -242,6 +263,8 @@ def _report(counts: _Counts, dropped: Dropped) -> Report:
     }
     if counts.shared_pairs:
         values["agreement_of_steps"] = counts.agreed_pairs / counts.shared_pairs
+    if counts.photo_agreement is not None:
+        values["agreement_of_sources"] = counts.photo_agreement
     for part in _COVERED if shares else ():
         cover = int(np.searchsorted(np.cumsum(shares), part - 1e-12) + 1)
         values[f"predicates_for_{part:.0%}"] = float(min(cover, len(shares)))

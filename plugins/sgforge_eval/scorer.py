@@ -184,7 +184,7 @@ class Scorer:
         """All batches so far as one table, images in the order of their ordinals; at least one batch must be there."""
         parts = self._parts
         order = np.argsort(np.concatenate(self._ordinals), kind="stable")
-        return HitTable(
+        table = HitTable(
             np.concatenate([part.image for part in parts]),
             np.concatenate([part.predicate for part in parts]),
             np.concatenate([part.category for part in parts]),
@@ -197,6 +197,9 @@ class Scorer:
             np.concatenate([part.answered for part in parts])[order],
             np.concatenate([part.failed for part in parts])[order],
         )
+        # The whole takes the place of its parts: millions of rows are held once.
+        self._parts, self._ordinals = [table], [np.arange(len(order))]
+        return table
 
 
 def _true_pairs_only(batch: EvalBatch) -> Dense | Listed:

@@ -76,6 +76,16 @@ def test_agreement_of_steps(tmp_path) -> None:
     assert steps["teacher"] == {"step": "teacher", "count": 4, "kept": 1.0}
 
 
+def test_agreement_of_sources(tmp_path) -> None:
+    regions = [region("cup", [0, 0, 9, 9]), region("table", [50, 0, 60, 9])]
+    first = [relation(0, "left of", 1), relation(0, "on", 1)]
+    second = [relation(0, "to the left of", 1), relation(1, "under", 0)]
+    lines = [line("a", regions, first, sha256="ab" * 32), line("b", regions, second, sha256="ab" * 32)]
+    report = _report(tmp_path, *lines, line("c", regions, first, sha256="cd" * 32))
+    assert report.values["agreement_of_sources"] == pytest.approx(1 / 3)
+    assert "agreement_of_sources" not in _report(tmp_path, lines[0]).values
+
+
 def test_precision_of_a_labelled_sample(tmp_path) -> None:
     lines = [line(str(number), [LEFT, RIGHT], [relation(0, "on", 1), relation(1, "near", 0)]) for number in range(10)]
     judged = [{"image_id": str(number), "relation": 0, "correct": number < 8} for number in range(10)]

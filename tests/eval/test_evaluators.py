@@ -1,0 +1,108 @@
+"""The evaluators of a pipeline, given rankings, against the plain evaluator and against masks by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from eval.batches import reference_scenes
+from eval.oracle import Scene, evaluate
+
+from sgforge.errors import ConfigError
+from sgforge.graph import Region, Relation, SceneGraph
+from sgforge.masks import from_arrays
+from sgforge.stages import Failure, Judged, Ranking
+from sgforge_eval.config import RecallOptions
+from sgforge_eval.evaluators import PredclsEvaluator, SgclsEvaluator, SgdetEvaluator
+
+EVALUATORS = {"predcls": PredclsEvaluator, "sgcls": SgclsEvaluator, "sgdet": SgdetEvaluator}
+PREDICATES = tuple(f"p{code}" for code in range(16))
+
+
+def _judged(number: int, scene: Scene, columns: tuple[str, ...] = PREDICATES) -> Judged:
+    true = [Region(f"l{label}", box) for label, box in zip(scene.true_labels, scene.true_boxes, strict=True)]
+    said = tuple(
+        Region(f"l{label}", box, score=score)
+        for label, box, score in zip(scene.labels, scene.boxes, scene.scores, strict=True)
+    )
+    relations = [Relation(s, f"p{p}", o) for s, o, p in scene.truth]
+    table = np.array(scene.table, np.float32).reshape(-1, 16)
+    order = [PREDICATES.index(name) for name in columns]
+    pairs = np.array(scene.pairs, np.int32).reshape(-1, 2)
+    return Judged(str(number), SceneGraph(0, 0, true, relations), Ranking(said, pairs, columns, table[:, order]))
+
+
+def _scenes(mode: str) -> list[Scene]:
+    scenes = reference_scenes(mode)[:80]
+    for scene in scenes:
+        scene.truth = [row for row in scene.truth if row[0] != row[1]]
+    return scenes
+
+
+@pytest.mark.parametrize("mode", EVALUATORS)
+@pytest.mark.parametrize("convention", ["sgforge", "sgb", "oi"])
+def test_rankings_agree_with_the_plain_evaluator(mode, convention) -> None:
+    scenes = _scenes(mode)
+    names = {f"p{p}" for scene in scenes for *_, p in scene.truth}
+    expected = evaluate(scenes, convention, mode, (20, 50, 100), 16)
+    options = RecallOptions(convention, bootstrap=0)
+    turned = PREDICATES[::-1]  # the order of the columns is each student's own
+    judged = (_judged(number, scene, turned if number % 3 else PREDICATES) for number, scene in enumerate(scenes))
+    report = EVALUATORS[mode](options).evaluate(judged)
+    assert len(names) <= 16
+    for key, value in expected.items():
+        assert report.values[key] == pytest.approx(value, abs=1e-9), key
+
+
+def test_masks_decide_where_they_are_asked_for() -> None:
+    shapes = np.zeros((3, 20, 20), bool)
+    shapes[0, :10, :10], shapes[1, :10, :10], shapes[2, 12:, 12:] = True, np.eye(10, dtype=bool), True
+    full, thin, other = from_arrays(shapes)
+    truth = SceneGraph(20, 20, [Region("a", mask=full), Region("b", mask=other)], [Relation(0, "on", 1)])
+    pairs, scores = np.array([[0, 1]], np.int32), np.ones((1, 1), np.float32)
+
+    def value(mask, localization: str) -> float:
+        ranking = Ranking((Region("a", mask=mask), Region("b", mask=other)), pairs, ("on",), scores)
+        options = RecallOptions(localization=localization, bootstrap=0)
+        return SgdetEvaluator(options).evaluate([Judged("x", truth, ranking)]).values["R@20"]
+
+    assert (value(full, "mask"), value(thin, "mask"), value(thin, "box")) == (1.0, 0.0, 1.0)
+
+
+def test_a_told_student_may_see_the_kept_regions_alone() -> None:
+    regions = [Region("x", status="rejected", reason="r"), Region("a", (0, 0, 9, 9)), Region("b", (20, 0, 30, 9))]
+    truth = SceneGraph(50, 50, regions, [Relation(1, "on", 2)])
+    kept = (Region("a", (0, 0, 9, 9)), Region("b", (20, 0, 30, 9)))
+    ranking = Ranking(kept, np.array([[0, 1]], np.int32), ("on",), np.ones((1, 1), np.float32))
+    values = PredclsEvaluator(RecallOptions(bootstrap=0)).evaluate([Judged("x", truth, ranking)]).values
+    assert (values["R@20"], values["A@20"]) == (1.0, 1.0)
+    named = SgclsEvaluator(RecallOptions(bootstrap=0)).evaluate([Judged("x", truth, ranking)]).values
+    assert named["R@20"] == 1.0
+
+
+def test_faulty_rankings_are_counted() -> None:
+    regions = (Region("a", (0, 0, 9, 9)), Region("b", (20, 0, 30, 9)))
+    truth = SceneGraph(50, 50, regions, [Relation(0, "on", 1)])
+    pairs = np.array([[0, 1], [0, 7], [-1, 1]], np.int32)
+    scores = np.array([[0.5, np.nan], [1, 1], [1, 1]], np.float32)
+    report = SgdetEvaluator(RecallOptions(bootstrap=0)).evaluate(
+        [Judged("x", truth, Ranking(regions, pairs, ("on", "near"), scores)), Judged("y", truth, Failure("refused"))]
+    )
+    assert report.values["R@20"] == 0.5
+    assert report.values["ngR@20"] == 0.5
+    assert report.values["failure_rate"] == 0.5
+    assert "2 x pair with a region index out of range" in report.notes
+    assert "1 x score that is not finite" in report.notes
+    assert "1 failed predictions: refused" in report.notes
+
+
+def test_wrong_options_are_errors_before_any_work() -> None:
+    with pytest.raises(ConfigError, match="choose one of"):
+        SgdetEvaluator(RecallOptions(convention="best"))
+    with pytest.raises(ConfigError, match="1 or more"):
+        SgdetEvaluator(RecallOptions(k=()))
+
+
+def test_nothing_judged_is_said() -> None:
+    report = SgdetEvaluator(RecallOptions()).evaluate([])
+    assert (report.values, report.images_used) == ({}, 0)
+    assert report.notes == ("there were no images to evaluate",)
