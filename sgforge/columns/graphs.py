@@ -22,7 +22,7 @@ from sgforge.columns.rows import (
     relations_from,
 )
 from sgforge.columns.schema import ImageColumns, RegionColumns, RelationColumns, Vocabularies
-from sgforge.columns.words import Remap, id_columns, merged, used_words
+from sgforge.columns.words import Remap, id_columns, merged, sorted_words, used_words
 from sgforge.errors import GraphError
 from sgforge.graph import Sample, SceneGraph
 
@@ -127,9 +127,7 @@ class GraphColumns:
     def compact(self) -> GraphColumns:
         """The same images over vocabularies sorted by UTF-8 bytes, without unused texts."""
         ids = (pair for table in (self.image, self.region, self.relation) for pair in id_columns(table))
-        used = used_words(self.vocabularies, ids).new
-        names = Vocabularies.names()
-        return self.over(Vocabularies(**{name: tuple(sorted(used.of(name), key=str.encode)) for name in names}))
+        return self.over(sorted_words([used_words(self.vocabularies, ids).new]))
 
     def with_keys(self, keys: np.ndarray) -> GraphColumns:
         """The same images with other state keys, (N, 32) uint8."""

@@ -10,7 +10,7 @@ import numpy as np
 from sgforge.columns.ragged import Ragged
 from sgforge.columns.schema import ColumnSpec, Table, Vocabularies, specs_of
 
-__all__ = ["Remap", "id_columns", "merged", "used_words"]
+__all__ = ["Remap", "id_columns", "merged", "sorted_words", "used_words"]
 
 _T = TypeVar("_T", bound=Table)
 
@@ -20,6 +20,16 @@ def merged(parts: Sequence[Vocabularies]) -> Vocabularies:
     return Vocabularies(
         **{
             name: tuple(dict.fromkeys(text for part in parts for text in part.of(name)))
+            for name in Vocabularies.names()
+        }
+    )
+
+
+def sorted_words(parts: Sequence[Vocabularies]) -> Vocabularies:
+    """Vocabularies that hold every text of all parts, sorted by UTF-8 bytes."""
+    return Vocabularies(
+        **{
+            name: tuple(sorted({text for part in parts for text in part.of(name)}, key=str.encode))
             for name in Vocabularies.names()
         }
     )

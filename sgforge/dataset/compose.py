@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from sgforge.columns import GraphColumns
-from sgforge.columns.words import merged
+from sgforge.columns.words import merged, sorted_words
 from sgforge.dataset.assemble import apply_packed
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
@@ -43,10 +43,19 @@ class Content:
 def compose(parent: Snapshot, keys: np.ndarray, failures: Failures, states: StateIndex, journal: Journal) -> Content:
     """The states with these keys (N, 32), in the parent's order; a key that stands nowhere is a `DatasetError`."""
     work = _Composer(parent, keys, states, journal)
-    parts = [work.part(start, min(start + _SLICE, len(parent))) for start in range(0, len(parent), _SLICE)]
-    columns = GraphColumns.concat([part.columns for part in parts]).with_keys(keys)
-    provenance = Provenance.merged([part.provenance for part in parts])
-    return Content(_with_failures(columns, failures).compact(), provenance)
+    unknown = sorted(set(failures) - set(parent.image_ids))
+    if unknown:
+        raise DatasetError(f"image {unknown[0]!r} failed but is not in the snapshot")
+    columns: list[GraphColumns] = []
+    calls: list[Provenance] = [Provenance()]
+    for start in range(0, len(parent), _SLICE):
+        part = work.part(start, min(start + _SLICE, len(parent)))
+        # Without unused texts, so that all parts together have exactly the texts of the whole.
+        columns.append(_with_failures(part.columns, failures).compact())
+        calls.append(part.provenance)
+    words = sorted_words([part.vocabularies for part in columns])
+    aligned = [columns.pop(0).over(words) for _ in range(len(columns))]
+    return Content(GraphColumns.concat(aligned).with_keys(keys), Provenance.merged(calls))
 
 
 class _Composer:
@@ -136,12 +145,12 @@ def _places(rows: np.ndarray, targets: np.ndarray, count: int) -> np.ndarray:
 
 
 def _with_failures(columns: GraphColumns, failures: Failures) -> GraphColumns:
-    if not failures:
+    row_of = (
+        {image_id: row for row, image_id in enumerate(columns.image.ids) if image_id in failures} if failures else {}
+    )
+    if not row_of:
         return columns
-    row_of = {image_id: row for row, image_id in enumerate(columns.image.ids)}
-    unknown = [image_id for image_id in failures if image_id not in row_of]
-    if unknown:
-        raise DatasetError(f"image {unknown[0]!r} failed but is not in the snapshot")
+    failures = {image_id: failures[image_id] for image_id in row_of}
     words = columns.vocabularies
     steps, reasons = _ids(words.step, failures, 0), _ids(words.reason, failures, 1)
     columns = columns.over(attrs.evolve(words, step=tuple(steps), reason=tuple(reasons)))

@@ -27,6 +27,8 @@ from sgforge.errors import DatasetError
 __all__ = ["Draft", "checksum", "write_snapshot"]
 
 _GROUPS: Final = ("image", "region", "relation", "vocabulary", "call", "run")
+_BLOCK: Final = 262_144
+"""Rows that are compared at once: neither side is held twice as a whole."""
 _READ_ONLY: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
@@ -128,8 +130,16 @@ class _Arrays:
         """Whether the parent holds exactly these bytes; the checksum only saves most reads."""
         if self._parent is None or self._parent.meta.arrays.get(path) != record:
             return False
-        stored = self._parent.array(path).read()
-        return stored.dtype == data.dtype and stored.tobytes() == np.ascontiguousarray(data).tobytes()
+        stored = self._parent.array(path)
+        data = np.ascontiguousarray(data)
+        return stored.dtype == data.dtype and all(
+            stored.read(start, start + len(part)).tobytes() == part.tobytes() for start, part in _blocks(data)
+        )
+
+
+def _blocks(data: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    for start in range(0, len(data), _BLOCK):
+        yield start, data[start : start + _BLOCK]
 
 
 def _all_arrays(draft: Draft) -> Iterator[tuple[StoredColumn, np.ndarray]]:

@@ -205,7 +205,10 @@ def shared_words(strings: Sequence[str]) -> Vocabularies:
 
 
 def _packb(fields: list[Any]) -> bytes:
-    packed: bytes = msgpack.packb(fields)
+    try:
+        packed: bytes = msgpack.packb(fields)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise GraphError(f"a value that cannot be kept: {error}") from None
     return packed
 
 

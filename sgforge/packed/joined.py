@@ -124,7 +124,7 @@ class _Blocks:
     """The region and relation blocks of many edits as two tables with global ids."""
 
     def __init__(self, regions: list[Any], relations: list[bytes], ids: np.ndarray, first_id: np.ndarray) -> None:
-        self.regions = region_columns([RegionBlock(*block) for block in regions])
+        self.regions = region_columns([RegionBlock(*block) for block in regions if block[0]])
         self.relations = relation_columns(relations)
         self.region_counts = _counts([block[0] for block in regions], len(self.regions.label))
         self.relation_counts = _counts(relations, len(self.relations.subject))
