@@ -17,6 +17,7 @@ from sgforge.edits import Edit, apply_edit
 from sgforge.engine.channel import Channel
 from sgforge.engine.executors import Crew, Lane, Outcome, StopRunError
 from sgforge.engine.tally import Tally
+from sgforge.errors import SgforgeError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.stages import Failure, check_role
 
@@ -120,11 +121,11 @@ class Stream:
             started = time.perf_counter()
             try:
                 outcomes = await lane.answer([item.sample for item in items])
+                await self._settle(number, items, outcomes, started)
             except StopRunError as error:
                 self.stopped_by = self.stopped_by or error
                 self.stop()
                 return
-            await self._settle(number, items, outcomes, started)
 
     async def _settle(
         self, number: int, items: Sequence[WorkItem], outcomes: Sequence[Outcome], started: float
@@ -135,7 +136,7 @@ class Stream:
         onward: list[WorkItem] = []
         failed = 0
         for item, outcome in zip(items, outcomes, strict=True):
-            done = _take(stage, item, outcome.answer)
+            done = _take(stage, item, outcome.answer, is_kept=self._committer is not None)
             if isinstance(done, Failure):
                 failed += 1
                 stage.tally.fail(item.row, item.sample.image_id, done)
@@ -143,20 +144,27 @@ class Stream:
                 rows.append(self._journal_row(stage, item, done, outcome.calls))
             released = self._release(number, item, done)
             onward.extend(released)
-        if self._committer is not None:
-            await self._committer.commit(rows)
+        await self._keep(rows)
         stage.tally.batch(len(items), failed, time.perf_counter() - started)
         await self._forward(onward, number + 1)
 
+    async def _keep(self, rows: Sequence[JournalRow]) -> None:
+        """Make answers durable; a journal that cannot be written ends the intake, answers under way are awaited."""
+        if self._committer is None:
+            return
+        try:
+            await self._committer.commit(rows)
+        except SgforgeError as error:
+            raise StopRunError(error) from error
+
     def _journal_row(self, stage: Stage, item: WorkItem, done: _Done, calls: tuple[str, ...]) -> JournalRow:
         from sgforge.dataset import JournalRow
-        from sgforge.packed import pack_edit
 
         return JournalRow(
             stage.keys[item.row],
             item.sample.image_id,
             stage.name,
-            pack_edit(done.edit),
+            done.packed,
             calls,
             self._run_id,
             done.counts,
@@ -236,13 +244,14 @@ class Stream:
 
 @attrs.frozen
 class _Done:
-    """An answer as it took effect."""
+    """An answer as it took effect; `packed` for the journal, where there is one."""
 
     edit: Edit
+    packed: bytes
     counts: Mapping[str, int]
 
 
-def _take(stage: Stage, item: WorkItem, answer: Edit | Failure) -> _Done | Failure:
+def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool) -> _Done | Failure:
     """Apply an answer to its image; one that breaks the contract becomes a failure of the image."""
     if isinstance(answer, Failure):
         return answer
@@ -251,6 +260,8 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure) -> _Done | Failu
         return Failure("role", wrong)
     try:
         applied = apply_edit(item.sample.graph, answer, stage.name, may_restore=stage.verb == "edit")
+        # Packed here and not later: what no column can hold is a fault of this answer, not of the run.
+        packed = _pack(applied.edit) if is_kept else b""
     except Exception as error:
         return Failure("contract", f"its edit does not fit the graph: {error}")
     item.become(applied.graph)
@@ -260,7 +271,13 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure) -> _Done | Failu
     stage.tally.answer(counts)
     if applied.edit.dropped is not None:
         stage.tally.drop(item.row)
-    return _Done(applied.edit, counts)
+    return _Done(applied.edit, packed, counts)
+
+
+def _pack(edit: Edit) -> bytes:
+    from sgforge.packed import pack_edit
+
+    return pack_edit(edit)
 
 
 def _replay(stage: Stage, graph: SceneGraph, edit: Edit | None) -> SceneGraph:
