@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -63,7 +64,26 @@ def _read_path(text: str, dropped: Dropped, what: str) -> Iterator[GraphColumns]
         where = f"line {fault.line}" + (f" {fault.path}" if fault.path else "")
         dropped.add(f"{what}: {_FAULTS[fault.reason]}", 1, f"{where}: {fault.message}")
 
-    yield from read_columns(path, strict=False, chunk_images=_CHUNK, report=report)
+    yield from _uncollected(read_columns(path, strict=False, chunk_images=_CHUNK, report=report))
+
+
+def _uncollected(chunks: Iterator[GraphColumns]) -> Iterator[GraphColumns]:
+    """The chunks, each read with the garbage collector at rest.
+
+    A chunk passes through a million small dicts that hold no cycles; walking over them again and again took 40 % of
+    the time.
+    """
+    while True:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            chunk = next(chunks, None)
+        finally:
+            if was_enabled:
+                gc.enable()
+        if chunk is None:
+            return
+        yield chunk
 
 
 def _split_ref(text: str) -> tuple[Path, str]:
