@@ -58,7 +58,11 @@ def _as_tuple(value: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def _counts(value: Mapping[str, int]) -> dict[str, int]:
-    return dict(value)
+    counts = dict(value)
+    for reason, count in counts.items():
+        if not isinstance(reason, str) or type(count) is not int:
+            raise GraphError(f"fault {reason!r}: {count!r} must be a reason code with a whole number")
+    return counts
 
 
 @attrs.frozen
@@ -77,6 +81,10 @@ class Edit:
     dropped: str | None = None
     faults: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
     provenance: Provenance | None = attrs.field(default=None, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.dropped is not None and not (isinstance(self.dropped, str) and self.dropped):
+            raise GraphError(f"an image is dropped for a reason code, not {self.dropped!r}")
 
     @property
     def is_empty(self) -> bool:

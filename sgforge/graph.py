@@ -45,6 +45,7 @@ REJECTED: Final = "rejected"
 _FLOAT = struct.Struct("<f")
 _BOX = struct.Struct("<4f")
 _FLOAT32_MAX = 3.4028234663852886e38
+_LARGEST: Final = 2**31 - 1
 
 
 def to_float32(value: float) -> float:
@@ -249,6 +250,8 @@ class SceneGraph:
     def __attrs_post_init__(self) -> None:
         if self.width < 0 or self.height < 0 or bool(self.width) != bool(self.height):
             raise GraphError(f"image size {self.width}x{self.height} must be positive, or 0x0 without an image")
+        if self.width > _LARGEST or self.height > _LARGEST:
+            raise GraphError(f"image size {self.width}x{self.height} is more than {_LARGEST} pixels on a side")
         count = len(self._regions)
         for index, region in enumerate(self._regions):
             if region.parent is not None:

@@ -119,6 +119,10 @@ class Failure:
     reason: str
     detail: str = ""
 
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.reason, str) or not self.reason.isprintable() or not self.reason:
+            raise StepError(f"a failure's reason is a short code, not {self.reason!r}")
+
 
 Answer: TypeAlias = Edit | Failure
 

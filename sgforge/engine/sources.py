@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.columns.ragged import encode_text
 from sgforge.engine.fingerprints import image_digest, source_key
-from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
+from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import ImageSource, Roots
 from sgforge.packed import pack_sample
@@ -192,8 +193,10 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
     if item.size is not None and not graph.width:
         graph = SceneGraph(*item.size, graph.all.regions, graph.all.relations, graph.attributes)
     try:
+        for text in (sample.image_id, sample.split, sample.uri):
+            encode_text(text or "")
         annotations = pack_sample(Sample("-", graph))
-    except GraphError as error:
+    except Exception as error:  # what a plugin's source put into a graph may break anywhere
         return Reading(None, failure=_failure(sample, "annotation", f"image {sample.image_id!r}: {error}"))
     # Without an image it is the id that says what is what: equal graphs need not be one and the same.
     digest_of_image = image_digest(digest or f"id {sample.image_id}", annotations)
