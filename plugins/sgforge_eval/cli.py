@@ -215,4 +215,4 @@ def _print_notes(args: argparse.Namespace, notes: Sequence[str]) -> None:
 
 
 def _print_json(value: Mapping[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(value, allow_nan=False))

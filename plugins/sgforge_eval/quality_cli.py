@@ -39,7 +39,7 @@ class QualityCommand:
         if args.json:
             tables = {name: list(rows) for name, rows in report.tables.items()}
             value = {"images": report.images_used, "values": dict(report.values), **tables, "notes": report.notes}
-            print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(value, allow_nan=False))
             return 0
         top = getattr(args, "top", 20)
         shown = {name: rows[:top] for name, rows in report.tables.items()}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sgforge.cli.run import add_run_arguments, build_request
+from sgforge.cli.terminal import safe
 from sgforge.config import dump_options
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     request = build_request(args)
     plan = request.resolve(load_plugins())
     if args.json:
-        print(json.dumps(_as_json(request, plan), indent=2, ensure_ascii=False))
+        print(json.dumps(_as_json(request, plan), indent=2))
     else:
         print(f"{args.config} is in order")
         print("\n".join(_lines(request, plan)))
@@ -66,7 +67,7 @@ def _lines(request: Request, plan: Plan) -> Iterator[str]:
 def _render(spec: ComponentSpec) -> str:
     """The options as given, without secrets."""
     typed = dump_options(spec.options)
-    given = [f"{name} = {json.dumps(typed[name], ensure_ascii=False)}" for name in spec.settings]
+    given = [f"{name} = {safe(json.dumps(typed[name], ensure_ascii=False))}" for name in spec.settings]
     return f" ({', '.join(given)})" if given else ""
 
 

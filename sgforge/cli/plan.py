@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     found = forecast(plan, request.dataset, request.roots, request.limit)
     costs = estimate_costs(request, plan, registry, found)
     if args.json:
-        print(json.dumps(_as_json(found, costs, plan.notes), ensure_ascii=False))
+        print(json.dumps(_as_json(found, costs, plan.notes)))
     else:
         print("\n".join([*_lines(found, costs), *(f"note: {note}" for note in plan.notes)]))
     return 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 from sgforge.jsonl.columns import read_columns
 from sgforge.jsonl.files import numbered_lines, read_jsonl, read_lines, write_jsonl
 from sgforge.jsonl.lenient import LineFault
-from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line, parse_line
+from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line, parse_line, shown_json
 
 __all__ = [
     "GraphLine",
@@ -26,5 +26,6 @@ __all__ = [
     "read_columns",
     "read_jsonl",
     "read_lines",
+    "shown_json",
     "write_jsonl",
 ]

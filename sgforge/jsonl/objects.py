@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -14,11 +15,23 @@ from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region, Relation, Sample, SceneGraph, to_float32
 from sgforge.jsonl.rules import Flaw, line_flaws
 
-__all__ = ["GraphLine", "decode_line", "decode_masks", "dump_sample", "mask_flaw", "parse_graph_line", "parse_line"]
+__all__ = [
+    "GraphLine",
+    "decode_line",
+    "decode_masks",
+    "dump_sample",
+    "mask_flaw",
+    "parse_graph_line",
+    "parse_line",
+    "shown_json",
+]
 
 _REGION_TEXTS: Final = ("label", "source", "reason", "made_by", "judged_by")
 _RELATION_TEXTS: Final = ("reason", "made_by", "judged_by")
 _FEW: Final = 7  # decimal digits that most float32 values made from decimal text need; 9 always suffice
+
+_OBEYED: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
+"""UTF-8 of U+007F to U+009F, U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069; JSON escapes those below itself."""
 
 
 @attrs.frozen
@@ -97,6 +110,11 @@ def _region(row: Mapping[str, Any], mask: Mask | None) -> Region:
     return Region(**{**_given(row), "mask": mask})
 
 
+def shown_json(text: bytes) -> bytes:
+    """The same JSON with every sign escaped that a terminal obeys or that breaks or turns lines of text."""
+    return _OBEYED.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
+
+
 def dump_sample(sample: Sample, failed: str | None = None) -> bytes:
     """One line of graph JSONL, UTF-8, with the line break; fields without a value are left out.
 
@@ -114,7 +132,7 @@ def dump_sample(sample: Sample, failed: str | None = None) -> bytes:
     ]
     data["relations"] = [_relation_row(relation) for relation in rows.relations]
     try:
-        return orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE)
+        return shown_json(orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE))
     except (TypeError, orjson.JSONEncodeError) as error:
         raise GraphError(f"image {sample.image_id!r} cannot be written as JSON: {error}") from None
 

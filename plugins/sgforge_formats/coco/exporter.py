@@ -23,6 +23,7 @@ import orjson
 from sgforge import masks
 from sgforge.errors import ConfigError
 from sgforge.graph import Region, Relation, Sample
+from sgforge.jsonl import shown_json
 from sgforge_formats.coco.document import read_json
 from sgforge_formats.coco.rows import Outline, annotation_row, image_row, relation_row
 from sgforge_formats.config import CocoExportOptions
@@ -58,7 +59,7 @@ class CocoExporter:
             for sample in exported(snapshot, counts):
                 _write_sample(sample, categories.ids, lists, counts)
             stream.write(b'{"info":{"description":"exported by sgforge"},"categories":')
-            stream.write(orjson.dumps(categories.rows))
+            stream.write(shown_json(orjson.dumps(categories.rows)))
             lists.write_to(stream)
             stream.write(b"}\n")
         return counts
@@ -75,7 +76,7 @@ class _Lists:
 
     def add(self, name: str, row: Mapping[str, Any]) -> None:
         file = self._files[name]
-        file.write((b",\n" if file.tell() else b"\n") + orjson.dumps(row))
+        file.write((b",\n" if file.tell() else b"\n") + shown_json(orjson.dumps(row)))
 
     def write_to(self, stream: IO[bytes]) -> None:
         for name, file in self._files.items():
