@@ -62,7 +62,10 @@ class Roots:
         """
         root, colon, _ = spec.partition(":")
         if colon and root in self._folders:
-            return spec, self.resolve(spec)
+            try:
+                return spec, self.resolve(spec)
+            except ImageError as error:
+                raise ConfigError(f"source {source!r}: {error}") from None
         if colon and _ROOT_NAME.fullmatch(root) and not Path(spec).exists():
             raise ConfigError(f"{spec!r}: there is no root {root!r}; known roots: {', '.join(self.names()) or 'none'}")
         path = Path(spec).expanduser().resolve()

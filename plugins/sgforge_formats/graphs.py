@@ -15,7 +15,7 @@ from sgforge.images import Roots
 from sgforge.jsonl import dump_sample, parse_graph_line
 from sgforge.jsonl.files import numbered_lines
 from sgforge.stages import SourceFailure
-from sgforge_formats.checks import is_plain, join_uri
+from sgforge_formats.checks import is_plain, join_uri, locate_folder
 from sgforge_formats.config import JsonlOptions
 from sgforge_formats.exports import exported, whole_file
 
@@ -79,7 +79,7 @@ class JsonlSource:
         """Every line, in order; its uri is looked for in the folder `images`, if that is given."""
         options = self._options
         _, path = roots.locate(options.graphs, f"{name}-graphs")
-        images = None if options.images is None else roots.locate(options.images, name)[0]
+        images = None if options.images is None else locate_folder(roots, options.images, name, "images")
         for item in read_graphs(path):
             yield self._placed(item, images) if isinstance(item, Sample) else item
 

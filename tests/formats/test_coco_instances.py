@@ -20,6 +20,7 @@ Reader = Callable[..., Any]
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of pycocotools
 
 
+@pytest.mark.usefixtures("images")
 def test_values(coco: dict[str, Any], read: Reader) -> None:
     found = read(coco, images="data:images", split="val")
     assert found.failures == []

@@ -16,7 +16,7 @@ from sgforge.errors import ConfigError, ImageError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
-from sgforge_formats.checks import Fault, join_uri
+from sgforge_formats.checks import Fault, join_uri, locate_folder
 from sgforge_formats.coco.document import MAX_REGIONS, Document, ImageEntry, Item, read_document
 from sgforge_formats.coco.instances import Regions, instance_regions
 from sgforge_formats.coco.panoptic import panoptic_regions
@@ -39,7 +39,7 @@ class CocoSource:
         options = self._options
         _, path = roots.locate(options.annotations, f"{name}-annotations")
         document = read_document(path)
-        images = None if options.images is None else roots.locate(options.images, name)[0]
+        images = None if options.images is None else locate_folder(roots, options.images, name, "images")
         segments = _segments_uri(options, roots, name) if document.kind == "panoptic" else None
         yield from document.failures
         for batch in _batches(document):
