@@ -13,6 +13,7 @@ from sgforge.cli.terminal import safe
 from sgforge.columns import GraphColumns, Ragged, Vocabularies
 from sgforge.columns.schema import ColumnSpec, Table
 from sgforge.dataset import DatasetWriter
+from sgforge.dataset.folder import check_branch
 from sgforge.errors import GraphError
 from sgforge.jsonl import read_columns
 from sgforge.jsonl.lenient import LineFault
@@ -35,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import and say what was imported."""
+    check_branch(args.branch)
     columns = _read(args.file)
     with DatasetWriter.open(args.dataset) as writer:
         snapshot = writer.publish_source(columns, _keys(columns))

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     with _terminating_politely():
         report = run_pipeline(request, progress=True)
     if args.json:
-        print(json.dumps(_as_json(report), ensure_ascii=False))
+        print(json.dumps(_as_json(report)))
     else:
         print("\n".join(_lines(report)))
     if report.status in ("interrupted", "budget"):
@@ -182,6 +182,10 @@ def _as_json(report: RunReport) -> dict[str, Any]:
         "snapshot": report.snapshot,
         "seconds": round(report.seconds, 3),
         "message": report.message,
+        "failures": [
+            {"step": one.step, "image": one.image_id, "reason": one.reason, "detail": one.detail}
+            for one in report.failures
+        ],
         "steps": {
             step.name: {
                 **step.counts.as_json(),

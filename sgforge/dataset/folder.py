@@ -11,12 +11,13 @@ import socket
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from sgforge.errors import DatasetError
+from sgforge.errors import ConfigError, DatasetError
 
 __all__ = [
     "SCHEMA",
     "DatasetFolder",
     "Lock",
+    "check_branch",
     "check_schema",
     "fsync_folder",
     "no_space",
@@ -37,6 +38,12 @@ def check_schema(schema: Any, where: Path) -> None:
     major = str(schema).partition(".")[0]
     if major != SCHEMA.partition(".")[0]:
         raise DatasetError(f"{where} has schema {schema!r}; this sgforge reads {SCHEMA}: use a newer sgforge")
+
+
+def check_branch(name: str) -> None:
+    """A `ConfigError` for a name that no branch can have: found before any work, not after it."""
+    if not _REF_NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name of a branch: use letters, digits, '.', '_' and '-'")
 
 
 def no_space(error: OSError, path: Path) -> DatasetError:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from sgforge.dataset.folder import check_branch
 from sgforge.engine.context import Context, options_json
 from sgforge.engine.events import RunFinished, RunStarted
 from sgforge.engine.gateway import open_models
@@ -62,6 +63,7 @@ class Request:
     def __attrs_post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ConfigError(f"limit must be a whole number from 1, not {self.limit}")
+        check_branch(self.branch)
 
     def resolve(self, registry: Registry) -> Plan:
         """The checked plan; all faults in one error."""

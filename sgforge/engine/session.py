@@ -21,6 +21,7 @@ from sgforge.errors import DatasetError, PreflightError, StepError
 if TYPE_CHECKING:
     from sgforge.dataset import DatasetWriter, Snapshot, StateRef
     from sgforge.graph import Sample
+    from sgforge.stages import SourceFailure
 
 __all__ = ["Session"]
 
@@ -98,7 +99,9 @@ class Session:
     def _check_selections(self, images: Images) -> None:
         """Every step must have an image to work on, which is known only now that the sources are read."""
         if not len(images):
-            raise StepError(f"no image could be read from {', '.join(self._context.plan.sources)}: see the failures")
+            raise StepError(
+                f"no image could be read from {', '.join(self._context.plan.sources)}{_first_few(self._failed)}"
+            )
         problems = []
         for step in self._context.plan.steps:
             if step.verb.is_item:
@@ -152,12 +155,26 @@ class Session:
 _BUDGET: Final = 3
 
 
+def _first_few(failed: Sequence[Failed], most: int = 3) -> str:
+    """What went wrong with the first images, for an error that has no report beside it."""
+    if not failed:
+        return ""
+    told = "; ".join(f"{one.image_id}: {one.detail or one.reason}" for one in failed[:most])
+    return f": {told}{'; ...' if len(failed) > most else ''}"
+
+
 def _has_branch(writer: DatasetWriter, branch: str) -> bool:
     try:
         writer.snapshot(branch)
     except DatasetError:
         return False
     return True
+
+
+def _located(failure: SourceFailure) -> str:
+    """The message of a failure with its place, where neither the id nor the message says it."""
+    told = not failure.image_id or failure.where in (failure.image_id, "") or failure.where in failure.detail
+    return failure.detail if told else f"{failure.where}: {failure.detail or failure.reason}"
 
 
 class _SourceReader:
@@ -195,6 +212,6 @@ class _SourceReader:
                 self.reasons[failure.reason] += 1
                 if len(self.failed) < MAX_FAILED_SHOWN:
                     image_id = failure.image_id or failure.where
-                    self.failed.append(Failed(image_id, "source", failure.reason, failure.detail))
+                    self.failed.append(Failed(image_id, "source", failure.reason, _located(failure)))
         # Asked before the snapshot is published: afterwards every key is known.
         self._known_before = self._context.states.find(self._keys)
