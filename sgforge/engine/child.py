@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -13,6 +14,7 @@ from typing import Any
 from sgforge.engine.components import find_spec
 from sgforge.engine.training import TrainJob, train_here, write_json
 from sgforge.errors import SgforgeError
+from sgforge.images import Roots
 from sgforge.plugins import load_plugins
 from sgforge.stages import Checkpoint, Resources, Selection
 
@@ -47,6 +49,15 @@ def _job(given: dict[str, Any]) -> TrainJob:
     folder = Path(given["folder"])
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
+    resources = Resources(
+        given["device"],
+        given["dtype"],
+        given["seed"],
+        given["workers"],
+        checkpoint=checkpoint,
+        scratch=scratch,
+        roots=None if given["roots"] is None else Roots(given["roots"]),
+    )
     return TrainJob(
         step,
         spec,
@@ -54,9 +65,7 @@ def _job(given: dict[str, Any]) -> TrainJob:
         Path(given["snapshot"]),
         Selection(_names(given["sources"]), _names(given["splits"])),
         folder,
-        Resources(
-            given["device"], given["dtype"], given["seed"], given["workers"], checkpoint=checkpoint, scratch=scratch
-        ),
+        resources,
     )
 
 
@@ -65,9 +74,14 @@ def _names(value: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _end_with_parent() -> None:
-    """End at once when the engine's end of our standard input closes: it was killed, and may be started again."""
+    """End at once when the engine's end of our standard input closes: it was killed, and may be started again.
+
+    The processes that the training started end too: none of them may write beside the next training.
+    """
     while os.read(0, 1024):
         pass
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpgrp(), signal.SIGKILL)
     os._exit(1)
 
 

@@ -51,15 +51,19 @@ class TrainJob:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The finished checkpoint of a step's folder, None if there is none yet."""
+    """The finished checkpoint of a step's folder, None if there is none yet; one that lies elsewhere is refused."""
+    file = folder / _CHECKPOINT
     try:
-        found = json.loads((folder / _CHECKPOINT).read_text())
+        found = json.loads(file.read_text())
+        path = folder / found["path"]
+        checkpoint = Checkpoint(path, str(found["sha256"]), dict(found["metrics"]))
     except FileNotFoundError:
         return None
-    path = folder / found["path"]
-    if not path.is_dir():
-        return None
-    return Checkpoint(path, found["sha256"], found["metrics"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise StepError(f"{file} describes no checkpoint ({error}); remove it to train again") from None
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise StepError(f"{file} leads out of its folder: refused; remove it to train again")
+    return checkpoint if path.is_dir() else None
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -128,16 +132,16 @@ def _finish(job: TrainJob, checkpoint: Checkpoint) -> None:
 
 
 async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, Any] | None:
-    answer = job.folder / "answer.json"
+    answer, orders = job.folder / "answer.json", job.folder / "job.json"
     answer.unlink(missing_ok=True)
-    write_json(job.folder / "job.json", _as_json(job, answer))
+    write_json(orders, _as_json(job, answer))
     log = job.folder / "log.txt"
     with log.open("ab") as stream:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "sgforge.engine.child",
-            str(job.folder / "job.json"),
+            str(orders),
             # The child watches this pipe: when it closes, we are gone, and no second training may meet the first.
             stdin=asyncio.subprocess.PIPE,
             stdout=stream,
@@ -150,6 +154,8 @@ async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, An
         if process.returncode is None:
             _kill(process.pid, signal.SIGKILL)
             await process.wait()
+        # It holds paths of this machine, and options as they were given.
+        orders.unlink(missing_ok=True)
     found = json.loads(answer.read_text()) if answer.exists() else {}
     answer.unlink(missing_ok=True)
     if process.returncode == 0 and "sha256" in found:
@@ -200,7 +206,7 @@ def _last_words(log: Path) -> str:
 
 def _as_json(job: TrainJob, answer: Path) -> dict[str, Any]:
     resources = job.resources
-    checkpoint = resources.checkpoint
+    checkpoint, roots = resources.checkpoint, resources.roots
     return {
         "step": job.step,
         "kind": job.spec.kind,
@@ -216,6 +222,7 @@ def _as_json(job: TrainJob, answer: Path) -> dict[str, Any]:
         "dtype": resources.dtype,
         "seed": resources.seed,
         "workers": resources.workers,
+        "roots": None if roots is None else {name: str(roots.resolve(f"{name}:")) for name in roots.names()},
         "checkpoint": None
         if checkpoint is None
         else {

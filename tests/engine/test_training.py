@@ -54,6 +54,31 @@ def test_the_checkpoint_says_what_is_in_its_folder(toys_everywhere, tmp_path):
     assert str(tmp_path) not in stored
 
 
+def test_a_training_in_a_process_of_its_own_can_open_the_images(toys_everywhere, tmp_path):
+    (tmp_path / "photos").mkdir()
+    run(tmp_path / "data", sg.train("toy"), roots=sg.Roots({"photos": tmp_path / "photos"}))
+    (folder,) = folders(tmp_path / "data")
+    assert json.loads((folder / "out" / "roots.json").read_text()) == {"photos": str(tmp_path / "photos")}
+    # What the process was told, with paths of this machine, does not stay in the dataset.
+    assert not (folder / "job.json").exists()
+
+
+@pytest.mark.parametrize("path", ["../../..", "/", "out/../../x"])
+def test_a_checkpoint_that_leads_out_of_its_folder_is_refused(tmp_path, path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "step").mkdir()
+    (tmp_path / "step" / "checkpoint.json").write_text(json.dumps({"path": path, "sha256": "0" * 64, "metrics": {}}))
+    with pytest.raises(StepError, match="leads out of its folder"):
+        load_checkpoint(tmp_path / "step")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"path": 3, "sha256": "", "metrics": {}}'])
+def test_a_damaged_description_of_a_checkpoint_is_an_error(tmp_path, text):
+    (tmp_path / "checkpoint.json").write_text(text)
+    with pytest.raises(StepError, match="describes no checkpoint"):
+        load_checkpoint(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("end", "match"),
     [
@@ -204,3 +229,17 @@ def test_ctrl_c_stops_a_training_and_says_how_to_go_on(tmp_path):
     assert process.returncode == 130
     assert f"go on with: sgforge run {config}" in errors
     assert not is_running(int(read_log(log)[0].split()[1]))
+
+
+def test_what_a_training_started_ends_with_it_when_the_run_is_killed(tmp_path):
+    log, config = tmp_path / "log", tmp_path / "pipeline.toml"
+    environment = toy_environment(tmp_path / "site")
+    text = CONFIG.format(data=tmp_path / "data", delay=60.0, log=log)
+    config.write_text(text.replace('train = "toy"', 'train = "toy"\nend = "helper"'))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sgforge", "run", str(config)], env=environment, stderr=subprocess.DEVNULL
+    )
+    wait_for(lambda: len(read_log(log)) > 1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_for(lambda: not any(is_running(int(line.split()[1])) for line in read_log(log)))
