@@ -91,7 +91,8 @@ async def run_evaluation(
     rows = snapshot.rows(selection)
     truths = snapshot if truth_kind(step.spec) == "graph" else source
     _check_truth(step, truths, rows)
-    read = evaluation_fingerprint(step, [truths.keys[row].tobytes() for row in rows])
+    left_out = _left_out(images, selection, failures)
+    read = evaluation_fingerprint(step, [truths.keys[row].tobytes() for row in rows], context.run_id, left_out)
     folder = context.writer.folder_for(context.fingerprint(step, read))
     report = load_report(folder)
     reused = report is not None
@@ -105,7 +106,7 @@ async def run_evaluation(
             context.resources(step.student, context.weights_of(step)),
             [(finder, context.resources(finder.spec, context.weights_of(finder))) for finder in step.segmenters],
             _samples(context, truths, rows),
-            _left_out(images, selection, failures),
+            left_out,
             folder,
             step.batch_size,
         )
@@ -127,11 +128,23 @@ def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray) -> None:
         )
 
 
-def evaluation_fingerprint(step: PlannedStep, keys: Sequence[bytes]) -> str:
-    """Digest of what an evaluation reads: truth, student and, as it may see what they find, the segmenters."""
+def evaluation_fingerprint(
+    step: PlannedStep, keys: Sequence[bytes], run_id: str, left_out: Mapping[str, int] | None = None
+) -> str:
+    """Digest of what an evaluation reads: truth, student and, as it may see what they find, the segmenters.
+
+    With a student or segmenter that cannot be recognised it is one that no other run has. `left_out`: held-out images
+    that the report counts as skipped, by reason.
+    """
     assert step.student is not None
-    others = [step.student.identity, *(finder.spec.identity for finder in step.segmenters)]
-    return fingerprint({"keys": digest_of(keys), "components": others})
+    specs = [step.student, *(finder.spec for finder in step.segmenters)]
+    parts = {
+        "keys": digest_of(keys),
+        "components": [spec.identity for spec in specs],
+        "run": None if all(spec.is_stable for spec in specs) else run_id,
+        "left_out": left_out or None,
+    }
+    return fingerprint(parts)
 
 
 def _samples(context: Context, truths: Snapshot, rows: np.ndarray) -> Iterator[Sample]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -75,6 +76,8 @@ def evaluate(job: EvaluateJob, should_stop: Callable[[], bool]) -> Report:
     try:
         with partial.open("wb") as stream:
             report = evaluator.evaluate(_judge(job, mode, stream.write, should_stop))
+            stream.flush()
+            os.fsync(stream.fileno())
     except (SgforgeError, Stopped):
         raise
     except Exception as error:
@@ -117,8 +120,9 @@ def _judge(
             if should_stop():
                 raise Stopped
             batch = [attrs.evolve(sample, graph=compact_truth(sample.graph)) for sample in batch]
-            for truth, prediction in zip(batch, _predict(student, finders, batch, mode), strict=True):
-                write(_line(truth.image_id, truth.graph, prediction))
+            for truth, answer in zip(batch, _predict(student, finders, batch, mode), strict=True):
+                line, prediction = _written(truth, answer)
+                write(line)
                 yield Judged(truth.image_id, truth.graph, prediction)
     finally:
         close(student)
@@ -228,6 +232,15 @@ def saved_relations(ranking: Ranking) -> list[Relation]:
         Relation(int(pairs[row, 0]), ranking.predicates[column], int(pairs[row, 1]), score=float(scores[row, column]))
         for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True)
     ]
+
+
+def _written(truth: Sample, prediction: Ranking | Failure) -> tuple[bytes, Ranking | Failure]:
+    """The line of a prediction; one that no graph can hold becomes the failure of its image."""
+    try:
+        return _line(truth.image_id, truth.graph, prediction), prediction
+    except Exception as error:  # a ranking's regions and predicates may be anything
+        failure = Failure("contract", f"rank gave what no graph holds: {error}")
+        return _line(truth.image_id, truth.graph, failure), failure
 
 
 def _line(image_id: str, truth: SceneGraph, prediction: Ranking | Failure) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from sgforge.dataset import DatasetWriter, StateRef
 
 __all__ = ["Forecast", "StepForecast", "forecast"]
+
+_RUN: Final = "forecast"
+"""The run's id in fingerprints of what is always done again."""
 
 
 @attrs.frozen
@@ -127,7 +130,7 @@ class _Forecaster:
         return set() if self._writer is None else self._writer.journal.has(keys)
 
     def _fingerprint(self, step: PlannedStep, read: str | None = None) -> str:
-        return step_fingerprint(step, self._plan.seed, "forecast", weights_sha256(step, self._checkpoints), read)
+        return step_fingerprint(step, self._plan.seed, _RUN, weights_sha256(step, self._checkpoints), read)
 
     def _take(self, works: Sequence[StepWork], number: int) -> Iterator[Sample]:
         """Some images that a step would work on, spread over all of them."""
@@ -164,7 +167,7 @@ class _Forecaster:
         return checkpoint is not None
 
     def _told(self, step: PlannedStep, keys: Sequence[bytes], is_done: Callable[[Path], bool]) -> StepForecast:
-        read = evaluation_fingerprint(step, keys) if step.verb.name == "evaluate" else digest_of(keys)
+        read = evaluation_fingerprint(step, keys, _RUN) if step.verb.name == "evaluate" else digest_of(keys)
         folder = None if self._writer is None else self._writer.path / "steps" / self._fingerprint(step, read)
         if folder is not None and is_done(folder):
             return StepForecast(step, 0, len(keys))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from engine_toys import EvaluatorOptions, ToyEvaluator, ToyStudent, arrays
@@ -16,7 +17,7 @@ from sgforge.engine.evaluation import bare_sample, compact_truth, saved_relation
 from sgforge.errors import PreflightError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import read_lines
-from sgforge.stages import Failure, Ranking
+from sgforge.stages import Checkpoint, Failure, Ranking
 
 
 def run(folder: Path, *steps, **settings):
@@ -206,6 +207,59 @@ def test_a_prediction_that_fails_is_a_failure_of_its_image(toys, tmp_path):
     report = run(tmp_path / "data", sg.train(Uneven()), sg.evaluate("toy"))
     assert report.step("evaluate").report.values["failures"] == 3.0
     assert report.step("evaluate").report.images_used == 1
+
+
+class Lawless(ToyStudent):
+    """Ranks with a predicate or a label that no file can hold."""
+
+    def rank(self, samples):
+        answers = super().rank(samples)
+        answers[0] = attrs.evolve(answers[0], regions=(Region("\ud83d"), *answers[0].regions[1:]))
+        answers[-1] = attrs.evolve(answers[-1], predicates=("",) * len(answers[-1].predicates))
+        return answers
+
+
+def test_a_ranking_that_no_graph_can_hold_is_a_failure_of_its_image(toys, tmp_path):
+    report = run(tmp_path / "data", sg.train(Lawless()), sg.evaluate("toy"))
+    assert report.step("evaluate").report.values["failures"] == 2.0
+    (file,) = (tmp_path / "data" / "steps").glob("*/predictions.jsonl")
+    assert [line.failed for line in read_lines(file)] == ["contract", None, None, "contract"]
+
+
+class Sure:
+    """A student without options and revision, which learns the same every time and ranks with the score of its class."""
+
+    score = 0.5
+
+    def train(self, snapshot_path, selection, out_dir, resources):
+        (out_dir / "weights").write_text("none")
+        return Checkpoint.of(out_dir)
+
+    def generate(self, samples):
+        return [Edit() for _ in samples]
+
+    def rank(self, samples):
+        pairs = np.array([[0, 1]], np.int32)
+        return [Ranking(row.graph.all.regions, pairs, ("on",), np.full((1, 1), self.score)) for row in samples]
+
+
+def test_a_student_that_cannot_be_recognised_is_evaluated_again(toys, tmp_path):
+    for score in (0.5, 0.25):
+        Sure.score = score
+        report = run(tmp_path / "data", sg.train(Sure()), sg.evaluate("toy"))
+        assert report.step("evaluate").counts.computed == 4
+    scores = {
+        line.sample.graph.all.relations[0].score
+        for file in (tmp_path / "data" / "steps").glob("*/predictions.jsonl")
+        for line in read_lines(file)
+    }
+    assert scores == {0.5, 0.25}
+
+
+def test_a_report_counts_the_images_that_this_run_left_out(toys, tmp_path):
+    for how, counted in (("fail", "failed at complete: unwilling"), ("drop", "dropped")):
+        steps = (sg.complete("toy", **{how: ["00004"]}), sg.train(ToyStudent()), sg.evaluate("toy"))
+        assert run(tmp_path / "data", *steps).step("evaluate").report.images_skipped == {counted: 1}
 
 
 def test_predictions_and_report_are_saved_with_the_step(toys, tmp_path):
