@@ -10,9 +10,10 @@ from sgforge.hookspecs import Register
 from sgforge_eval.config import RecallOptions
 
 if TYPE_CHECKING:
-    from sgforge_eval.api import score as score
+    from sgforge_eval.api import score
+    from sgforge_eval.compare import compare
 
-__all__ = ["score"]
+__all__ = ["compare", "score"]
 
 sgforge_api = 1
 
@@ -33,6 +34,6 @@ def sgforge_register_commands(register: Register) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "score":
-        return importlib.import_module("sgforge_eval.api").score
+    if name in __all__:
+        return getattr(importlib.import_module("sgforge_eval.api" if name == "score" else "sgforge_eval.compare"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

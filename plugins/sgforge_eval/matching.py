@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+import attrs
 import numpy as np
 
 from sgforge import boxes
@@ -79,10 +80,28 @@ def equal_keys(truth: Rows, keys: Rows) -> tuple[Rows, Rows]:
     return first, second
 
 
-def _keys(batch: EvalBatch, image: Rows, subject: Rows, predicate: Rows, object_: Rows) -> Rows:
-    labels, predicates = batch.labels + 1, batch.predicates + 1
-    key = ((image * labels + subject) * predicates + predicate) * labels + object_
-    return np.where((subject < 0) | (predicate < 0) | (object_ < 0), -1, key)
+@attrs.frozen(eq=False)
+class _Codes:
+    """Numbers of labels and predicates that make one whole number of (image, subject, predicate, object)."""
+
+    labels: int
+    predicates: int
+
+    def keys(self, image: Ints, subject: Ints, predicate: Ints, object_: Ints) -> Ints:
+        """(n,) keys; -1 where a name has no code."""
+        key = ((image * self.labels + subject) * self.predicates + predicate) * self.labels + object_
+        return np.where((subject < 0) | (predicate < 0) | (object_ < 0), -1, key)
+
+    def fit(self, images: int) -> bool:
+        """Whether the keys of so many images fit 63 bits."""
+        return images * self.labels**2 * self.predicates < 2**62
+
+
+def _among(known: Ints, codes: Ints) -> Ints:
+    """The place of each code among the sorted `known` ones; -1 for another."""
+    place = np.minimum(np.searchsorted(known, codes), max(len(known) - 1, 0))
+    found = known[place] == codes if len(known) else np.zeros(len(codes), bool)
+    return np.where(found & (codes >= 0), place, -1)
 
 
 class TripletJoin:
@@ -90,17 +109,19 @@ class TripletJoin:
 
     def __init__(self, batch: EvalBatch, listed: Ranked) -> None:
         truth, predicted = batch.truth, batch.predictions.objects
-        labels = truth.objects.labels
-        wanted = _keys(batch, truth.image, labels[truth.subject], truth.predicate, labels[truth.object])
-        given = _keys(
-            batch,
-            listed.image,
-            predicted.labels[listed.subject],
-            listed.predicate,
-            predicted.labels[listed.object],
-        )
+        labels: Ints = truth.objects.labels.astype(np.int64)
+        others: Ints = predicted.labels.astype(np.int64)
+        verbs, said = truth.predicate, listed.predicate
+        codes = _Codes(batch.labels + 1, batch.predicates + 1)
+        if not codes.fit(batch.count):
+            # Vocabularies of millions of free texts: only the names of this batch's truth can match.
+            known, kinds = np.unique(labels[labels >= 0]), np.unique(verbs[verbs >= 0])
+            labels, others = _among(known, labels), _among(known, others)
+            verbs, said = _among(kinds, verbs), _among(kinds, said)
+            codes = _Codes(len(known) + 1, len(kinds) + 1)
+        wanted = codes.keys(truth.image, labels[truth.subject], verbs, labels[truth.object])
+        given = codes.keys(listed.image, others[listed.subject], said, others[listed.object])
         self.truth_rows, self.listed_rows = equal_keys(wanted, given)
-        self._size = len(truth.image)
         self._truth = truth.subject[self.truth_rows], truth.object[self.truth_rows]
         self._listed = listed.subject[self.listed_rows], listed.object[self.listed_rows]
 

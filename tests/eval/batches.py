@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -85,9 +86,16 @@ def edge_cases() -> list[dict]:
     return json.loads((DATA / "edge_cases.json").read_text())["cases"]
 
 
+@cache
+def _reference_arrays() -> dict[str, np.ndarray]:
+    """The arrays, decompressed once."""
+    with np.load(DATA / "sgg_boxes.npz") as stored:
+        return {name: stored[name] for name in stored.files}
+
+
 def reference_scenes(mode: str) -> list[Scene]:
     """The reference images in one mode; labels and predicates from 0, the background column left out."""
-    data = np.load(DATA / "sgg_boxes.npz")
+    data = _reference_arrays()
     true, related, ranked = data["gt_obj_off"], data["gt_rel_off"], data[f"{mode}_rel_off"]
     kind = "sgdet" if mode == "sgdet" else "gt"
     seen = data["sgdet_obj_off"] if mode == "sgdet" else true
@@ -114,5 +122,5 @@ def reference_scenes(mode: str) -> list[Scene]:
 
 def reference_zero_shot() -> set[tuple[int, int, int]]:
     """(subject label, predicate, object label), from 0."""
-    triplets = np.load(DATA / "sgg_boxes.npz")["zeroshot_triplets"]
+    triplets = _reference_arrays()["zeroshot_triplets"]
     return {(int(s) - 1, int(p) - 1, int(o) - 1) for s, o, p in triplets}

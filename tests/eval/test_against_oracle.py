@@ -130,6 +130,17 @@ def test_reference_images_agree(name) -> None:
     _check(_values([batch], "sgdet", name, zero, ks=(20, 50, 100), predicates=16), expected)
 
 
+def test_millions_of_names_do_not_overflow() -> None:
+    listed = reference_scenes("sgdet")[:60]
+    expected = _values([batch_of_scenes(listed, "sgdet", 16)], "sgdet", "sgb", predicates=16)
+    far = 2**31 - 40  # every code moved to the far end of a vocabulary of two billion names
+    for scene in listed:
+        scene.true_labels = [label + far for label in scene.true_labels]
+        scene.labels = [label + far for label in scene.labels]
+    batch = attrs.evolve(batch_of_scenes(listed, "sgdet", 16), labels=2**31)
+    assert _values([batch], "sgdet", "sgb", predicates=16) == expected
+
+
 def _average_precision(scenes: list[Scene], predicate: int, *, phrase: bool) -> float:
     """Open Images' AP of one predicate by its definition: each triplet against its best truth row, in score order."""
     rules = RULES["oi"]
