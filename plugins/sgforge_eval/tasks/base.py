@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -159,6 +159,3 @@ def task_report(
         dict(predictions.skipped),
         (*notes, *(f"{count} failed predictions: {reason}" for reason, count in sorted(predictions.failed.items()))),
     )
-
-
-Parse = Callable[[str], Any]
