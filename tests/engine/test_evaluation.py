@@ -227,7 +227,7 @@ def test_a_ranking_that_no_graph_can_hold_is_a_failure_of_its_image(toys, tmp_pa
 
 
 class Sure:
-    """A student without options and revision, which learns the same every time and ranks with the score of its class."""
+    """A student without options and revision: it learns the same every time and ranks with its class's score."""
 
     score = 0.5
 
