@@ -117,7 +117,7 @@ class GraphColumns:
         return self.gather(np.asarray(order, np.int64))
 
     def over(self, vocabularies: Vocabularies) -> GraphColumns:
-        """The same images with ids that point into `vocabularies`, which must hold every text that is used."""
+        """The same images with ids that point into `vocabularies`, which must hold every text in use."""
         if vocabularies == self.vocabularies:
             return self
         remap = Remap(self.vocabularies, vocabularies)
@@ -126,8 +126,12 @@ class GraphColumns:
 
     def compact(self) -> GraphColumns:
         """The same images over vocabularies sorted by UTF-8 bytes, without unused texts."""
+        return self.over(sorted_words([self.used()]))
+
+    def used(self) -> Vocabularies:
+        """The texts that some row uses."""
         ids = (pair for table in (self.image, self.region, self.relation) for pair in id_columns(table))
-        return self.over(sorted_words([used_words(self.vocabularies, ids).new]))
+        return used_words(self.vocabularies, ids).new
 
     def with_keys(self, keys: np.ndarray) -> GraphColumns:
         """The same images with other state keys, (N, 32) uint8."""

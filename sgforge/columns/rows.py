@@ -7,9 +7,8 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
-import attrs
 import numpy as np
 
 from sgforge.columns.ragged import Ragged, encode_text
@@ -74,8 +73,7 @@ def _id_of(table: dict[str, int], text: str | None) -> int:
     return found
 
 
-@attrs.frozen
-class RegionBlock:
+class RegionBlock(NamedTuple):
     """Regions as bytes: fixed records, then the parts of varying length; blocks of one string table can be joined."""
 
     records: bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -40,9 +41,7 @@ def used_words(words: Vocabularies, ids: Iterable[tuple[str, np.ndarray]]) -> Re
     used = {name: np.zeros(len(words.of(name)), bool) for name in Vocabularies.names()}
     for name, column in ids:
         used[name][column[column >= 0]] = True
-    kept = Vocabularies(
-        **{name: tuple(words.of(name)[index] for index in np.flatnonzero(used[name]).tolist()) for name in used}
-    )
+    kept = Vocabularies(**{name: tuple(compress(words.of(name), flags.tolist())) for name, flags in used.items()})
     places = {name: np.where(flags, np.cumsum(flags) - 1, -1).astype(np.int32) for name, flags in used.items()}
     return Remap(words, kept, {name: np.append(place, np.int32(-1)) for name, place in places.items()})
 

@@ -66,6 +66,9 @@ def _grow(
         return table, counts
     grown = counts.copy()
     grown[images] += added_counts.astype(np.uint32)
+    if not len(counts) or (not counts.any() and (np.diff(images) > 0).all()):
+        # The first rows of all: they stand in the right order as they came.
+        return added, grown
     starts, old_starts = ends_of(grown)[:-1], ends_of(counts)[:-1]
     old_rows = int(counts.sum())
     order = np.empty(old_rows + int(added_counts.sum()), np.int64)

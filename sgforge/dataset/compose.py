@@ -6,7 +6,9 @@ its own columns.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 import attrs
@@ -46,16 +48,20 @@ def compose(parent: Snapshot, keys: np.ndarray, failures: Failures, states: Stat
     unknown = sorted(set(failures) - set(parent.image_ids))
     if unknown:
         raise DatasetError(f"image {unknown[0]!r} failed but is not in the snapshot")
-    columns: list[GraphColumns] = []
-    calls: list[Provenance] = [Provenance()]
-    for start in range(0, len(parent), _SLICE):
-        part = work.part(start, min(start + _SLICE, len(parent)))
-        # Without unused texts, so that all parts together have exactly the texts of the whole.
-        columns.append(_with_failures(part.columns, failures).compact())
-        calls.append(part.provenance)
-    words = sorted_words([part.vocabularies for part in columns])
-    aligned = [columns.pop(0).over(words) for _ in range(len(columns))]
-    return Content(GraphColumns.concat(aligned).with_keys(keys), Provenance.merged(calls))
+    with _no_collection():
+        return work.whole(failures)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Nothing here makes cycles, and the collector would walk the millions of texts of unpacked edits in vain."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Composer:
@@ -70,7 +76,19 @@ class _Composer:
         self._changed = (parent.keys != keys).any(axis=1)
         self._whole: dict[str, GraphColumns] = {}
 
-    def part(self, start: int, stop: int) -> Content:
+    def whole(self, failures: Failures) -> Content:
+        """All images, with their failures marked, over exactly the texts that are used."""
+        columns: list[GraphColumns] = []
+        calls: list[Provenance] = [Provenance()]
+        for start in range(0, len(self._parent), _SLICE):
+            part = self._part(start, min(start + _SLICE, len(self._parent)))
+            columns.append(_with_failures(part.columns, failures))
+            calls.append(part.provenance)
+        words = sorted_words([part.used() for part in columns])
+        aligned = [columns.pop(0).over(words) for _ in range(len(columns))]
+        return Content(GraphColumns.concat(aligned).with_keys(self._keys), Provenance.merged(calls))
+
+    def _part(self, start: int, stop: int) -> Content:
         """Images start to stop."""
         own = self._parent.between(start, stop)
         calls = self._parent.provenance.moved(
