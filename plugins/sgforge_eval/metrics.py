@@ -153,9 +153,9 @@ class _Counter:
     def cuts(self) -> tuple[int, ...]:
         return self.ks if self.convention.ranked else (2**31 - 1,)
 
-    def found(self, first: Ints, rows: Flags | None) -> list[Floats]:
+    def found(self, first: Ints, rows: Flags | None) -> list[Flags]:
         kept = first if rows is None else np.where(rows, first, 2**31 - 1)
-        return [(kept < cut).astype(np.float64) for cut in self.cuts()]
+        return [kept < cut for cut in self.cuts()]
 
     def family(self, prefix: str, first: Ints, rows: Flags | None = None, *, pooled: bool) -> Family:
         """Recall over the truth rows selected by `rows`; images without such rows, or not used, do not count."""
