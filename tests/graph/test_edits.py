@@ -45,6 +45,38 @@ def test_only_an_editor_restores_a_rejected_triplet() -> None:
     assert refused.counts == {"stays-rejected": 1}
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_equal_source_rows_the_kept_one_is_met_by_an_added_triplet(order: tuple[int, int]) -> None:
+    rows = [Relation(0, "on", 1), Relation(0, "on", 1, status="rejected")]
+    graph = SceneGraph(9, 9, [Region(), Region()], [rows[index] for index in order])
+    for may_restore in (False, True):
+        done = apply_edit(graph, Edit.add(Relation(0, "on", 1)), "step", may_restore=may_restore)
+        assert (done.graph, done.counts) == (graph, {"duplicate": 1})
+
+
+def test_a_triplet_added_twice_is_a_duplicate_of_itself() -> None:
+    graph = SceneGraph(9, 9, [Region(), Region()], [Relation(0, "on", 1, status="rejected")])
+    done = apply_edit(graph, Edit.add(Relation(0, "near", 1), Relation(0, "near", 1)), "step")
+    assert done.counts == {"duplicate": 1}
+    assert done.edit.relations == (Relation(0, "near", 1, made_by="step"),)
+
+
+def test_a_verdict_on_a_triplet_that_is_added_again_has_the_last_word() -> None:
+    edit = Edit.add(Relation(1, "on", 2)) + Edit.reject(1, "on-second-thought")
+    done = apply_edit(BASE, edit, "edit", may_restore=True)
+    assert (done.graph.all.relations[1].status, done.graph.all.relations[1].reason) == ("rejected", "on-second-thought")
+    assert apply_edit(BASE, done.edit, "edit", may_restore=True).graph == done.graph
+
+
+def test_any_step_records_that_a_kept_row_passed() -> None:
+    row = apply_edit(BASE, Edit.keep(0, "held", 0.75), "filter").graph.all.relations[0]
+    assert row == Relation(0, "holding", 1, reason="held", degree=0.75, judged_by="filter")
+
+
+def test_the_first_reason_to_drop_an_image_stands() -> None:
+    assert (Edit.drop("blurred") + Edit.drop("dark") + Edit()).dropped == "blurred"
+
+
 def test_a_verdict_records_reason_degree_and_judge_and_leaves_the_score() -> None:
     graph = SceneGraph(9, 9, [Region(), Region()], [Relation(0, "on", 1, score=0.75)])
     row = apply_edit(graph, Edit.reject(0, "no-contact", 0.25), "rules").graph.all.relations[0]
