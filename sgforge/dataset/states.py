@@ -28,11 +28,11 @@ class StateIndex:
         self._folder = folder
         self._snapshots: dict[str, Snapshot] = {}
         self._order: list[str] = []
+        # In the order of the keys' prefixes.
         self._keys = np.zeros((0, 32), np.uint8)
+        self._prefixes = np.zeros(0, np.uint64)
         self._owner = np.zeros(0, np.int32)
         self._row = np.zeros(0, np.int32)
-        self._sorted = np.zeros(0, np.uint64)
-        self._by_prefix = np.zeros(0, np.int64)
         self.add(self._folder.snapshot_ids())
 
     def add(self, snapshot_ids: Iterable[str]) -> None:
@@ -40,16 +40,20 @@ class StateIndex:
         fresh = [snapshot_id for snapshot_id in snapshot_ids if snapshot_id not in self._order]
         if not fresh:
             return
-        keys = [self.snapshot(snapshot_id).keys for snapshot_id in fresh]
+        parts = [self.snapshot(snapshot_id).array("image/key").read() for snapshot_id in fresh]
         first = len(self._order)
         self._order.extend(fresh)
-        sizes = [len(part) for part in keys]
-        self._owner = np.concatenate([self._owner, np.repeat(np.arange(first, first + len(fresh)), sizes)])
-        self._row = np.concatenate([self._row, *(np.arange(size) for size in sizes)])
-        self._keys = np.concatenate([self._keys, *keys])
-        prefixes = _prefixes(self._keys)
-        self._by_prefix = np.argsort(prefixes, kind="stable")
-        self._sorted = prefixes[self._by_prefix]
+        sizes = [len(part) for part in parts]
+        keys = np.concatenate([self._keys, *parts])
+        owner = np.concatenate([self._owner, np.repeat(np.arange(first, first + len(fresh), dtype=np.int32), sizes)])
+        row = np.concatenate([self._row, *(np.arange(size, dtype=np.int32) for size in sizes)])
+        order = np.argsort(_prefixes(keys), kind="stable")
+        keys = keys[order]
+        # Snapshots share most states with others; the first place of each is enough.
+        is_new = np.ones(len(keys), bool)
+        is_new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+        self._keys, self._owner, self._row = keys[is_new], owner[order][is_new], row[order][is_new]
+        self._prefixes = _prefixes(self._keys)
 
     def snapshot(self, snapshot_id: str) -> Snapshot:
         """A snapshot of the dataset, opened once."""
@@ -73,17 +77,16 @@ class StateIndex:
         """Position of each key among all keys, -1 where it is unknown; the prefix finds it, all 32 bytes decide."""
         found = np.full(len(keys), -1, np.int64)
         prefixes = _prefixes(keys)
-        position = np.searchsorted(self._sorted, prefixes)
+        position = np.searchsorted(self._prefixes, prefixes)
         open_rows = np.arange(len(keys))
         while len(open_rows):
             at = position[open_rows]
-            inside = at < len(self._sorted)
+            inside = at < len(self._prefixes)
             open_rows, at = open_rows[inside], at[inside]
-            same = self._sorted[at] == prefixes[open_rows]
+            same = self._prefixes[at] == prefixes[open_rows]
             open_rows, at = open_rows[same], at[same]
-            places = self._by_prefix[at]
-            equal = (self._keys[places] == keys[open_rows]).all(axis=1)
-            found[open_rows[equal]] = places[equal]
+            equal = (self._keys[at] == keys[open_rows]).all(axis=1)
+            found[open_rows[equal]] = at[equal]
             open_rows = open_rows[~equal]
             position[open_rows] += 1
         return found
