@@ -107,9 +107,14 @@ class DatasetFolder:
         folder = cls(Path(path))
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
-            foreign = sorted(entry.name for entry in folder.path.iterdir() if not _OWN_NAMES.fullmatch(entry.name))
+            entries = sorted(folder.path.iterdir())
         except OSError as error:
             raise DatasetError(f"{folder.path}: {error.strerror}; give a folder that can be written") from None
+        foreign = [entry.name for entry in entries if not _OWN_NAMES.fullmatch(entry.name)]
+        for entry in (*entries, *(folder.path / "refs" / kind for kind in _KINDS)):
+            # Writing through a link would change files that are no part of the dataset.
+            if entry.is_symlink() and entry.name not in foreign:
+                raise DatasetError(f"{entry} is a link to elsewhere: refused; put the file or folder itself there")
         if (folder.path / _MARKER).exists():
             return cls.open(path)
         if foreign:
@@ -157,7 +162,10 @@ class DatasetFolder:
         """The folder of a step's checkpoints and reports; not made here."""
         if not _FINGERPRINT.fullmatch(fingerprint):
             raise DatasetError(f"{fingerprint!r} is no fingerprint of a step")
-        return self.path / "steps" / fingerprint
+        path = self.path / "steps" / fingerprint
+        if path.is_symlink():
+            raise DatasetError(f"{path} is a link to elsewhere: refused")
+        return path
 
     def ref(self, kind: str, name: str) -> Path:
         """The file of a branch (`heads`) or tag (`tags`)."""

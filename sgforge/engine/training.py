@@ -86,6 +86,8 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
 
     Whatever goes wrong is a `StepError`; the dataset is not touched.
     """
+    if job.out.is_symlink():
+        raise StepError(f"{job.out} is a link to elsewhere: refused")
     job.out.mkdir(parents=True, exist_ok=True)
     if job.spec.component is None:
         checkpoint = await asyncio.to_thread(train_here, job)
