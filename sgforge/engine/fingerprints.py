@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,8 @@ def _canonical(value: Any) -> Any:
         return sorted(_canonical(item) for item in value)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [_canonical(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
     if value is None or isinstance(value, (str, int, float)):
         return value
     raise ConfigError(f"an option of type {type(value).__name__} cannot be part of a fingerprint")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from math import inf, nan
 from pathlib import Path
 
 import attrs
@@ -47,6 +48,12 @@ def test_every_kind_of_option_counts_when_it_differs():
     options = Options("m", 0.25, ["b", "c"], Inner(3), Size.LARGE)
     expected = {"model": "m", "rate": 0.25, "names": ["b", "c"], "inner": {"depth": 3}, "size": "large"}
     assert differing_options(options) == expected
+
+
+def test_an_endless_or_undefined_number_counts_too():
+    found = [fingerprint({"options": differing_options(Options("m", rate))}) for rate in (inf, -inf, nan, 0.25)]
+    assert len(set(found)) == 4
+    assert fingerprint({"options": differing_options(Options("m", nan))}) == found[2]
 
 
 def test_an_option_that_takes_no_part_in_equality_takes_none_in_the_fingerprint():
