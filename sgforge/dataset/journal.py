@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -220,8 +221,10 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
+            full = shutil.disk_usage(self._path.parent).free < _PAGE
+            why = f"the disk is full ({error})" if full else str(error)
             raise DatasetError(
-                f"{self._path}: {error}; what was acknowledged before is kept, run again after mending it"
+                f"{self._path}: {why}; what was acknowledged before is kept, run again after mending it"
             ) from error
 
 
