@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from sgforge.engine.components import ComponentSpec
@@ -78,6 +79,9 @@ def _model_needs(registry: Registry, model: str | None, models: Mapping[str, Any
         if has_own_key and "environment variable" in problem:
             continue
         yield f"asks {model!r}, whose provider {problem}"
+    key_file = getattr(settings, "api_key_file", None)
+    if key_file is not None and not Path(key_file).expanduser().is_file():
+        yield f"asks {model!r}, whose api_key_file {key_file} does not exist: write the key into it"
     own_env = getattr(settings, "api_key_env", None)
     if own_env and not os.environ.get(own_env):
         yield f"asks {model!r}, which needs the environment variable {own_env}: export {own_env}=..."
