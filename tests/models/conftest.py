@@ -8,3 +8,5 @@ from models.support import KEYS
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
+    # Several threads for a tiny model wait for each other more than they work, above all on a busy machine.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
