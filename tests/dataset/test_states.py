@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from sgforge.dataset import DatasetWriter
+from sgforge.dataset import DatasetWriter, JournalRow, StepRecord
+from sgforge.edits import Edit
 from sgforge.errors import DatasetError
-from sgforge.graph import Sample
+from sgforge.graph import Region, Relation, Sample, SceneGraph
+from sgforge.packed import pack_edit
 
 
 def people(count: int) -> list[Sample]:
@@ -42,6 +44,23 @@ def test_states_that_several_snapshots_share_are_found_in_one_that_holds_them(tm
         for row, ref in enumerate(writer.states().find(keys)):
             assert writer.states().snapshot(ref.snapshot_id).keys[ref.row].tobytes() == keys[row]
         assert writer.states().find([]) == []
+
+
+def test_an_image_keeps_its_own_names_when_its_state_is_taken_from_elsewhere(tmp_path):
+    def named(split: str, uri: str) -> Sample:
+        return Sample(
+            "a", SceneGraph(9, 9, [Region(), Region()], [Relation(0, "on", 1)]), uri, split, f"from-{split}", "ab" * 32
+        )
+
+    step, key = StepRecord("judge", "filter", "t", "fp"), b"c" * 32
+    with DatasetWriter.open(tmp_path) as writer:
+        first = writer.publish_source([named("train", "r:old/a.png")], [b"a" * 32])
+        writer.journal.put([JournalRow(key, "a", "judge", pack_edit(Edit.reject(0, "far")), parent_key=b"a" * 32)])
+        writer.publish(step, first, [key])
+        moved = writer.publish_source([named("val", "r:new/a.png")], [b"a" * 32])
+        found = writer.publish(step, moved, [key]).sample(0)
+    assert (found.split, found.source, found.uri) == ("val", "from-val", "r:new/a.png")
+    assert found.graph.all.relations[0].reason == "far"
 
 
 def test_no_snapshot_or_an_empty_one_holds_no_state(tmp_path):
