@@ -101,11 +101,16 @@ def _from_one(instance: object, attribute: attrs.Attribute[int | None], value: i
         raise ValueError(f"{attribute.name} must be 1 or more, not {value}")
 
 
+def _printable(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+    if value is not None and not (value and value.isprintable()):
+        raise ValueError(f"{attribute.name} must be one line of printable text, not {value!r}")
+
+
 @attrs.frozen
 class _StepKeys:
     """The reserved keys of a step."""
 
-    name: str | None = None
+    name: str | None = attrs.field(default=None, validator=_printable)
     on: _On | None = None
     weights: str | None = None
     batch_size: int | None = attrs.field(default=None, validator=_from_one)
@@ -245,7 +250,8 @@ def _table(value: Any) -> Mapping[str, Any]:
 def _salvage(table: Mapping[str, Any]) -> _StepKeys:
     """What can be read of faulty reserved keys, so that the checks across steps still see this step."""
     on, _ = structure(table.get("on"), _On)
-    return _StepKeys(name=_text(table.get("name")), on=on, weights=_text(table.get("weights")))
+    name = _text(table.get("name"))
+    return _StepKeys(name=name if name and name.isprintable() else None, on=on, weights=_text(table.get("weights")))
 
 
 def _text(value: Any) -> str | None:

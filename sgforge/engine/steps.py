@@ -76,6 +76,8 @@ class Step:
     def __attrs_post_init__(self) -> None:
         if self.verb not in VERBS:
             raise ConfigError(f"{self.verb!r} is no step; steps: {', '.join(VERBS)}")
+        if self.name is not None and not (self.name and self.name.isprintable()):
+            raise ConfigError(f"the name of a step must be one line of printable text, not {self.name!r}")
         if self.options and not isinstance(self.component, str):
             raise ConfigError(
                 f"{self.verb}({type(self.component).__name__}, ...): an instance has its options already; "

@@ -14,7 +14,7 @@ import pytest
 from bad_input.desk import Desk, annotation, picture
 
 import sgforge as sg
-from sgforge.errors import DatasetError
+from sgforge.errors import ConfigError, DatasetError
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 from sgforge.testing.fake_provider.instances import answer_by_schema
 
@@ -75,6 +75,16 @@ def test_all_mistakes_of_a_config_at_once_each_with_its_place(desk: Desk, comman
         "  bad.toml:7: step[0].segment: there is no segmenter 'region'; did you mean 'regions'?",
     ]
     assert not (desk.folder / "runs").exists()
+
+
+def test_a_step_name_that_a_terminal_would_obey(desk: Desk) -> None:
+    desk.write("p.toml", FAULTY.replace('segment = "region"', 'segment = "regions"\nname = "a\\u001b[31m\\nb"'))
+    done = desk.sgforge("check", "p.toml")
+    assert done.code == 2
+    assert "p.toml:8: step[0].name: " in done.err
+    assert r"must be one line of printable text, not 'a\x1b[31m\nb'" in done.err
+    with pytest.raises(ConfigError, match="one line of printable text"):
+        sg.segment("regions", name="a\x1b[31m")
 
 
 def test_a_bad_branch_is_found_before_the_work(desk: Desk) -> None:
