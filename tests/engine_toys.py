@@ -54,6 +54,7 @@ class SourceOptions:
     broken: tuple[str, ...] = ()
     shuffle: int = 0
     twins: bool = False
+    delay: float = 0.0
 
 
 class ToySource:
@@ -68,6 +69,7 @@ class ToySource:
         if options.shuffle:
             np.random.default_rng(options.shuffle).shuffle(numbers)
         for index in numbers:
+            time.sleep(options.delay)
             image_id = f"{index:05}"
             if image_id in options.broken:
                 yield SourceFailure(f"toy {image_id}", "broken", "made so", image_id)

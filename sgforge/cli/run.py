@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         report = run_pipeline(request, progress=True)
     if args.json:
         print(json.dumps(_as_json(report)))
-    else:
+    elif report.steps:  # none if it was stopped while the sources were read
         print("\n".join(_lines(report)))
     if report.status in ("interrupted", "budget"):
         _say_how_to_go_on(report, args)
@@ -168,7 +168,7 @@ def _say_how_to_go_on(report: RunReport, args: argparse.Namespace) -> None:
     words += [] if args.limit is None else ["--limit", str(args.limit)]
     words += [] if args.branch is None else ["--branch", args.branch]
     words += ["--retry-failed"] if args.retry_failed else []
-    why = f"{_shown(report.message)}; raise it" if report.status == "budget" else "stopped; everything finished is kept"
+    why = _shown(report.message) if report.status == "budget" else "stopped; everything finished is kept"
     print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)
 
 

@@ -82,6 +82,21 @@ def test_ctrl_c_drains_and_prints_the_command_that_goes_on(tmp_path, number):
     assert len(calls) == len(set(calls)) == 150
 
 
+def test_ctrl_c_while_the_source_is_read_says_how_to_go_on(tmp_path):
+    config = tmp_path / "pipeline.toml"
+    source = '[source]\nuse = "toy"\ncount = 1000\ndelay = 0.05\n'
+    config.write_text(f'dataset = "{tmp_path / "data"}"\n{source}[[step]]\nsegment = "toy"\n')
+    process = start(tmp_path, str(config))
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "data" / "sgforge.json").exists():  # made first, then the source is read
+        assert time.monotonic() < deadline, "the run did not begin"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1].endswith(f"go on with: sgforge run {config}"), errors
+
+
 def test_a_second_ctrl_c_cancels(tmp_path):
     process = start(tmp_path, str(write_config(tmp_path, delay=60.0)))
     wait_for_teacher_in_flight(tmp_path)
