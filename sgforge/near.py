@@ -21,7 +21,7 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
 
 def choices(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the near one, else the known ones (at most 12 of them)."""
-    names = sorted(known)
+    names = sorted(set(known))
     near = near_name(name, names)
     if near is not None:
         return f"did you mean {near!r}?"

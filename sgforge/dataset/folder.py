@@ -91,7 +91,7 @@ class DatasetFolder:
         marker = folder.path / _MARKER
         try:
             meta = json.loads(marker.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             what = "is no sgforge dataset" if folder.path.exists() else "does not exist"
             raise DatasetError(f"{folder.path} {what} (there is no {_MARKER} in it); give a dataset's folder") from None
         except (OSError, ValueError) as error:

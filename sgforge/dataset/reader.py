@@ -47,6 +47,10 @@ class Dataset:
         """The dataset's folder."""
         return self._folder.path
 
+    def __repr__(self) -> str:
+        made = f"snapshot {self.snapshot.id[:12]} of step {self.snapshot.meta.step.name}"
+        return f"<Dataset {str(self.path)!r}: {made}, {len(self)} images>"
+
     def __len__(self) -> int:
         return len(self.snapshot)
 

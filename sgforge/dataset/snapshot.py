@@ -101,7 +101,8 @@ class Snapshot:
         """The row of an image; an unknown id is a `DatasetError`."""
         row = self._row_by_id.get(image_id)
         if row is None:
-            raise DatasetError(f"{self.path} has no image {image_id!r}")
+            names = f"its ids read like {self.image_ids[0]!r}" if len(self) else "it has none"
+            raise DatasetError(f"{self.path} has no image {image_id!r}; {names}")
         return row
 
     def array(self, path: str) -> StoredArray:

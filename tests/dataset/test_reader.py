@@ -181,6 +181,24 @@ def test_refs_resolve_by_branch_tag_and_start_of_an_id(folder):
             Dataset.open(folder, ref)
 
 
+def test_what_is_not_there_is_told_with_what_is(folder, tmp_path):
+    dataset = Dataset.open(folder)
+    with pytest.raises(
+        DatasetError, match=rf"has no image 'zebra'; its ids read like '{dataset.snapshot.image_ids[0]}'"
+    ):
+        dataset["zebra"]
+    file = tmp_path / "file"
+    file.write_text("no dataset")
+    with pytest.raises(DatasetError, match="file is no sgforge dataset"):
+        Dataset.open(file)
+
+
+def test_a_dataset_shows_what_it_is(folder):
+    dataset = Dataset.open(folder)
+    step, count = dataset.log()[0].step.name, len(list(dataset))
+    assert repr(dataset).endswith(f"snapshot {dataset.snapshot.id[:12]} of step {step}, {count} images>")
+
+
 def test_a_folder_without_write_permission_is_read_whole(folder, tmp_path):
     """In a child without root's rights: any attempt to write would fail."""
     copy = tmp_path / "copy"

@@ -13,6 +13,7 @@ from support.distributions import Distributions
 import sgforge
 from sgforge import hookspecs
 from sgforge.errors import ConfigError, PluginError
+from sgforge.near import choices
 from sgforge.plugins import Owner, Registry, discover, unmet_needs
 from sgforge.plugins.components import METHODS
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
@@ -205,3 +206,7 @@ def test_the_same_plugin_twice_is_refused_and_the_first_stays():
     assert registry.add(plugin, OWNER).ok
     assert not registry.add(plugin, Owner("again")).ok
     assert registry.lookup("teacher", "x").owner == OWNER
+
+
+def test_a_name_of_two_kinds_is_listed_once():
+    assert choices("zzz", ["eval", "jsonl", "eval"]) == "known: eval, jsonl"
