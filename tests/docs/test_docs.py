@@ -17,7 +17,10 @@ README = ROOT / "README.md"
 ECHO = ROOT / "contrib" / "sgforge-echo"
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs" / "config.md"], ids=lambda path: path.name)
+PAGES = [README, ROOT / "docs" / "config.md", ROOT / "docs" / "dataset.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_a_page_runs(page: Path, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     assert run_page(page, tmp_path, {**os.environ, "PATH": path}) > 0
