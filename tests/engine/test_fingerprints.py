@@ -56,6 +56,14 @@ def test_an_endless_or_undefined_number_counts_too():
     assert fingerprint({"options": differing_options(Options("m", nan))}) == found[2]
 
 
+@pytest.mark.parametrize("value", [True, 1.0])
+def test_an_equal_value_of_another_type_differs_from_the_default(value):
+    options = attrs.make_class("Counted", {"count": attrs.field(default=1)}, frozen=True)
+    assert differing_options(options(1)) == {}
+    found = differing_options(options(value))
+    assert type(found["count"]) is type(value)
+
+
 def test_an_option_that_takes_no_part_in_equality_takes_none_in_the_fingerprint():
     assert differing_options(Options("m", log="somewhere")) == differing_options(Options("m"))
 

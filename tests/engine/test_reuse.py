@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_toys import StageOptions, ToyTeacher, arrays, read_log
+from engine_toys import StageOptions, ToyStudent, ToyTeacher, arrays, read_log
 from PIL import Image
 
 import sgforge as sg
@@ -175,6 +175,28 @@ def test_a_new_held_out_image_does_not_redo_the_training(toys_everywhere, tmp_pa
     run(tmp_path / "data", *steps, source=sg.source("toy", count=24))
     report = run(tmp_path / "data", *steps, source=sg.source("toy", count=25))
     assert computed(report) == {"source": 1, "complete": 1, "train": 0, "generate": 1, "evaluate": 5}
+
+
+def test_a_renamed_step_is_redone_since_its_rows_bear_its_name(toys, tmp_path):
+    for name in ("first", "second"):
+        report = run(tmp_path / "data", sg.segment("toy", name=name))
+        assert computed(report)[name] == 20
+        assert sg.Dataset.open(tmp_path / "data")["00003"].graph.all.regions[-1].made_by == name
+
+
+def test_an_evaluation_is_redone_when_its_segmenter_changes_though_truth_and_weights_do_not(toys, tmp_path):
+    for amount, expected in ((2, 4), (3, 4), (2, 0)):
+        steps = (sg.segment("toy", amount=amount), sg.train(ToyStudent()), sg.evaluate("toy-sgdet"))
+        assert computed(run(tmp_path / "data", *steps))["evaluate"] == expected
+
+
+@pytest.mark.parametrize(("truth", "redone"), [("source", 0), ("graph", 4)])
+def test_an_evaluation_is_redone_when_its_truth_changes_and_not_for_another_step(toys, tmp_path, truth, redone):
+    for amount, expected in ((50, 4), (60, redone)):
+        steps = (sg.complete("toy"), sg.train(ToyStudent()), sg.filter("toy", amount=amount))
+        report = run(tmp_path / "data", *steps, sg.evaluate("toy", truth=truth))
+        assert computed(report)["filter"] == 20
+        assert computed(report)["evaluate"] == expected
 
 
 def _hold(folder: Path, started, release) -> None:
