@@ -1,7 +1,8 @@
 """Publishing at the size of Synthetic Visual Genome: seconds, peak memory, and the bytes of a status-only step.
 
 First a step whose journal holds every region and relation of the dataset (the parent has images alone), then a step
-that only judges relations. Bars: 15 s and 3 GB for the first, 3 % of the dataset's bytes for the second.
+that only rejects one relation in ten, then one that also measures a degree for each verdict (random numbers, which do
+not compress). Bars: 15 s and 3 GB for the first, 3 % of the dataset's bytes for the second.
 
     python benchmarks/publish.py            python benchmarks/publish.py --small
 """
@@ -31,7 +32,8 @@ from sgforge.edits import Edit
 from sgforge.packed import pack_edit
 
 _STEPS = {
-    name: StepRecord(name, verb, "benchmark", f"fp-{name}") for name, verb in (("all", "edit"), ("judge", "filter"))
+    name: StepRecord(name, verb, "benchmark", f"fp-{name}")
+    for name, verb in (("all", "edit"), ("judge", "filter"), ("measure", "filter"))
 }
 
 
@@ -50,7 +52,11 @@ def prepare(images: int, folder: Path) -> None:
         snapshot = writer.publish_source(bare, _keys(images, "source"))
         writer.move_branch("main", snapshot)
         ids = snapshot.image_ids
-        for step, edits in (("all", _full_edits(columns)), ("judge", _verdicts(columns))):
+        for step, edits in (
+            ("all", _full_edits(columns)),
+            ("judge", _verdicts(columns, False)),
+            ("measure", _verdicts(columns, True)),
+        ):
             keys = _keys(images, step)
             rows = [
                 JournalRow(keys[row].tobytes(), ids[row], step, edit, (f"call-{row}",), "run")
@@ -104,11 +110,13 @@ def _local(ids: np.ndarray, words: tuple[str, ...], strings: dict[str, int]) -> 
     return np.asarray(local, np.int32)
 
 
-def _verdicts(columns: GraphColumns) -> Iterator[bytes]:
-    rng = np.random.default_rng(3)
+def _verdicts(columns: GraphColumns, with_degree: bool) -> Iterator[bytes]:
+    rng = np.random.default_rng(3 + with_degree)
     for count in columns.image.relation_count.tolist():
         judged = np.flatnonzero(rng.random(count) < 0.1).tolist()
-        yield pack_edit(Edit.sum(Edit.reject(index, "vqa-no", rng.random()) for index in judged))
+        yield pack_edit(
+            Edit.sum(Edit.reject(index, "vqa-no", rng.random() if with_degree else None) for index in judged)
+        )
 
 
 def publish(folder: Path) -> None:
@@ -151,8 +159,11 @@ def main() -> None:
         )
         figures = json.loads(child.stdout)
         _compare(images, Dataset.open(folder).snapshot.columns())
-    share = round(figures["judge_new_megabytes"] / figures["judge_megabytes"], 4)
-    print(json.dumps({"benchmark": "publish", "images": images, **figures, "status_only_share": share}))
+    shares = {
+        f"{name}_share": round(figures[f"{name}_new_megabytes"] / figures[f"{name}_megabytes"], 4)
+        for name in ("judge", "measure")
+    }
+    print(json.dumps({"benchmark": "publish", "images": images, **shares, "bar_judge_share": 0.03, **figures}))
 
 
 def _compare(images: int, columns: GraphColumns) -> None:
