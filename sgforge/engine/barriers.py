@@ -15,7 +15,7 @@ from sgforge.engine.context import Context
 from sgforge.engine.evaluation import EvaluateJob, evaluate, load_report, truth_kind
 from sgforge.engine.executors import Stopped
 from sgforge.engine.fingerprints import digest_of, fingerprint
-from sgforge.engine.plan import PlannedStep
+from sgforge.engine.plan import Plan, PlannedStep
 from sgforge.engine.report import StepCounts, StepReport
 from sgforge.engine.reuse import Images
 from sgforge.engine.training import TrainJob, load_checkpoint, train
@@ -92,7 +92,9 @@ async def run_evaluation(
     truths = snapshot if truth_kind(step.spec) == "graph" else source
     _check_truth(step, truths, rows)
     left_out = _left_out(images, selection, failures)
-    read = evaluation_fingerprint(step, [truths.keys[row].tobytes() for row in rows], context.run_id, left_out)
+    notes = tuple(_leaks(context.plan, step, snapshot, rows))
+    keys = [truths.keys[row].tobytes() for row in rows]
+    read = evaluation_fingerprint(step, keys, context.run_id, left_out, notes)
     folder = context.writer.folder_for(context.fingerprint(step, read))
     report = load_report(folder)
     reused = report is not None
@@ -109,6 +111,7 @@ async def run_evaluation(
             left_out,
             folder,
             step.batch_size,
+            notes,
         )
         try:
             report = await asyncio.to_thread(evaluate, job, context.stop.is_set)
@@ -129,12 +132,16 @@ def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray) -> None:
 
 
 def evaluation_fingerprint(
-    step: PlannedStep, keys: Sequence[bytes], run_id: str, left_out: Mapping[str, int] | None = None
+    step: PlannedStep,
+    keys: Sequence[bytes],
+    run_id: str,
+    left_out: Mapping[str, int] | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Digest of what an evaluation reads: truth, student and, as it may see what they find, the segmenters.
 
     With a student or segmenter that cannot be recognised it is one that no other run has. `left_out`: held-out images
-    that the report counts as skipped, by reason.
+    that the report counts as skipped, by reason; `notes`: what the engine remarks in the report.
     """
     assert step.student is not None
     specs = [step.student, *(finder.spec for finder in step.segmenters)]
@@ -143,8 +150,24 @@ def evaluation_fingerprint(
         "components": [spec.identity for spec in specs],
         "run": None if all(spec.is_stable for spec in specs) else run_id,
         "left_out": left_out or None,
+        "notes": notes or None,
     }
     return fingerprint(parts)
+
+
+def _leaks(plan: Plan, step: PlannedStep, snapshot: Snapshot, rows: np.ndarray) -> Iterator[str]:
+    """A remark where held-out images, also under another id, are among those that the weights were trained on."""
+    trained = np.zeros(len(snapshot), bool)
+    name = step.weights
+    while name is not None:
+        training = plan.step(name)
+        trained[snapshot.rows(training.on)] = True
+        name = training.weights
+    files = np.asarray(snapshot.column("image/sha256")).view("V32").reshape(-1)
+    known = files != np.zeros(1, "V32")
+    seen = trained[rows] | (known[rows] & np.isin(files[rows], files[trained & known]))
+    if seen.any():
+        yield f"{seen.sum()} of the {len(rows)} held-out images were trained on too: this is no measure of new images"
 
 
 def _samples(context: Context, truths: Snapshot, rows: np.ndarray) -> Iterator[Sample]:

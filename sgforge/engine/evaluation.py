@@ -38,7 +38,8 @@ SAVED_RELATIONS: Final = 1000
 class EvaluateJob:
     """One evaluation. `held_out` gives the samples whose graphs are the truth, in the order of their ids.
 
-    `segmenters` come with what each needs to be set up. `skipped`: images left out before, by reason.
+    `segmenters` come with what each needs to be set up. `skipped`: images left out before, by reason. `notes`: remarks
+    for the report.
     """
 
     step: str
@@ -50,6 +51,7 @@ class EvaluateJob:
     skipped: Mapping[str, int]
     folder: Path
     batch_size: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_report(folder: Path) -> Report | None:
@@ -104,6 +106,7 @@ def truth_kind(spec: ComponentSpec) -> str:
 
 
 def _notes(job: EvaluateJob) -> Iterator[str]:
+    yield from job.notes
     if truth_kind(job.spec) == "graph":
         yield "truth: all kept relations of the graph, not only those that the source gave"
 

@@ -262,6 +262,34 @@ def test_a_report_counts_the_images_that_this_run_left_out(toys, tmp_path):
         assert run(tmp_path / "data", *steps).step("evaluate").report.images_skipped == {counted: 1}
 
 
+def test_held_out_images_that_were_trained_on_are_told(toys, tmp_path):
+    clean = run(tmp_path / "data", sg.train(ToyStudent()), sg.evaluate("toy"))
+    assert clean.step("evaluate").report.notes == ()
+    on = {"split": ["train", "val"]}
+    leaky = run(tmp_path / "data", sg.train(ToyStudent(), on=on), sg.evaluate("toy"))
+    (note,) = leaky.step("evaluate").report.notes
+    assert note.startswith("4 of the 4 held-out images were trained on too")
+
+
+def test_a_photo_that_was_trained_on_under_another_id_is_told(toys, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(4):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(folder / f"{number}.png")
+    (folder / "3.png").write_bytes((folder / "0.png").read_bytes())
+
+    class Photos:
+        def samples(self, roots, name):
+            graph = SceneGraph(64, 64, [Region("a", (0, 0, 9, 9)), Region("b", (1, 1, 5, 5))], [Relation(0, "on", 1)])
+            for number in range(4):
+                yield Sample(str(number), graph, f"photos:{number}.png", "train" if number < 2 else "val")
+
+    roots = sg.Roots({"photos": folder})
+    report = run(tmp_path / "data", sg.train(ToyStudent()), sg.evaluate("toy"), source=Photos(), roots=roots)
+    (note,) = report.step("evaluate").report.notes
+    assert note.startswith("1 of the 2 held-out images were trained on too")
+
+
 def test_predictions_and_report_are_saved_with_the_step(toys, tmp_path):
     report = run(tmp_path / "data", sg.train(Uneven()), sg.evaluate("toy"))
     (file,) = (tmp_path / "data" / "steps").glob("*/predictions.jsonl")
