@@ -157,7 +157,7 @@ def _help_text() -> str:
             "",
             "Make dense scene-graph data with foundation models, and train on it.",
             "",
-            "commands (plugins may add more):",
+            "commands (plugins add more, `sgforge plugins` lists them):",
             *lines,
             "",
             _EXAMPLES,
