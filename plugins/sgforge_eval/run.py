@@ -146,7 +146,8 @@ def evaluate_graphs(
         dropped.add("prediction: relation with a region index that the truth does not have", pointless)
         scorer.add(batch, _localizer(met, batch, strict=measure.convention.strict) if masks else None)
     if not meeting.images:
-        raise GraphError("the truth holds no image, so there is nothing to evaluate against")
+        left_out = "".join(f"; {line}" for line in dropped.lines() if " x truth: " in line)
+        raise GraphError(f"the truth holds no image, so there is nothing to evaluate against{left_out}")
     return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting)
 
 

@@ -179,3 +179,12 @@ def test_quality_as_a_command(tmp_path, capsys) -> None:
     path = write(tmp_path / "g.jsonl", line("a", [region("x", [0, 0, 5, 5]), region("y", [50, 0, 60, 5])], ON[:1]))
     assert main(["quality", str(path)]) == 0
     assert "predicate_entropy_bits" in capsys.readouterr().out
+
+
+def test_a_truth_without_a_whole_line_says_where_it_breaks(tmp_path, capsys) -> None:
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"image_id":"a","width":10,')
+    assert main(["eval", str(broken), str(broken)]) == 1
+    said = capsys.readouterr().err
+    assert "1 x truth: line that is no JSON (first: line 1: " in said
+    assert said.count("\n") == 1
