@@ -39,6 +39,7 @@ class Everything:
     colour: Colour = Colour.RED
     maybe: int | None = None
     either: int | float = 0
+    or_whole: float | int = 0
     size: int | Literal["auto"] = "auto"
     words: tuple[str, ...] = ()
     pair: tuple[int, int] = (0, 0)
@@ -73,6 +74,8 @@ def fault_of(**given):
         ("maybe", 4, 4),
         ("either", 3, 3),
         ("either", 2.5, 2.5),
+        ("or_whole", 3, 3),
+        ("or_whole", 2.5, 2.5),
         ("size", "auto", "auto"),
         ("size", 5, 5),
         ("words", ["a", "b"], ("a", "b")),
@@ -109,6 +112,7 @@ def test_right_values(key, value, expected):
         ("name", None, "name: must be a text, not None"),
         ("path", 5, "path: must be a path (a text), not 5"),
         ("path", "", "path: must be a path (a text), not ''"),
+        ("path", "a\0b", r"path: must be a path (a text), not 'a\x00b'"),
         ("mode", "god", "mode: must be one of 'fast', 'good', not 'god'"),
         ("number", True, "number: must be one of 1, 2, not True"),
         ("colour", "green", "colour: must be one of 'red', 'blue', not 'green'"),

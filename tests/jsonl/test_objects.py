@@ -196,6 +196,17 @@ def test_seventy_thousand_regions_in_one_image() -> None:
     assert parse_line(dump_sample(sample), WHERE) == sample
 
 
+@pytest.mark.parametrize(
+    "code", [*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+)
+def test_a_sign_that_a_terminal_obeys_is_written_as_an_escape(code: int) -> None:
+    label = f"cat{chr(code)}é"
+    line = dump_sample(Sample("a", SceneGraph(regions=[Region(label)])))
+    assert chr(code) not in line.decode().removesuffix("\n")
+    assert "é" in line.decode()
+    assert parse_line(line, "").graph.all.regions[0].label == label
+
+
 def test_half_a_surrogate_pair_cannot_be_written() -> None:
     with pytest.raises(GraphError, match="image 'a' cannot be written as JSON"):
         dump_sample(Sample("a", SceneGraph(regions=[Region("\ud800")])))

@@ -48,6 +48,8 @@ def degree(predicate: str, a: Box, b: Box, depth: tuple[float, float] | None = N
         ("on", (40, 40, 50, 50), (0, 0, 100, 100), 1.0),
         ("on", (0, 0, 30, 100), (0, 90, 30, 110), 1.0),
         ("on", (0, 90, 30, 110), (0, 0, 30, 100), 0.0),
+        # A small thing whose foot is at the foot of a tall one stands before it and is no spot on it.
+        ("on", (70, 80, 90, 140), (60, 50, 100, 140), 0.0),
         ("on", (0, 0, 10, 10), (0, 0, 10, 10), 0.0),
         ("inside", (10, 10, 20, 20), (0, 0, 30, 30), 1.0),
         ("inside", (10, 10, 20, 20), (15, 0, 45, 30), 0.5),
@@ -86,6 +88,9 @@ def test_degrees_by_hand(predicate: str, a: Box, b: Box, expected: float) -> Non
         ("in front of", (9.0, 10.0), 0.5),
         ("behind", (10.0, 9.0), 0.5),
         ("behind", (0.0, 0.0), 0.0),
+        # Depths below 0, as some models give them: larger is farther all the same.
+        ("in front of", (-5.0, -3.0), 1.0),
+        ("in front of", (-3.0, -5.0), 0.0),
     ],
 )
 def test_depth_tells_front_from_behind(predicate: str, depth: tuple[float, float], expected: float) -> None:
