@@ -26,6 +26,7 @@ from sgforge.errors import DatasetError
 __all__ = ["StoredArray", "write_array", "write_group"]
 
 _CHUNK_BYTES: Final = 65_536
+_MAX_CHUNK_BYTES: Final = 2**26
 _CHUNKS_PER_SHARD: Final = 512
 _MISSING: Final = 2**64 - 1
 _LEVEL: Final = 3
@@ -202,7 +203,11 @@ class StoredArray:
     def _check_meta(self, names: list[str]) -> None:
         expected = [*(["transpose"] if self._trailing else []), "bytes", "zstd" if self._is_zstd else "blosc", "crc32c"]
         in_range = self.rows >= 0 and 0 < self._chunk <= self._shard and self._shard % self._chunk == 0
-        if names != expected or not in_range or len(self._trailing) > 1:
+        if not (len(self._trailing) < 2 and all(type(side) is int and 0 < side <= 64 for side in self._trailing)):
+            raise DatasetError(f"{self._folder}: an array of shape {self.shape}; this reader knows rows of numbers")
+        # Arrays are written in chunks of 64 kB; what claims far more would only fill the memory.
+        in_range = in_range and self._chunk * math.prod(self._trailing) * self.dtype.itemsize <= _MAX_CHUNK_BYTES
+        if names != expected or not in_range:
             raise DatasetError(f"{self._folder}: an array of codecs {names}; this reader knows {expected}")
 
     @property
@@ -221,7 +226,10 @@ class StoredArray:
         if first == last:
             offset = first * self._chunk
             return self._cached_chunk(first)[start - offset : stop - offset]
-        out = np.empty((stop - start, *self._trailing), self.dtype)
+        try:
+            out = np.empty((stop - start, *self._trailing), self.dtype)
+        except MemoryError as error:
+            raise DatasetError(f"{self._folder}: rows {start} to {stop} do not fit into memory") from error
         for chunk in range(first, last + 1):
             offset = chunk * self._chunk
             low, high = max(start, offset), min(stop, offset + self._chunk)

@@ -135,3 +135,31 @@ def test_bytes_are_the_same_every_time(tmp_path):
     for name in ("a", "b"):
         write_array(tmp_path / name, CASES["numbers"][0], np.nan)
     assert (tmp_path / "a/c/0").read_bytes() == (tmp_path / "b/c/0").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [[9_000, -4], [9_000, 0], [9_000, "4"], [9_000, 4.0], [9_000, True], [9_000, 10**9], [9_000, 2, 2]],
+)
+def test_a_shape_that_no_array_has_is_refused(tmp_path, shape):
+    data, fill = CASES["boxes"]
+    write_array(tmp_path / "a", data, fill)
+    meta = json.loads((tmp_path / "a" / "zarr.json").read_text())
+    (tmp_path / "a" / "zarr.json").write_text(json.dumps({**meta, "shape": shape}))
+    with pytest.raises(DatasetError, match="an array of shape"):
+        StoredArray(tmp_path / "a").read()
+
+
+def test_what_claims_to_be_far_larger_than_memory_is_an_error(tmp_path):
+    write_array(tmp_path / "a", np.zeros(10, "u1"), 0)
+    file = tmp_path / "a" / "zarr.json"
+    meta = json.loads(file.read_text())
+    file.write_text(json.dumps({**meta, "shape": [2**60]}))
+    with pytest.raises(DatasetError, match="do not fit into memory"):
+        StoredArray(tmp_path / "a").read()
+    sharding = meta["codecs"][0]["configuration"] | {"chunk_shape": [2**40]}
+    grid = {"name": "regular", "configuration": {"chunk_shape": [2**40]}}
+    codecs = [{"name": "sharding_indexed", "configuration": sharding}]
+    file.write_text(json.dumps({**meta, "chunk_grid": grid, "codecs": codecs}))
+    with pytest.raises(DatasetError, match="this reader knows"):
+        StoredArray(tmp_path / "a")
