@@ -147,6 +147,15 @@ def test_the_split_is_decided_by_the_first_tenth_of_the_hash(start, expected):
     assert split_of(start.ljust(64, "0"), "any") == expected
 
 
+def test_a_photo_under_two_ids_stays_on_one_side(tmp_path):
+    for number in range(40):
+        picture(tmp_path / f"{number}.png", number)
+    given = [photo(f"{number}.png", image_id=f"{copy}-{number}") for copy in ("a", "b") for number in range(40)]
+    splits = [reading.sample.split for reading in read(tmp_path, *given)]
+    assert splits[:40] == splits[40:]
+    assert set(splits) == {"train", "val"}
+
+
 def test_a_split_that_the_source_gives_stays(tmp_path):
     (found,) = read(tmp_path, sample("1", split="test"))
     assert found.sample.split == "test"
