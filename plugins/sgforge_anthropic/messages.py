@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +60,10 @@ class AnthropicProvider:
     def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
         """A messages body."""
         return message_body(model, request, encode)
+
+    def load(self, model: str) -> None:
+        """Import the SDK, which takes a second or two."""
+        importlib.import_module("anthropic")
 
     async def send(self, body: Mapping[str, Any]) -> bytes:
         """One call through the SDK's client; the body goes out as bytes, so images are not copied again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -53,6 +54,10 @@ class OpenAIProvider:
     def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
         """A chat completions body."""
         return chat_body(model, request, encode, "max_completion_tokens")
+
+    def load(self, model: str) -> None:
+        """Import the SDK, which takes a second or two."""
+        importlib.import_module("openai")
 
     async def send(self, body: Mapping[str, Any]) -> bytes:
         """One call through the SDK's client; the body goes out as bytes, so images are not copied again."""

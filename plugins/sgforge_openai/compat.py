@@ -44,6 +44,9 @@ class CompatProvider:
         """A chat completions body."""
         return chat_body(model, request, encode, "max_tokens")
 
+    def load(self, model: str) -> None:
+        """Nothing takes long here."""
+
     async def send(self, body: Mapping[str, Any]) -> bytes:
         """One POST; connection faults after the connection stood may have been billed."""
         url = f"{(self.settings.base_url or '').rstrip('/')}/chat/completions"

@@ -67,6 +67,10 @@ class HfProvider:
         sampling = Sampling(request.max_tokens, request.temperature, request.top_p, request.seed)
         return {"model": model, "conversation": turns, "sampling": sampling, "choices": request.choices}
 
+    def load(self, model: str) -> None:
+        """Load the weights, on the worker thread."""
+        self._worker.submit(self._generator, model).result()
+
     async def send(self, body: Mapping[str, Any]) -> bytes:
         """Generate, together with whatever else waits."""
         model = body["model"]
@@ -94,15 +98,17 @@ class HfProvider:
 
     def _generate(self, model: str, asked: list[Asked]) -> list[bytes]:
         """On the worker thread, which owns the device."""
+        return self._generator(model).answer(asked)
+
+    def _generator(self, model: str) -> Generator:
         from sgforge_transformers.generation import Generator
 
-        generator = self._generators.get(model)
-        if generator is None:
+        if model not in self._generators:
             try:
-                generator = self._generators[model] = Generator.load(model, self.settings.device, self.settings.dtype)
+                self._generators[model] = Generator.load(model, self.settings.device, self.settings.dtype)
             except (OSError, ValueError, ImportError) as error:
                 raise ModelError("no_model", f"hf/{model} cannot be loaded: {error}") from error
-        return generator.answer(asked)
+        return self._generators[model]
 
 
 def _turn(message: Message, encode: EncodeImage) -> dict[str, Any]:

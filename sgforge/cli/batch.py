@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,7 +111,7 @@ async def _collect(args: argparse.Namespace, desk: BatchDesk) -> None:
     found = await desk.collect()
     done = [entry for entry in found if entry.answers is not None]
     while args.wait is not None and any(entry.answers is None for entry in found):
-        time.sleep(args.wait)
+        await asyncio.sleep(args.wait)
         found = await desk.collect()
         done += [entry for entry in found if entry.answers is not None]
     running = [entry for entry in found if entry.answers is None]

@@ -68,19 +68,29 @@ class Guard:
 
 
 class Account:
-    """How many reservations of this process are open; who finds no room left waits for one to be settled."""
+    """Reservations of this process that are open; who finds no room left waits for one to be settled."""
 
     def __init__(self) -> None:
-        self.open = 0
+        self._open: dict[int, int] = {}
         self._changed: asyncio.Event | None = None
 
-    def opened(self) -> None:
-        """A call was reserved."""
-        self.open += 1
+    @property
+    def open_nano(self) -> int:
+        """What the open reservations may cost at most, in nano-dollars."""
+        return sum(self._open.values())
 
-    def closed(self) -> None:
-        """A reservation was settled, lost or voided."""
-        self.open -= 1
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is reserved."""
+        return not self._open
+
+    def opened(self, call: int, bound_nano: int) -> None:
+        """A call was reserved."""
+        self._open[call] = bound_nano
+
+    def closed(self, call: int) -> None:
+        """A reservation was settled, lost or voided, or is out of our hands."""
+        self._open.pop(call, None)
         if self._changed is not None:
             self._changed.set()
             self._changed = None
@@ -118,6 +128,7 @@ class Caller:
     account: Account
     settings: GatewaySettings
     chance: random.Random = attrs.field(factory=random.Random)
+    _loading: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
     async def buy(self, key: bytes, request: ChatRequest, kind: CallKind, settle: Settle) -> Bought:
         """One reply, with all retries; it is on disk and settled when this returns. Else a `ModelError`."""
@@ -126,6 +137,7 @@ class Caller:
         fit = self.fit()
         state = _Try()
         async with self.pictures.prepare(request.images, fit) as prepared:
+            await self._load()
             body = self.body(request, prepared)
             while True:
                 ticket = await self._enter(key, kind, bound, tokens + request.max_tokens, state)
@@ -138,7 +150,8 @@ class Caller:
                     await self._note_failure(failure, state, ticket)
                 except StoreError:
                     # The call stays open in the ledger, at its worst case: it may have been billed.
-                    self.account.closed()
+                    if state.call is not None:
+                        self.account.closed(state.call)
                     raise
                 except ModelError as error:
                     await self._void(state, error.reason)
@@ -149,6 +162,15 @@ class Caller:
                 finally:
                     self.gate.release(ticket)
                 await self._wait_or_fail(failure, state)
+
+    async def _load(self) -> None:
+        """Let the provider get ready, once, without holding up the event loop or any timeout."""
+        if self._loading is None:
+            self.guard.check()
+            self._loading = asyncio.create_task(asyncio.to_thread(self.provider.load, self.model))
+        if not self._loading.done():
+            await asyncio.shield(self._loading)
+        self._loading.result()
 
     def body(self, request: ChatRequest, prepared: Prepared) -> Mapping[str, Any]:
         """What is sent for a request; one that the provider's wire cannot express is a `ModelError`."""
@@ -193,10 +215,10 @@ class Caller:
                     self.store.check_room()
                     operation = open_call(key, self.name, kind, bound, self.settings.budget_usd, self.prices_version)
                     state.call = await self.store.write(operation)
-                    self.account.opened()
+                    self.account.opened(state.call, bound or 0)
             except BudgetReachedError:
                 self._hand_back(ticket)
-                if self.account.open == 0:
+                if self.account.is_idle:
                     raise
                 await self.account.wait()
             except BaseException:
@@ -240,7 +262,7 @@ class Caller:
             save(connection)
 
         await self.store.write(operation)
-        self.account.closed()
+        self.account.closed(call)
         state.call = None
         self.guard.answered()
         self.gate.succeeded()
@@ -287,7 +309,7 @@ class Caller:
             try:
                 await self.store.write(lose_call(call, reason))
             finally:
-                self.account.closed()
+                self.account.closed(call)
 
     async def _void(self, state: _Try, reason: str) -> None:
         """Give back the reservation of a call that was not billed."""
@@ -296,4 +318,4 @@ class Caller:
             try:
                 await self.store.write(void_call(call, reason))
             finally:
-                self.account.closed()
+                self.account.closed(call)

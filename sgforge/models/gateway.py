@@ -18,7 +18,7 @@ from sgforge.models.errors import DeferredError, ModelError
 from sgforge.models.flight import SingleFlight
 from sgforge.models.gate import Gate
 from sgforge.models.keys import call_id, request_key
-from sgforge.models.ledger import Spending, StoredAnswer, find_answer, save_answer, spending
+from sgforge.models.ledger import Spending, StoredAnswer, committed_nano, find_answer, save_answer, spending
 from sgforge.models.pictures import Pictures
 from sgforge.models.prices import Price, PriceTable, usd
 from sgforge.models.provider import Capabilities, Provider, Reply, ResolveProvider
@@ -108,6 +108,10 @@ class Gateway:
     def spending(self) -> list[Spending]:
         """The whole ledger by model, earlier runs included."""
         return spending(self.store)
+
+    def spent_usd(self) -> float:
+        """What everything in the file has cost so far, calls under way here left out; a look at one row."""
+        return usd(committed_nano(self.store) - self._account.open_nano)
 
     async def close(self) -> None:
         """Close the watcher, the providers and the file."""

@@ -24,6 +24,7 @@ __all__ = [
     "StoredAnswer",
     "check_budget",
     "close_call",
+    "committed_nano",
     "find_answer",
     "lose_call",
     "open_call",
@@ -153,6 +154,12 @@ def find_answer(store: Store, key: bytes) -> StoredAnswer | None:
     row = rows[0]
     notes = tuple(row[12].split("\n")) if row[12] else ()
     return StoredAnswer(row[0], row[1], row[2], row[3], row[4], Usage(*row[5:10]), row[10], bool(row[11]), notes)
+
+
+def committed_nano(store: Store) -> int:
+    """Everything spent or reserved, by all processes, in nano-dollars."""
+    committed: int = store.read("SELECT committed_nano FROM account")[0][0]
+    return committed
 
 
 def spending(store: Store) -> list[Spending]:

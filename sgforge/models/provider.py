@@ -89,6 +89,10 @@ class Provider(Protocol):
         """What will be sent for a request."""
         ...
 
+    def load(self, model: str) -> None:
+        """Get ready to send what takes long: import an SDK, load weights. Called once on a thread, before `send`."""
+        ...
+
     async def send(self, body: Mapping[str, Any]) -> bytes:
         """Send it once and give the answer's body as it came; `ProviderError` for everything else."""
         ...

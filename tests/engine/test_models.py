@@ -61,6 +61,8 @@ class ToyProvider:
     def body(self, model: str, request: ChatRequest, encode: Any) -> dict[str, Any]:
         return {"text": request.messages[-1].parts[0].text}
 
+    def load(self, model: str) -> None: ...
+
     async def send(self, body) -> bytes:
         engine_toys.log(ToyProvider.log, body["text"])
         return json.dumps({"answer": f"sees {body['text'].split()[-1]}"}).encode()

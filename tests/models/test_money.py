@@ -191,6 +191,7 @@ def test_the_budget_is_never_exceeded_and_well_used(name: str, budget: float, tm
             refused = [result for result in results if isinstance(result, BudgetReachedError)]
             others = [result for result in results if isinstance(result, Exception)]
             assert len(others) == len(refused)
+            assert opened.spent_usd() == pytest.approx(sum(row.usd for row in opened.spending()), abs=1e-12)
             assert all(error.exit_code == 3 and error.stops_run for error in refused)
             return len(results) - len(refused), len(refused)
 

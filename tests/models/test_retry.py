@@ -140,10 +140,11 @@ def test_a_call_that_hangs_is_cut_off_counted_and_tried_again(name: str, tmp_pat
 
     async def work() -> None:
         async with gateway(tmp_path) as opened:
-            model = opened.bind(name, at(fake, name, timeout_s=0.3))
+            model = opened.bind(name, at(fake, name, timeout_s=0.5))
             assert (await model.complete(ask())).text == "late"
             (spent,) = opened.spending()
-            assert (spent.calls, spent.lost) == (2, 1)
+            assert spent.lost >= 1  # more, if this machine holds up a good answer for as long
+            assert spent.calls == spent.lost + 1
 
     with FakeProvider(script, FakeSettings(hang_s=2.0)) as fake:
         run(work())
