@@ -73,7 +73,7 @@ class Models:
         return self._cost
 
     def _total(self) -> float:
-        return 0.0 if self._gateway is None else sum(entry.usd for entry in self._gateway.spending())
+        return 0.0 if self._gateway is None else self._gateway.spent_usd()
 
 
 def provider_resolver(registry: Registry) -> ResolveProvider:
