@@ -93,8 +93,7 @@ async def run_evaluation(
     _check_truth(step, truths, rows)
     left_out = _left_out(images, selection, failures)
     notes = tuple(_leaks(context.plan, step, snapshot, rows))
-    keys = [truths.keys[row].tobytes() for row in rows]
-    read = evaluation_fingerprint(step, keys, context.run_id, left_out, notes)
+    read = evaluation_fingerprint(step, [key.tobytes() for key in truths.keys[rows]], context.run_id, left_out, notes)
     folder = context.writer.folder_for(context.fingerprint(step, read))
     report = load_report(folder)
     reused = report is not None

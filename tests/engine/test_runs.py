@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from engine_toys import StageOptions, ToyTeacher, arrays, read_log
+from PIL import Image
 
 import sgforge as sg
 from sgforge.edits import Edit
 from sgforge.engine.report import RunReport
 from sgforge.errors import StepError
-from sgforge.graph import Region, Relation
+from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure
 
 
@@ -287,3 +288,21 @@ def test_the_journal_is_empty_when_everything_is_published(toys, tmp_path):
     run(tmp_path / "data", *CHAIN)
     with DatasetWriter.open(tmp_path / "data") as writer:
         assert len(writer.journal) == 0
+
+
+def test_a_photo_under_two_ids_is_dropped_under_both(tmp_path, toys):
+    graph = SceneGraph(64, 64, [Region("a", (0, 0, 9, 9)), Region("b", (1, 1, 5, 5))], [Relation(0, "on", 1)])
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
+
+    class Twice:
+        def samples(self, roots, name):
+            return iter([Sample("one", graph, "photos:photo.png"), Sample("two", graph, "photos:photo.png")])
+
+    class Dropping:
+        def edit(self, samples):
+            return [Edit.drop("boring") for _ in samples]
+
+    steps = (sg.edit(Dropping()), sg.filter("toy"))
+    report = run(tmp_path / "data", *steps, source=Twice(), roots=sg.Roots({"photos": tmp_path}))
+    assert report.step("edit").counts.dropped == 2
+    assert counts(report)["filter"] == (0, 0, 0, 2)

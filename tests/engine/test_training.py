@@ -242,4 +242,6 @@ def test_what_a_training_started_ends_with_it_when_the_run_is_killed(tmp_path):
     wait_for(lambda: len(read_log(log)) > 1)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not any(is_running(int(line.split()[1])) for line in read_log(log)))
+    started = [int(line.split()[1]) for line in read_log(log)]
+    assert len(started) == 2
+    wait_for(lambda: not any(map(is_running, started)))
