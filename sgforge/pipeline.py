@@ -194,7 +194,7 @@ class Pipeline:
         *,
         roots: Roots | Mapping[str, Path | str] | None = None,
         limit: int | None = None,
-        branch: str = "main",
+        branch: str | None = None,
         seed: int = 0,
         retry_failed: bool = False,
         responses: Path | str | None = None,
@@ -215,8 +215,9 @@ class Pipeline:
             self.models,
             None if responses is None else Path(responses),
             limit,
-            branch,
+            "main" if branch is None else branch,
             seed,
+            keeps_larger=branch is None,
         )
 
     def run(
@@ -226,7 +227,7 @@ class Pipeline:
         *,
         roots: Roots | Mapping[str, Path | str] | None = None,
         limit: int | None = None,
-        branch: str = "main",
+        branch: str | None = None,
         seed: int = 0,
         retry_failed: bool = False,
         responses: Path | str | None = None,
@@ -235,7 +236,8 @@ class Pipeline:
         """Run all steps on `source` (one, or several by name) into the dataset folder; finished work is reused.
 
         `roots`: folders by the name they have in uris. `limit`: at most so many images of each source. `branch`: what
-        to move at the end. `seed`: of everything random. `retry_failed`: buy answers again that were refused,
+        to move at the end, by default main; with a limit, a main that has more images stays where it is, as the
+        report's `message` says. `seed`: of everything random. `retry_failed`: buy answers again that were refused,
         truncated or invalid. `responses`: the file of paid answers, by default the dataset's own. `progress`: True
         shows a display, False none, None one if stderr is a terminal.
 

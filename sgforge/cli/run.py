@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from sgforge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,7 +65,12 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         dest="roots",
         help="where the images of a root lie",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="at most N images of each source")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="at most N images of each source; a branch with more images is not moved, unless --branch names it",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -89,15 +96,17 @@ def build_request(args: argparse.Namespace) -> Request:
     from sgforge.pipeline import Pipeline
 
     config: PipelineConfig = load_config(args.config, args.overrides)
-    return Pipeline.from_config(config).request(
+    branch = getattr(args, "branch", None)
+    request = Pipeline.from_config(config).request(
         {name: SourceStep(source.use, source.options) for name, source in config.sources.items()},
         config.dataset,
         roots={**config.roots, **_roots(args.roots)},
         limit=args.limit,
-        branch=getattr(args, "branch", None) or config.branch,
+        branch=config.branch if branch is None else branch,
         retry_failed=getattr(args, "retry_failed", False),
         responses=config.responses,
     )
+    return attrs.evolve(request, keeps_larger=branch is None)
 
 
 def _roots(given: list[str]) -> dict[str, Path]:
@@ -152,8 +161,16 @@ def _lines(report: RunReport) -> Iterator[str]:
         yield f"... and {total - _FAILURES_SHOWN} more; the next run tries all of them again"
     if report.status == "done" and not any(step.counts.computed for step in report.steps):
         yield "nothing had to be computed again"
+    has_stayed = bool(report.message) and report.status != "budget"
     if report.snapshot is not None:
-        yield f"{report.dataset} (branch {report.branch}, snapshot {report.snapshot[:12]}) in {report.seconds:.1f} s"
+        where = (
+            f"snapshot {report.snapshot[:12]}"
+            if has_stayed
+            else f"branch {report.branch}, snapshot {report.snapshot[:12]}"
+        )
+        yield f"{report.dataset} ({where}) in {report.seconds:.1f} s"
+    if has_stayed:
+        yield report.message
 
 
 def _shown(text: str) -> str:

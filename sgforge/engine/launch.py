@@ -46,7 +46,8 @@ _DRAINING = "finishing what is in flight; Ctrl-C again cancels it"
 @attrs.frozen
 class Request:
     """Everything that a run is asked to do. `responses`: the file of paid answers, None for the dataset's own.
-    `watcher`: what stands before calls that would be bought."""
+    `keeps_larger`: with a limit, a branch whose version has more images stays where it is. `watcher`: what stands
+    before calls that would be bought."""
 
     steps: tuple[Step, ...]
     sources: Mapping[str, SourceStep]
@@ -58,6 +59,7 @@ class Request:
     limit: int | None = None
     branch: str = "main"
     seed: int = 0
+    keeps_larger: bool = False
     watcher: Watcher | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -198,7 +200,7 @@ async def _with_events(context: Context, request: Request, registry: Registry) -
     context.events.sgforge_run_started(
         event=RunStarted(context.run_id, request.dataset, request.branch, names, started, config)
     )
-    session = Session(context, request.branch, request.limit)
+    session = Session(context, request.branch, request.limit, keeps_larger=request.keeps_larger)
     status: RunStatus = "failed"
     message = ""
     try:

@@ -86,6 +86,7 @@ class RunReport:
     failures: tuple[Failed, ...] = ()
     seconds: float = 0.0
     message: str = ""
+    """Why the budget ended it, or why the branch stayed where it was."""
 
     @property
     def exit_code(self) -> int:

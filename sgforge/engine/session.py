@@ -27,12 +27,17 @@ __all__ = ["Session"]
 
 
 class Session:
-    """Runs a plan once. `reports` grows step by step and says how far a stopped or failed run came."""
+    """Runs a plan once. `reports` grows step by step and says how far a stopped or failed run came.
 
-    def __init__(self, context: Context, branch: str, limit: int | None) -> None:
+    `keeps_larger`: with a limit, a branch whose version has more images stays where it is.
+    """
+
+    def __init__(self, context: Context, branch: str, limit: int | None, *, keeps_larger: bool = False) -> None:
         self._context = context
         self._branch = branch
         self._limit = limit
+        self._keeps_larger = keeps_larger
+        self._branch_note = ""
         self._failures: dict[str, tuple[str, str]] = {}
         self._failed: list[Failed] = []
         self._stopped_by: StopRunError | None = None
@@ -123,13 +128,20 @@ class Session:
         """A finished run moves the branch; a stopped one only makes it, so that there is something to look at."""
         context = self._context
         assert self.snapshot is not None
-        if context.stop.is_set() and _has_branch(context.writer, self._branch):
+        head = _head(context.writer, self._branch)
+        if context.stop.is_set() and head is not None:
+            return
+        if self._keeps_larger and self._limit is not None and head is not None and len(head) > len(self.snapshot):
+            self._branch_note = (
+                f"branch {self._branch} stays at {head.id[:12]} with {len(head)} images; this run's version is "
+                f"{self.snapshot.id[:12]} with {len(self.snapshot)}, name it with --branch or sgforge tag"
+            )
             return
         await context.in_thread(context.writer.move_branch, self._branch, self.snapshot)
 
     def _report(self) -> RunReport:
         status: RunStatus = "done"
-        message = ""
+        message = self._branch_note
         if self._stopped_by is not None:
             if self._stopped_by.cause.exit_code != _BUDGET:
                 raise self._stopped_by.cause
@@ -163,12 +175,13 @@ def _first_few(failed: Sequence[Failed], most: int = 3) -> str:
     return f": {told}{'; ...' if len(failed) > most else ''}"
 
 
-def _has_branch(writer: DatasetWriter, branch: str) -> bool:
+def _head(writer: DatasetWriter, branch: str) -> Snapshot | None:
+    """What a branch stands for; None if there is none, or none that can be read."""
     try:
-        writer.snapshot(branch)
+        snapshot_id = writer.branches().get(branch)
+        return None if snapshot_id is None else writer.snapshot(snapshot_id)
     except DatasetError:
-        return False
-    return True
+        return None
 
 
 def _located(failure: SourceFailure) -> str:

@@ -135,6 +135,31 @@ def test_limit_is_no_part_of_a_key(toys, tmp_path):
     assert len(sg.Dataset.open(tmp_path / "data")) == 20
 
 
+def test_a_limit_leaves_a_larger_branch_where_it_is_and_says_so(toys, tmp_path):
+    whole = run(tmp_path / "data", *chain())
+    part = run(tmp_path / "data", *chain(amount=40), limit=2)
+    assert len(sg.Dataset.open(tmp_path / "data")) == 20
+    assert len(sg.Dataset.open(tmp_path / "data", ref=part.snapshot)) == 2
+    assert part.status == "done"
+    assert part.message == (
+        f"branch main stays at {whole.snapshot[:12]} with 20 images; this run's version is {part.snapshot[:12]} "
+        "with 2, name it with --branch or sgforge tag"
+    )
+    # Equally many images are no loss, and without a limit fewer images are what the sources hold now.
+    same = run(tmp_path / "data", *chain(amount=30), limit=20)
+    assert (same.message, sg.Dataset.open(tmp_path / "data").snapshot.id) == ("", same.snapshot)
+    fewer = run(tmp_path / "data", *chain(), source=sg.source("toy", count=3))
+    assert (fewer.message, len(sg.Dataset.open(tmp_path / "data"))) == ("", 3)
+
+
+def test_a_limit_moves_the_branch_that_was_named(toys, tmp_path):
+    run(tmp_path / "data", *chain())
+    run(tmp_path / "data", *chain(), limit=2, branch="tried")
+    assert len(sg.Dataset.open(tmp_path / "data", ref="tried")) == 2
+    assert run(tmp_path / "data", *chain(), limit=3, branch="main").message == ""
+    assert len(sg.Dataset.open(tmp_path / "data")) == 3
+
+
 def test_a_step_added_or_taken_away_at_the_end_costs_only_itself(toys, tmp_path):
     run(tmp_path / "data", *chain()[:2])
     assert computed(run(tmp_path / "data", *chain())) == {

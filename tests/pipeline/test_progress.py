@@ -119,6 +119,19 @@ def test_a_run_that_had_nothing_to_do_says_so(toys_everywhere, tmp_path, capsys)
     assert "nothing had to be computed again" in capsys.readouterr().out
 
 
+def test_a_run_with_a_limit_says_that_a_larger_branch_stays(toys_everywhere, tmp_path, capsys):
+    config = config_file(tmp_path)
+    main(["run", config])
+    capsys.readouterr()
+    assert main(["run", config, "--limit", "10"]) == 0
+    made, note = capsys.readouterr().out.splitlines()[-2:]
+    assert "(snapshot " in made
+    assert note.startswith("branch main stays at ")
+    assert note.endswith("with 10, name it with --branch or sgforge tag")
+    assert main(["run", config, "--limit", "10", "--branch", "main"]) == 0
+    assert "(branch main, snapshot " in capsys.readouterr().out.splitlines()[-1]
+
+
 def test_a_plan_tells_what_a_run_would_do_and_does_nothing(toys_everywhere, tmp_path, capsys):
     config = config_file(tmp_path)
     assert main(["plan", config]) == 0
