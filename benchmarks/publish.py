@@ -1,8 +1,8 @@
 """Publishing at the size of Synthetic Visual Genome: seconds, peak memory, and the bytes of a status-only step.
 
 First a step whose journal holds every region and relation of the dataset (the parent has images alone), then a step
-that only rejects one kept relation in ten, then one that also measures a degree for each verdict (random numbers, which do
-not compress). Bars: 15 s and 3 GB for the first, 3 % of the dataset's bytes for the second.
+that only rejects one kept relation in ten, then one that also measures a degree for each verdict (random numbers,
+which do not compress). Bars: 15 s and 3 GB for the first, 3 % of the dataset's bytes for the second.
 
     python benchmarks/publish.py            python benchmarks/publish.py --small
 """

@@ -50,7 +50,7 @@ class Model:
         self.samples[row] = attrs.evolve(self.samples[row], graph=graph)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(sample_lists(min_size=1, max_size=4), st.data(), st.randoms(use_true_random=False))
 def test_put_and_publish_equal_apply_edit(given_samples, data, shuffler):
     model = Model(given_samples)
