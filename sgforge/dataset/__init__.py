@@ -13,6 +13,7 @@ __all__ = [
     "DatasetWriter",
     "Journal",
     "JournalRow",
+    "KnownWork",
     "RunRecord",
     "Snapshot",
     "StateIndex",
@@ -25,6 +26,7 @@ _HOMES = {
     "DatasetWriter": "sgforge.dataset.writer",
     "Journal": "sgforge.dataset.journal",
     "JournalRow": "sgforge.dataset.records",
+    "KnownWork": "sgforge.dataset.known",
     "RunRecord": "sgforge.dataset.records",
     "Snapshot": "sgforge.dataset.snapshot",
     "StateIndex": "sgforge.dataset.states",
@@ -44,6 +46,7 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     from sgforge.dataset.journal import Journal
+    from sgforge.dataset.known import KnownWork
     from sgforge.dataset.reader import Dataset
     from sgforge.dataset.records import JournalRow, RunRecord, StateRef, StepRecord
     from sgforge.dataset.snapshot import Snapshot

@@ -6,15 +6,16 @@ import hashlib
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
-from urllib.parse import quote
 
 import attrs
 import numpy as np
 
 from sgforge.columns import Vocabularies
 from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.known import connect_to_read
 from sgforge.dataset.publish import checksum
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.errors import DatasetError, GraphError
@@ -131,19 +132,14 @@ def _check_journal(path: Path) -> tuple[int, list[str]]:
     """How many answers the journal holds, and what is wrong with it; it is opened without the right to write."""
     if not path.exists():
         return 0, []
-    # Without a log beside it the file is complete, and reading it needs no shared memory file.
-    mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
     problems: list[str] = []
     answers = 0
     try:
-        base = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
-        try:
+        with closing(connect_to_read(path)) as base:
             problems += [f"journal: {text}" for (text,) in base.execute("PRAGMA integrity_check") if text != "ok"]
             for image_id, edit in base.execute("SELECT image_id, edit FROM answer"):
                 answers += 1
                 problems.extend(_edit_problem(image_id, edit))
-        finally:
-            base.close()
     except sqlite3.Error as error:
         problems.append(f"journal: {error}")
     return answers, problems

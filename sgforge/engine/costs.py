@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sgforge.dataset.known import connect_to_read
 from sgforge.engine.components import is_async
 from sgforge.engine.executors import build
 from sgforge.engine.forecast import Forecast, StepForecast
@@ -37,10 +41,20 @@ async def _estimate(
 
     responses = request.responses or request.dataset / "responses.sqlite"
     with tempfile.TemporaryDirectory(prefix="sgforge-") as scratch:
-        if not responses.exists():
-            responses = Path(scratch) / "responses.sqlite"
+        responses = _usable(responses, Path(scratch))
         async with open_models(plan, registry, responses, request.gateway, DryRun()) as models:
             return {step.step.name: await _one(step, found.samples[step.step.name], models) for step in asking}
+
+
+def _usable(responses: Path, scratch: Path) -> Path:
+    """The file of paid answers, or one to be thrown away: with its content where it can only be read."""
+    if responses.exists() and os.access(responses, os.W_OK) and os.access(responses.parent, os.W_OK):
+        return responses
+    copy = scratch / "responses.sqlite"
+    if responses.exists():
+        with closing(connect_to_read(responses)) as base, closing(sqlite3.connect(copy)) as into:
+            base.backup(into)
+    return copy
 
 
 async def _one(step: StepForecast, samples: Sequence[Sample], models: Models) -> Estimate:

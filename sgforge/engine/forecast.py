@@ -6,7 +6,6 @@ Steps behind a training that has not run cannot be told: their keys depend on we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,14 +17,14 @@ from sgforge.engine.evaluation import load_report, truth_kind
 from sgforge.engine.fingerprints import digest_of
 from sgforge.engine.plan import Plan, PlannedStep, selects
 from sgforge.engine.reuse import Images, StepWork, plan_group
-from sgforge.engine.sources import FileHashes, cached_hashes, read_sources
+from sgforge.engine.sources import FileHashes, known_hashes, read_sources
 from sgforge.engine.training import load_checkpoint
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import Checkpoint, Selection
 
 if TYPE_CHECKING:
-    from sgforge.dataset import DatasetWriter, StateRef
+    from sgforge.dataset import KnownWork, StateRef
 
 __all__ = ["Forecast", "StepForecast", "forecast"]
 
@@ -55,20 +54,20 @@ class Forecast:
 
 
 def forecast(plan: Plan, dataset: Path, roots: Roots, limit: int | None = None, sampled: int = 20) -> Forecast:
-    """Look ahead; `sampled`: images given as samples of each step that asks a model."""
-    from sgforge.dataset import DatasetWriter
+    """Look ahead; `sampled`: images given as samples of each step that asks a model.
 
-    with ExitStack() as stack:
-        writer = None
-        if (dataset / "sgforge.json").exists():
-            writer = stack.enter_context(DatasetWriter.open(dataset))
-        return _Forecaster(plan, writer, sampled).forecast(roots, limit)
+    Works on a dataset that may not be written and while a run goes on; files of unknown hash are read each time.
+    """
+    from sgforge.dataset import KnownWork
+
+    known = KnownWork.open(dataset) if (dataset / "sgforge.json").exists() else None
+    return _Forecaster(plan, known, sampled).forecast(roots, limit)
 
 
 class _Forecaster:
-    def __init__(self, plan: Plan, writer: DatasetWriter | None, sampled: int) -> None:
+    def __init__(self, plan: Plan, known: KnownWork | None, sampled: int) -> None:
         self._plan = plan
-        self._writer = writer
+        self._known = known
         self._sampled = sampled
         self._checkpoints: dict[str, Checkpoint] = {}
         self._samples: dict[str, tuple[Sample, ...]] = {}
@@ -89,7 +88,7 @@ class _Forecaster:
 
     def _read(self, roots: Roots, limit: int | None) -> tuple[Images, int]:
         sources = {name: spec.build() for name, spec in self._plan.sources.items()}
-        hashes = FileHashes.none() if self._writer is None else cached_hashes(self._writer.journal)
+        hashes = FileHashes.none() if self._known is None else known_hashes(self._known)
         unreadable = 0
         rows: list[tuple[Sample, bytes]] = []
         for reading in read_sources(sources, roots, hashes, limit):
@@ -124,10 +123,10 @@ class _Forecaster:
         return forecasts, attrs.evolve(images, keys=works[-1].keys) if works else images
 
     def _find(self, keys: Sequence[bytes]) -> Sequence[StateRef | None]:
-        return [None] * len(keys) if self._writer is None else self._writer.states().find(keys)
+        return [None] * len(keys) if self._known is None else self._known.states.find(keys)
 
     def _has(self, keys: Sequence[bytes]) -> set[bytes]:
-        return set() if self._writer is None else self._writer.journal.has(keys)
+        return set() if self._known is None else self._known.answered(keys)
 
     def _fingerprint(self, step: PlannedStep, read: str | None = None) -> str:
         return step_fingerprint(step, self._plan.seed, _RUN, weights_sha256(step, self._checkpoints), read)
@@ -144,8 +143,8 @@ class _Forecaster:
     def _newest(self, works: Sequence[StepWork], row: int) -> SceneGraph | None:
         for work in reversed(works):
             known = work.known[row]
-            if known is not None and known.state is not None and self._writer is not None:
-                return self._writer.states().graph(known.state)
+            if known is not None and known.state is not None and self._known is not None:
+                return self._known.states.graph(known.state)
         return None
 
     def _barrier(self, step: PlannedStep, source: Images, images: Images) -> StepForecast:
@@ -168,7 +167,7 @@ class _Forecaster:
 
     def _told(self, step: PlannedStep, keys: Sequence[bytes], is_done: Callable[[Path], bool]) -> StepForecast:
         read = evaluation_fingerprint(step, keys, _RUN) if step.verb.name == "evaluate" else digest_of(keys)
-        folder = None if self._writer is None else self._writer.path / "steps" / self._fingerprint(step, read)
+        folder = None if self._known is None else self._known.path / "steps" / self._fingerprint(step, read)
         if folder is not None and is_done(folder):
             return StepForecast(step, 0, len(keys))
         return StepForecast(step, len(keys), 0)

@@ -22,9 +22,9 @@ from sgforge.packed import pack_sample
 from sgforge.stages import SourceFailure
 
 if TYPE_CHECKING:
-    from sgforge.dataset import Journal
+    from sgforge.dataset import Journal, KnownWork
 
-__all__ = ["FileHashes", "FileStamp", "Reading", "cached_hashes", "read_sources", "split_of"]
+__all__ = ["FileHashes", "FileStamp", "Reading", "cached_hashes", "known_hashes", "read_sources", "split_of"]
 
 HELD_OUT: Final = 10
 """One image in so many goes to the split "val" where a source gives no split."""
@@ -241,3 +241,12 @@ def cached_hashes(journal: Journal) -> FileHashes:
         journal.remember_sha256((stamp.uri, stamp.size, stamp.mtime_ns, digest) for stamp, digest in found.items())
 
     return FileHashes(find, remember)
+
+
+def known_hashes(known: KnownWork) -> FileHashes:
+    """The same cache where nothing may be written: what is not in it is read and not remembered."""
+
+    def find(stamps: Sequence[FileStamp]) -> list[str | None]:
+        return known.hashes([(stamp.uri, stamp.size, stamp.mtime_ns) for stamp in stamps])
+
+    return FileHashes(find, lambda found: None)
