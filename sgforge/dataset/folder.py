@@ -142,6 +142,16 @@ class DatasetFolder:
         for leftover in self.path.glob(f".{_MARKER}.*.tmp"):
             leftover.unlink(missing_ok=True)
 
+    def is_unused(self) -> bool:
+        """Whether nothing has been published, named or trained in it; the journal is not asked."""
+        kept = (self.snapshots, self.path / "steps", *(self.path / "refs" / kind for kind in _KINDS))
+        return not any(any(folder.iterdir()) for folder in kept if folder.is_dir())
+
+    def remove(self) -> None:
+        """Take the folder away, unless something of somebody else's lies in it; the lock must be held."""
+        if all(_OWN_NAMES.fullmatch(entry.name) for entry in self.path.iterdir()):
+            shutil.rmtree(self.path, ignore_errors=True)
+
     def snapshot(self, snapshot_id: str) -> Path:
         """The folder of a snapshot; an id that is none is a `DatasetError`."""
         if not _SNAPSHOT_ID.fullmatch(snapshot_id):

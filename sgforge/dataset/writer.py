@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -31,12 +32,14 @@ _SOURCE_STEP = StepRecord("source", "source", "", "source")
 class DatasetWriter:
     """Writes one dataset; open it with `with DatasetWriter.open(path) as writer`.
 
-    Only one writer at a time. What a killed writer left half-done is removed on opening.
+    Only one writer at a time. What a killed writer left half-done is removed on opening. A folder that was made for
+    this writer is taken away again if an error ends the `with` before anything was put in.
     """
 
-    def __init__(self, folder: DatasetFolder, lock: Lock, journal: Journal) -> None:
+    def __init__(self, folder: DatasetFolder, lock: Lock, journal: Journal, made: Sequence[Path] = ()) -> None:
         self._folder = folder
         self._lock = lock
+        self._made = made
         self._states: StateIndex | None = None
         self.journal = journal
 
@@ -46,12 +49,13 @@ class DatasetWriter:
 
         A `DatasetError` where another program's files lie, where another writer is at work, or on an unknown schema.
         """
+        made = [each for each in (Path(path), *Path(path).parents) if not each.exists()]
         folder = DatasetFolder.prepare(path)
         lock = Lock.take(folder.path)
         try:
             folder.mark()
             folder.clean()
-            return cls(folder, lock, Journal(folder.journal))
+            return cls(folder, lock, Journal(folder.journal), made)
         except BaseException:
             lock.release()
             raise
@@ -62,7 +66,15 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        has_failed = isinstance(error, Exception) and bool(self._made)
+        is_unused = has_failed and self._folder.is_unused() and not len(self.journal)
+        self.journal.close()
+        if is_unused:
+            self._folder.remove()
+            with suppress(OSError):  # a folder above it in which something else lies by now
+                for folder in self._made[1:]:
+                    folder.rmdir()
+        self._lock.release()
 
     def close(self) -> None:
         """Close the journal and let others write."""

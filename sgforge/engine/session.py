@@ -103,10 +103,6 @@ class Session:
 
     def _check_selections(self, images: Images) -> None:
         """Every step must have an image to work on, which is known only now that the sources are read."""
-        if not len(images):
-            raise StepError(
-                f"no image could be read from {', '.join(self._context.plan.sources)}{_first_few(self._failed)}"
-            )
         problems = []
         for step in self._context.plan.steps:
             if step.verb.is_item:
@@ -213,8 +209,9 @@ class _SourceReader:
         return snapshot
 
     def _samples(self, readings: Iterator[Reading]) -> Iterator[Sample]:
+        context = self._context
         for reading in readings:
-            if self._context.stop.is_set():
+            if context.stop.is_set():
                 raise Stopped
             if reading.sample is not None:
                 self._keys.append(reading.key)
@@ -226,5 +223,7 @@ class _SourceReader:
                 if len(self.failed) < MAX_FAILED_SHOWN:
                     image_id = failure.image_id or failure.where
                     self.failed.append(Failed(image_id, "source", failure.reason, _located(failure)))
+        if not self._keys:
+            raise StepError(f"no image could be read from {', '.join(context.plan.sources)}{_first_few(self.failed)}")
         # Asked before the snapshot is published: afterwards every key is known.
-        self._known_before = self._context.states.find(self._keys)
+        self._known_before = context.states.find(self._keys)

@@ -136,6 +136,7 @@ def test_when_no_image_is_left_the_error_says_why(desk: Desk) -> None:
     done = desk.sgforge("run", "p.toml")
     assert done.code == 1
     assert done.error.startswith("no image could be read from source: 1: image source:a.png does not exist; 2: ")
+    assert not (desk.folder / "runs").exists()
     with pytest.raises(StepError, match=r"source:a\.png does not exist"):
         sg.Pipeline(sg.segment("regions")).run(
             sg.source("coco", images=str(desk.folder / "img"), annotations=str(desk.folder / "coco.json")),

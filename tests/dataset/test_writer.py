@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import attrs
 import numpy as np
@@ -102,6 +102,28 @@ def test_another_programs_folder_is_refused_and_untouched(tmp_path):
         Dataset.open(tmp_path / "nowhere")
     with pytest.raises(DatasetError, match="no sgforge dataset"):
         Dataset.open(tmp_path.parent)
+
+
+def test_a_folder_made_for_nothing_is_taken_away_and_any_other_stays(tmp_path):
+    def fail(path, put=()):
+        with suppress(ValueError), DatasetWriter.open(path) as writer:
+            writer.journal.put(put)
+            raise ValueError("broken")
+
+    fail(tmp_path / "runs" / "first")
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "runs").mkdir()
+    fail(tmp_path / "runs" / "first")
+    assert list(tmp_path.iterdir()) == [tmp_path / "runs"]
+    fail(tmp_path / "runs" / "first", [row(1)])
+    with DatasetWriter.open(tmp_path / "runs" / "first") as writer:
+        assert len(writer.journal) == 1
+    (tmp_path / "empty").mkdir()
+    fail(tmp_path / "empty")
+    assert (tmp_path / "empty").is_dir()
+    make_dataset(tmp_path / "made")
+    fail(tmp_path / "made")
+    assert len(Dataset.open(tmp_path / "made")) == 3
 
 
 def test_leftovers_of_a_killed_writer_go_with_the_next_writer_not_with_a_reader(tmp_path):
