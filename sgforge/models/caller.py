@@ -11,6 +11,7 @@ import attrs
 
 from sgforge.models.errors import BudgetReachedError, ModelError, ProviderError, RunStoppedError, StoreError
 from sgforge.models.gate import Gate, Ticket
+from sgforge.models.guard import Guard
 from sgforge.models.keychain import redact
 from sgforge.models.ledger import CallKind, close_call, lose_call, open_call, void_call
 from sgforge.models.pictures import Fit, Pictures, Prepared
@@ -21,7 +22,7 @@ from sgforge.models.settings import GatewaySettings
 from sgforge.models.store import Store
 from sgforge.models.values import ChatRequest, Usage
 
-__all__ = ["Account", "Bought", "Caller", "Guard", "Settle"]
+__all__ = ["Account", "Bought", "Caller", "Settle"]
 
 
 @attrs.frozen
@@ -37,34 +38,6 @@ class Bought:
 
 Settle: TypeAlias = Callable[[Bought], tuple[str, Callable[[Any], None]]]
 """Judges a bought reply: its outcome for the ledger, and the write that stores it in the same transaction."""
-
-
-class Guard:
-    """Stops the run when a provider refuses keys or payment again and again."""
-
-    def __init__(self, most_refusals: int) -> None:
-        self._most = most_refusals
-        self._in_a_row = 0
-        self._stopped: RunStoppedError | None = None
-
-    def check(self) -> None:
-        """Raise what stopped the run, if anything did."""
-        if self._stopped is not None:
-            raise self._stopped
-
-    def answered(self) -> None:
-        """A call went through."""
-        self._in_a_row = 0
-
-    def refused(self, model: str, error: ProviderError) -> None:
-        """A 401, 402 or 403."""
-        self._in_a_row += 1
-        if self._in_a_row >= self._most:
-            self._stopped = RunStoppedError(
-                reason_of(error),
-                f"{model} refused {self._in_a_row} calls in a row with HTTP {error.status} ({redact(str(error))}): "
-                "check the key, its permissions and the account, then run again; finished work is kept",
-            )
 
 
 class Account:
@@ -264,7 +237,7 @@ class Caller:
         await self.store.write(operation)
         self.account.closed(call)
         state.call = None
-        self.guard.answered()
+        self.guard.answered(self.name)
         self.gate.succeeded()
         self.gate.spent(ticket, bought.usage.total)
 
@@ -289,14 +262,17 @@ class Caller:
         verdict = judge(error)
         if verdict == "refused":
             self.guard.refused(self.name, error)
+        elif error.status is None and not error.maybe_billed:
+            self.guard.unreached(self.name, error, now)
         delay = backoff_s(state.attempt - 1, error.retry_after, self.chance)
         if verdict == "retry" and state.lost < MAX_LOST and now + delay <= state.deadline:
             try:
-                await asyncio.sleep(delay)
+                await self.guard.sleep(delay)
             except asyncio.CancelledError:
                 await self._void(state, "cancelled")
                 raise
-            return
+            if not self.guard.is_ended:
+                return
         await self._void(state, reason_of(error))
         self.guard.check()
         tries = f" after {state.attempt} tries" if state.attempt > 1 else ""

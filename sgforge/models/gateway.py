@@ -12,11 +12,12 @@ import attrs
 
 from sgforge.errors import ConfigError
 from sgforge.models.answers import Checked, check, check_schema, choice_probabilities, parse, repair_request
-from sgforge.models.caller import Account, Bought, Caller, Guard
+from sgforge.models.caller import Account, Bought, Caller
 from sgforge.models.calls import Observed, note_call, note_observed
 from sgforge.models.errors import DeferredError, ModelError
 from sgforge.models.flight import SingleFlight
 from sgforge.models.gate import Gate
+from sgforge.models.guard import Guard
 from sgforge.models.keys import call_id, request_key
 from sgforge.models.ledger import Spending, StoredAnswer, committed_nano, find_answer, save_answer, spending
 from sgforge.models.pictures import Pictures

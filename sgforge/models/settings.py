@@ -15,6 +15,11 @@ def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> 
         raise ValueError(f"{attribute.name} must be greater than 0, got {value}")
 
 
+def _web_address(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+    if value is not None and not value.startswith(("http://", "https://")):
+        raise ValueError(f"{attribute.name} must start with http:// or https://, got {value!r}")
+
+
 @attrs.frozen
 class ModelSettings:
     """Settings of one "provider/model": `[models."openai/gpt-4o"]` in a config.
@@ -29,7 +34,7 @@ class ModelSettings:
     process ("auto" takes what the run was given).
     """
 
-    base_url: str | None = None
+    base_url: str | None = attrs.field(default=None, validator=_web_address)
     api_key_env: str | None = None
     api_key_file: Path | None = None
     max_in_flight: int = attrs.field(default=64, validator=_positive)
