@@ -47,6 +47,10 @@ class Roots:
         """All root names, sorted."""
         return sorted(self._folders)
 
+    def copy(self) -> Roots:
+        """The same folders, to be added to without changing these."""
+        return Roots(self._folders)
+
     def add(self, name: str, folder: Path | str) -> None:
         """Name a folder; a name that stands for another folder already is a `ConfigError`."""
         if not _ROOT_NAME.fullmatch(name):

@@ -286,7 +286,12 @@ class Evaluator(Protocol):
 
 @runtime_checkable
 class Source(Protocol):
-    """Reads annotated or plain images: one Sample each, its `source` and `image` filled in by the engine."""
+    """Reads annotated or plain images: one Sample each, its `source` and `image` filled in by the engine.
+
+    An optional method `check(roots, name) -> None` raises a `ConfigError` for what would stop `samples` at once, such
+    as a folder that is not there. It is called before any work and by `sgforge check`: it must be cheap, and write
+    nothing.
+    """
 
     def samples(self, roots: Roots, name: str, /) -> Iterator[Sample | SourceFailure]: ...
 

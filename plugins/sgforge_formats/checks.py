@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -11,7 +12,7 @@ from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
 
-__all__ = ["Fault", "is_plain", "join_uri", "locate_folder"]
+__all__ = ["Fault", "is_plain", "join_uri", "locate", "locate_folder"]
 
 _NOT_PLAIN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -35,10 +36,34 @@ def is_plain(text: str) -> bool:
 
 def locate_folder(roots: Roots, spec: str, source: str, option: str) -> str:
     """The uri of the folder that an option of a source names; what is no folder is a `ConfigError`."""
-    uri, path = roots.locate(spec, source)
-    if not path.is_dir():
-        raise ConfigError(f"source {source!r}: {spec} is no folder: name one with the option {option}")
-    return uri
+    return locate(roots, spec, source, option, is_folder=True)[0]
+
+
+def locate(
+    roots: Roots, spec: str, source: str, option: str, *, is_folder: bool = False, root: str | None = None
+) -> tuple[str, Path]:
+    """The (uri, path) of the file or folder that an option of a source names; if it is none, a `ConfigError`.
+
+    `root`: the name that the folder of a plain path gets, by default the source's.
+    """
+    uri, path = roots.locate(spec, root or source)
+    if is_folder and not path.is_dir():
+        raise ConfigError(
+            f"source {source!r}: {spec} is no folder{_looked_in(roots, spec)}: name one with the option {option}"
+        )
+    if not is_folder and not path.is_file():
+        raise ConfigError(
+            f"source {source!r}: {spec}: there is no such file{_looked_in(roots, spec)}: check the option {option}"
+        )
+    return uri, path
+
+
+def _looked_in(roots: Roots, spec: str) -> str:
+    """Where a name that is no whole path was looked for."""
+    root, colon, _ = spec.partition(":")
+    if colon and root in roots:
+        return f" (root {root!r} is {roots.resolve(f'{root}:')})"
+    return "" if Path(spec).expanduser().is_absolute() else f" (looked in {Path.cwd()})"
 
 
 def join_uri(folder_uri: str, name: str) -> str:

@@ -12,7 +12,7 @@ from sgforge.errors import ConfigError
 from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
-from sgforge_formats.checks import is_plain, join_uri
+from sgforge_formats.checks import is_plain, join_uri, locate
 from sgforge_formats.config import FolderOptions
 from sgforge_formats.graphs import read_graphs
 
@@ -32,16 +32,24 @@ class FolderSource:
     def __init__(self, options: FolderOptions) -> None:
         self._options = options
 
+    def check(self, roots: Roots, name: str) -> None:
+        """A `ConfigError` unless the folder and the graph file are there."""
+        self._located(roots, name)
+
+    def _located(self, roots: Roots, name: str) -> tuple[str, Path, Path | None]:
+        options = self._options
+        folder_uri, folder = locate(roots, options.images, name, "images", is_folder=True)
+        if options.graphs is None:
+            return folder_uri, folder, None
+        return folder_uri, folder, locate(roots, options.graphs, name, "graphs", root=f"{name}-graphs")[1]
+
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """Every image, in the order of its path; no image at all is a `ConfigError`."""
         options = self._options
-        folder_uri, folder = roots.locate(options.images, name)
-        if not folder.is_dir():
-            raise ConfigError(f"source {name!r}: {options.images} is no folder: name one with the option images")
+        folder_uri, folder, graphs_path = self._located(roots, name)
         graphs: dict[str, Sample] = {}
-        if options.graphs is not None:
-            _, path = roots.locate(options.graphs, f"{name}-graphs")
-            for item in read_graphs(path):
+        if graphs_path is not None:
+            for item in read_graphs(graphs_path):
                 if isinstance(item, Sample):
                     graphs[item.image_id] = item
                 else:

@@ -15,7 +15,7 @@ from sgforge.images import Roots
 from sgforge.jsonl import dump_sample, parse_graph_line
 from sgforge.jsonl.files import numbered_lines
 from sgforge.stages import SourceFailure
-from sgforge_formats.checks import is_plain, join_uri, locate_folder
+from sgforge_formats.checks import is_plain, join_uri, locate, locate_folder
 from sgforge_formats.config import JsonlOptions
 from sgforge_formats.exports import exported, whole_file
 
@@ -31,8 +31,6 @@ def read_graphs(path: Path) -> Iterator[Sample | SourceFailure]:
     Reasons: bad-line, bad-label (a label or predicate with control characters), duplicate-image, failed-prediction.
     A file in which no line can be read is a `ConfigError`.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path.name}: there is no such file: check the option that names it")
     seen: set[str] = set()
     first_fault: SourceFailure | None = None
     for number, line in numbered_lines(path):
@@ -75,11 +73,19 @@ class JsonlSource:
     def __init__(self, options: JsonlOptions) -> None:
         self._options = options
 
+    def check(self, roots: Roots, name: str) -> None:
+        """A `ConfigError` unless the file and the folder are there."""
+        self._located(roots, name)
+
+    def _located(self, roots: Roots, name: str) -> tuple[Path, str | None]:
+        """The file, and the uri of the folder of images."""
+        options = self._options
+        _, path = locate(roots, options.graphs, name, "graphs", root=f"{name}-graphs")
+        return path, None if options.images is None else locate_folder(roots, options.images, name, "images")
+
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """Every line, in order; its uri is looked for in the folder `images`, if that is given."""
-        options = self._options
-        _, path = roots.locate(options.graphs, f"{name}-graphs")
-        images = None if options.images is None else locate_folder(roots, options.images, name, "images")
+        path, images = self._located(roots, name)
         for item in read_graphs(path):
             yield self._placed(item, images) if isinstance(item, Sample) else item
 

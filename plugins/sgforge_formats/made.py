@@ -25,6 +25,14 @@ class ScenesSource:
             raise ConfigError(f"scenes: count must be 1 or more, got {options.count}")
         self._options = options
 
+    def check(self, roots: Roots, name: str) -> None:
+        """A `ConfigError` if the folder cannot be one; it is made when the scenes are."""
+        _, path = roots.locate(self._options.folder, name)
+        if path.exists() and not path.is_dir():
+            raise ConfigError(
+                f"source {name!r}: {self._options.folder} is a file: name a folder with the option folder"
+            )
+
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """`count` scenes in the order of their seeds."""
         from sgforge.testing.scenes import scene_samples

@@ -1,4 +1,4 @@
-"""`sgforge check CONFIG`: can it run here, and what would it do? Nothing is read but the config, nothing written."""
+"""`sgforge check CONFIG`: can it run here, and what would it do? No image is read, nothing written."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from sgforge.engine.components import ComponentSpec, find_spec
 from sgforge.engine.preflight import Problems, find_needs
 from sgforge.engine.steps import SourceStep, Step
 from sgforge.errors import SgforgeError
+from sgforge.images import Roots
 from sgforge.near import choices
 from sgforge.plugins import Registry
 from sgforge.stages import VERBS, Selection, Verb
@@ -93,15 +94,23 @@ def resolve(
     sources: Mapping[str, SourceStep],
     models: Mapping[str, Any] | None = None,
     seed: int = 0,
+    roots: Roots | None = None,
 ) -> Plan:
-    """The plan of a pipeline; every fault found is in the one `ConfigError` or `PreflightError` it raises."""
+    """The plan of a pipeline; every fault found is in the one `ConfigError` or `PreflightError` it raises.
+
+    With `roots` the sources are asked whether they can be read.
+    """
     problems = Problems()
     found_sources = {}
+    seen = None if roots is None else roots.copy()
     for name, source in sources.items():
         spec = _find(registry, "source", source.component, source.options, f"source {name!r}", problems)
         if spec is not None:
             found_sources[name] = spec
-            problems.needs(f"source {name!r}", find_needs(registry, spec, models or {}))
+            unmet = list(find_needs(registry, spec, models or {}))
+            problems.needs(f"source {name!r}", unmet)
+            if seen is not None and not unmet:
+                _check_source(spec, name, seen, problems)
     if not sources:
         problems.order("there is no source: a pipeline needs one to read images from")
     planner = _Planner(problems, tuple(sources))
@@ -127,6 +136,16 @@ def _find(
         problems.config(_located(where, error))
         return None
     return spec
+
+
+def _check_source(spec: ComponentSpec, name: str, roots: Roots, problems: Problems) -> None:
+    """What a source says would stop it at once."""
+    try:
+        check = getattr(spec.build(), "check", None)
+        if check is not None:
+            check(roots, name)
+    except SgforgeError as error:
+        problems.config(_located(f"source {name!r}", error))
 
 
 def _located(where: str, error: SgforgeError) -> str:

@@ -155,7 +155,7 @@ def test_an_images_folder_that_is_none_is_one_error(desk: Desk, use: str) -> Non
     done = desk.sgforge("run", "p.toml")
     assert (done.code, done.error) == (
         2,
-        "source 'source': nowhere is no folder: name one with the option images",
+        f"source 'source': nowhere is no folder (looked in {desk.folder}): name one with the option images",
     )
 
 

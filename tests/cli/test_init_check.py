@@ -13,6 +13,7 @@ from sgforge.cli.main import main
 @pytest.fixture(autouse=True)
 def _in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").mkdir()
 
 
 def test_init_then_check(tmp_path, capsys):
@@ -22,7 +23,47 @@ def test_init_then_check(tmp_path, capsys):
     assert "next: sgforge check pipeline.toml && sgforge run pipeline.toml" in out
     assert "pipeline.toml is in order" in out
     assert "weights of 'train'" in out
-    assert [path.name for path in tmp_path.iterdir()] == ["pipeline.toml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "pipeline.toml"]
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ('use = "folder"\nimages = "none"', "none is no folder (looked in {here}): name one with the option images"),
+        ('use = "folder"\nimages = "r:none"', "r:none is no folder (root 'r' is {here}): name one with"),
+        ('use = "folder"\nimages = "no:x"', "'no:x': there is no root 'no'; known roots: r"),
+        ('use = "folder"\nimages = "images"\ngraphs = "g"', "g: there is no such file (looked in {here}): check the"),
+        ('use = "jsonl"\ngraphs = "{here}/g.jsonl"', "g.jsonl: there is no such file: check the option graphs"),
+        ('use = "coco"\nannotations = "c.json"', "c.json: there is no such file (looked in {here}): check the option"),
+        ('use = "coco"\nannotations = "p.toml"\nimages = "none"', "none is no folder (looked in {here})"),
+        ('use = "coco"\nannotations = "p.toml"\npanoptic = "none"', "none is no folder (looked in {here})"),
+        ('use = "scenes"\nfolder = "p.toml"', "p.toml is a file: name a folder with the option folder"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "plan", "run"])
+def test_a_source_that_cannot_be_read_is_not_in_order(tmp_path, capsys, command, source, fault):
+    source = source.format(here=tmp_path)
+    (tmp_path / "p.toml").write_text(
+        f'dataset = "runs/x"\n[roots]\nr = "."\n[source]\n{source}\n[[step]]\ncomplete = "geometry"\n'
+    )
+    assert main([command, "p.toml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "source 'source': " in captured.err
+    assert fault.format(here=tmp_path) in captured.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "p.toml"]
+
+
+def test_the_faults_of_all_sources_are_told_at_once(tmp_path, capsys):
+    (tmp_path / "p.toml").write_text(
+        'dataset = "x"\n[sources.a]\nuse = "folder"\nimages = "none"\n[sources.b]\nuse = "jsonl"\ngraphs = "g"\n'
+        '[[step]]\ncomplete = "geometry"\n'
+    )
+    assert main(["check", "p.toml"]) == 2
+    error = capsys.readouterr().err
+    assert "2 problems" in error
+    assert "source 'a': none is no folder" in error
+    assert "source 'b': g: there is no such file" in error
 
 
 def test_init_never_overwrites_without_force(tmp_path, capsys):

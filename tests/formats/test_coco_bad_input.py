@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_used_is_one_error(read: Reader, name: str) -> Non
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     source = CocoSource(CocoOptions("data:none.json"))
-    with pytest.raises(ConfigError, match=r"none\.json: No such file"):
+    with pytest.raises(ConfigError, match=r"none\.json: there is no such file"):
         list(source.samples(Roots({"data": tmp_path}), "given"))
 
 

@@ -10,13 +10,14 @@ outside is a failure. Annotation ids are not kept; a crowd becomes the attribute
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
-from sgforge.errors import ConfigError, ImageError
+from sgforge.errors import ImageError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
-from sgforge_formats.checks import Fault, join_uri, locate_folder
+from sgforge_formats.checks import Fault, join_uri, locate, locate_folder
 from sgforge_formats.coco.document import MAX_REGIONS, Document, ImageEntry, Item, read_document
 from sgforge_formats.coco.instances import Regions, instance_regions
 from sgforge_formats.coco.panoptic import panoptic_regions
@@ -34,12 +35,23 @@ class CocoSource:
     def __init__(self, options: CocoOptions) -> None:
         self._options = options
 
+    def check(self, roots: Roots, name: str) -> None:
+        """A `ConfigError` unless the file and the folders that are named are there; the file is not read."""
+        self._located(roots, name)
+        if self._options.panoptic is not None:
+            _segments_uri(self._options, roots, name)
+
+    def _located(self, roots: Roots, name: str) -> tuple[Path, str | None]:
+        """The file, and the uri of the folder of images."""
+        options = self._options
+        _, path = locate(roots, options.annotations, name, "annotations", root=f"{name}-annotations")
+        return path, None if options.images is None else locate_folder(roots, options.images, name, "images")
+
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """Every image with its regions, and every fault; a file that is no COCO file is a `ConfigError`."""
         options = self._options
-        _, path = roots.locate(options.annotations, f"{name}-annotations")
+        path, images = self._located(roots, name)
         document = read_document(path)
-        images = None if options.images is None else locate_folder(roots, options.images, name, "images")
         segments = _segments_uri(options, roots, name) if document.kind == "panoptic" else None
         yield from document.failures
         for batch in _batches(document):
@@ -72,10 +84,7 @@ def _batches(document: Document) -> Iterator[list[ImageEntry]]:
 
 def _segments_uri(options: CocoOptions, roots: Roots, name: str) -> str:
     folder = options.panoptic or options.annotations.removesuffix(".json")
-    uri, path = roots.locate(folder, f"{name}-panoptic")
-    if not path.is_dir():
-        raise ConfigError(f"{folder} is no folder: name the folder of the id PNGs with the option panoptic")
-    return uri
+    return locate(roots, folder, name, "panoptic", is_folder=True, root=f"{name}-panoptic")[0]
 
 
 def _image_uri(entry: ImageEntry, folder_uri: str, roots: Roots) -> str:
