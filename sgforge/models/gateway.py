@@ -114,6 +114,10 @@ class Gateway:
         """What everything in the file has cost so far, calls under way here left out; a look at one row."""
         return usd(committed_nano(self.store) - self._account.open_nano)
 
+    def halt(self) -> None:
+        """Let calls that wait for another try end now; those under way are awaited and kept."""
+        self._guard.halt()
+
     async def close(self) -> None:
         """Close the watcher, the providers and the file."""
         try:
