@@ -32,7 +32,6 @@ examples:
 
 Ctrl-C finishes what is in flight and prints the command that goes on; a second Ctrl-C cancels.
 exit codes: 0 done, 1 failed, 2 usage or config, 3 budget reached, 4 finished with failed images, 130 interrupted"""
-_FAILURES_SHOWN = 5
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_as_json(report)))
     elif report.steps:  # none if it was stopped while the sources were read
-        print("\n".join(_lines(report)))
+        print(report)
     if report.status in ("interrupted", "budget"):
         _say_how_to_go_on(report, args)
     return report.exit_code
@@ -136,56 +135,16 @@ def _terminating_politely() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _lines(report: RunReport) -> Iterator[str]:
-    width = max(len(step.name) for step in report.steps)
-    yield f"{'step':<{width}}  {'computed':>9} {'reused':>9} {'failed':>7} {'left out':>8}"
-    for step in report.steps:
-        counts = step.counts
-        numbers = f"{counts.computed:>9} {counts.reused:>9} {counts.failed:>7} {counts.skipped:>8}"
-        yield f"{step.name:<{width}}  {numbers}{'  (not finished)' if step.status == 'unfinished' else ''}"
-        for reason, count in step.reasons.items():
-            yield f"{'':<{width}}  {count} failed: {_shown(reason)}"
-        if counts.faults:
-            counted = ", ".join(f"{count} {_shown(reason)}" for reason, count in sorted(counts.faults.items()))
-            yield f"{'':<{width}}  counted: {counted}"
-        yield from (f"{'':<{width}}  {_shown(note)}" for note in step.notes)
-    for step in report.steps:
-        if step.report is not None:
-            values = ", ".join(f"{_shown(name)} {value:.4g}" for name, value in step.report.values.items())
-            yield f"{step.name}: {values or 'no values'} ({step.report.images_used} images)"
-            yield from (f"{step.name}: {_shown(note)}" for note in step.report.notes)
-    for failed in report.failures[:_FAILURES_SHOWN]:
-        yield f"failed at {failed.step}: {_shown(failed.image_id)}: {_shown(failed.detail or failed.reason)}"
-    total = sum(step.counts.failed for step in report.steps)
-    if total > _FAILURES_SHOWN:
-        yield f"... and {total - _FAILURES_SHOWN} more; the next run tries all of them again"
-    if report.status == "done" and not any(step.counts.computed for step in report.steps):
-        yield "nothing had to be computed again"
-    has_stayed = bool(report.message) and report.status != "budget"
-    if report.snapshot is not None:
-        where = (
-            f"snapshot {report.snapshot[:12]}"
-            if has_stayed
-            else f"branch {report.branch}, snapshot {report.snapshot[:12]}"
-        )
-        yield f"{report.dataset} ({where}) in {report.seconds:.1f} s"
-    if has_stayed:
-        yield report.message
-
-
-def _shown(text: str) -> str:
-    """Text that came from a file or a model, without what a terminal would obey."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
-
-
 def _say_how_to_go_on(report: RunReport, args: argparse.Namespace) -> None:
+    from sgforge.engine.summary import shown
+
     words = ["sgforge", "run", args.config]
     for flag, values in (("--set", args.overrides), ("--root", args.roots)):
         words += [word for value in values for word in (flag, value)]
     words += [] if args.limit is None else ["--limit", str(args.limit)]
     words += [] if args.branch is None else ["--branch", args.branch]
     words += ["--retry-failed"] if args.retry_failed else []
-    why = _shown(report.message) if report.status == "budget" else "stopped; everything finished is kept"
+    why = shown(report.message) if report.status == "budget" else "stopped; everything finished is kept"
     print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)
 
 

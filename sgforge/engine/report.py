@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from sgforge.engine.summary import summary_lines
 from sgforge.stages import Checkpoint, Report
 
 __all__ = ["EXIT_CODES", "Failed", "RunReport", "RunStatus", "StepCounts", "StepReport", "StepStatus"]
@@ -87,6 +88,18 @@ class RunReport:
     seconds: float = 0.0
     message: str = ""
     """Why the budget ended it, or why the branch stayed where it was."""
+
+    def __repr__(self) -> str:
+        """One line; `str` gives the table that `sgforge run` ends with, and so does a notebook."""
+        snapshot = "no snapshot" if self.snapshot is None else f"snapshot {self.snapshot[:12]}"
+        return f"<RunReport {self.status}: {len(self.steps)} steps, {snapshot} in {str(self.dataset)!r}>"
+
+    def __str__(self) -> str:
+        return "\n".join(summary_lines(self))
+
+    def _repr_pretty_(self, printer: Any, is_cycle: bool) -> None:
+        """What IPython and Jupyter show."""
+        printer.text(repr(self) if is_cycle else str(self))
 
     @property
     def exit_code(self) -> int:

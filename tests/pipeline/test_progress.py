@@ -41,6 +41,28 @@ def test_plain_lines_are_printed_where_there_is_no_terminal(toys, tmp_path, caps
     assert len(lines) == 3
 
 
+def test_a_report_shows_the_table_of_the_command(toys_everywhere, tmp_path, capsys):
+    class Printer:
+        """What IPython gives to `_repr_pretty_`."""
+
+        def text(self, text):
+            self.given = text
+
+    config = config_file(tmp_path)
+    steps = (sg.segment("toy"), sg.train("toy"), sg.generate("toy"))
+    main(["run", config])
+    capsys.readouterr()
+    main(["run", config])
+    table = capsys.readouterr().out
+    report = sg.Pipeline(*steps).run(sg.source("toy", count=40), tmp_path / "data", progress=False)
+    printer = Printer()
+    report._repr_pretty_(printer, False)
+    shown = [re.sub(r" in \d+\.\d s$", "", text) for text in (table.strip(), printer.given, str(report))]
+    assert shown == [shown[0]] * 3
+    assert table.splitlines()[1].split() == ["source", "0", "40", "0", "0"]
+    assert repr(report) == f"<RunReport done: 4 steps, snapshot {report.snapshot[:12]} in {str(tmp_path / 'data')!r}>"
+
+
 def test_nothing_is_printed_when_nobody_looks(toys, tmp_path, capsys):
     sg.Pipeline(sg.segment("toy")).run(sg.source("toy", count=3), tmp_path / "data")
     assert capsys.readouterr() == ("", "")
