@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -40,6 +41,12 @@ def typed_models(models: Mapping[str, Any]) -> dict[str, ModelSettings]:
     return typed
 
 
+async def _halt_after(stop: asyncio.Event, gateway: Gateway) -> None:
+    """A stopped run does not wait for calls that only sleep until their next try, which may be long."""
+    await stop.wait()
+    gateway.halt()
+
+
 class Models:
     """Models bound by name; without any step that asks one there is no gateway, and no file."""
 
@@ -55,6 +62,18 @@ class Models:
         if name is None or self._gateway is None:
             return None
         return self._gateway.bind(name, self._settings[name]) if name in self._settings else self._gateway.bind(name)
+
+    @asynccontextmanager
+    async def halted_by(self, stop: asyncio.Event) -> AsyncIterator[None]:
+        """While this lasts, `stop` also ends the calls that wait for another try."""
+        if self._gateway is None:
+            yield
+            return
+        watch = asyncio.create_task(_halt_after(stop, self._gateway))
+        try:
+            yield
+        finally:
+            watch.cancel()
 
     def check(self, names: Iterable[str]) -> None:
         """Bind these models, and raise everything that they lack as one `PreflightError`."""

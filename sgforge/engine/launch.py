@@ -183,7 +183,8 @@ class _Runner:
                         self._progress,
                         self._stop,
                     )
-                    return await _with_events(context, request, self._registry)
+                    async with models.halted_by(self._stop):
+                        return await _with_events(context, request, self._registry)
         finally:
             self._progress.close()
 
