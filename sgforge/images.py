@@ -39,6 +39,7 @@ class Roots:
         self._folders: dict[str, Path] = {}
         for name, folder in (folders or {}).items():
             self.add(name, folder)
+        self._unused = set(self._folders)
 
     def __contains__(self, name: str) -> bool:
         return name in self._folders
@@ -50,6 +51,10 @@ class Roots:
     def copy(self) -> Roots:
         """The same folders, to be added to without changing these."""
         return Roots(self._folders)
+
+    def unused(self) -> list[str]:
+        """Those named at the start in which nothing has been looked for so far, sorted."""
+        return sorted(self._unused)
 
     def add(self, name: str, folder: Path | str) -> None:
         """Name a folder; a name that stands for another folder already is a `ConfigError`."""
@@ -88,6 +93,7 @@ class Roots:
             raise ImageError(
                 f"uri {uri!r}: there is no root {root!r} (known: {known}); name it with --root {root}=FOLDER"
             )
+        self._unused.discard(root)
         pure = PurePosixPath(relative)
         if pure.is_absolute() or ".." in pure.parts or "\0" in relative or "\\" in relative:
             raise ImageError(f"uri {uri!r} leaves its root: refused")

@@ -32,17 +32,20 @@ def run(args: argparse.Namespace) -> int:
     """Print the forecast."""
     from sgforge.engine.costs import estimate_costs
     from sgforge.engine.forecast import forecast
+    from sgforge.engine.sources import unused_root
     from sgforge.plugins import load_plugins
 
     request = build_request(args)
     registry = load_plugins()
     plan = request.resolve(registry)
     found = forecast(plan, request.dataset, request.roots, request.limit)
+    unused = () if request.limit is not None else tuple(unused_root(name) for name in request.roots.unused())
+    notes = (*plan.notes, *unused)
     costs = estimate_costs(request, plan, registry, found)
     if args.json:
-        print(json.dumps(_as_json(found, costs, plan.notes)))
+        print(json.dumps(_as_json(found, costs, notes)))
     else:
-        print("\n".join([*_lines(found, costs), *(f"note: {note}" for note in plan.notes)]))
+        print("\n".join([*_lines(found, costs), *(f"note: {note}" for note in notes)]))
     return 0
 
 

@@ -14,7 +14,7 @@ from sgforge.engine.groups import GroupRun
 from sgforge.engine.plan import PlannedStep, selects
 from sgforge.engine.report import Failed, RunReport, RunStatus, StepCounts, StepReport
 from sgforge.engine.reuse import Images
-from sgforge.engine.sources import Reading, cached_hashes, read_sources
+from sgforge.engine.sources import Reading, cached_hashes, read_sources, unused_root
 from sgforge.engine.tally import MAX_FAILED_SHOWN
 from sgforge.errors import DatasetError, PreflightError, StepError
 
@@ -91,6 +91,9 @@ class Session:
         reader = _SourceReader(context, self._limit)
         snapshot = await context.in_thread(reader.publish)
         context.states.add([snapshot.id])
+        if self._limit is None:  # what a limit left out may lie in any root
+            for name in context.roots.unused():
+                context.progress.note(unused_root(name))
         self._failed.extend(reader.failed)
         counts = StepCounts(len(snapshot) - reader.known, reader.known, reader.failed_count)
         names = ", ".join(dict.fromkeys(spec.name for spec in context.plan.sources.values()))

@@ -24,7 +24,16 @@ from sgforge.stages import SourceFailure
 if TYPE_CHECKING:
     from sgforge.dataset import Journal, KnownWork
 
-__all__ = ["FileHashes", "FileStamp", "Reading", "cached_hashes", "known_hashes", "read_sources", "split_of"]
+__all__ = [
+    "FileHashes",
+    "FileStamp",
+    "Reading",
+    "cached_hashes",
+    "known_hashes",
+    "read_sources",
+    "split_of",
+    "unused_root",
+]
 
 HELD_OUT: Final = 10
 """One image in so many goes to the split "val" where a source gives no split."""
@@ -220,6 +229,11 @@ def _find_fault(item: _Looked) -> SourceFailure | None:
             detail = f"region {index} of {sample.image_id}: its box {box} lies outside the image of {width}x{height}"
             return _failure(sample, "region-outside", detail)
     return None
+
+
+def unused_root(name: str) -> str:
+    """The remark on a root in which nothing was looked for when all sources were read."""
+    return f"root {name!r} is used by no source and no image: check its name"
 
 
 def split_of(file_sha256: str | None, image_id: str) -> str:

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 from engine_toys import toy_environment
+from PIL import Image
 
 import sgforge as sg
 from sgforge.cli.main import main
@@ -188,6 +189,20 @@ def test_a_plan_and_the_run_after_it_agree(toys_everywhere, tmp_path):
             if step.after is None:
                 counts = report.step(step.step.name).counts
                 assert (counts.computed, counts.reused) == (step.to_compute, step.reused)
+
+
+def test_a_root_that_nothing_uses_is_told(toys, tmp_path, capsys):
+    path = tmp_path / "pipeline.toml"
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "photos" / "00000.png")
+    source = 'use = "toy"\ncount = 1\nfolder = "used:"'
+    path.write_text(f'dataset = "{tmp_path / "data"}"\n[source]\n{source}\n[[step]]\nsegment = "toy"\n')
+    roots = ["--root", f"used={tmp_path / 'photos'}", "--root", f"nope={tmp_path}"]
+    note = "root 'nope' is used by no source and no image: check its name"
+    assert main(["plan", str(path), *roots]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [f"note: {note}"]
+    assert main(["run", str(path), *roots]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if "root" in line] == [note]
 
 
 def test_a_bad_root_is_refused(toys, tmp_path, capsys):
