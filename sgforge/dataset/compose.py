@@ -36,9 +36,9 @@ _NAMING_COLUMNS: Final = ("id", "uri", "split", "source", "sha256", "failed_step
 
 @attrs.frozen(eq=False)
 class Content:
-    """What a snapshot is to hold."""
+    """What a snapshot is to hold; `parts` are all images in order, over the same vocabularies."""
 
-    columns: GraphColumns
+    parts: tuple[GraphColumns, ...]
     provenance: Provenance
 
 
@@ -81,15 +81,16 @@ class _Composer:
         columns: list[GraphColumns] = []
         calls: list[Provenance] = [Provenance()]
         for start in range(0, len(self._parent), _SLICE):
-            part = self._part(start, min(start + _SLICE, len(self._parent)))
-            columns.append(_with_failures(part.columns, failures))
-            calls.append(part.provenance)
+            stop = min(start + _SLICE, len(self._parent))
+            part, part_calls = self._part(start, stop)
+            columns.append(_with_failures(part, failures).with_keys(self._keys[start:stop]))
+            calls.append(part_calls)
         words = sorted_words([part.used() for part in columns])
-        aligned = [columns.pop(0).over(words) for _ in range(len(columns))]
-        return Content(GraphColumns.concat(aligned).with_keys(self._keys), Provenance.merged(calls))
+        parts = tuple(columns.pop(0).over(words) for _ in range(len(columns)))
+        return Content(parts or (GraphColumns.empty(),), Provenance.merged(calls))
 
-    def _part(self, start: int, stop: int) -> Content:
-        """Images start to stop."""
+    def _part(self, start: int, stop: int) -> tuple[GraphColumns, Provenance]:
+        """Images start to stop, and the calls behind them."""
         own = self._parent.between(start, stop)
         calls = self._parent.provenance.moved(
             _places(np.arange(start, stop), np.arange(start, stop), len(self._parent))
@@ -104,7 +105,7 @@ class _Composer:
             own, parts = self._with_reused(own, start, reused, calls)
         own = apply_packed(own, edited, [answer.edit for answer in answers], [answer.step for answer in answers])
         parts.append(Provenance.of_answers((start + edited).tolist(), answers, self._runs))
-        return Content(own, Provenance.merged(parts))
+        return own, Provenance.merged(parts)
 
     def _answers(self, rows: np.ndarray) -> list[JournalRow]:
         wanted = [self._keys[row].tobytes() for row in rows]

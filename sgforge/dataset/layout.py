@@ -7,7 +7,7 @@ outward, (x, y, width, height), which is all zeros wherever box and mask agree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -18,7 +18,7 @@ from sgforge.columns.schema import ColumnSpec, Table, specs_of
 from sgforge.dataset.arrays import StoredArray
 from sgforge.errors import DatasetError
 
-__all__ = ["TABLES", "StoredColumn", "TableReader", "arrays_of", "stored_columns"]
+__all__ = ["TABLES", "StoredColumn", "TableReader", "arrays_of", "pieces_of", "stored_columns"]
 
 TABLES: Final[dict[str, type[Table]]] = {"image": ImageColumns, "region": RegionColumns, "relation": RelationColumns}
 _CROP: Final = "region/mask_crop"
@@ -48,6 +48,14 @@ def stored_columns() -> Iterator[StoredColumn]:
     for name in Vocabularies.names():
         yield StoredColumn(f"vocabulary/{name}_len", "u4", 0)
         yield StoredColumn(f"vocabulary/{name}_bytes", "u1", 0)
+
+
+def pieces_of(parts: Sequence[GraphColumns]) -> Iterator[tuple[StoredColumn, list[np.ndarray]]]:
+    """As `arrays_of`, of images that lie in several columns one after the other, all over the same vocabularies."""
+    for pairs in zip(*(arrays_of(part) for part in parts), strict=True):
+        column = pairs[0][0]
+        is_shared = column.path.startswith("vocabulary/")
+        yield column, [data for _, data in (pairs[:1] if is_shared else pairs)]
 
 
 def arrays_of(columns: GraphColumns) -> Iterator[tuple[StoredColumn, np.ndarray]]:

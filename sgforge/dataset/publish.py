@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,9 +16,9 @@ import google_crc32c
 import numpy as np
 
 from sgforge.columns import GraphColumns
-from sgforge.dataset.arrays import write_array, write_group
+from sgforge.dataset.encoding import ArrayWriter, Pieces, write_group
 from sgforge.dataset.folder import SCHEMA, DatasetFolder, fsync_folder, no_space
-from sgforge.dataset.layout import StoredColumn, arrays_of
+from sgforge.dataset.layout import StoredColumn, pieces_of
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.records import StepRecord
 from sgforge.dataset.snapshot import ArrayRecord, Snapshot
@@ -34,19 +34,24 @@ _READ_ONLY: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 @attrs.frozen(eq=False)
 class Draft:
-    """A snapshot to be written: its id, content, the step that made it, and the parent it shares arrays with."""
+    """A snapshot to be written: its id, content, the step that made it, and the parent it shares arrays with.
+
+    `parts`: at least one, all images in order, over the same vocabularies; they are never joined in memory.
+    """
 
     snapshot_id: str
-    columns: GraphColumns
+    parts: Sequence[GraphColumns]
     provenance: Provenance
     step: StepRecord
     parent: Snapshot | None = None
     partial: bool = False
 
 
-def checksum(data: np.ndarray) -> int:
-    """crc32c of an array's bytes."""
-    value: int = google_crc32c.value(np.ascontiguousarray(data).reshape(-1).view(np.uint8))
+def checksum(parts: Iterable[np.ndarray]) -> int:
+    """crc32c of the bytes of arrays, one after the other."""
+    value = 0
+    for part in parts:
+        value = google_crc32c.extend(value, np.ascontiguousarray(part).reshape(-1).view(np.uint8))
     return value
 
 
@@ -92,9 +97,9 @@ def _attributes(draft: Draft, arrays: dict[str, ArrayRecord]) -> dict[str, Any]:
         },
         "partial": draft.partial,
         "counts": {
-            "images": len(draft.columns),
-            "regions": len(draft.columns.region.label),
-            "relations": len(draft.columns.relation.subject),
+            "images": sum(len(part) for part in draft.parts),
+            "regions": sum(len(part.region.label) for part in draft.parts),
+            "relations": sum(len(part.relation.subject) for part in draft.parts),
         },
         "arrays": {path: {"rows": record.rows, "crc32c": record.crc32c} for path, record in sorted(arrays.items())},
     }
@@ -109,42 +114,47 @@ class _Arrays:
 
     def write(self, draft: Draft) -> dict[str, ArrayRecord]:
         """Write all arrays; what each holds, by path."""
-        # Worker threads, as `write_array` asks; few, so that few encoded shards are in memory at once.
+        # Worker threads, as `ArrayWriter` asks; few, so that few encoded shards are in memory at once.
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            jobs = {column.path: pool.submit(self._write_one, column, data) for column, data in _all_arrays(draft)}
-            return {path: job.result() for path, job in jobs.items()}
+            begun = [(column.path, pool.submit(self._begin, column, data)) for column, data in _all_arrays(draft)]
+            records: dict[str, ArrayRecord] = {}
+            shards: list[Future[None]] = []
+            for path, job in begun:
+                records[path], writer = job.result()
+                if writer is not None:
+                    shards += [pool.submit(writer.write_shard, number) for number in range(writer.shards)]
+            for shard in shards:
+                shard.result()
+        return records
 
-    def _write_one(self, column: StoredColumn, data: np.ndarray) -> ArrayRecord:
+    def _begin(self, column: StoredColumn, parts: list[np.ndarray]) -> tuple[ArrayRecord, ArrayWriter | None]:
+        """What an array holds, and what writes its shards; None where the parent's files stand for it already."""
+        data = Pieces(parts)
         if data.dtype != np.dtype(column.dtype):
             raise DatasetError(f"column {column.path} is {data.dtype}, it must be {np.dtype(column.dtype)}")
-        record = ArrayRecord(len(data), checksum(data))
+        record = ArrayRecord(len(data), checksum(parts))
         target = self._work / column.path
         if self._is_parents(column.path, record, data):
             assert self._parent is not None
             _link_tree(self._parent.path / column.path, target)
-        else:
-            write_array(target, data, column.fill)
-        return record
+            return record, None
+        return record, ArrayWriter(target, data, column.fill)
 
-    def _is_parents(self, path: str, record: ArrayRecord, data: np.ndarray) -> bool:
+    def _is_parents(self, path: str, record: ArrayRecord, data: Pieces) -> bool:
         """Whether the parent holds exactly these bytes; the checksum only saves most reads."""
         if self._parent is None or self._parent.meta.arrays.get(path) != record:
             return False
         stored = self._parent.array(path)
-        data = np.ascontiguousarray(data)
         return stored.dtype == data.dtype and all(
-            stored.read(start, start + len(part)).tobytes() == part.tobytes() for start, part in _blocks(data)
+            stored.read(start, min(start + _BLOCK, len(data))).tobytes() == data.rows(start, start + _BLOCK).tobytes()
+            for start in range(0, len(data), _BLOCK)
         )
 
 
-def _blocks(data: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(data), _BLOCK):
-        yield start, data[start : start + _BLOCK]
-
-
-def _all_arrays(draft: Draft) -> Iterator[tuple[StoredColumn, np.ndarray]]:
-    yield from arrays_of(draft.columns)
-    yield from draft.provenance.arrays()
+def _all_arrays(draft: Draft) -> Iterator[tuple[StoredColumn, list[np.ndarray]]]:
+    yield from pieces_of(draft.parts)
+    for column, data in draft.provenance.arrays():
+        yield column, [data]
 
 
 def _link_tree(source: Path, target: Path) -> None:

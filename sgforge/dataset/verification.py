@@ -80,7 +80,7 @@ def _check_snapshot(folder: DatasetFolder, snapshot_id: str, known: list[str]) -
             problems.append(str(error))
             continue
         size += data.nbytes
-        if checksum(data) != record.crc32c:
+        if checksum([data]) != record.crc32c:
             problems.append(f"{name}: its content is not what was published (a chunk is lost or was changed)")
         if name.startswith(_DATA):
             digest.update(f"{name} {data.shape} ".encode())

@@ -156,7 +156,7 @@ class DatasetWriter:
         for column, data in arrays_of(columns):
             digest.update(f"{column.path} {data.shape} ".encode())
             digest.update(np.ascontiguousarray(data).data)
-        return self._write(Draft(digest.hexdigest()[:32], columns, Provenance(), _SOURCE_STEP))
+        return self._write(Draft(digest.hexdigest()[:32], [columns], Provenance(), _SOURCE_STEP))
 
     def publish(
         self,
@@ -184,7 +184,7 @@ class DatasetWriter:
             snapshot = self.states().snapshot(snapshot_id)
         else:
             content = compose(parent, wanted, failures, self.states(), self.journal)
-            snapshot = self._write(Draft(snapshot_id, content.columns, content.provenance, step, parent, partial))
+            snapshot = self._write(Draft(snapshot_id, content.parts, content.provenance, step, parent, partial))
         self.journal.forget(row.tobytes() for row in wanted)
         return snapshot
 

@@ -11,7 +11,8 @@ from dataset.given import FEW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgforge.dataset.arrays import StoredArray, write_array, write_group
+from sgforge.dataset.arrays import StoredArray
+from sgforge.dataset.encoding import ArrayWriter, Pieces, write_array, write_group
 from sgforge.errors import DatasetError
 
 RNG = np.random.default_rng(7)
@@ -129,6 +130,27 @@ def test_descriptions_of_other_arrays_are_refused(tmp_path, change):
     (folder / "zarr.json").write_text(json.dumps(meta | change))
     with pytest.raises(DatasetError):
         StoredArray(folder).read()
+
+
+@FEW
+@given(st.lists(st.lists(st.integers(0, 255), max_size=6), min_size=1, max_size=5), st.data())
+def test_pieces_read_like_their_rows_joined(parts, data):
+    pieces = Pieces([np.asarray(part, "u1") for part in parts])
+    joined = [value for part in parts for value in part]
+    assert len(pieces) == len(joined)
+    start = data.draw(st.integers(0, len(joined) + 1))
+    stop = data.draw(st.integers(start, len(joined) + 3))
+    assert pieces.rows(start, stop).tolist() == joined[start:stop]
+
+
+def test_an_array_in_pieces_has_the_bytes_of_the_whole(tmp_path):
+    data, fill = CASES["boxes"]
+    write_array(tmp_path / "whole", data, fill)
+    writer = ArrayWriter(tmp_path / "pieces", Pieces([data[:10], data[10:4100], data[4100:4100], data[4100:]]), fill)
+    for shard in range(writer.shards):
+        writer.write_shard(shard)
+    for name in ("zarr.json", "c/0/0"):
+        assert (tmp_path / "pieces" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_bytes_are_the_same_every_time(tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgforge.columns import GraphColumns
-from sgforge.dataset import Dataset, DatasetWriter, JournalRow, RunRecord, Snapshot, StepRecord
+from sgforge.dataset import Dataset, DatasetWriter, JournalRow, RunRecord, Snapshot, StepRecord, compose
 from sgforge.dataset.layout import arrays_of
 from sgforge.edits import Edit
 from sgforge.errors import DatasetError, GraphError
@@ -171,6 +171,13 @@ def published_arrays(folder: Path, order: list[int], batch: int) -> dict[str, by
             for path in files
             if path.relative_to(snapshot.path).parts[0] in names
         }
+
+
+def test_arrays_are_byte_identical_whatever_the_slices_they_are_composed_in(tmp_path, monkeypatch):
+    expected = published_arrays(tmp_path / "whole", list(range(6)), 6)
+    for size in (1, 4):
+        monkeypatch.setattr(compose, "_SLICE", size)
+        assert published_arrays(tmp_path / str(size), list(range(6)), 6) == expected
 
 
 def test_arrays_are_byte_identical_whatever_the_order_of_arrival(tmp_path):
