@@ -290,7 +290,7 @@ class Source(Protocol):
 
     An optional method `check(roots, name) -> None` raises a `ConfigError` for what would stop `samples` at once, such
     as a folder that is not there. It is called before any work and by `sgforge check`: it must be cheap, and write
-    nothing.
+    nothing. An optional method `remarks() -> Sequence[str]` says for the end of a run what `samples` came across.
     """
 
     def samples(self, roots: Roots, name: str, /) -> Iterator[Sample | SourceFailure]: ...

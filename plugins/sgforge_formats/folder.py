@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ __all__ = ["SUFFIXES", "FolderSource"]
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
 """Files with another suffix are no images and are passed over."""
 
+_KINDS_SHOWN: Final = 5
+
 
 class FolderSource:
     """Reads a folder of images; the id of an image is its path in the folder, with / and suffix.
@@ -31,6 +34,15 @@ class FolderSource:
 
     def __init__(self, options: FolderOptions) -> None:
         self._options = options
+        self._passed: Counter[str] = Counter()
+
+    def remarks(self) -> Sequence[str]:
+        """How many files were passed over because their suffix is none of an image."""
+        if not self._passed:
+            return ()
+        kinds = ", ".join(ascii(suffix)[1:-1] if suffix else "none" for suffix in sorted(self._passed)[:_KINDS_SHOWN])
+        more = ", ..." if len(self._passed) > _KINDS_SHOWN else ""
+        return (f"files passed over, as their suffix is none of an image: {self._passed.total()} ({kinds}{more})",)
 
     def check(self, roots: Roots, name: str) -> None:
         """A `ConfigError` unless the folder and the graph file are there."""
@@ -54,7 +66,8 @@ class FolderSource:
                     graphs[item.image_id] = item
                 else:
                     yield item
-        names = sorted(_image_names(folder))
+        self._passed.clear()
+        names = _sorted_names(folder, graphs_path, self._passed)
         if not names:
             raise ConfigError(f"source {name!r}: {options.images} holds no image ({', '.join(sorted(SUFFIXES))})")
         for image_id in names:
@@ -69,8 +82,17 @@ class FolderSource:
             yield SourceFailure(where, "unknown-image", f"{options.images} holds no image {image_id}", image_id)
 
 
-def _image_names(folder: Path) -> Iterator[str]:
-    """Paths of the images, relative to the folder; links are followed only to files, the engine checks where to."""
+def _sorted_names(folder: Path, graphs_path: Path | None, passed: Counter[str]) -> list[str]:
+    """Paths of the images, relative to the folder, sorted; `passed` counts the other files by suffix.
+
+    Links are followed only to files, the engine checks where to.
+    """
+    names = []
     for path in folder.rglob("*"):
-        if path.suffix.lower() in SUFFIXES and not path.is_dir():
-            yield path.relative_to(folder).as_posix()
+        if path.is_dir():
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            names.append(path.relative_to(folder).as_posix())
+        elif path != graphs_path:
+            passed[path.suffix.lower()] += 1
+    return sorted(names)

@@ -71,7 +71,7 @@ class StepReport:
     reasons: Mapping[str, int] = attrs.field(factory=dict)
     """Failed images by reason."""
     notes: tuple[str, ...] = ()
-    """What an item component has to say about its counts."""
+    """What a source or an item component has to say at the end."""
 
 
 @attrs.frozen

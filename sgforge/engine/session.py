@@ -99,7 +99,10 @@ class Session:
         names = ", ".join(dict.fromkeys(spec.name for spec in context.plan.sources.values()))
         seconds = time.monotonic() - started
         reasons = dict(sorted(reader.reasons.items()))
-        report = StepReport("source", "source", names, counts, seconds, snapshot=snapshot.id, reasons=reasons)
+        notes = tuple(reader.remarks)
+        report = StepReport(
+            "source", "source", names, counts, seconds, "done", snapshot.id, reasons=reasons, notes=notes
+        )
         self.reports.append(report)
         context.step_finished(report)
         return snapshot
@@ -197,6 +200,7 @@ class _SourceReader:
         self._limit = limit
         self._keys: list[bytes] = []
         self._known_before: Sequence[StateRef | None] = ()
+        self.remarks: list[str] = []
         self.known = 0
         self.failed_count = 0
         self.failed: list[Failed] = []
@@ -208,6 +212,8 @@ class _SourceReader:
         hashes = cached_hashes(context.writer.journal)
         samples = self._samples(read_sources(sources, context.roots, hashes, self._limit))
         snapshot = context.writer.publish_source(samples, self._keys)
+        for source in sources.values():
+            self.remarks += source.remarks() if hasattr(source, "remarks") else ()
         self.known = sum(found is not None for found in self._known_before)
         return snapshot
 

@@ -12,6 +12,7 @@ import pytest
 from formats.reading import sort_out
 from PIL import Image
 
+import sgforge as sg
 from sgforge import Region, Roots, Sample, SceneGraph, jsonl
 from sgforge.errors import ConfigError
 from sgforge.testing import ExporterContract, SourceContract
@@ -87,6 +88,24 @@ def test_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(ConfigError, match="holds no image"):
         read_folder(tmp_path)
+
+
+def test_files_of_other_suffixes_are_counted(tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "a.PNG")
+    for name in ("b.heic", "sub/c.HEIC", "notes.txt", "README", "graphs.jsonl"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    source = FolderSource(FolderOptions("data:photos", graphs="data:photos/graphs.jsonl"))
+    assert source.remarks() == ()
+    for _ in range(2):
+        assert len(list(source.samples(Roots({"data": tmp_path}), "given"))) == 1
+        told = "files passed over, as their suffix is none of an image: 4 (none, .heic, .txt)"
+        assert source.remarks() == (told,)
+    report = sg.Pipeline(sg.complete("geometry")).run(
+        sg.source("folder", images=str(tmp_path / "photos")), tmp_path / "data", progress=False
+    )
+    assert report.step("source").notes == (told.replace("4 (none, .heic,", "5 (none, .heic, .jsonl,"),)
 
 
 def test_folder_that_is_a_file(tmp_path: Path) -> None:
