@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -157,6 +158,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=prepared.parent) as scratch:
         folder = Path(scratch) / "dataset"
         shutil.copytree(prepared / "dataset", folder)
+        # Else publishing would wait for the copy to reach the disk.
+        os.sync()
         child = subprocess.run(
             [sys.executable, __file__, "--child", folder], check=True, capture_output=True, text=True
         )
