@@ -20,7 +20,7 @@ from sgforge_eval.tasks.choice import (
 from sgforge_eval.tasks.quizzes import CrpeTask, MMBenchTask, QuizOptions, SeedTask
 from sgforge_eval.tasks.vsr import VsrOptions, VsrTask, yes_or_no
 
-SAMPLES = Path("/work/shared/samples")
+SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
 
 def said(answers: dict[str, object], field: str = "answer") -> Predictions:

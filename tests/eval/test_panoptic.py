@@ -12,7 +12,7 @@ from PIL import Image
 from sgforge_eval.tasks.base import Predictions, TaskFileError
 from sgforge_eval.tasks.panoptic import PanopticOptions, PanopticTask
 
-SAMPLES = Path("/work/shared/samples/coco_panoptic")
+SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "coco_panoptic"
 # A 10 x 10 image: two things of 20 pixels, three stuff segments of 30, 20 and 10.
 AREAS = {1: 20, 2: 20, 3: 30, 4: 20, 5: 10}
 CLASSES = {1: "cat", 2: "dog", 3: "sky", 4: "grass", 5: "sea"}

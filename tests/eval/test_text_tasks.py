@@ -16,7 +16,7 @@ from sgforge_eval.tasks.refcoco import ReferringOptions, ReferringTask, box_in_t
 from sgforge_eval.tasks.regions import RegionOptions, RegionTask, semantic_iou, semantic_similarity
 from sgforge_eval.tasks.vqa_text import soft_accuracy, vqa_text
 
-SAMPLES = Path("/work/shared/samples")
+SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
 
 def said(answers: dict[str, object], field: str = "answer") -> Predictions:

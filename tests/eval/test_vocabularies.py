@@ -13,7 +13,7 @@ from sgforge.errors import ConfigError
 from sgforge_eval.batch import Codebook
 from sgforge_eval.vocabulary import read_names, read_triplets
 
-SAMPLES = Path("/work/shared/samples")
+SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the annotation samples are not here")
 
 
