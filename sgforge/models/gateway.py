@@ -71,7 +71,12 @@ class Gateway:
         watcher: Watcher | None = None,
     ) -> Gateway:
         """A gateway over `path`, which is made if it is not there. `watcher` turns misses into something else."""
-        return cls(Store(Path(path)), settings, resolve_provider or _no_provider, watcher)
+        store = Store(Path(path))
+        try:
+            return cls(store, settings, resolve_provider or _no_provider, watcher)
+        except BaseException:
+            store.close()
+            raise
 
     def bind(self, name: str, settings: ModelSettings = ModelSettings()) -> BoundModel:
         """The model "provider/model" with its settings; the same object for the same name.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import orjson
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from models.support import REMOTE, SCHEMA, ask, at, gateway, picture, run
 
 from sgforge.errors import ConfigError
-from sgforge.models import ModelError, ModelSettings, Usage
+from sgforge.models import Gateway, GatewaySettings, ModelError, ModelSettings, Usage
 from sgforge.models.errors import BudgetReachedError, RunStoppedError
 from sgforge.models.prices import Price, PriceTable, cost_nano, input_bound, worst_case
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeSettings
@@ -163,6 +164,16 @@ def test_a_price_file_that_is_none_is_an_error(content: str, tmp_path: Path) -> 
         PriceTable.load(tmp_path / "p.toml")
     with pytest.raises(ConfigError, match=r"none\.toml"):
         PriceTable.load(tmp_path / "none.toml")
+
+
+def test_a_gateway_that_is_refused_leaves_nothing_open_and_no_ballast(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text("version = 5\n")
+    folder = tmp_path / "data"
+    with pytest.raises(ConfigError):
+        Gateway.open(folder / "responses.sqlite", GatewaySettings(prices=prices))
+    assert [path.name for path in folder.iterdir()] == ["responses.sqlite"]
+    assert "sgforge-responses" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_budget_needs_prices_before_anything_is_sent(tmp_path: Path) -> None:
