@@ -6,21 +6,19 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 import orjson
 from aiohttp import web
 
 from sgforge.testing.fake_provider.faults import FakeSettings, chance
-
-if TYPE_CHECKING:
-    from sgforge.testing.fake_provider.server import Answered
+from sgforge.testing.fake_provider.messages import Answered
 
 __all__ = ["AnthropicBatches", "OpenAIBatches"]
 
 _EXPIRED: Final = {"code": "batch_expired", "message": "This request could not be executed before the window ended."}
-Ask = Callable[[Mapping[str, Any], bool], "Answered"]
+Ask = Callable[[Mapping[str, Any], bool], Answered]
 """Answers one request's body (and says that it came in a batch)."""
 
 

@@ -11,7 +11,17 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import orjson
 
-__all__ = ["FakeAnswer", "FakeRequest", "Script", "Wire", "chat_body", "message_body", "read_chat", "read_message"]
+__all__ = [
+    "Answered",
+    "FakeAnswer",
+    "FakeRequest",
+    "Script",
+    "Wire",
+    "chat_body",
+    "message_body",
+    "read_chat",
+    "read_message",
+]
 
 Wire: TypeAlias = Literal["chat", "messages"]
 
@@ -46,6 +56,14 @@ class FakeAnswer:
     tokens: Mapping[str, float] | None = None
     usage: tuple[int, int, int] | None = None
     delay_s: float | None = None
+
+
+@attrs.frozen
+class Answered:
+    """A request's answer without its way over the wire: status and JSON body."""
+
+    status: int
+    body: Mapping[str, Any] | None
 
 
 Script: TypeAlias = Callable[[FakeRequest], FakeAnswer]

@@ -18,6 +18,7 @@ from sgforge.testing.fake_provider.faults import FakeSettings, Window, chance, p
 from sgforge.testing.fake_provider.instances import answer_by_schema
 from sgforge.testing.fake_provider.ledger import Entry, Ledger, Result
 from sgforge.testing.fake_provider.messages import (
+    Answered,
     FakeAnswer,
     FakeRequest,
     Script,
@@ -28,19 +29,11 @@ from sgforge.testing.fake_provider.messages import (
     read_message,
 )
 
-__all__ = ["Answered", "FakeProvider"]
+__all__ = ["FakeProvider"]
 
 _MAX_BODY: Final = 300_000_000
 _CHARS_PER_TOKEN: Final = 4
 _LOST: Final = frozenset({"malformed", "half_json", "reset", "hang"})
-
-
-@attrs.frozen
-class Answered:
-    """A request's answer without its way over the wire: status and JSON body."""
-
-    status: int
-    body: Mapping[str, Any] | None
 
 
 class FakeProvider:
