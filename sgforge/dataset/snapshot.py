@@ -21,7 +21,7 @@ from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.records import StepRecord
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample, SceneGraph
-from sgforge.stages import Selection
+from sgforge.selection import Selection
 
 if TYPE_CHECKING:
     from sgforge.images import Roots
@@ -90,7 +90,7 @@ class Snapshot:
 
     @cached_property
     def keys(self) -> np.ndarray:
-        """(N, 32) uint8: the state key of each image."""
+        """(N, KEY_BYTES) uint8: the state key of each image."""
         return self.array("image/key").read()
 
     @cached_property

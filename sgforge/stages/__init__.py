@@ -1,0 +1,56 @@
+"""What a component of each stage implements, and the values that pass between components and the engine.
+
+A component is built from its typed options: `Target(options)`. Two methods are optional everywhere: `setup(resources)`
+is called once in the worker that will use the component (weights load here, never at import), `close()` at the end.
+Item components are sync (a batch of samples in, as many answers out, in order) or async (one sample in, one answer
+out, many in flight); the engine tells them apart by `async def`. One bad image answers `Failure`, never an exception
+for the whole batch. A static method `notes(counts) -> Sequence[str]` may turn the faults counted in a run into remarks
+for its end.
+"""
+
+from __future__ import annotations
+
+from sgforge.selection import Selection
+from sgforge.stages.evaluation import Judged, Ranking, Report
+from sgforge.stages.protocols import (
+    Editor,
+    Evaluator,
+    Exporter,
+    Filter,
+    Refiner,
+    Segmenter,
+    Source,
+    Student,
+    Teacher,
+)
+from sgforge.stages.roles import check_role
+from sgforge.stages.values import Answer, Checkpoint, Failure, Needs, Resources, SourceFailure
+from sgforge.stages.verbs import KINDS, VERBS, Kind, Mode, Verb
+
+__all__ = [
+    "KINDS",
+    "VERBS",
+    "Answer",
+    "Checkpoint",
+    "Editor",
+    "Evaluator",
+    "Exporter",
+    "Failure",
+    "Filter",
+    "Judged",
+    "Kind",
+    "Mode",
+    "Needs",
+    "Ranking",
+    "Refiner",
+    "Report",
+    "Resources",
+    "Segmenter",
+    "Selection",
+    "Source",
+    "SourceFailure",
+    "Student",
+    "Teacher",
+    "Verb",
+    "check_role",
+]

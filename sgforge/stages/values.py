@@ -1,0 +1,107 @@
+"""What passes between a component and the engine: needs, answers, failures, checkpoints, resources."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+from sgforge.edits import Edit
+from sgforge.errors import StepError
+
+if TYPE_CHECKING:
+    from sgforge.images import Roots
+    from sgforge.models import BoundModel
+
+__all__ = ["Answer", "Checkpoint", "Failure", "Needs", "Resources", "SourceFailure"]
+
+
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+@attrs.frozen
+class Needs:
+    """What a component needs before it can run; the preflight checks all of a plan at once.
+
+    `modules`: importable top-level modules. `extra`: the extra of sgforge that brings them. `gpu`: no, optional or
+    required. `env`: environment variables that must be set. `model`: its option `model` names a provider/model.
+    `network`: it reaches other machines. `deterministic`: equal input and options give equal output.
+    """
+
+    modules: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    extra: str | None = None
+    gpu: Literal["no", "optional", "required"] = "no"
+    env: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    model: bool = False
+    network: bool = False
+    deterministic: bool = True
+
+
+@attrs.frozen
+class Failure:
+    """One item that could not be done: `reason` is a short code that is counted, `detail` the message for people."""
+
+    reason: str
+    detail: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.reason, str) or not self.reason.isprintable() or not self.reason:
+            raise StepError(f"a failure's reason is a short code, not {self.reason!r}")
+
+
+Answer: TypeAlias = Edit | Failure
+
+
+@attrs.frozen
+class SourceFailure:
+    """One item of a source that could not be read: where it stands (file and item), and why."""
+
+    where: str
+    reason: str
+    detail: str = ""
+    image_id: str | None = None
+
+
+@attrs.frozen
+class Checkpoint:
+    """Trained weights: a folder, the sha256 over its files, and figures of the training."""
+
+    path: Path
+    sha256: str
+    metrics: Mapping[str, float] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, folder: Path, metrics: Mapping[str, float] | None = None) -> Checkpoint:
+        """The checkpoint in `folder`, hashed now: names and contents of all its files, in sorted order."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        if not files:
+            raise StepError(f"checkpoint folder {folder} is empty: the training wrote nothing there")
+        total = hashlib.sha256()
+        for path in files:
+            total.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            with path.open("rb") as stream:
+                total.update(hashlib.file_digest(stream, "sha256").digest())
+        return cls(folder, total.hexdigest(), dict(metrics or {}))
+
+
+@attrs.frozen
+class Resources:
+    """What the engine gives a component when it is entered; the only place that names a device, dtype or seed.
+
+    `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the gateway bound to the model that
+    the option `model` names. `scratch`: a folder for temporary files. `roots`: the image folders of the run, for a
+    training that reads pixels.
+    """
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    workers: int = 1
+    checkpoint: Checkpoint | None = None
+    model: BoundModel | None = None
+    scratch: Path | None = None
+    roots: Roots | None = None
