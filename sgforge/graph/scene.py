@@ -1,0 +1,130 @@
+"""SceneGraph, the rows of one image with their verdicts, and Sample, the image with its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from sgforge.errors import GraphError
+from sgforge.graph.checks import KEPT, Box
+from sgforge.graph.rows import Region, Relation
+
+if TYPE_CHECKING:
+    from sgforge.images import ImageSource
+
+__all__ = ["Rows", "Sample", "SceneGraph"]
+
+_LARGEST: Final = 2**31 - 1
+
+
+@attrs.frozen
+class Rows:
+    """All rows of a graph in order of arrival, rejected ones included."""
+
+    regions: tuple[Region, ...]
+    relations: tuple[Relation, ...]
+
+
+def _check_index(index: Any, count: int, what: str) -> None:
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < count:
+        raise GraphError(f"{what} {index!r} is out of range: the graph has {count} regions")
+
+
+def _as_tuple(value: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(value)
+
+
+def _texts_by_name(value: Mapping[str, str]) -> dict[str, str]:
+    return dict(value)
+
+
+@attrs.frozen(slots=False)
+class SceneGraph:
+    """The regions and relations of one image (or of none: width and height 0).
+
+    `SceneGraph(width, height, regions, relations, attributes)` takes all rows. `regions` and `relations` are the kept
+    rows by index, a relation also needing both its regions kept; `all` has every row with its status and reason.
+    """
+
+    width: int = 0
+    height: int = 0
+    _regions: tuple[Region, ...] = attrs.field(default=(), converter=_as_tuple)
+    _relations: tuple[Relation, ...] = attrs.field(default=(), converter=_as_tuple)
+    attributes: Mapping[str, str] = attrs.field(factory=dict, converter=_texts_by_name, hash=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.width < 0 or self.height < 0 or bool(self.width) != bool(self.height):
+            raise GraphError(f"image size {self.width}x{self.height} must be positive, or 0x0 without an image")
+        if self.width > _LARGEST or self.height > _LARGEST:
+            raise GraphError(f"image size {self.width}x{self.height} is more than {_LARGEST} pixels on a side")
+        count = len(self._regions)
+        for index, region in enumerate(self._regions):
+            if region.parent is not None:
+                _check_index(region.parent, count, f"parent of region {index}")
+                if region.parent == index:
+                    raise GraphError(f"region {index} is its own parent")
+            mask = region.mask
+            if mask is not None and self.width and (mask.width, mask.height) != (self.width, self.height):
+                raise GraphError(
+                    f"mask of region {index} is {mask.width}x{mask.height}, the image {self.width}x{self.height}"
+                )
+        for index, relation in enumerate(self._relations):
+            _check_index(relation.subject, count, f"subject of relation {index}")
+            _check_index(relation.object, count, f"object of relation {index}")
+
+    @property
+    def all(self) -> Rows:
+        """Every row, rejected ones included."""
+        return Rows(self._regions, self._relations)
+
+    @cached_property
+    def regions(self) -> dict[int, Region]:
+        """Kept regions by index, in order."""
+        return {index: region for index, region in enumerate(self._regions) if region.status == KEPT}
+
+    @cached_property
+    def relations(self) -> dict[int, Relation]:
+        """Kept relations by index, in order; both regions of each are kept."""
+        regions = self.regions
+        return {
+            index: relation
+            for index, relation in enumerate(self._relations)
+            if relation.status == KEPT and relation.subject in regions and relation.object in regions
+        }
+
+    def box_of(self, index: int) -> Box:
+        """The xyxy box of region `index` (of its mask if it has no box); a region without either is a `GraphError`."""
+        region = self._regions[index]
+        box = region.box or (region.mask.box if region.mask is not None else None)
+        if box is None:
+            raise GraphError(f"region {index} ({region.label or 'no label'}) has neither box nor mask")
+        return box
+
+    def triplets(self) -> Iterator[tuple[str | None, str, str | None]]:
+        """(subject label, predicate, object label) of each kept relation."""
+        for relation in self.relations.values():
+            yield self._regions[relation.subject].label, relation.predicate, self._regions[relation.object].label
+
+
+@attrs.frozen
+class Sample:
+    """One image with its scene graph.
+
+    `uri` is "root:relative/path" or None without an image. `image` opens the pixels and takes no part in equality.
+    `source` names the pipeline's source that gave it; `split` is train, val, test or None where none is known.
+    """
+
+    image_id: str
+    graph: SceneGraph = attrs.field(factory=SceneGraph)
+    uri: str | None = None
+    split: str | None = None
+    source: str | None = None
+    sha256: str | None = None
+    image: ImageSource | None = attrs.field(default=None, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if not isinstance(self.image_id, str) or not self.image_id:
+            raise GraphError(f"image id {self.image_id!r} must be a non-empty text")
