@@ -142,7 +142,27 @@ def _predict(
     asked = [sample for sample in shown if isinstance(sample, Sample)]
     answers = iter(answer_batch(student.rank, asked, _check_ranking) if asked else ())
     for sample in shown:
-        yield sample if isinstance(sample, Failure) else next(answers)
+        yield sample if isinstance(sample, Failure) else _on_shown(sample, next(answers), mode)
+
+
+def _on_shown(shown: Sample, answer: Ranking | Failure, mode: Mode) -> Ranking | Failure:
+    """The answer, or the failure that it ranks other regions than predcls and sgcls show."""
+    if isinstance(answer, Failure) or mode == "sgdet":
+        return answer
+    regions = shown.graph.all.regions
+    if len(answer.regions) == len(regions) and all(map(_is_shown, regions, answer.regions)):
+        if mode == "sgcls" or all(map(_is_named, regions, answer.regions)):
+            return answer
+        return Failure("contract", "rank gave other labels than those shown, which predcls does not allow")
+    return Failure("contract", f"rank gave other regions than the {len(regions)} shown, which {mode} does not allow")
+
+
+def _is_shown(shown: Region, answered: Any) -> bool:
+    return isinstance(answered, Region) and (answered.box, answered.mask) == (shown.box, shown.mask)
+
+
+def _is_named(shown: Region, answered: Region) -> bool:
+    return shown.label is None or answered.label == shown.label
 
 
 def bare_sample(truth: Sample, mode: Mode) -> Sample:

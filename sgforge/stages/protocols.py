@@ -53,6 +53,8 @@ class Student(Protocol):
 
     `train` writes only under `out_dir` and is resumable from what it finds there. `generate` adds at most its option's
     number of relations per subject. `rank` scores every candidate for evaluation.
+    Where a sample shows regions, `rank` answers with them: in predcls and sgcls, boxes and masks that are not those
+    shown (in predcls labels too) are a failure of the image. In sgdet a student may find its own.
     """
 
     def train(self, snapshot_path: Path, selection: Selection, out_dir: Path, resources: Resources) -> Checkpoint: ...

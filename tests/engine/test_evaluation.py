@@ -226,6 +226,40 @@ def test_a_ranking_that_no_graph_can_hold_is_a_failure_of_its_image(toys, tmp_pa
     assert [line.failed for line in read_lines(file)] == ["contract", None, None, "contract"]
 
 
+class Altering(ToyStudent):
+    """Ranks other regions than it is shown: all boxes a pixel aside, one more region, or every label another."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def rank(self, samples):
+        return [attrs.evolve(answer, regions=self._altered(answer.regions)) for answer in super().rank(samples)]
+
+    def _altered(self, regions):
+        if self.how == "more":
+            return (*regions, Region("person", (0, 0, 9, 9)))
+        if self.how == "label":
+            return tuple(attrs.evolve(region, label="person") for region in regions)
+        return tuple(attrs.evolve(row, box=(row.box[0] + 1, *row.box[1:])) for row in regions)
+
+
+@pytest.mark.parametrize(
+    ("mode", "how", "failures"),
+    [
+        *(("predcls", how, 4.0) for how in ("boxes", "more", "label")),
+        *(("sgcls", how, 4.0) for how in ("boxes", "more")),
+        ("sgcls", "label", 0.0),
+        *(("sgdet", how, 0.0) for how in ("boxes", "more", "label")),
+    ],
+)
+def test_regions_that_are_shown_must_be_ranked_as_they_are(toys, tmp_path, mode, how, failures):
+    steps = (sg.segment("toy", amount=2), sg.train(Altering(how)), sg.evaluate(evaluator(mode)))
+    assert run(tmp_path / "data", *steps).step("evaluate").report.values["failures"] == failures
+    (file,) = (tmp_path / "data" / "steps").glob("*/predictions.jsonl")
+    assert {line.failed for line in read_lines(file)} == ({"contract"} if failures else {None})
+
+
 class Sure:
     """A student without options and revision: it learns the same every time and ranks with its class's score."""
 

@@ -80,8 +80,11 @@ class StudentContract(ItemContract):
 
 
 def _check_ranking(sample: Sample, ranking: Any) -> None:
-    where = sample.image_id
+    where, shown = sample.image_id, sample.graph.regions.values()
     assert isinstance(ranking, Ranking), f"{where}: {ranking!r} is neither Ranking nor Failure"
+    if shown:
+        given = [(region.box, region.mask) for region in ranking.regions]
+        assert given == [(region.box, region.mask) for region in shown], f"{where}: it ranks other regions than shown"
     pairs, scores = np.asarray(ranking.pairs), np.asarray(ranking.scores)
     assert pairs.shape == (len(scores), 2), f"{where}: pairs {pairs.shape} for scores {scores.shape}"
     assert scores.ndim == 2, f"{where}: scores have {scores.ndim} dimensions, not 2"
