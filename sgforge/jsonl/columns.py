@@ -20,7 +20,7 @@ from sgforge.columns.graphs import attributes_text
 from sgforge.errors import GraphError
 from sgforge.graph import CATEGORIES
 from sgforge.jsonl.files import duplicate_text, numbered_lines
-from sgforge.jsonl.lenient import LineFault, clean_line
+from sgforge.jsonl.lenient import LineFault, clean_line, decode_leniently, id_of
 from sgforge.jsonl.objects import decode_line, decode_masks, parse_graph_line
 from sgforge.jsonl.rules import REGION_KEYS, RELATION_KEYS, RELATION_REQUIRED, STATUSES, image_flaws
 from sgforge.jsonl.table import RowTable, Words
@@ -28,9 +28,15 @@ from sgforge.jsonl.table import RowTable, Words
 __all__ = ["read_columns"]
 
 _CHUNK_IMAGES: Final = 512  # more do not fit in cache: 4096 take half as long again
-_BROKEN: Final = object()
 
 Report = Callable[[LineFault], None]
+
+
+@attrs.frozen
+class _Unreadable:
+    """A line that is no JSON; `image_id` if a reader that is not strict can still tell it."""
+
+    image_id: str | None
 
 
 def read_columns(
@@ -82,14 +88,14 @@ class _Reader:
         try:
             return decode_line(line, "")
         except GraphError:
-            return _BROKEN
+            return _Unreadable(None if self._report is None else _id_in(line))
 
     def _repeated(self, data: Sequence[Any], numbers: Sequence[int]) -> NDArray[np.bool_]:
         """Which lines repeat an image id, here or in an earlier chunk."""
         repeated = np.zeros(len(data), np.bool_)
         for row, (item, number) in enumerate(zip(data, numbers, strict=True)):
-            image_id = item.get("image_id") if isinstance(item, dict) else None
-            if isinstance(image_id, str):
+            image_id = item.image_id if isinstance(item, _Unreadable) else id_of(item)
+            if image_id is not None:
                 repeated[row] = self._seen.setdefault(image_id, number) != number
         return repeated
 
@@ -104,7 +110,7 @@ class _Reader:
     def _clean(self, line: bytes, number: int, repeated: bool) -> Any:
         assert self._report is not None
         if repeated:
-            image_id = decode_line(line, "")["image_id"]
+            image_id = decode_leniently(line)["image_id"]
             message = duplicate_text(image_id, self._seen[image_id])
             self._report(LineFault(number, image_id, "image_id", "duplicate-id", message))
             return None
@@ -199,6 +205,13 @@ class _Reader:
             judged_by=table.ids("judged_by", words["step"]),
         )
         return columns, owner[table.suspect]
+
+
+def _id_in(line: bytes) -> str | None:
+    try:
+        return id_of(decode_leniently(line))
+    except GraphError:
+        return None
 
 
 def _given(table: RowTable, key: str) -> NDArray[np.bool_]:

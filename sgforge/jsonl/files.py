@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from sgforge.errors import GraphError
 from sgforge.graph import Sample
@@ -14,12 +14,20 @@ from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line
 
 __all__ = ["numbered_lines", "read_jsonl", "read_lines", "write_jsonl"]
 
+_GZIP: Final = b"\x1f\x8b"
+"""What every gzip file begins with."""
+
 
 def numbered_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line) of every line that is not blank; a file that cannot be read is a `GraphError`."""
+    """(line number from 1, line) of every line that is not blank.
+
+    A file that cannot be read, or that is compressed, is a `GraphError`.
+    """
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
+                if number == 1 and line.startswith(_GZIP):
+                    raise GraphError(f"{Path(path).name} is compressed by gzip: unpack it first")
                 if not line.isspace():
                     yield number, line
     except OSError as error:

@@ -12,7 +12,7 @@ from sgforge.errors import GraphError
 from sgforge.jsonl.objects import decode_line, decode_masks, mask_flaw
 from sgforge.jsonl.rules import IMAGE_REQUIRED, Flaw, Reason, image_flaws, region_flaws, relation_flaws
 
-__all__ = ["CleanedLine", "LineFault", "clean_line"]
+__all__ = ["CleanedLine", "LineFault", "clean_line", "decode_leniently", "id_of"]
 
 
 @attrs.frozen
@@ -40,11 +40,10 @@ def clean_line(line: bytes, number: int) -> CleanedLine:
     A relation goes as a whole, of a region only the field: regions are known by their number.
     """
     try:
-        data = _decode(line)
+        data = decode_leniently(line)
     except GraphError as error:
         return CleanedLine(None, (LineFault(number, None, "", "json", str(error).removeprefix(": ")),))
-    image_id = data.get("image_id") if isinstance(data, dict) else None
-    image_id = image_id if isinstance(image_id, str) else None
+    image_id = id_of(data)
     flaws = list(image_flaws(data))
     if any(not flaw.key or flaw.key in IMAGE_REQUIRED for flaw in flaws):
         return CleanedLine(None, _faults(flaws, number, image_id))
@@ -55,16 +54,25 @@ def clean_line(line: bytes, number: int) -> CleanedLine:
     return CleanedLine(data, _faults(flaws, number, image_id))
 
 
-def _decode(line: bytes) -> Any:
+def decode_leniently(line: bytes) -> Any:
     """The JSON value of a line; NaN and Infinity, which no JSON has but many writers write, are faults of a field."""
     try:
         return decode_line(line, "")
     except GraphError:
         try:
-            return json.loads(line)
+            data = json.loads(line.decode())  # of bytes it would guess the encoding, and pass over a mark
+            json.dumps(data, ensure_ascii=False).encode()  # fails on half a surrogate pair, which json.loads lets by
         except (ValueError, RecursionError):
             pass
+        else:
+            return data
         raise
+
+
+def id_of(data: Any) -> str | None:
+    """The image id of a decoded line, None if it has none that is a text."""
+    image_id = data.get("image_id") if isinstance(data, dict) else None
+    return image_id if isinstance(image_id, str) else None
 
 
 def _faults(flaws: list[Flaw], number: int, image_id: str | None) -> tuple[LineFault, ...]:

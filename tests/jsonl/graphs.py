@@ -107,6 +107,7 @@ ODD_VALUES: list[Any] = [
     {"size": [7, 9], "counts": "Po"}, {"size": [9, 7], "counts": "o1"}, {"size": [7, 9], "counts": "é"},
     {"size": [7], "counts": "o1"}, {"size": [7, True], "counts": "o1"}, {"size": [7, 9], "counts": [63]},
     {"size": [7, 9], "counts": "o1", "more": 1}, {"size": [-1, 9], "counts": "0"}, "00" * 32, "AB" * 32,
+    float("nan"), [0, 0, float("inf"), 1], "\ud83d",
 ]  # fmt: skip
 ODD_KEYS = ["labl", "predicate", "box", "mask", "score", "parent", "level", "degree", "status", "category", "sha256"]
 

@@ -49,7 +49,7 @@ def test_columns_accept_and_refuse_what_objects_do_and_say_the_same(folder: Path
         if data.draw(st.integers(0, 2)) == 0:
             value = data.draw(spoiled(value))
         # Not orjson: it reads whole numbers past 64 bits but does not write them.
-        lines.append(json.dumps(value, ensure_ascii=False).encode())
+        lines.append(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
     if data.draw(st.integers(0, 9)) == 0:
         lines.insert(
             data.draw(st.integers(0, len(lines))), data.draw(st.sampled_from([b"{", b"[]", b"1", b" ", b"\xff"]))
@@ -219,7 +219,7 @@ def test_the_lenient_reader_takes_any_line_and_reports_every_spoiled_one(folder:
     sample = data.draw(samples(image_id="a"))
     value = data.draw(spoiled(orjson.loads(dump_sample(sample))))
     path = folder / "spoiled.jsonl"
-    path.write_bytes(json.dumps(value, ensure_ascii=False).encode())
+    path.write_bytes(json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass"))
     parts, faults = lenient(path)
     refused = isinstance(outcome(lambda: read_jsonl(path)), str)
     flat = any(not (part.region.box[:, :2] < part.region.box[:, 2:]).all() for part in parts)
