@@ -18,6 +18,7 @@ import numpy as np
 from sgforge.columns import GraphColumns
 from sgforge.graph import Mask
 from sgforge.masks import MaskTable, from_arrays, to_coco
+from sgforge.statekey import KEY_BYTES
 from sgforge_eval.batch import Dense, EvalBatch, Objects, Truth
 from sgforge_eval.compare import compare
 from sgforge_eval.conventions import CONVENTIONS
@@ -207,7 +208,7 @@ def from_dataset(folder: Path, images: int) -> dict[str, float]:
         path = folder / f"{name}_dataset"
         columns = GraphColumns.concat(list(read_columns(folder / f"{name}.jsonl")))
         with DatasetWriter.open(path) as writer:
-            keys = np.random.default_rng(0).integers(0, 256, (len(columns), 32), np.uint8)
+            keys = np.random.default_rng(0).integers(0, 256, (len(columns), KEY_BYTES), np.uint8)
             writer.move_branch("main", writer.publish_source(columns, keys))
         paths.append(path)
     start = time.perf_counter()

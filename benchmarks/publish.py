@@ -30,8 +30,10 @@ from synthesize import FULL, snapshot_of
 from sgforge.columns import GraphColumns, Ragged, RegionColumns, RelationColumns
 from sgforge.columns.schema import Table, specs_of
 from sgforge.dataset import Dataset, DatasetWriter, JournalRow, StepRecord
+from sgforge.dataset.folder import SCHEMA
 from sgforge.edits import Edit
 from sgforge.packed import pack_edit
+from sgforge.statekey import KEY_BYTES
 
 _STEPS = {
     name: StepRecord(name, verb, "benchmark", f"fp-{name}")
@@ -69,7 +71,7 @@ def prepare(images: int, folder: Path) -> None:
 
 
 def _keys(images: int, step: str) -> np.ndarray:
-    return np.random.default_rng(len(step)).integers(0, 256, (images, 32), dtype=np.uint8)
+    return np.random.default_rng(len(step)).integers(0, 256, (images, KEY_BYTES), dtype=np.uint8)
 
 
 def _full_edits(columns: GraphColumns) -> Iterator[bytes]:
@@ -150,7 +152,7 @@ def main() -> None:
         publish(args.child)
         return
     images = 5_000 if args.small else FULL
-    prepared = Path(tempfile.gettempdir()) / "sgforge-benchmarks" / f"publish-{images}"
+    prepared = Path(tempfile.gettempdir()) / "sgforge-benchmarks" / f"publish-{SCHEMA}-{images}"
     if not (prepared / "ready").exists():
         shutil.rmtree(prepared, ignore_errors=True)
         prepare(images, prepared / "dataset")

@@ -21,6 +21,8 @@ import numpy as np
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
 from sgforge.columns.ragged import ends_of
 from sgforge.dataset import Dataset, DatasetWriter, Snapshot
+from sgforge.dataset.folder import SCHEMA
+from sgforge.statekey import KEY_BYTES
 
 FULL = 146_000
 _SEED_SHARE = 33_000 / FULL
@@ -31,10 +33,10 @@ _POOL = 40_000
 
 def snapshot_of(images: int = FULL, cache: Path | None = None) -> Snapshot:
     """The synthetic dataset of this many images, made once per machine."""
-    folder = (cache or Path(tempfile.gettempdir()) / "sgforge-benchmarks") / f"synthetic-{images}"
+    folder = (cache or Path(tempfile.gettempdir()) / "sgforge-benchmarks") / f"synthetic-{SCHEMA}-{images}"
     if not (folder / "refs/heads/main").exists():
         columns = synthesize(images)
-        keys = np.random.default_rng(5).integers(0, 256, (images, 32), dtype=np.uint8)
+        keys = np.random.default_rng(5).integers(0, 256, (images, KEY_BYTES), dtype=np.uint8)
         with DatasetWriter.open(folder) as writer:
             writer.move_branch("main", writer.publish_source(columns, keys))
     return Dataset.open(folder).snapshot

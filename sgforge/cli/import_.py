@@ -17,6 +17,7 @@ from sgforge.dataset.folder import check_branch
 from sgforge.errors import GraphError
 from sgforge.jsonl import read_columns
 from sgforge.jsonl.lenient import LineFault
+from sgforge.statekey import KEY_BYTES, state_key
 
 _EXAMPLES = """\
 examples:
@@ -70,15 +71,13 @@ def _read(path: Path) -> GraphColumns:
 
 
 def _keys(columns: GraphColumns) -> np.ndarray:
-    """A state key for each image, (N, 32) uint8: the hash of everything its line says."""
+    """A state key for each image, (N, KEY_BYTES) uint8: the hash of everything its line says."""
     pieces = list(_pieces(columns))
     keys = []
     for row in range(len(columns)):
-        digest = hashlib.sha256(b"import")
-        for data, starts in pieces:
-            digest.update(data[starts[row] : starts[row + 1]].tobytes() + b"|")
-        keys.append(digest.digest())
-    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)
+        parts = (data[starts[row] : starts[row + 1]].tobytes() + b"|" for data, starts in pieces)
+        keys.append(state_key(b"import", *parts))
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
 
 
 def _pieces(columns: GraphColumns) -> Iterator[tuple[np.ndarray, list[int]]]:

@@ -25,6 +25,7 @@ from sgforge.columns.schema import ImageColumns, RegionColumns, RelationColumns,
 from sgforge.columns.words import Remap, id_columns, merged, sorted_words, used_words
 from sgforge.errors import GraphError
 from sgforge.graph import Sample, SceneGraph
+from sgforge.statekey import KEY_BYTES
 
 if TYPE_CHECKING:
     from sgforge.images import Roots
@@ -134,8 +135,8 @@ class GraphColumns:
         return used_words(self.vocabularies, ids).new
 
     def with_keys(self, keys: np.ndarray) -> GraphColumns:
-        """The same images with other state keys, (N, 32) uint8."""
-        return attrs.evolve(self, image=attrs.evolve(self.image, key=np.asarray(keys, np.uint8).reshape(-1, 32)))
+        """The same images with other state keys, (N, KEY_BYTES) uint8."""
+        return attrs.evolve(self, image=attrs.evolve(self.image, key=np.asarray(keys, np.uint8).reshape(-1, KEY_BYTES)))
 
     def graph(self, image: int) -> SceneGraph:
         """The scene graph of one image, as objects."""

@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 
 from sgforge.columns.ragged import Ragged, ends_of, expand
+from sgforge.statekey import KEY_BYTES
 
 __all__ = [
     "NO_LEVEL",
@@ -146,7 +147,7 @@ class ImageColumns(Table):
     failed_step: np.ndarray = _ids("step")
     failed_reason: np.ndarray = _ids("reason")
     dropped: np.ndarray = _ids("reason")
-    key: np.ndarray = _flat("u1", (32,))
+    key: np.ndarray = _flat("u1", (KEY_BYTES,))
 
     @cached_property
     def ids(self) -> list[str]:

@@ -43,7 +43,7 @@ class Content:
 
 
 def compose(parent: Snapshot, keys: np.ndarray, failures: Failures, states: StateIndex, journal: Journal) -> Content:
-    """The states with these keys (N, 32), in the parent's order; a key that stands nowhere is a `DatasetError`."""
+    """The states with these keys, (N, KEY_BYTES) in the parent's order; one that stands nowhere is a `DatasetError`."""
     work = _Composer(parent, keys, states, journal)
     unknown = sorted(set(failures) - set(parent.image_ids))
     if unknown:

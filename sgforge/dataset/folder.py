@@ -24,7 +24,7 @@ __all__ = [
     "write_durably",
 ]
 
-SCHEMA: Final = "1.0"
+SCHEMA: Final = "2.0"
 _MARKER: Final = "sgforge.json"
 _OWN_NAMES: Final = re.compile(r"sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps")
 _SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{32}")
@@ -35,9 +35,12 @@ _KINDS: Final = ("heads", "tags")
 
 def check_schema(schema: Any, where: Path) -> None:
     """A `DatasetError` unless `schema` is one that this sgforge reads; an unknown minor number is fine."""
-    major = str(schema).partition(".")[0]
-    if major != SCHEMA.partition(".")[0]:
-        raise DatasetError(f"{where} has schema {schema!r}; this sgforge reads {SCHEMA}: use a newer sgforge")
+    major, own = str(schema).partition(".")[0], SCHEMA.partition(".")[0]
+    if major == own:
+        return
+    is_older = major.isdecimal() and int(major) < int(own)
+    way_out = "run its pipeline again into a new folder" if is_older else "use a newer sgforge"
+    raise DatasetError(f"{where} has schema {schema!r}; this sgforge reads {SCHEMA}: {way_out}")
 
 
 def check_branch(name: str) -> None:

@@ -23,10 +23,11 @@ def _counts(value: Mapping[str, int]) -> dict[str, int]:
 
 @attrs.frozen
 class JournalRow:
-    """One finished answer. `key` (32 bytes) names the state that the edit makes; `edit` is packed, as it took effect.
+    """One finished answer.
 
-    `calls`: ids of the model calls used. `run`: the run's id. `counts`: parts of the answer left out, by reason.
-    `parent_key`: the state that the edit was applied to; with it `sgforge publish` can seal an unfinished step.
+    `key`: the state that the edit makes. `edit`: packed, as it took effect. `calls`: ids of the model calls used.
+    `run`: the run's id. `counts`: parts of the answer left out, by reason. `parent_key`: the state that the edit was
+    applied to; with it `sgforge publish` can seal an unfinished step.
     """
 
     key: bytes

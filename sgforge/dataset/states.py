@@ -9,16 +9,19 @@ import numpy as np
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.records import StateRef
 from sgforge.dataset.snapshot import Snapshot
+from sgforge.errors import DatasetError
 from sgforge.graph import SceneGraph
+from sgforge.statekey import KEY_BYTES
 
 __all__ = ["StateIndex", "as_keys"]
 
 
 def as_keys(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
-    """Keys as (N, 32) uint8."""
-    if isinstance(keys, np.ndarray):
-        return keys.astype(np.uint8, copy=False).reshape(-1, 32)
-    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)
+    """Keys as (N, KEY_BYTES) uint8; keys of another length are a `DatasetError`."""
+    joined = keys if isinstance(keys, np.ndarray) else np.frombuffer(b"".join(keys), np.uint8)
+    if joined.size != len(keys) * KEY_BYTES:
+        raise DatasetError(f"{len(keys)} state keys hold {joined.size} bytes; a state key has {KEY_BYTES}")
+    return joined.astype(np.uint8, copy=False).reshape(-1, KEY_BYTES)
 
 
 class StateIndex:
@@ -29,7 +32,7 @@ class StateIndex:
         self._snapshots: dict[str, Snapshot] = {}
         self._order: list[str] = []
         # In the order of the keys' prefixes.
-        self._keys = np.zeros((0, 32), np.uint8)
+        self._keys = np.zeros((0, KEY_BYTES), np.uint8)
         self._prefixes = np.zeros(0, np.uint64)
         self._owner = np.zeros(0, np.int32)
         self._row = np.zeros(0, np.int32)
@@ -74,7 +77,7 @@ class StateIndex:
         return self.snapshot(ref.snapshot_id).graph(ref.row)
 
     def _places(self, keys: np.ndarray) -> np.ndarray:
-        """Position of each key among all keys, -1 where it is unknown; the prefix finds it, all 32 bytes decide."""
+        """Position of each key among all keys, -1 where it is unknown; the prefix finds it, all bytes decide."""
         found = np.full(len(keys), -1, np.int64)
         prefixes = _prefixes(keys)
         position = np.searchsorted(self._prefixes, prefixes)

@@ -1,8 +1,8 @@
 """Fingerprints of steps and keys of answers: what decides whether work done before can be used again.
 
-A key is 32 bytes. The key of an image at its source is sha256 over its file and its annotations; each item step that
-applies to it makes the next key from its own fingerprint and the key before. So a key names the whole history of a
-state, and is known before anything runs.
+The key of an image at its source is a hash over its file and its annotations; each item step that applies to it makes
+the next key from its own fingerprint and the key before. So a key names the whole history of a state, and is known
+before anything runs. `statekey` says how long a key is, and why.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from sgforge.errors import ConfigError
+from sgforge.statekey import state_key
 
 __all__ = ["chain_key", "differing_options", "digest_of", "fingerprint", "hash_path", "image_digest", "source_key"]
 
@@ -38,12 +39,12 @@ def image_digest(image: str, annotations: bytes) -> bytes:
 
 def source_key(digest: bytes) -> bytes:
     """The key of an image as its source gave it."""
-    return hashlib.sha256(_SOURCE + digest).digest()
+    return state_key(_SOURCE, digest)
 
 
 def chain_key(step: bytes, before: bytes) -> bytes:
     """The key of an image after a step (the raw digest of its fingerprint) whose key before was `before`."""
-    return hashlib.sha256(step + before).digest()
+    return state_key(step, before)
 
 
 def digest_of(keys: Iterable[bytes]) -> str:

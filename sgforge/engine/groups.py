@@ -21,6 +21,7 @@ from sgforge.engine.report import Failed, StepReport
 from sgforge.engine.reuse import Images, StepWork, plan_group
 from sgforge.engine.stream import Stage, Stream, WorkItem
 from sgforge.engine.tally import Tally
+from sgforge.statekey import KEY_BYTES
 
 if TYPE_CHECKING:
     from sgforge.dataset import JournalRow, Snapshot
@@ -212,4 +213,4 @@ def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def _as_array(keys: Sequence[bytes]) -> np.ndarray:
-    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)

@@ -11,6 +11,7 @@ import numpy as np
 
 from sgforge.engine.fingerprints import chain_key
 from sgforge.engine.plan import PlannedStep
+from sgforge.statekey import KEY_BYTES
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot, StateRef
@@ -41,7 +42,7 @@ class Images:
         alive = (_ids(snapshot, "failed_step") < 0) & (_ids(snapshot, "dropped") < 0)
         return cls(
             snapshot.image_ids,
-            [keys[start : start + 32] for start in range(0, len(keys), 32)],
+            [keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)],
             _texts(_ids(snapshot, "source").tolist(), snapshot.vocabulary("source")),
             _texts(_ids(snapshot, "split").tolist(), snapshot.vocabulary("split")),
             alive.tolist(),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sgforge.edits import Applied, Edit, FieldSet, Verdict, apply_edit
 from sgforge.graph import CATEGORIES, Mask, Region, Relation, Sample, SceneGraph
+from sgforge.statekey import KEY_BYTES
 
 FEW = settings(max_examples=40, deadline=None)
 """Enough examples: each draws whole graphs."""
@@ -24,7 +25,7 @@ SIZES = st.sampled_from([(0, 0), (20, 10), (640, 480)])
 
 def key_of(*parts: object) -> bytes:
     """A state key for tests."""
-    return hashlib.sha256(repr(parts).encode()).digest()
+    return hashlib.sha256(repr(parts).encode()).digest()[:KEY_BYTES]
 
 
 @st.composite

@@ -15,12 +15,13 @@ from sgforge.dataset import DatasetWriter, JournalRow, RunRecord, StepRecord
 from sgforge.edits import Edit, apply_edit
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.packed import pack_edit
+from sgforge.statekey import KEY_BYTES
 
 IMAGES = 12
 
 
 def key_of(image: int, round_number: int) -> bytes:
-    return hashlib.sha256(f"{image} {round_number}".encode()).digest()
+    return hashlib.sha256(f"{image} {round_number}".encode()).digest()[:KEY_BYTES]
 
 
 def say(*words: object) -> None:

@@ -11,6 +11,7 @@ from sgforge.dataset import DatasetWriter, JournalRow, Snapshot, StepRecord
 from sgforge.edits import Edit
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.packed import pack_edit
+from sgforge.statekey import KEY_BYTES
 
 
 def graph() -> SceneGraph:
@@ -41,10 +42,12 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def publish(writer: DatasetWriter) -> tuple[Snapshot, Snapshot]:
-    source = writer.publish_source([Sample("a", graph()), Sample("b", graph())], [b"a" * 32, b"b" * 32])
-    row = JournalRow(b"c" * 32, "a", "judge", pack_edit(Edit.reject(0, "far", 0.5)), parent_key=b"a" * 32)
+    source = writer.publish_source([Sample("a", graph()), Sample("b", graph())], [b"a" * KEY_BYTES, b"b" * KEY_BYTES])
+    row = JournalRow(b"c" * KEY_BYTES, "a", "judge", pack_edit(Edit.reject(0, "far", 0.5)), parent_key=b"a" * KEY_BYTES)
     writer.journal.put([row])
-    return source, writer.publish(StepRecord("judge", "filter", "t", "fp"), source, [b"c" * 32, b"b" * 32])
+    return source, writer.publish(
+        StepRecord("judge", "filter", "t", "fp"), source, [b"c" * KEY_BYTES, b"b" * KEY_BYTES]
+    )
 
 
 def test_a_snapshot_is_durable_before_it_has_its_name_and_its_name_after(tmp_path, events):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from dataset.made import FILTER, TEACHER, make_dataset, three_samples
 
-from sgforge.dataset import Dataset, Snapshot
+from sgforge.dataset import Dataset, DatasetWriter, Snapshot
 from sgforge.errors import DatasetError
 from sgforge.images import Roots
 
@@ -247,16 +247,25 @@ def _damage_meta(folder, tmp_path, change):
 
 
 def test_an_unknown_major_schema_is_refused_and_a_minor_one_read(folder, tmp_path):
-    path = _damage_meta(folder, tmp_path / "1", lambda stated: stated.update(schema="2.0"))
+    path = _damage_meta(folder, tmp_path / "1", lambda stated: stated.update(schema="3.0"))
     with pytest.raises(DatasetError, match="newer sgforge"):
         Snapshot.open(path)
-    path = _damage_meta(folder, tmp_path / "2", lambda stated: stated.update(schema="1.7", news=[1]))
+    path = _damage_meta(folder, tmp_path / "2", lambda stated: stated.update(schema="2.7", news=[1]))
     assert len(list(Snapshot.open(path))) == 3
     copy = tmp_path / "3"
     shutil.copytree(folder, copy)
     (copy / "sgforge.json").write_text('{"format": "sgforge-dataset", "schema": "9.1"}')
     with pytest.raises(DatasetError, match="newer sgforge"):
         Dataset.open(copy)
+
+
+def test_a_folder_of_an_older_schema_is_refused_with_the_way_out(folder, tmp_path):
+    copy = tmp_path / "old"
+    shutil.copytree(folder, copy)
+    (copy / "sgforge.json").write_text('{"format": "sgforge-dataset", "schema": "1.0"}')
+    for opened in (Dataset.open, DatasetWriter.open):
+        with pytest.raises(DatasetError, match=r"schema '1\.0'; .* run its pipeline again into a new folder"):
+            opened(copy)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +322,7 @@ def test_a_snapshot_that_is_a_link_is_refused(folder, tmp_path):
         Dataset.open(copy)
 
 
-def test_keys_are_32_bytes_each(folder):
+def test_keys_are_16_bytes_each(folder):
     keys = Dataset.open(folder).snapshot.keys
-    assert keys.shape == (3, 32)
+    assert keys.shape == (3, 16)
     assert keys.dtype == np.uint8

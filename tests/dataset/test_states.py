@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sgforge.dataset import DatasetWriter, JournalRow, StepRecord
@@ -11,6 +12,7 @@ from sgforge.edits import Edit
 from sgforge.errors import DatasetError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.packed import pack_edit
+from sgforge.statekey import KEY_BYTES
 
 
 def people(count: int) -> list[Sample]:
@@ -18,7 +20,7 @@ def people(count: int) -> list[Sample]:
 
 
 def key(prefix: int, rest: int) -> bytes:
-    return prefix.to_bytes(8, "little") + rest.to_bytes(24, "little")
+    return prefix.to_bytes(8, "little") + rest.to_bytes(KEY_BYTES - 8, "little")
 
 
 def test_keys_of_one_prefix_are_told_apart(tmp_path):
@@ -52,15 +54,27 @@ def test_an_image_keeps_its_own_names_when_its_state_is_taken_from_elsewhere(tmp
             "a", SceneGraph(9, 9, [Region(), Region()], [Relation(0, "on", 1)]), uri, split, f"from-{split}", "ab" * 32
         )
 
-    step, key = StepRecord("judge", "filter", "t", "fp"), b"c" * 32
+    step, key = StepRecord("judge", "filter", "t", "fp"), b"c" * KEY_BYTES
     with DatasetWriter.open(tmp_path) as writer:
-        first = writer.publish_source([named("train", "r:old/a.png")], [b"a" * 32])
-        writer.journal.put([JournalRow(key, "a", "judge", pack_edit(Edit.reject(0, "far")), parent_key=b"a" * 32)])
+        first = writer.publish_source([named("train", "r:old/a.png")], [b"a" * KEY_BYTES])
+        writer.journal.put(
+            [JournalRow(key, "a", "judge", pack_edit(Edit.reject(0, "far")), parent_key=b"a" * KEY_BYTES)]
+        )
         writer.publish(step, first, [key])
-        moved = writer.publish_source([named("val", "r:new/a.png")], [b"a" * 32])
+        moved = writer.publish_source([named("val", "r:new/a.png")], [b"a" * KEY_BYTES])
         found = writer.publish(step, moved, [key]).sample(0)
     assert (found.split, found.source, found.uri) == ("val", "from-val", "r:new/a.png")
     assert found.graph.all.relations[0].reason == "far"
+
+
+@pytest.mark.parametrize("length", [KEY_BYTES - 1, 2 * KEY_BYTES, 32, 0])
+def test_keys_of_another_length_are_refused_not_cut_or_joined(tmp_path, length):
+    with DatasetWriter.open(tmp_path) as writer:
+        for keys in ([b"a" * length] * 2, np.zeros((2, length), np.uint8)):
+            with pytest.raises(DatasetError, match=f"a state key has {KEY_BYTES}"):
+                writer.states().find(keys)
+            with pytest.raises(DatasetError, match=f"a state key has {KEY_BYTES}"):
+                writer.publish_source(people(2), keys)
 
 
 def test_no_snapshot_or_an_empty_one_holds_no_state(tmp_path):

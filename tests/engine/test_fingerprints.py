@@ -95,10 +95,10 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path):
 
 def test_a_key_names_the_whole_chain_of_steps():
     start = source_key(b"d" * 32)
-    assert start == hashlib.sha256(b"source\0" + b"d" * 32).digest()
+    assert start == hashlib.sha256(b"source\0" + b"d" * 32).digest()[:16]
     one, two = b"1" * 32, b"2" * 32
     assert chain_key(two, chain_key(one, start)) != chain_key(one, chain_key(two, start))
-    assert chain_key(one, start) == hashlib.sha256(one + start).digest()
+    assert chain_key(one, start) == hashlib.sha256(one + start).digest()[:16]
 
 
 def test_the_digest_of_keys_depends_on_their_order():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
+from sgforge.statekey import state_key
 from sgforge.testing.contracts.base import ComponentContract
 from sgforge.testing.samples import tiny_samples
 
@@ -21,7 +22,7 @@ def publish_samples(folder: Path, samples: list[Sample]) -> Snapshot:
     """A published snapshot of samples, in a new dataset under `folder`."""
     from sgforge.dataset import DatasetWriter
 
-    keys = {sample.image_id: sample.image_id.encode().ljust(32, b"\0")[:32] for sample in samples}
+    keys = {sample.image_id: state_key(sample.image_id.encode()) for sample in samples}
     ordered = sorted(samples, key=lambda sample: sample.image_id.encode())
     with DatasetWriter.open(folder / "dataset") as writer:
         return writer.publish_source(ordered, [keys[sample.image_id] for sample in ordered])
