@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from sgforge.draw.canvas import DARK, LIGHT, Canvas, Color, Point, Rect, clean_text
+from sgforge.draw.canvas import LIGHT, Canvas, Color, Point, Rect, clean_text, ink_on
 from sgforge.draw.places import Place, Places
 from sgforge.draw.shapes import Shape, draw_shape, shapes_of
 from sgforge.graph import Region, SceneGraph
@@ -86,7 +86,7 @@ def _place_all(
 def _draw_plates(canvas: Canvas, plates: list[tuple[Place, Shape, str]]) -> None:
     for place, shape, _ in plates:
         if place.leader is not None:
-            canvas.line(list(place.leader), DARK, 2.6 * canvas.unit, 200)
+            canvas.line(list(place.leader), ink_on(shape.color), 2.6 * canvas.unit, 200)
             canvas.line(list(place.leader), shape.color, 1.2 * canvas.unit)
             canvas.dot(place.leader[1], 1.6 * canvas.unit, shape.color)
     for place, shape, text in plates:
@@ -135,10 +135,11 @@ def _curve(start: Point, end: Point, most: float) -> list[Point]:
 
 def _draw_arrow(canvas: Canvas, path: list[Point], color: Color) -> None:
     unit = canvas.unit
-    canvas.line(path, DARK, 3.6 * unit, 200)
-    canvas.dot(path[0], 3.6 * unit, DARK)
+    edge = ink_on(color)
+    canvas.line(path, edge, 3.6 * unit, 200)
+    canvas.dot(path[0], 3.6 * unit, edge)
     head = _head(path, 9.5 * unit)
-    canvas.line([*head, *head[:2]], DARK, 2.2 * unit, 200)
+    canvas.line([*head, *head[:2]], edge, 2.2 * unit, 200)
     canvas.line(path, color, 1.8 * unit)
     canvas.dot(path[0], 2.6 * unit, color)
     canvas.polygon(head, color)

@@ -14,6 +14,7 @@ from sgforge.draw.shapes import Shape
 __all__ = ["Place", "Places"]
 
 _INSIDE_SHARE = 1 / 10  # a label may lie on its own region only if it covers at most this share of it
+_HIDING_COST = 1500.0  # for labels that together would cover a whole region, counted from `_INSIDE_SHARE` up
 _CELL = 3  # picture pixels a side of a cell of the occupancy grid
 _LABEL_COST = 60.0
 _REGION_COST = 9.0  # for the smallest regions, falling with their size
@@ -32,7 +33,10 @@ class Places:
     """Chooses places one after another; what is placed stays free of what comes later."""
 
     def __init__(self, canvas: Canvas, shapes: Iterable[Shape]) -> None:
+        shapes = list(shapes)
         self._canvas = canvas
+        self._sides = np.array([attrs.astuple(shape.rect) for shape in shapes]).reshape(-1, 4).T
+        self._hidden = np.zeros(len(shapes))  # pixels of each region's rectangle under labels
         self._cost = np.zeros((-(-canvas.height // _CELL), -(-canvas.width // _CELL)))
         frame = canvas.width * canvas.height
         for shape in shapes:
@@ -57,12 +61,28 @@ class Places:
         y = ((start[1] + part * (end[1] - start[1])) / _CELL).astype(int).clip(0, self._cost.shape[0] - 1)
         return float(self._cost[y, x].sum())
 
+    def _under(self, rect: Rect) -> np.ndarray:
+        """How many pixels of each region's rectangle a label covers."""
+        x0, y0, x1, y1 = self._sides
+        wide = np.minimum(x1, rect.x1) - np.maximum(x0, rect.x0)
+        high = np.minimum(y1, rect.y1) - np.maximum(y0, rect.y0)
+        pixels: np.ndarray = np.maximum(wide, 0) * np.maximum(high, 0)
+        return pixels
+
+    def _hiding(self, rect: Rect) -> float:
+        """The cost of what a label would hide, together with the labels that lie there already."""
+        under = self._under(rect)
+        x0, y0, x1, y1 = self._sides
+        share = (self._hidden + under) / ((x1 - x0) * (y1 - y0))
+        return _HIDING_COST * float(np.maximum(share - _INSIDE_SHARE, 0)[under > 0].sum())
+
     def keep_free(self, point: Point, radius: float) -> None:
         """Keep labels off a point, such as the end of an arrow."""
         self._cost[self._cells(Rect(*point, *point).grown(radius))] += _LABEL_COST / 4
 
     def _take(self, rect: Rect) -> None:
         self._cost[self._cells(rect)] += _LABEL_COST
+        self._hidden += self._under(rect)
 
     def _inside(self, rect: Rect) -> bool:
         return rect.x0 >= 0 and rect.y0 >= 0 and rect.x1 <= self._canvas.width and rect.y1 <= self._canvas.height
@@ -72,13 +92,13 @@ class Places:
         best, lowest = None, math.inf
         pixels = _sampled(shape)
         for rect, distance in self._around(shape, size):
-            if not self._inside(rect):
+            cost = self._covering(rect) + 0.35 * distance if self._inside(rect) else math.inf
+            if cost >= lowest:
                 continue
             leader = self._leader(shape, pixels, rect, distance)
-            cost = self._covering(rect) + 0.35 * distance
             if leader is not None:
                 cost += 6 + 1.5 * self._crossing(*leader)
-            if cost < lowest:
+            if cost < lowest and (cost := cost + self._hiding(rect)) < lowest:
                 best, lowest = Place(rect, leader), cost
         if best is None:  # a picture smaller than the label
             best = Place(Rect(0, 0, *size), None)
@@ -94,10 +114,11 @@ class Places:
             for lift in (-1.1 * height, 1.1 * height):
                 yield _centered((shape.anchor[0], shape.anchor[1] + lift), size), -25.0
             if shape.crop is None:
-                yield Rect(region.x0, region.y0, region.x0 + width, region.y0 + height), -40.0
+                for rect in _along_frame(region, size):
+                    yield rect, -40.0
         gap = 2 * self._canvas.unit
         x, y = region.center
-        for distance in (gap, 4 * gap, 9 * gap, 16 * gap, 26 * gap, 40 * gap, 60 * gap):
+        for distance in (gap, 4 * gap, 9 * gap, 16 * gap, 26 * gap, 40 * gap, 60 * gap, 90 * gap):
             for step in range(_ANGLES):
                 angle = 2 * math.pi * (step + 0.5) / _ANGLES
                 across, down = math.cos(angle), math.sin(angle)
@@ -134,6 +155,17 @@ class Places:
                     best, lowest = rect, cost
         self._take(best)
         return best
+
+
+def _along_frame(region: Rect, size: tuple[float, float]) -> Iterator[Rect]:
+    """Places in the corners of a box and in the middle of its sides, from the left upper corner on."""
+    width, height = size
+    lefts = region.x0, region.x1 - width, (region.x0 + region.x1 - width) / 2
+    tops = region.y0, region.y1 - height, (region.y0 + region.y1 - height) / 2
+    for row, top in enumerate(tops):
+        for column, left in enumerate(lefts):
+            if row != 2 or column != 2:
+                yield Rect(left, top, left + width, top + height)
 
 
 def _sampled(shape: Shape) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from sgforge.draw.canvas import DARK, Canvas, Color, Point, Rect, color_of
+from sgforge.draw.canvas import Canvas, Color, Point, Rect, color_of, ink_on
 from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region
 from sgforge.masks import to_crop
@@ -86,12 +86,12 @@ def _deepest(crop: NDArray[np.bool_]) -> Point:
 
 
 def draw_shape(canvas: Canvas, shape: Shape, *, fill: bool) -> None:
-    """The outline of a region: bright line on a dark one; the mask's own contour where there is a mask."""
+    """The outline of a region, edged to stand out on any ground; the mask's own contour where there is a mask."""
     line = canvas.unit * 1.5
     if shape.crop is None or min(shape.rect.width, shape.rect.height) < _SMALL_SIDE * line:
         small = min(shape.rect.width, shape.rect.height) < _SMALL_SIDE * line
         rect = shape.rect.grown(line + 1) if small else shape.rect
-        canvas.frame(rect.grown(line * 0.6), DARK, line * 2.2, 150)
+        canvas.frame(rect.grown(line * 0.6), ink_on(shape.color), line * 2.2, 150)
         canvas.frame(rect, shape.color, line)
         return
     _draw_contour(canvas, shape, line, fill)
@@ -108,7 +108,7 @@ def _draw_contour(canvas: Canvas, shape: Shape, line: float, fill: bool) -> None
     at = round(shape.rect.x0) - margin, round(shape.rect.y0) - margin
     for pixels, color, alpha in (
         (inner & fill, shape.color, _FILL),
-        (outer & ~solid, DARK, 150),
+        (outer & ~solid, ink_on(shape.color), 150),
         (solid & ~inner, shape.color, 255),
     ):
         canvas.stencil(Image.fromarray(pixels.view(np.uint8) * np.uint8(255)), at, mask.size, color, alpha)

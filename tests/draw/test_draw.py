@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sgforge.draw import draw_graph, draw_marks
-from sgforge.draw.canvas import Canvas, clean_text
+from sgforge.draw.canvas import Canvas, clean_text, color_of
 from sgforge.draw.places import Place, Places
 from sgforge.draw.shapes import shapes_of
 from sgforge.errors import GraphError
@@ -67,6 +67,43 @@ def test_a_mark_covers_at_most_a_tenth_of_the_region_it_marks(seed: int) -> None
         rect = place.rect
         shared = max(0.0, min(rect.x1, x1) - max(rect.x0, x0)) * max(0.0, min(rect.y1, y1) - max(rect.y0, y0))
         assert shared <= 0.1 * (x1 - x0) * (y1 - y0) + 1e-6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_marks_of_a_crowd_together_hide_less_than_half_of_any_region(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    corners, sizes = rng.uniform(0, 120, (60, 2)), rng.uniform(4, 90, (60, 2))
+    boxes = np.hstack([corners, corners + sizes])
+    covered = np.zeros((480, 640), bool)
+    for place in places_for(
+        {i: Region(box=tuple(box)) for i, box in enumerate(boxes)}, GREY.resize((640, 480))
+    ).values():
+        rect = place.rect
+        covered[round(rect.y0) : round(rect.y1), round(rect.x0) : round(rect.x1)] = True
+    for x0, y0, x1, y1 in boxes.round().astype(int):
+        assert covered[y0:y1, x0:x1].mean() < 0.5
+
+
+def test_the_mark_of_the_whole_picture_lies_at_its_frame() -> None:
+    regions = {1: Region(box=(0, 0, 320, 240))}
+    corners = ((0, 0), (316, 0), (0, 236), (316, 236))
+    regions |= {index: Region(box=(x, y, x + 4, y + 4)) for index, (x, y) in enumerate(corners, 2)}
+    rect = places_for(regions)[1].rect
+    assert min(rect.x0, rect.y0, 320 - rect.x1, 240 - rect.y1) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("index", range(30))
+@pytest.mark.parametrize("ground", ["its own colour", "black", "white"])
+def test_an_outline_stands_out_on_any_ground(index: int, ground: str) -> None:
+    color = {"its own colour": color_of(index), "black": (0, 0, 0), "white": (255, 255, 255)}[ground]
+    picture = Image.new("RGB", (120, 120), color)
+    for region in (Region(box=(30, 30, 90, 90)), Region(mask=from_array(_disc(60, 60, 30)[:120, :120]))):
+        drawn = pixels(draw_marks(picture, {index: region}))[60, 20:40]  # across the left side of the outline
+        assert np.abs(_luminance(drawn) - _luminance(np.array(color))).max() > 40
+
+
+def _luminance(colors: np.ndarray) -> np.ndarray:
+    return colors @ np.array([0.2126, 0.7152, 0.0722])
 
 
 def test_every_pixel_of_a_tiny_region_stays_as_it_was() -> None:
