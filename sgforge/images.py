@@ -29,6 +29,9 @@ MAX_PIXELS: Final = 100_000_000
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats that are decoded; others, some of which start programs of their own to be read, are refused."""
 
+_GREY_TO_65535: Final = ("PNG", "PPM")
+"""Formats that are opened as 32 bits where the file has 16 (PNG by Pillow before 11)."""
+
 _ROOT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -160,18 +163,32 @@ class ImageSource:
 def decode_image(data: bytes, where: str) -> Image.Image:
     """An encoded image as RGB; a broken, truncated or too large one is an `ImageError` naming `where`.
 
-    No orientation tag is applied: annotations are in the pixels of the file as stored.
+    No orientation tag is applied: annotations are in the pixels of the file as stored. Transparency is left out; of an
+    animation it is the first picture. Of 16 bits a channel the upper 8 are kept; grey of 32 bits, whose black and white
+    no format fixes, is refused.
     """
     from PIL import Image
 
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         _check_pixels(image.size, where)
-        return image.convert("RGB")
+        return _to_rgb(image, where)
     except ImageError:
         raise
     except Exception as error:  # decoders raise anything on a broken file
         raise ImageError(f"image {where} cannot be decoded: {_reason(error)}") from error
+
+
+def _to_rgb(image: Image.Image, where: str) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _GREY_TO_65535):
+        import numpy as np
+        from PIL import Image
+
+        # Pillow would clip at 255 instead, which leaves a white picture.
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ImageError(f"image {where} has grey values of 32 bits, without a fixed white: convert it to 8 or 16 bits")
+    return image.convert("RGB")
 
 
 def _regular(path: Path, uri: str) -> Path:

@@ -56,6 +56,40 @@ def test_grey_stays_grey() -> None:
     assert (array == np.asarray(Image.fromarray(PIXELS).convert("L"))[..., None]).all()
 
 
+@pytest.mark.parametrize(("form", "mode"), [("PNG", "I;16"), ("TIFF", "I;16"), ("TIFF", "I;16B"), ("PPM", "I;16")])
+def test_grey_of_16_bits_keeps_its_upper_8(form: str, mode: str) -> None:
+    deep = np.array([[0, 255, 256, 0x1234], [0x7FFF, 0x8000, 0xFF00, 0xFFFF]], np.uint16)
+    stream = io.BytesIO()
+    order = ">u2" if mode == "I;16B" else "<u2"
+    Image.frombytes(mode, (4, 2), deep.astype(order).tobytes()).save(stream, form)
+    expected = [[0, 0, 1, 0x12], [0x7F, 0x80, 0xFF, 0xFF]]
+    decoded = np.asarray(decode_image(stream.getvalue(), "here"))
+    assert decoded.tolist() == [[[value] * 3 for value in row] for row in expected]
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_grey_without_a_fixed_white_is_refused(kind: type[np.generic]) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.ones((2, 4), kind)).save(stream, "TIFF")
+    with pytest.raises(ImageError, match=r"image here has grey values of 32 bits.*: convert it to 8 or 16 bits"):
+        decode_image(stream.getvalue(), "here")
+
+
+def test_four_inks_become_the_colours_they_print() -> None:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), (200, 30, 60)).convert("CMYK").save(stream, "JPEG", quality=100)
+    assert np.abs(np.asarray(decode_image(stream.getvalue(), "here")).astype(int) - (200, 30, 60)).max() <= 3
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP"])
+def test_of_an_animation_the_first_picture_counts(form: str) -> None:
+    stream = io.BytesIO()
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    pictures[0].save(stream, form, save_all=True, append_images=pictures[1:])
+    pixel = np.asarray(decode_image(stream.getvalue(), "here"))[0, 0].astype(int)
+    assert np.abs(pixel - (255, 0, 0)).max() <= 3
+
+
 def test_no_orientation_is_applied() -> None:
     """Annotations are in the pixels of the file as stored."""
     exif = Image.Exif()
