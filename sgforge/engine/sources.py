@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -84,15 +84,21 @@ class _Looked:
 
 
 def read_sources(
-    sources: Mapping[str, Any], roots: Roots, hashes: FileHashes, limit: int | None = None
+    sources: Mapping[str, Any],
+    roots: Roots,
+    hashes: FileHashes,
+    limit: int | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Reading]:
     """Every item of every source, in their order; `limit`: at most so many samples of each.
 
+    Asked before each item, `is_stopped` ends the reading: what was taken by then is still read.
     `sources` are source components by name. Runs in the calling thread, files are read by a few threads of its own.
     """
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
         for name, source in sources.items():
-            items = _limited(_items(source, roots, name), limit)
+            given = takewhile(lambda _: not is_stopped(), _items(source, roots, name))
+            items = _limited(given, limit)
             while chunk := list(islice(items, _CHUNK)):
                 looked = [item for item in chunk if isinstance(item, Sample)]
                 found = iter(_read_chunk(looked, name, roots, hashes, threads))
@@ -217,9 +223,11 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
 def _find_fault(item: _Looked) -> SourceFailure | None:
     sample, graph = item.sample, item.sample.graph
     if item.size is not None and graph.width and item.size != (graph.width, graph.height):
+        turned = item.size == (graph.height, graph.width)
+        cause = "orientation tags of files are not applied" if turned else "they do not belong together"
         detail = (
             f"image {sample.uri} is {item.size[0]}x{item.size[1]}, "
-            f"its annotation says {graph.width}x{graph.height}: they do not belong together"
+            f"its annotation says {graph.width}x{graph.height}: {cause}"
         )
         return _failure(sample, "size-mismatch", detail)
     width, height = item.size or (graph.width, graph.height)

@@ -102,6 +102,13 @@ def test_a_region_outside_its_image_fails_and_one_that_only_reaches_out_does_not
     assert reasons(found) == [None, "region-outside"]
 
 
+def test_an_annotation_of_the_picture_turned_round_is_told_why(tmp_path):
+    picture(tmp_path / "a.png", size=(64, 48))
+    (found,) = read(tmp_path, photo("a.png", (48, 64)))
+    assert found.failure.reason == "size-mismatch"
+    assert "64x48, its annotation says 48x64: orientation tags of files are not applied" in found.failure.detail
+
+
 def test_a_plain_picture_gets_its_size_from_the_file(tmp_path):
     picture(tmp_path / "a.png", size=(40, 30))
     (found,) = read(tmp_path, Sample("a", uri="photos:a.png"))

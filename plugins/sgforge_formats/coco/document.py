@@ -23,6 +23,7 @@ Kind = Literal["instances", "panoptic"]
 MAX_REGIONS: Final = 65_535
 """An image with more annotations is refused: pairs of regions grow with the square of their number."""
 _MAX_SIDE: Final = 2**20
+_GZIP: Final = b"\x1f\x8b"
 
 
 @attrs.frozen
@@ -64,6 +65,8 @@ def read_json(path: Path) -> Any:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path.name}: {error.strerror or error}: check the option that names it") from error
+    if data.startswith(_GZIP):
+        raise ConfigError(f"{path.name} is compressed by gzip: unpack it first")
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -79,7 +82,7 @@ def read_document(path: Path) -> Document:
     content = read_json(path)
     rows = _top_level(content, path.name)
     failures: list[SourceFailure] = []
-    images = list(_images(rows[0], path.name, failures))
+    images = _images(rows[0], path.name, failures)
     known = {entry.image_id for entry in images}
     items: dict[str, list[Item]] = {}
     sample = next((raw for raw in rows[1] if isinstance(raw, dict)), {})
@@ -131,24 +134,43 @@ def image_id_of(value: Any) -> str | None:
     return value if isinstance(value, str) and value and is_plain(value) else None
 
 
-def _images(rows: Sequence[Any], name: str, failures: list[SourceFailure]) -> Iterator[ImageEntry]:
-    seen: set[str] = set()
+def _images(rows: Sequence[Any], name: str, failures: list[SourceFailure]) -> list[ImageEntry]:
+    """The rows that can be used; an id of several pictures names none, as its annotations may be of any of them."""
+    found: dict[str, ImageEntry] = {}
+    disputed: dict[str, SourceFailure] = {}
     for position, row in enumerate(rows):
-        where = f"{name}: images[{position}]"
-        image_id = image_id_of(row.get("id")) if isinstance(row, dict) else None
-        if image_id is None:
-            failures.append(SourceFailure(where, "bad-image", "an image needs an id, a whole number or a text"))
-        elif image_id in seen:
-            failures.append(SourceFailure(where, "duplicate-image", f"image id {image_id} was given before", image_id))
-        else:
-            seen.add(image_id)
-            width, height = row.get("width"), row.get("height")
-            names = tuple(_file_names(row))
-            if not (_is_side(width) and _is_side(height) and names):
-                detail = f"image {image_id} needs file_name (or coco_url), width and height"
-                failures.append(SourceFailure(where, "bad-image", detail, image_id))
-            else:
-                yield ImageEntry(where, image_id, width, height, names)
+        item = _image(row, f"{name}: images[{position}]")
+        if isinstance(item, ImageEntry):
+            first = found.setdefault(item.image_id, item)
+            if first is item:
+                continue
+            if attrs.evolve(item, where=first.where) != first:
+                detail = f"image id {item.image_id} has several pictures, its annotations may be of any of them"
+                disputed[item.image_id] = SourceFailure(first.where, "duplicate-image", detail, item.image_id)
+            detail = f"image id {item.image_id} was given before"
+            item = SourceFailure(item.where, "duplicate-image", detail, item.image_id)
+        failures.append(item)
+    failures.extend(disputed.values())
+    return [entry for entry in found.values() if entry.image_id not in disputed]
+
+
+def _image(row: Any, where: str) -> ImageEntry | SourceFailure:
+    if not isinstance(row, dict):
+        return SourceFailure(where, "bad-image", f"an image must be an object, not {type(row).__name__}")
+    image_id = image_id_of(row.get("id"))
+    if image_id is None:
+        detail = f"image id {row.get('id')!r} must be a whole number, or a text without control characters"
+        return SourceFailure(where, "bad-image", detail)
+    for side in ("width", "height"):
+        if not _is_side(row.get(side)):
+            detail = (
+                f"image {image_id}: {side} {row.get(side)!r} must be a whole number of pixels, at most {_MAX_SIDE:,}"
+            )
+            return SourceFailure(where, "bad-image", detail, image_id)
+    names = tuple(_file_names(row))
+    if not names:
+        return SourceFailure(where, "bad-image", f"image {image_id} needs file_name (or coco_url)", image_id)
+    return ImageEntry(where, image_id, row["width"], row["height"], names)
 
 
 def _is_side(value: Any) -> bool:
@@ -174,7 +196,7 @@ def _annotation_fault(raw: Any, known: set[str], seen: set[Any]) -> tuple[Fault 
         return Fault("bad-annotation", "an annotation must be an object"), None
     image_id = image_id_of(raw.get("image_id"))
     if image_id is None or image_id not in known:
-        return Fault("unknown-image", f"there is no image {raw.get('image_id')!r}"), None
+        return Fault("unknown-image", f"no image that can be used has the id {raw.get('image_id')!r}"), None
     number = raw.get("id")
     if number is not None:
         if not isinstance(number, (int, str)):
