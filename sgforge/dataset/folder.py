@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from sgforge.durable import sync_folder, write_text
 from sgforge.errors import ConfigError, DatasetError
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "Lock",
     "check_branch",
     "check_schema",
-    "fsync_folder",
     "no_space",
     "write_durably",
 ]
@@ -55,27 +55,11 @@ def no_space(error: OSError, path: Path) -> DatasetError:
     return DatasetError(f"{path}: cannot write: {why}; everything finished so far is kept, run again after mending it")
 
 
-def fsync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def write_durably(path: Path, text: str) -> None:
-    """Replace a small file atomically; when this returns, it survives a power loss."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Replace a small file of a dataset; when this returns, it survives a power cut."""
     try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        fsync_folder(path.parent)
+        write_text(path, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise no_space(error, path) from error
 
 
@@ -132,7 +116,7 @@ class DatasetFolder:
         except OSError as error:
             raise no_space(error, self.path) from error
         if not (self.path / _MARKER).exists():
-            fsync_folder(self.path / "refs")
+            sync_folder(self.path / "refs")
             write_durably(self.path / _MARKER, json.dumps({"format": "sgforge-dataset", "schema": SCHEMA}) + "\n")
 
     def clean(self) -> None:

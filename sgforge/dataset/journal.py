@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import attrs
 
-from sgforge.dataset.folder import fsync_folder
 from sgforge.dataset.records import JournalRow, RunRecord, StepRecord
+from sgforge.durable import sync_folder
 from sgforge.errors import DatasetError
 
 __all__ = ["FileHash", "Journal"]
@@ -82,7 +82,7 @@ class Journal:
         # A log that is left belongs to another process that has the old file open; then the old file stays.
         if is_rewritten and not self._path.with_name(self._path.name + "-wal").exists():
             self._fresh.replace(self._path)
-            fsync_folder(self._path.parent)
+            sync_folder(self._path.parent)
 
     def put(self, rows: Sequence[JournalRow]) -> None:
         """Keep these answers, in one transaction that is durable when this returns; a key that is there stays."""

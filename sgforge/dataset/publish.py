@@ -17,11 +17,12 @@ import numpy as np
 
 from sgforge.columns import GraphColumns
 from sgforge.dataset.encoding import ArrayWriter, Pieces, write_group
-from sgforge.dataset.folder import SCHEMA, DatasetFolder, fsync_folder, no_space
+from sgforge.dataset.folder import SCHEMA, DatasetFolder, no_space
 from sgforge.dataset.layout import StoredColumn, pieces_of
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.records import StepRecord
 from sgforge.dataset.snapshot import ArrayRecord, Snapshot
+from sgforge.durable import sync_file, sync_folder
 from sgforge.errors import DatasetError
 
 __all__ = ["Draft", "checksum", "write_snapshot"]
@@ -70,7 +71,7 @@ def write_snapshot(folder: DatasetFolder, draft: Draft) -> Snapshot:
             write_group(work / name)
         _make_durable(work)
         work.rename(final)
-        fsync_folder(folder.snapshots)
+        sync_folder(folder.snapshots)
     except OSError as error:
         shutil.rmtree(work, ignore_errors=True)
         raise no_space(error, final) from error
@@ -177,14 +178,6 @@ def _make_durable(work: Path) -> None:
             folders.append(path)
         elif path.stat().st_nlink == 1:
             path.chmod(_READ_ONLY)
-            _fsync_file(path)
+            sync_file(path)
     for path in sorted(folders, key=lambda path: len(path.parts), reverse=True):
-        fsync_folder(path)
-
-
-def _fsync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync_folder(path)

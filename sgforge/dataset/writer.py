@@ -13,7 +13,7 @@ import numpy as np
 
 from sgforge.columns import GraphColumns
 from sgforge.dataset.compose import Failures, compose
-from sgforge.dataset.folder import SCHEMA, DatasetFolder, Lock, fsync_folder, no_space, write_durably
+from sgforge.dataset.folder import SCHEMA, DatasetFolder, Lock, no_space, write_durably
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.layout import arrays_of
 from sgforge.dataset.provenance import Provenance
@@ -21,6 +21,7 @@ from sgforge.dataset.publish import Draft, write_snapshot
 from sgforge.dataset.records import RunRecord, StepRecord
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.states import StateIndex, as_keys
+from sgforge.durable import sync_folder
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
 
@@ -105,7 +106,7 @@ class DatasetWriter:
         folder = self._folder.step(fingerprint)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            fsync_folder(folder.parent)
+            sync_folder(folder.parent)
         except OSError as error:
             raise no_space(error, folder) from error
         return folder

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import attrs
 
+from sgforge.durable import write_text
 from sgforge.engine.components import ComponentSpec
 from sgforge.errors import SgforgeError, StepError
 from sgforge.stages import Checkpoint, Resources, Selection
@@ -67,18 +68,8 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that it is there whole or not at all, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w") as stream:
-        json.dump(value, stream, ensure_ascii=False, indent=1, sort_keys=True)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Write a JSON file of a step's folder: whole or not at all."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True))
 
 
 async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from sgforge.durable import output_file
 from sgforge.errors import GraphError
 from sgforge.graph import Sample
 from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line
@@ -59,20 +58,11 @@ def read_jsonl(path: Path | str) -> Iterator[Sample]:
 
 def write_jsonl(samples: Iterable[Sample | GraphLine], path: Path | str) -> int:
     """Write samples as graph JSONL and return how many; the file appears, durable, only when all are written."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(temporary, "xb") as file:
-            number = _write(samples, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        with output_file(Path(path)) as file:
+            return _write(samples, file)
     except OSError as error:
         raise GraphError(f"{path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(target.parent)
-    return number
 
 
 def _write(samples: Iterable[Sample | GraphLine], file: BinaryIO) -> int:
@@ -82,11 +72,3 @@ def _write(samples: Iterable[Sample | GraphLine], file: BinaryIO) -> int:
         file.write(dump_sample(line.sample, line.failed))
         number += 1
     return number
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

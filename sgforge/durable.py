@@ -1,0 +1,69 @@
+"""Files that are there whole or not at all, also after a crash or a power cut."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["output_file", "sync_file", "sync_folder", "whole_file", "write_text"]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose bytes stand at `path`, durable, when the block has ended; after an error nothing is changed there.
+
+    What stood at `path`, a link too, is replaced. An `OSError` is the caller's to explain.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """`whole_file` for a path that a person names: links are followed, and a pipe or a device is written to as it is.
+
+    Replacing /dev/stdout or /dev/null by a file would take it away from every program on the machine.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as stream:
+            yield stream
+        return
+    with whole_file(path.resolve() if path.is_symlink() else path) as stream:
+        yield stream
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small UTF-8 file; when this returns, it survives a power cut."""
+    with whole_file(path) as stream:
+        stream.write(text.encode())
+
+
+def sync_file(path: Path) -> None:
+    """Make the contents of a file durable."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
