@@ -58,7 +58,7 @@ class EvalCommand:
         parser.add_argument("--threshold", type=float, help="least cosine of a match by similarity")
         parser.add_argument("--bootstrap", type=int, metavar="N", help="resamples for intervals (--compare: 1000)")
         parser.add_argument("--compare", action="store_true", help="A B GROUND_TRUTH: paired difference of B and A")
-        parser.add_argument("--per-predicate", action="store_true", help="also the values of each predicate")
+        parser.add_argument("--per-predicate", action="store_true", help="also a table per predicate (--json always)")
         parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of a task")
         parser.add_argument("--ask", metavar="MODEL", help="ask provider/model or student:NAME instead of a file")
         parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --ask: where the task's images are")
@@ -199,7 +199,7 @@ def _print_report(args: argparse.Namespace, report: Report, localization: str, d
     from sgforge_eval.render import render, report_json, report_tables
 
     if args.json:
-        _print_json(report_json(report, localization, per_predicate=args.per_predicate))
+        _print_json(report_json(report, localization))
         return
     print(render(report_tables(report, details=details), args.format))
     used = f"convention {report.convention}, {report.images_used} images or questions used"

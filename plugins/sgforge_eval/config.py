@@ -14,7 +14,7 @@ __all__ = ["MODES", "RecallOptions"]
 class RecallOptions:
     """How scene-graph recall is counted.
 
-    `convention`: one of the named ways of counting (sgforge, sgb, openpsg, maelic, asmv2, oi). `k`: the cuts.
+    `convention`: one of the named ways of counting (sgforge, sgb, openpsg, maelic, svg, asmv2, oi). `k`: the cuts.
     `localization`: regions overlap by box or by mask. `predicates`: a file with the vocabulary that mean recall
     divides by, one a line (default: what truth and predictions use). `zero_shot`: a JSON list of
     [subject, predicate, object] names never seen in training. `truth`: the relations the source gave, or all kept ones

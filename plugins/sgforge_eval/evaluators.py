@@ -35,9 +35,10 @@ class _RecallEvaluator:
         names = read_names(options.predicates, "predicates") if options.predicates is not None else ()
         predicates = Codebook(names, closed=options.predicates is not None)
         zero_shot = read_triplets(options.zero_shot, labels, predicates) if options.zero_shot is not None else None
-        masks = options.localization == "mask"
-        measure = Measure.of(self.mode, self._convention, options.k, zero_shot=zero_shot, detection=not masks)
-        reader = JudgedReader(self.mode, labels, predicates, masks)
+        measure = Measure.of(
+            self.mode, self._convention, options.k, zero_shot=zero_shot, localization=options.localization
+        )
+        reader = JudgedReader(self.mode, labels, predicates, masks=options.localization == "mask")
         scorer = Scorer(measure)
         for item in reader.batches(judged):
             localizer = None

@@ -56,7 +56,7 @@ def _read_path(text: str, dropped: Dropped, what: str) -> Iterator[GraphColumns]
         yield from _read_dataset(folder, ref)
         return
     path = Path(text)
-    if not path.is_file():
+    if not path.exists():
         raise ConfigError(f"{what} {text} does not exist: give a graph JSONL file or a dataset folder (with @ref)")
     from sgforge.jsonl import LineFault, read_columns
 

@@ -86,6 +86,8 @@ class JudgedReader:
         batch = EvalBatch(len(items), truth, dense, failed, len(self.labels), len(self.predicates), aligned)
         if not self.masks:
             return JudgedBatch(batch)
+        without = sum(region.mask is None for item in items for region in item.truth.all.regions)
+        self.dropped.add("truth: region without a mask, which matches nothing", without)
         true_masks = _masks([item.truth.all.regions for item in items])
         return JudgedBatch(batch, true_masks, true_masks if aligned else _masks(rankings))
 

@@ -149,9 +149,7 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int) -> tuple[EvalBa
     """
     truth, side = _truth(met.truth), met.prediction
     failed = np.fromiter((reason is not None for reason in side.failed), bool, len(side))
-    # What a failed prediction holds beside its failure is not an answer.
-    unnamed = np.repeat(failed, np.diff(side.region_offsets))
-    objects = _objects(attrs.evolve(side, labels=np.where(unnamed, -1, side.labels)))
+    objects = _objects(side)
     image = np.repeat(np.arange(len(side)), np.diff(side.relation_offsets))
     pointless = np.zeros(len(image), bool)
     if mode != "sgdet":
@@ -160,7 +158,7 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int) -> tuple[EvalBa
         objects = _aligned(truth.objects, objects, take_names=mode == "sgcls")
         counts = np.diff(objects.offsets)[image]
         pointless = (side.subject >= counts) | (side.object >= counts)
-    kept = ~pointless & ~failed[image]
+    kept = ~pointless
     image = image[kept]
     start = objects.offsets[image]
     listed = Listed(

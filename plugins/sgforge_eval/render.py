@@ -22,11 +22,15 @@ Cell = str | int | float | None
 
 @attrs.frozen
 class Table:
-    """A titled table; cells are texts, numbers (shown as they are) or fractions (floats)."""
+    """A titled table; cells are texts, numbers (shown as they are) or fractions (floats).
+
+    `convention`: under which its numbers are to be read; in the title, in CSV a last column.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    convention: str = ""
 
 
 def _by_family(values: Mapping[str, float]) -> Table:
@@ -52,11 +56,15 @@ def report_tables(report: Report, *, details: Iterable[str] = ()) -> list[Table]
     """The tables of a report: its values, then those of its tables named in `details` that have rows."""
     tables = [_by_family(report.values)]
     tables.extend(_of_rows(name.replace("_", " "), rows) for name in details if (rows := report.tables.get(name)))
-    return tables
+    return [attrs.evolve(table, convention=report.convention) for table in tables]
 
 
-def report_json(report: Report, localization: str, *, per_predicate: bool = False) -> dict[str, Any]:
-    """The object that `--json` prints; values are fractions."""
+def report_json(report: Report, localization: str) -> dict[str, Any]:
+    """The object that `--json` prints; values are fractions.
+
+    Tables of scene-graph recall become objects by name: `per_predicate` and `per_category` of values, `interval` of
+    [low, high], `counted` of numbers by reason, `predicates` the vocabulary. Other tables are lists of their rows.
+    """
     found: dict[str, Any] = {
         "metric": report.metric,
         "convention": report.convention,
@@ -65,16 +73,21 @@ def report_json(report: Report, localization: str, *, per_predicate: bool = Fals
         "images": {"used": report.images_used, "skipped": dict(report.images_skipped)},
         "notes": list(report.notes),
     }
-    if names := report.tables.get("predicates"):
-        found["predicates"] = [row["predicate"] for row in names]
-    if per_predicate:
-        found["per_predicate"] = {
-            row["predicate"]: {key: value for key, value in row.items() if key != "predicate"}
-            for row in report.tables.get("per_predicate", ())
-        }
-    if intervals := report.tables.get("interval"):
-        found["interval"] = {row["metric"]: [row["low"], row["high"]] for row in intervals}
+    for name, rows in report.tables.items():
+        found[name] = _by_name(name, rows)
     return found
+
+
+def _by_name(table: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    if table == "predicates":
+        return [row["predicate"] for row in rows]
+    if table == "counted":
+        return {row["reason"]: row["count"] for row in rows}
+    if table == "interval":
+        return {row["metric"]: [row["low"], row["high"]] for row in rows}
+    if table in ("per_predicate", "per_category") and all(table[4:] in row for row in rows):
+        return {row[table[4:]]: {key: value for key, value in row.items() if key != table[4:]} for row in rows}
+    return list(rows)
 
 
 def comparison_tables(comparison: Comparison, *, per_predicate: bool = True) -> list[Table]:
@@ -83,7 +96,7 @@ def comparison_tables(comparison: Comparison, *, per_predicate: bool = True) -> 
     tables = [_differences(title, comparison.metrics, named=False)]
     if per_predicate and comparison.predicates:
         tables.append(_differences(f"{title}, per predicate", comparison.predicates, named=True))
-    return tables
+    return [attrs.evolve(table, convention=comparison.convention) for table in tables]
 
 
 def _differences(title: str, rows: Sequence[Difference], *, named: bool) -> Table:
@@ -145,8 +158,10 @@ def render(tables: Sequence[Table], form: Format) -> str:
 def _as_csv(table: Table) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows([[_shown(cell, "csv") for cell in row] for row in table.rows])
+    last = ("convention",) if table.convention else ()
+    writer.writerow((*table.columns, *last))
+    end = (table.convention,) if table.convention else ()
+    writer.writerows([(*(_shown(cell, "csv") for cell in row), *end) for row in table.rows])
     return stream.getvalue()
 
 
@@ -162,13 +177,12 @@ def _as_text(table: Table, form: Format) -> str:
         ]
         return f"| {' | '.join(padded)} |" if form == "markdown" else "  ".join(padded).rstrip()
 
+    title = f"{table.title} (convention: {table.convention})" if table.convention else table.title
     if form == "terminal":
-        return "\n".join(
-            [table.title, line(cells[0]), "  ".join("-" * width for width in widths), *map(line, cells[1:])]
-        )
+        return "\n".join([title, line(cells[0]), "  ".join("-" * width for width in widths), *map(line, cells[1:])])
     rule = (
         "|"
         + "|".join("-" * (width + 1) + ("-" if left else ":") for width, left in zip(widths, is_text, strict=True))
         + "|"
     )
-    return "\n".join([f"**{table.title}**", "", line(cells[0]), rule, *map(line, cells[1:])])
+    return "\n".join([f"**{title}**", "", line(cells[0]), rule, *map(line, cells[1:])])

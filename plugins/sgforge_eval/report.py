@@ -68,7 +68,7 @@ def skipped_images(table: HitTable, used: Flags, meeting: Meeting | None = None)
 
 
 def per_group(families: tuple[GroupedFamily, ...], names: tuple[str, ...], key: str) -> list[Row]:
-    """One row per group with truth: its name, the rows of truth, the images it occurs in, its value at every K."""
+    """One row per group with truth: its name, the images it occurs in, its value at every K."""
     rows: list[Row] = []
     tables = [(family, family.table()) for family in families]
     for group, name in enumerate(names):
@@ -101,6 +101,16 @@ def _unmet(meeting: Meeting) -> Iterator[str]:
             yield f"{count} {what}: {', '.join(named)}{more}"
 
 
+def _counted(outcome: Outcome) -> Iterator[Row]:
+    """What was not as it should be, by reason."""
+    counts = dict(outcome.dropped.counts)
+    counts |= {f"failed prediction: {reason}": count for reason, count in outcome.failures.items()}
+    if outcome.meeting is not None:
+        counts["truth: image without a prediction"] = outcome.meeting.missing
+        counts["prediction: image that the truth does not have"] = outcome.meeting.unknown
+    return ({"reason": reason, "count": count} for reason, count in sorted(counts.items()) if count)
+
+
 def intervals_by_name(draws: Draws) -> dict[str, Floats]:
     """The 95 % interval (2,) of every resampled metric."""
     bounds = interval(np.stack(list(draws.values.values()), axis=1))
@@ -121,6 +131,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         "predicates": [{"predicate": name} for name in sorted(outcome.predicates)],
         "per_predicate": per_group(metrics.grouped, outcome.predicates, "predicate"),
         "per_category": per_group((metrics.categories,), CATEGORIES, "category"),
+        "counted": list(_counted(outcome)),
     }
     if draws and metrics.used.any():
         (resampled,) = resample([metrics], draws)

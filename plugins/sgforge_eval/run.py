@@ -19,9 +19,9 @@ from sgforge_eval.labels import Encoder, LabelMapper, Matching
 from sgforge_eval.mask_overlap import MaskLocalizer
 from sgforge_eval.matching import Localizer
 from sgforge_eval.pairing import Meeting, Met, batch_of
+from sgforge_eval.reading import Names, SideReader
 from sgforge_eval.report import Outcome
 from sgforge_eval.scorer import Measure, Scorer
-from sgforge_eval.sides import Names, SideReader
 from sgforge_eval.vocabulary import read_triplets
 
 __all__ = ["Settings", "TruthNames", "Vocabulary", "evaluate_graphs", "names_of"]
@@ -109,12 +109,10 @@ class TruthNames:
 
 def names_of(truth: GraphInput) -> TruthNames:
     """The labels and predicates of a truth; reads it once."""
-    labels: set[str] = set()
-    predicates: set[str] = set()
-    for chunk in read_chunks(truth, Dropped(), what="truth"):
-        labels.update(chunk.vocabularies.label)
-        predicates.update(chunk.vocabularies.predicate)
-    return TruthNames(tuple(sorted(labels)), tuple(sorted(predicates)))
+    labels, predicates = Codebook(), Codebook()
+    for _ in SideReader("truth", labels, predicates).sides(read_chunks(truth, Dropped(), what="truth")):
+        pass
+    return TruthNames(tuple(sorted(labels.names)), tuple(sorted(predicates.names)))
 
 
 def evaluate_graphs(
@@ -129,13 +127,14 @@ def evaluate_graphs(
         settings.k,
         zero_shot=zero_shot,
         in_order=settings.in_order,
-        detection=settings.localization == "box",
+        localization=settings.localization,
     )
     dropped = Dropped()
     failures: Counter[str] = Counter()
     masks = settings.localization == "mask"
     truths = SideReader("truth", words.labels, words.predicates, masks, dropped)
-    others = SideReader("prediction", words.predicted_labels, words.predicted_predicates, masks, dropped)
+    located = settings.metric == "sgdet"
+    others = SideReader("prediction", words.predicted_labels, words.predicted_predicates, masks, dropped, located)
     meeting, scorer = Meeting(), Scorer(measure)
     for met in meeting.batches(
         truths.sides(read_chunks(truth, dropped, what="truth")),
@@ -145,10 +144,16 @@ def evaluate_graphs(
         batch, pointless = batch_of(met, settings.metric, len(words.labels), len(words.predicates))
         dropped.add("prediction: relation with a region index that the truth does not have", pointless)
         scorer.add(batch, _localizer(met, batch, strict=measure.convention.strict) if masks else None)
+    _check_truth(truths, meeting, dropped, settings.localization)
+    return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting)
+
+
+def _check_truth(truths: SideReader, meeting: Meeting, dropped: Dropped, localization: str) -> None:
     if not meeting.images:
         left_out = "".join(f"; {line}" for line in dropped.lines() if " x truth: " in line)
         raise GraphError(f"the truth holds no image, so there is nothing to evaluate against{left_out}")
-    return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting)
+    if truths.placeless and truths.placeless == truths.regions:
+        raise GraphError(f"no region of the truth has a {localization}, so nothing can be found by {localization}")
 
 
 def _localizer(met: Met, batch: EvalBatch, *, strict: bool) -> Localizer:

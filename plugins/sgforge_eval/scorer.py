@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Literal, TypeVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from sgforge.errors import ConfigError
 from sgforge.stages import Mode
 from sgforge_eval.arrays import Flags, Ints
 from sgforge_eval.batch import Dense, EvalBatch, Listed, offsets_of
@@ -44,10 +45,31 @@ class Measure:
     detection: bool = True
 
     @classmethod
-    def of(cls, mode: Mode, convention: Convention, k: Sequence[int], **switches: Any) -> Measure:
-        """A measure at the cuts `k` and those the convention's own scores need, in order."""
+    def of(
+        cls,
+        mode: Mode,
+        convention: Convention,
+        k: Sequence[int],
+        *,
+        localization: Literal["box", "mask"] = "box",
+        zero_shot: Callable[[], Ints] | None = None,
+        in_order: bool = False,
+    ) -> Measure:
+        """A measure at the cuts `k` and those the convention's own scores need, in order.
+
+        Detection is measured by box only; a convention whose scores need boxes is a `ConfigError` by mask.
+        """
+        if convention.average_precision and localization == "mask":
+            raise ConfigError(f"convention {convention.name} is defined by box: it has no scores by mask")
         needed = {50} if convention.average_precision else set()
-        return cls(mode, convention, tuple(sorted({*k, *needed})), **switches)
+        return cls(
+            mode,
+            convention,
+            tuple(sorted({*k, *needed})),
+            zero_shot=zero_shot,
+            in_order=in_order,
+            detection=localization == "box",
+        )
 
     @property
     def limit(self) -> int:

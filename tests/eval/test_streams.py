@@ -31,6 +31,63 @@ def test_a_right_half(tmp_path) -> None:
     assert any("predicate outside the vocabulary" in note for note in only.notes)
 
 
+@pytest.mark.parametrize("side", ["truth", "prediction"])
+def test_what_takes_no_part_gives_mean_recall_no_predicate(tmp_path, side) -> None:
+    """Rejected, failed, repeated and faulty rows are left out: their names must not swell the vocabulary."""
+    absent = [
+        line("a", None, [ON[0], relation(0, "rejected", 1, status="rejected"), relation(0, "faulty", 7)]),
+        line("a", None, [relation(0, "repeated", 1)]),
+        line("b", None, [relation(0, "failed", 1)], failed="refused"),
+    ]
+    plain = [line("a", None, ON[:1]), line("b", None, ON[:1])]
+    truth, said = (absent, plain) if side == "truth" else (plain, absent)
+    report = score(write(tmp_path / "p", *said), write(tmp_path / "t", *truth))
+    assert "mean recall over 1 predicates: on" in report.notes
+    mapped = score(write(tmp_path / "p", *said), write(tmp_path / "t", *truth), matching="exact")
+    assert "mean recall over 1 predicates: on" in mapped.notes
+    assert mapped.values == report.values
+
+
+@pytest.mark.parametrize("side", ["truth", "prediction"])
+def test_rejected_regions_are_no_detections(tmp_path, side) -> None:
+    plain = line("a", None, ON)
+    more = line("a", [*plain["regions"], region("cup", [70, 0, 90, 9], status="rejected", score=1.0)], ON)
+    truth, said = (more, plain) if side == "truth" else (plain, more)
+    report = score(write(tmp_path / "p", said), write(tmp_path / "t", truth))
+    assert report.values["detection_mAP50"] == 1.0
+
+
+def test_labels_outside_of_a_closed_set_are_counted(tmp_path) -> None:
+    truth = write(tmp_path / "t", line("a", None, ON))
+    said = write(tmp_path / "p", line("a", None, ON))
+    report = score(said, truth, labels=["cup", "table"])
+    assert report.values["R@20"] == 1.0  # near is about a chair, which is no label here
+    for note in (
+        "1 x truth: region with a label outside the vocabulary",
+        "1 x truth: relation of a region with a label outside the vocabulary",
+        "1 x prediction: region with a label outside the vocabulary",
+    ):
+        assert note in report.notes
+
+
+def test_regions_that_lie_nowhere_are_counted(tmp_path) -> None:
+    nowhere = line("a", [region("cup", None), region("table", TABLE), region(None, FAR)], ON)
+    here = line("a", None, ON)
+    report = score(write(tmp_path / "p", nowhere), write(tmp_path / "t", here))
+    assert "1 x prediction: region without a box, which matches nothing" in report.notes
+    report = score(write(tmp_path / "p", here), write(tmp_path / "t", nowhere))
+    assert "1 x truth: region without a box, which matches nothing" in report.notes
+    assert "1 x truth: region without a label, which only predcls can find" in report.notes
+    report = score(write(tmp_path / "p", nowhere), write(tmp_path / "t", here), metric="predcls")
+    assert not any("matches nothing" in note for note in report.notes)  # places are the truth's
+
+
+def test_a_truth_without_any_mask_cannot_be_found_by_mask(tmp_path) -> None:
+    truth = write(tmp_path / "t", line("a", None, ON))
+    with pytest.raises(GraphError, match="no region of the truth has a mask"):
+        score(truth, truth, localization="mask")
+
+
 def test_order_of_the_images_does_not_matter(tmp_path) -> None:
     rng = random.Random(1)
     rows = []
