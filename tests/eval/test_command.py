@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -20,6 +22,7 @@ from sgforge.dataset import DatasetWriter
 from sgforge.graph import Region, Relation, SceneGraph
 from sgforge.jsonl import read_columns
 from sgforge.stages import Failure, Judged, Ranking
+from sgforge.statekey import KEY_BYTES
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.evaluators import SgdetEvaluator
 
@@ -34,18 +37,41 @@ def files(tmp_path):
 
 
 def test_the_json_object(files, capsys) -> None:
-    assert (
-        main(["eval", *files, "--metric", "sgdet", "--convention", "sgb", "--k", "20,50", "--per-predicate", "--json"])
-        == 0
-    )
+    assert main(["eval", *files, "--metric", "sgdet", "--convention", "sgb", "--k", "20,50", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert {"metric", "convention", "localization", "values", "per_predicate", "images"} <= found.keys()
     assert (found["metric"], found["convention"], found["localization"]) == ("sgdet", "sgb", "box")
     assert found["values"]["R@20"] == 0.75
     assert found["values"]["failure_rate"] == 0.0
     assert "R@100" not in found["values"]
     assert found["per_predicate"]["near"]["R@50"] == 0.5
     assert found["images"] == {"used": 4, "skipped": {}}
+    assert found["per_category"] == {"unknown": {"images": 4, "R@20": 0.75, "R@50": 0.75}}
     assert found["predicates"] == ["near", "on"]
+    assert found["counted"] == {}
+
+
+def test_the_json_object_counts_by_reason(files, tmp_path, capsys) -> None:
+    _, truth = files
+    said = write(tmp_path / "p", line("a", None, ON), line("b", None, [relation(0, "on", 9)]), line("c", failed="no"))
+    assert main(["eval", str(said), truth, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counted"] == {
+        "failed prediction: no": 1,
+        "prediction: relation with a region index out of range": 1,
+        "truth: image without a prediction": 1,
+    }
+
+
+def test_a_pipe_is_read_like_a_file(files, tmp_path, capsys) -> None:
+    said, truth = files
+    read, written = os.pipe()
+    with os.fdopen(written, "wb") as stream:
+        stream.write(Path(said).read_bytes())
+    assert main(["eval", f"/dev/fd/{read}", truth, "--json"]) == 0
+    os.close(read)
+    piped = capsys.readouterr().out
+    assert main(["eval", said, truth, "--json"]) == 0
+    assert piped == capsys.readouterr().out
 
 
 def test_a_process_prints_the_convention_and_the_vocabulary(files) -> None:
@@ -63,10 +89,10 @@ def test_tables_as_markdown_and_csv(files, capsys) -> None:
     assert main(["eval", *files, "--format", "csv", "--per-predicate"]) == 0
     output = capsys.readouterr()
     rows = list(csv.reader(io.StringIO(output.out)))
-    assert ["R", "0.75", "0.75", "0.75", ""] in rows
-    assert any(row[:1] == ["near"] for row in rows)
-    assert "convention" in output.err
-    assert "convention" not in output.out
+    assert ["R", "0.75", "0.75", "0.75", "", "sgforge"] in rows
+    assert any(row[:1] == ["near"] and row[-1] == "sgforge" for row in rows)
+    assert "4 images or questions used" in output.err
+    assert "4 images or questions used" not in output.out
 
 
 def test_plots(files, tmp_path) -> None:
@@ -94,7 +120,7 @@ def test_a_dataset_gives_the_numbers_of_its_file(files, tmp_path, capsys) -> Non
     for path, name in zip(files, ("said", "truth"), strict=True):
         columns = GraphColumns.concat(list(read_columns(path)))
         with DatasetWriter.open(tmp_path / name) as writer:
-            keys = np.arange(len(columns) * 32, dtype=np.uint8).reshape(-1, 32)
+            keys = np.arange(len(columns) * KEY_BYTES, dtype=np.uint8).reshape(-1, KEY_BYTES)
             writer.move_branch("main", writer.publish_source(columns, keys))
     assert main(["eval", f"{tmp_path / 'said'}@main", str(tmp_path / "truth"), "--json"]) == 0
     from_dataset = json.loads(capsys.readouterr().out)
@@ -120,6 +146,7 @@ def test_a_dataset_gives_the_numbers_of_its_file(files, tmp_path, capsys) -> Non
         (["--metric", "vqa"], "also needs annotations"),
         (["--metric", "vsr", "--set", "split"], "KEY=VALUE"),
         (["--predicates", "/nowhere"], "cannot be read"),
+        (["--convention", "oi", "--localization", "mask"], "no scores by mask"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_code_2(files, arguments, message, capsys) -> None:
