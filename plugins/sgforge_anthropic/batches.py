@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from sgforge.models.provider import BatchEntry, BatchResult, BatchState
+from sgforge.models.sdk import JSON_OPTIONS
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
-__all__ = ["find", "results", "state", "submit"]
+__all__ = ["cancel", "find", "results", "state", "submit"]
 
 _CLOCK_SLACK_S: Final = 60.0
-_JSON: Final[Any] = {"headers": {"Content-Type": "application/json"}}
 _REASONS: Final = {"canceled": "cancelled"}
 
 
-async def submit(client: AsyncAnthropic, lines: Sequence[BatchEntry]) -> str:
-    """Start a batch; the body goes out as bytes, so hundreds of images are not copied again."""
+async def submit(client: AsyncAnthropic, lines: Sequence[BatchEntry], tag: str) -> str:
+    """Start a batch, without the tag, which the endpoint cannot keep; the body goes out as bytes."""
     rows = [{"custom_id": line.custom_id, "params": line.body} for line in lines]
     content = orjson.dumps({"requests": rows})
-    raw: bytes = await client.post("/v1/messages/batches", cast_to=bytes, content=content, options=_JSON)
+    raw: bytes = await client.post("/v1/messages/batches", cast_to=bytes, content=content, options=JSON_OPTIONS)
     remote_id: str = orjson.loads(raw)["id"]
     return remote_id
 
 
-async def find(client: AsyncAnthropic, created_after: float, total: int) -> list[str]:
+async def find(client: AsyncAnthropic, tag: str, created_after: float, total: int) -> list[str]:
     """Batches of this size since that time; the endpoint keeps no tag that could tell them apart."""
     found: list[str] = []
     async for batch in client.messages.batches.list(limit=100):
@@ -59,6 +59,11 @@ async def results(client: AsyncAnthropic, remote_id: str) -> AsyncIterator[Batch
             yield BatchResult(row.custom_id, None, getattr(error, "type", "error"), getattr(error, "message", ""))
         else:
             yield BatchResult(row.custom_id, None, _REASONS.get(result.type, result.type))
+
+
+async def cancel(client: AsyncAnthropic, remote_id: str) -> None:
+    """Ask for the end of a batch."""
+    await client.messages.batches.cancel(remote_id)
 
 
 def _total(batch: Any) -> int:

@@ -2,149 +2,52 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
-import orjson
-
-from sgforge.models.errors import ProviderError, RunStoppedError
-from sgforge.models.keychain import find_key
-from sgforge.models.provider import BatchEntry, BatchResult, BatchState, Capabilities, EncodeImage, Reply
-from sgforge.models.retry import message_of, retry_after_s
-from sgforge.models.settings import ModelSettings
+from sgforge.models.provider import Capabilities, EncodeImage, Reply
+from sgforge.models.sdk import BatchCalls, SdkProvider
 from sgforge.models.values import ChatRequest
 from sgforge_anthropic import batches
 from sgforge_anthropic.wire import message_body, read_message
 
-if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
-
 __all__ = ["AnthropicProvider"]
 
-_BASE_URL: Final = "https://api.anthropic.com"
-_KEY_ENV: Final = "ANTHROPIC_API_KEY"
-_JSON: Final[Any] = {"headers": {"Content-Type": "application/json"}}
+_CAPABILITIES: Final = Capabilities(
+    batch=True,
+    max_image_side=1568,
+    max_image_bytes=3_700_000,
+    image_tokens=4800,
+    sampling=frozenset({"stop", "effort"}),
+)
 
 
-class AnthropicProvider:
-    """Messages through AsyncAnthropic, its retries off. The endpoint takes no temperature, top_p or seed.
+class AnthropicProvider(SdkProvider):
+    """Messages through AsyncAnthropic. The endpoint takes no seed, and its models no temperature or top_p any more.
 
-    Image limits: 8000 pixels and 5 MB as base64 are the endpoint's; 1568 pixels is where it scales down itself.
+    Image limits: 8000 pixels and 5 MB as base64 are the endpoint's. Models before Claude 4.7 scale to 1568 pixels
+    themselves; later ones look at up to 2576, which costs up to three times as much, so it is left to max_image_side.
+    No model bills an image as more than 4784 tokens.
     """
 
-    capabilities = Capabilities(
-        batch=True,
-        max_image_side=1568,
-        max_image_bytes=3_700_000,
-        image_tokens=5000,
-        sampling=frozenset({"stop", "effort"}),
-    )
+    name = "anthropic"
+    module = "anthropic"
+    client_class = "AsyncAnthropic"
+    base_url = "https://api.anthropic.com"
+    key_env = "ANTHROPIC_API_KEY"
+    path = "/v1/messages"
+    batches: ClassVar[BatchCalls] = batches
     max_batch_requests = 100_000
     max_batch_bytes = 240_000_000
 
-    def __init__(self, settings: ModelSettings) -> None:
-        self.settings = settings
-        self._client: AsyncAnthropic | None = None
-
-    def identity(self, model: str) -> str | None:
-        """The base_url, unless it is the vendor's."""
-        url = (self.settings.base_url or _BASE_URL).rstrip("/")
-        return None if url == _BASE_URL else url
-
-    def problems(self, model: str) -> list[str]:
-        """A key is needed."""
-        return [] if find_key(self.settings, _KEY_ENV) else [f"no API key: {self._mend()}"]
+    def capabilities(self, model: str) -> Capabilities:
+        """The same for all models."""
+        return _CAPABILITIES
 
     def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
         """A messages body."""
         return message_body(model, request, encode)
 
-    def load(self, model: str) -> None:
-        """Import the SDK, which takes a second or two."""
-        importlib.import_module("anthropic")
-
-    async def send(self, body: Mapping[str, Any]) -> bytes:
-        """One call through the SDK's client; the body goes out as bytes, so images are not copied again."""
-        with _provider_errors():
-            raw: bytes = await self._open().post(
-                "/v1/messages", cast_to=bytes, content=orjson.dumps(body), options=_JSON
-            )
-        return raw
-
     def read(self, raw: bytes) -> Reply:
         """A message."""
         return read_message(raw)
-
-    async def close(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            await self._client.close()
-
-    async def submit_batch(self, lines: Sequence[BatchEntry], tag: str) -> str:
-        """Start a batch; its remote id."""
-        with _provider_errors():
-            return await batches.submit(self._open(), lines)
-
-    async def find_batches(self, tag: str, created_after: float, total: int) -> list[str]:
-        """Remote ids of what may be the batch submitted under `tag`."""
-        with _provider_errors():
-            return await batches.find(self._open(), created_after, total)
-
-    async def batch_state(self, remote_id: str) -> BatchState:
-        """Where a batch stands."""
-        with _provider_errors():
-            return await batches.state(self._open(), remote_id)
-
-    async def batch_results(self, remote_id: str) -> AsyncIterator[BatchResult]:
-        """All results of an ended batch, in no order."""
-        with _provider_errors():
-            async for result in batches.results(self._open(), remote_id):
-                yield result
-
-    async def cancel_batch(self, remote_id: str) -> None:
-        """Ask for the end of a batch."""
-        with _provider_errors():
-            await self._open().messages.batches.cancel(remote_id)
-
-    def _open(self) -> AsyncAnthropic:
-        if self._client is None:
-            import anthropic
-
-            key = find_key(self.settings, _KEY_ENV)
-            if key is None:
-                raise RunStoppedError("no_key", f"anthropic/: no API key: {self._mend()}")
-            self._client = anthropic.AsyncAnthropic(
-                api_key=key,
-                base_url=self.settings.base_url or _BASE_URL,
-                max_retries=0,
-                timeout=self.settings.timeout_s,
-                http_client=anthropic.DefaultAioHttpClient(),
-            )
-        return self._client
-
-    def _mend(self) -> str:
-        return f"set the environment variable {self.settings.api_key_env or _KEY_ENV}, or name a file in api_key_file"
-
-
-@contextmanager
-def _provider_errors() -> Iterator[None]:
-    """The SDK's errors as the gateway's. Without a response a call is billed for all we know, unless not even a
-    connection stood."""
-    import anthropic
-    import httpx2
-
-    try:
-        yield
-    except anthropic.APIStatusError as error:
-        response = error.response
-        raise ProviderError(
-            message_of(response.content), status=error.status_code, retry_after=retry_after_s(response.headers)
-        ) from None
-    except anthropic.APITimeoutError as error:
-        unsent = isinstance(error.__cause__, httpx2.ConnectTimeout)
-        raise ProviderError("no answer in time", maybe_billed=not unsent, reason="timeout") from None
-    except anthropic.APIConnectionError as error:
-        unsent = isinstance(error.__cause__, httpx2.ConnectError)
-        raise ProviderError(f"connection lost: {error.__cause__!r}", maybe_billed=not unsent) from None

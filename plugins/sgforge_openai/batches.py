@@ -12,7 +12,7 @@ from sgforge.models.provider import BatchEntry, BatchResult, BatchState
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-__all__ = ["find", "results", "state", "submit"]
+__all__ = ["cancel", "find", "results", "state", "submit"]
 
 _TAG: Final = "sgforge"
 _ENDPOINT: Final = "/v1/chat/completions"
@@ -34,8 +34,8 @@ async def submit(client: AsyncOpenAI, lines: Sequence[BatchEntry], tag: str) -> 
     return batch.id
 
 
-async def find(client: AsyncOpenAI, tag: str, created_after: float) -> list[str]:
-    """The batch with this tag; the list is newest first, so older ones end the search."""
+async def find(client: AsyncOpenAI, tag: str, created_after: float, total: int) -> list[str]:
+    """The batch with this tag, which needs no `total`; the list is newest first, so older ones end the search."""
     async for batch in client.batches.list(limit=100):
         if (batch.metadata or {}).get(_TAG) == tag:
             return [batch.id]
@@ -62,6 +62,11 @@ async def results(client: AsyncOpenAI, remote_id: str) -> AsyncIterator[BatchRes
         for line in content.content.splitlines():
             if line.strip():
                 yield _result(orjson.loads(line))
+
+
+async def cancel(client: AsyncOpenAI, remote_id: str) -> None:
+    """Ask for the end of a batch."""
+    await client.batches.cancel(remote_id)
 
 
 def _result(row: Mapping[str, Any]) -> BatchResult:

@@ -9,9 +9,9 @@ import aiohttp
 import orjson
 
 from sgforge.models.errors import ProviderError
+from sgforge.models.failures import http_error
 from sgforge.models.keychain import find_key
 from sgforge.models.provider import Capabilities, EncodeImage, Reply
-from sgforge.models.retry import message_of, retry_after_s
 from sgforge.models.settings import ModelSettings
 from sgforge.models.values import ChatRequest
 from sgforge_openai.wire import chat_body, read_chat
@@ -26,11 +26,13 @@ _CONNECT_S: Final = 30.0
 class CompatProvider:
     """Chat completions without an SDK. The key is optional."""
 
-    capabilities = Capabilities(probabilities=True)
-
     def __init__(self, settings: ModelSettings) -> None:
         self.settings = settings
         self._session: aiohttp.ClientSession | None = None
+
+    def capabilities(self, model: str) -> Capabilities:
+        """Everything but batches; what a server cannot do it says itself."""
+        return Capabilities(probabilities=self.settings.probabilities is not False)
 
     def identity(self, model: str) -> str | None:
         """The server: one name may be another model elsewhere."""
@@ -42,7 +44,7 @@ class CompatProvider:
 
     def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
         """A chat completions body."""
-        return chat_body(model, request, encode, "max_tokens")
+        return chat_body(model, request, encode, "max_tokens", self.capabilities(model).probabilities)
 
     def load(self, model: str) -> None:
         """Nothing takes long here."""
@@ -55,9 +57,7 @@ class CompatProvider:
                 raw = await response.read()
                 if response.status == 200:
                     return raw
-                raise ProviderError(
-                    message_of(raw), status=response.status, retry_after=retry_after_s(response.headers)
-                )
+                raise http_error(response.status, response.headers, raw)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise ProviderError(f"cannot connect to {url}: {error}") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -17,8 +17,10 @@ _TOP_LOGPROBS: Final = 20
 _FINISH: Final[Mapping[str, Finish]] = {"length": "length", "content_filter": "refusal"}
 
 
-def chat_body(model: str, request: ChatRequest, encode: EncodeImage, limit_field: str) -> dict[str, Any]:
-    """The request's body; `limit_field` is the server's name for max_tokens."""
+def chat_body(
+    model: str, request: ChatRequest, encode: EncodeImage, limit_field: str, probabilities: bool
+) -> dict[str, Any]:
+    """The request's body; `limit_field` is the server's name for max_tokens, `probabilities` whether it gives them."""
     body: dict[str, Any] = {"model": model, "messages": [_message(message, encode) for message in request.messages]}
     body[limit_field] = request.max_tokens
     sampling = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
@@ -27,7 +29,7 @@ def chat_body(model: str, request: ChatRequest, encode: EncodeImage, limit_field
         body["stop"] = list(request.stop)
     if request.effort is not None:
         body["reasoning_effort"] = request.effort
-    if request.choices:
+    if request.choices and probabilities:
         body |= {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
     if request.schema is not None:
         schema = {"name": "answer", "strict": _is_closed(request.schema), "schema": request.schema}

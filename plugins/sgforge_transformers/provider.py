@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from sgforge.digests import folder_sha256
 from sgforge.errors import ImageError
 from sgforge.images import decode_image
 from sgforge.models.errors import ModelError
@@ -36,17 +36,18 @@ class HfProvider:
 
     def __init__(self, settings: ModelSettings) -> None:
         self.settings = settings
-        self.capabilities = Capabilities(
-            probabilities=True, paid=False, slots=2 * settings.batch_size, sampling=_SAMPLING
-        )
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="sgforge-hf")
         self._generators: dict[str, Generator] = {}
         self._batchers: dict[str, Batcher] = {}
 
+    def capabilities(self, model: str) -> Capabilities:
+        """Free of charge; two batches at a time, one on the device and one that gathers."""
+        return Capabilities(probabilities=True, paid=False, slots=2 * self.settings.batch_size, sampling=_SAMPLING)
+
     def identity(self, model: str) -> str | None:
         """For a local folder the sha256 over its files: new weights under the same name are another model."""
         folder = Path(model)
-        return _digest(folder) if folder.is_dir() else None
+        return folder_sha256(folder) if folder.is_dir() else None
 
     def problems(self, model: str) -> list[str]:
         """A path must be a folder with weights in safetensors form."""
@@ -142,12 +143,3 @@ def _picture(data: str) -> Any:
 
 def _schema_text(schema: Mapping[str, Any]) -> str:
     return f"Answer with JSON only, satisfying this JSON schema: {orjson.dumps(schema).decode()}"
-
-
-def _digest(folder: Path) -> str:
-    total = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        with path.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()

@@ -5,24 +5,29 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
+from sgforge.models.account import Account
 from sgforge.models.errors import BudgetReachedError, ModelError, ProviderError, RunStoppedError, StoreError
+from sgforge.models.failures import message_of
 from sgforge.models.gate import Gate, Ticket
 from sgforge.models.guard import Guard
 from sgforge.models.keychain import redact
 from sgforge.models.ledger import CallKind, close_call, lose_call, open_call, void_call
 from sgforge.models.pictures import Fit, Pictures, Prepared
 from sgforge.models.prices import Price, cost_nano, input_bound, worst_case
-from sgforge.models.provider import Provider, Reply
+from sgforge.models.provider import Capabilities, Provider, Reply
 from sgforge.models.retry import MAX_LOST, backoff_s, judge, reason_of
 from sgforge.models.settings import GatewaySettings
 from sgforge.models.store import Store
 from sgforge.models.values import ChatRequest, Usage
 
-__all__ = ["Account", "Bought", "Caller", "Settle"]
+__all__ = ["Bought", "Caller", "Settle"]
+
+_TOLD: Final = 80
+"""Characters of a body that is no answer, in the message about it."""
 
 
 @attrs.frozen
@@ -38,41 +43,6 @@ class Bought:
 
 Settle: TypeAlias = Callable[[Bought], tuple[str, Callable[[Any], None]]]
 """Judges a bought reply: its outcome for the ledger, and the write that stores it in the same transaction."""
-
-
-class Account:
-    """Reservations of this process that are open; who finds no room left waits for one to be settled."""
-
-    def __init__(self) -> None:
-        self._open: dict[int, int] = {}
-        self._changed: asyncio.Event | None = None
-
-    @property
-    def open_nano(self) -> int:
-        """What the open reservations may cost at most, in nano-dollars."""
-        return sum(self._open.values())
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is reserved."""
-        return not self._open
-
-    def opened(self, call: int, bound_nano: int) -> None:
-        """A call was reserved."""
-        self._open[call] = bound_nano
-
-    def closed(self, call: int) -> None:
-        """A reservation was settled, lost or voided, or is out of our hands."""
-        self._open.pop(call, None)
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
-
-    async def wait(self) -> None:
-        """Until the next reservation is closed."""
-        if self._changed is None:
-            self._changed = asyncio.Event()
-        await self._changed.wait()
 
 
 @attrs.define
@@ -102,6 +72,11 @@ class Caller:
     settings: GatewaySettings
     chance: random.Random = attrs.field(factory=random.Random)
     _loading: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the provider can do with this model."""
+        return self.provider.capabilities(self.model)
 
     async def buy(self, key: bytes, request: ChatRequest, kind: CallKind, settle: Settle) -> Bought:
         """One reply, with all retries; it is on disk and settled when this returns. Else a `ModelError`."""
@@ -154,12 +129,12 @@ class Caller:
 
     def fit(self) -> Fit:
         """The image limits in force: the settings', else the provider's."""
-        own, can = self.provider.settings, self.provider.capabilities
+        own, can = self.provider.settings, self.capabilities
         return Fit(own.max_image_side or can.max_image_side, own.max_image_bytes or can.max_image_bytes)
 
     def input_bound(self, request: ChatRequest) -> int:
         """The most input tokens a request can have; without a known bound for its images, a budget cannot hold."""
-        image_tokens = (self.price and self.price.image_tokens) or self.provider.capabilities.image_tokens
+        image_tokens = (self.price and self.price.image_tokens) or self.capabilities.image_tokens
         limited = self.settings.budget_usd is not None and self.price is not None and self.price.input > 0
         if image_tokens is None and request.images and limited:
             raise RunStoppedError(
@@ -219,7 +194,8 @@ class Caller:
         try:
             reply = self.provider.read(raw)
         except ValueError as error:
-            raise ProviderError(f"not an answer: {error}", maybe_billed=True, reason="malformed") from error
+            told = f"not an answer ({error}): {message_of(raw)[:_TOLD]}"
+            raise ProviderError(told, maybe_billed=True, reason="malformed") from error
         usage = reply.usage if reply.usage is not None else Usage(input=tokens, output=request.max_tokens)
         return Bought(raw, reply, usage, self.cost(usage), notes)
 

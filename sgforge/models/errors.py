@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal, TypeAlias
+
 from sgforge.errors import SgforgeError
 
-__all__ = ["BudgetReachedError", "DeferredError", "ModelError", "ProviderError", "RunStoppedError", "StoreError"]
+__all__ = [
+    "Blame",
+    "BudgetReachedError",
+    "DeferredError",
+    "ModelError",
+    "ProviderError",
+    "RunStoppedError",
+    "StoreError",
+]
+
+Blame: TypeAlias = Literal["account", "model", "address"]
+"""What is wrong with every call alike: key or payment, the model's name, the server's address."""
+_ACCOUNT: Final = frozenset({401, 402, 403})
 
 
 class ModelError(SgforgeError):
@@ -56,7 +70,7 @@ class ProviderError(Exception):
 
     `status`: the HTTP status, or None when there was no response at all. `retry_after`: seconds the server asked for.
     `maybe_billed`: the request may have been carried out although no answer arrived (a reset, a timeout, half a
-    body). `reason`: a short code for what has no status.
+    body). `reason`: a short code for what has no status. `blame`: what must be mended before any call can succeed.
     """
 
     def __init__(
@@ -67,9 +81,11 @@ class ProviderError(Exception):
         retry_after: float | None = None,
         maybe_billed: bool = False,
         reason: str = "connection",
+        blame: Blame | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
         self.maybe_billed = maybe_billed
         self.reason = reason
+        self.blame = "account" if blame is None and status in _ACCOUNT else blame

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import attrs
 
 from sgforge.errors import ConfigError
+from sgforge.models.account import Account
 from sgforge.models.answers import Checked, check, check_schema, choice_probabilities, parse, repair_request
-from sgforge.models.caller import Account, Bought, Caller
+from sgforge.models.caller import Bought, Caller
 from sgforge.models.calls import Observed, note_call, note_observed
 from sgforge.models.errors import DeferredError, ModelError
 from sgforge.models.flight import SingleFlight
@@ -89,13 +90,14 @@ class Gateway:
         if not slash or not model:
             raise ConfigError(f"model {name!r} must read provider/model, such as openai/gpt-4o")
         provider = self._resolve(provider_name, settings)
-        price = self.prices.find(name, settings) if provider.capabilities.paid else _FREE
+        capabilities = provider.capabilities(model)
+        price = self.prices.find(name, settings) if capabilities.paid else _FREE
         if price is None and self.settings.budget_usd is not None:
             raise ConfigError(
                 f"budget_usd is set and the price of {name} is not known: give input_usd and output_usd in "
                 f'[models."{name}"], or a price file'
             )
-        gate = _gate(provider)
+        gate = _gate(provider.settings, capabilities.slots)
         caller = Caller(
             *(name, model, provider, price, self.prices.version, gate, self.store),
             *(self._pictures, self._guard, self._account, self.settings),
@@ -145,9 +147,8 @@ class Gateway:
         await self.close()
 
 
-def _gate(provider: Provider) -> Gate:
+def _gate(own: ModelSettings, slots: int | None) -> Gate:
     """The gate of a model: a server's limit is found out, a model in process has its slots at once."""
-    own, slots = provider.settings, provider.capabilities.slots
     if slots is not None:
         return Gate(slots, own.requests_per_minute, own.tokens_per_minute, slots)
     return Gate(own.max_in_flight, own.requests_per_minute, own.tokens_per_minute)
@@ -175,7 +176,7 @@ class BoundModel:
     @property
     def capabilities(self) -> Capabilities:
         """What the provider can do."""
-        return self.caller.provider.capabilities
+        return self.caller.capabilities
 
     async def key(self, request: ChatRequest) -> bytes:
         """The name of a request's answer, 32 bytes."""

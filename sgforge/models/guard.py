@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
-from sgforge.models.errors import ProviderError, RunStoppedError
+from sgforge.models.errors import Blame, ProviderError, RunStoppedError
 from sgforge.models.keychain import redact
 from sgforge.models.retry import reason_of
 
@@ -15,12 +17,19 @@ UNREACHED_S: Final = 20.0
 """A server that never answered and was never reached for so long is taken to be absent, not busy."""
 
 
+_MENDS: Final[Mapping[Blame, str]] = {
+    "account": "check the key, its permissions and the account",
+    "model": "check the model's name, and whether the account may use it (a local server must have it loaded)",
+    "address": "check base_url (for openai/ and compat/ it mostly ends in /v1, for anthropic/ it does not)",
+}
+
+
 class Guard:
     """Watches all calls of a gateway; once it has ended, no call begins and none waits for another try."""
 
     def __init__(self, most_refusals: int) -> None:
         self._most = most_refusals
-        self._in_a_row = 0
+        self._in_a_row: Counter[str] = Counter()
         self._stopped: RunStoppedError | None = None
         self._answered: set[str] = set()
         self._unreached_since: dict[str, float] = {}
@@ -56,17 +65,17 @@ class Guard:
 
     def answered(self, model: str) -> None:
         """A call went through."""
-        self._in_a_row = 0
+        del self._in_a_row[model]
         self._answered.add(model)
 
     def refused(self, model: str, error: ProviderError) -> None:
-        """A 401, 402 or 403."""
-        self._in_a_row += 1
-        if self._in_a_row >= self._most:
+        """An answer that every call to this model would get: no key, no such model, no such address."""
+        self._in_a_row[model] += 1
+        if error.blame is not None and self._in_a_row[model] >= self._most:
             self._stop(
                 reason_of(error),
-                f"{model} refused {self._in_a_row} calls in a row with HTTP {error.status} ({redact(str(error))}): "
-                "check the key, its permissions and the account, then run again; finished work is kept",
+                f"{model} refused {self._in_a_row[model]} calls in a row with HTTP {error.status} "
+                f"({redact(str(error))}): {_MENDS[error.blame]}, then run again; finished work is kept",
             )
 
     def unreached(self, model: str, error: ProviderError, now: float) -> None:

@@ -32,7 +32,7 @@ EncodeImage: TypeAlias = Callable[[ImagePart], tuple[str, str]]
 
 @attrs.frozen
 class Capabilities:
-    """What a provider can do; the gateway refuses a request that asks for more, before anything is sent.
+    """What a provider can do with a model; the gateway refuses a request that asks for more, before anything is sent.
 
     `probabilities`: of `ChatRequest.choices`. `max_image_side` (pixels) and `max_image_bytes` (encoded): larger
     images are downscaled. `image_tokens`: a bound of what one image is billed as. `sampling`: names of the request's
@@ -74,8 +74,11 @@ class Provider(Protocol):
     does any work. `send` raises `ProviderError` and never retries. `read` raises ValueError for what is no answer.
     """
 
-    capabilities: Capabilities
     settings: ModelSettings
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What can be asked of a model; looks, does not call."""
+        ...
 
     def identity(self, model: str) -> str | None:
         """What else names the model, for the key: a base_url that is not the vendor's own, a digest of weights."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -16,8 +17,17 @@ def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> 
 
 
 def _web_address(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
-    if value is not None and not value.startswith(("http://", "https://")):
+    if value is None:
+        return
+    if not value.startswith(("http://", "https://")):
         raise ValueError(f"{attribute.name} must start with http:// or https://, got {value!r}")
+    try:
+        parts = urlsplit(value)
+        is_address = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or any(letter.isspace() for letter in value) or parts.query or parts.fragment:
+        raise ValueError(f"{attribute.name} must read http(s)://HOST[:PORT][/PATH] and no more, got {value!r}")
 
 
 @attrs.frozen
@@ -30,7 +40,8 @@ class ModelSettings:
     `requests_per_minute`, `tokens_per_minute`: hard limits. `timeout_s`: of one call; `deadline_s`: of one request
     with all its retries. `max_image_side`, `max_image_bytes`: larger images are downscaled to fit (the provider's own
     limits if not given). `input_usd` ... `batch_factor`: prices per million tokens that override the table.
-    `image_tokens`: the most tokens one image is billed as. `batch_size`, `dtype`, `device`: for models that run in
+    `image_tokens`: the most tokens one image is billed as. `probabilities`: whether a server gives probabilities of
+    answer tokens, where the provider's own idea of it is wrong. `batch_size`, `dtype`, `device`: for models that run in
     process ("auto" takes what the run was given).
     """
 
@@ -50,6 +61,7 @@ class ModelSettings:
     output_usd: float | None = None
     batch_factor: float | None = None
     image_tokens: int | None = attrs.field(default=None, validator=_positive)
+    probabilities: bool | None = None
     batch_size: int = attrs.field(default=8, validator=_positive)
     dtype: str = "auto"
     device: str = "auto"

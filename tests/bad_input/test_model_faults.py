@@ -63,20 +63,27 @@ def test_a_wrong_key_stops_the_run_and_stands_nowhere(desk: Desk, vendor: str) -
 
 
 @pytest.mark.parametrize("vendor", KEYS)
-def test_an_unknown_model_and_one_without_vision_cost_their_images(desk: Desk, vendor: str) -> None:
+def test_an_unknown_model_stops_the_run(desk: Desk, vendor: str) -> None:
+    with FakeProvider(settings=FakeSettings(models=frozenset({"another"}))) as fake:
+        config(desk, MODELS[vendor], f'base_url = "{url(fake, vendor)}"')
+        done = desk.sgforge("run", "p.toml", **{KEYS[vendor]: "sk-any-key-123"})
+        assert fake.ledger.answered == 0
+    assert done.code == 1
+    assert f"{MODELS[vendor]} refused 3 calls in a row with HTTP 404" in done.error
+    assert "check the model's name" in done.error
+
+
+@pytest.mark.parametrize("vendor", KEYS)
+def test_a_model_without_vision_costs_its_images(desk: Desk, vendor: str) -> None:
     name = MODELS[vendor].partition("/")[2]
-    for settings, status, words in (
-        (FakeSettings(models=frozenset({"another"})), 404, "does not exist"),
-        (FakeSettings(blind=frozenset({name})), 400, "does not take images"),
-    ):
-        with FakeProvider(settings=settings) as fake:
-            config(desk, MODELS[vendor], f'base_url = "{url(fake, vendor)}"')
-            done = desk.sgforge("run", "p.toml", "--json", **{KEYS[vendor]: "sk-any-key-123"})
-            assert fake.ledger.answered == 0
-        assert done.code == 4
-        report = json.loads(done.out)
-        assert report["steps"]["complete"]["reasons"] == {f"http_{status}": 3}
-        assert words in report["failures"][0]["detail"]
+    with FakeProvider(settings=FakeSettings(blind=frozenset({name}))) as fake:
+        config(desk, MODELS[vendor], f'base_url = "{url(fake, vendor)}"')
+        done = desk.sgforge("run", "p.toml", "--json", **{KEYS[vendor]: "sk-any-key-123"})
+        assert fake.ledger.answered == 0
+    assert done.code == 4
+    report = json.loads(done.out)
+    assert report["steps"]["complete"]["reasons"] == {"http_400": 3}
+    assert "does not take images" in report["failures"][0]["detail"]
     assert len(sg.Dataset.open(desk.folder / "runs/d")) == 3
 
 

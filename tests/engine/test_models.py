@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 import attrs
 import engine_toys
@@ -46,11 +46,13 @@ class AskingTeacher(ToyTeacher):
 class ToyProvider:
     """A model in this process: answers with the last word it was given."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(images=False, paid=True)
     log = ""
 
     def __init__(self, settings: ModelSettings):
         self.settings = settings
+
+    def capabilities(self, model: str) -> Capabilities:
+        return Capabilities(images=False, paid=True)
 
     def identity(self, model: str) -> str | None:
         return None

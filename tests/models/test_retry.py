@@ -14,14 +14,15 @@ from models.support import REMOTE, ask, at, gateway, run
 
 from sgforge.models import ModelError, ModelSettings
 from sgforge.models.errors import ProviderError
-from sgforge.models.retry import backoff_s, judge, message_of, retry_after_s
+from sgforge.models.failures import message_of, retry_after_s
+from sgforge.models.retry import backoff_s, judge
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 
 
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [(None, "retry"), *((code, "retry") for code in (408, 409, 429, 500, 502, 503, 529))]
-    + [(code, "fail") for code in (400, 404, 413, 422)]
+    + [(code, "fail") for code in (400, 413, 422)]
     + [(code, "refused") for code in (401, 402, 403)],
 )
 def test_verdicts(status: int | None, verdict: str) -> None:
@@ -53,7 +54,8 @@ def test_retry_after_headers() -> None:
 def test_messages_of_error_bodies() -> None:
     assert message_of(b'{"error": {"message": "too long", "type": "x"}}') == "too long"
     assert message_of(b'{"error": "plain"}') == "plain"
-    assert message_of(b"<html>") == "<html>"
+    assert message_of(b"<html><style>a {}</style><title>404 Not\n Found</title>") == "a web page: 404 Not Found"
+    assert message_of(b"404 page\nnot found\n") == "404 page not found"
     assert message_of(b"[1]") == "[1]"
     assert len(message_of(b"x" * 10_000)) == 400
 
@@ -79,7 +81,7 @@ def test_passing_troubles_are_tried_again(name: str, status: int, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", REMOTE)
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_cannot_get_better_fails_the_item_at_once(name: str, status: int, tmp_path: Path) -> None:
     async def work() -> None:
         async with gateway(tmp_path) as opened:
