@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from sgforge.edits import Edit
 from sgforge.graph import CATEGORIES, Relation
+from sgforge.spatial import canonical
 from sgforge_svg.view import View, clean_text
 
-__all__ = ["FAULTS", "Reader", "read_completion"]
+Meaning: TypeAlias = tuple[int, str, int]
+
+__all__ = ["FAULTS", "Reader", "meaning_of", "read_completion"]
 
 FAULTS: Final[Mapping[str, str]] = {
     "not-an-object": "an item that is not what the schema asks for",
     "unknown-region": "a region number that was not shown",
     "self-relation": "a region related to itself",
-    "duplicate": "a triplet given twice in the answer",
-    "repeats-known": "a known relation given again",
+    "duplicate": "a relation, removal or text that the answer gives twice, if only in other words",
+    "repeats-known": "a known relation given again, if only in other words or from the other side",
     "empty-predicate": "a predicate without text",
     "long-predicate": "a predicate of too many words",
     "wrong-category": "a category outside the five",
@@ -30,9 +33,19 @@ FAULTS: Final[Mapping[str, str]] = {
     "unknown-relation": "a relation number that was not given",
     "unknown-reason": "a removal without a reason of the closed list",
     "empty-text": "a description or attribute without text",
-    "not-removable": "a removal of a relation that the source gave",
 }
 """Reason codes of faults, with what they mean."""
+
+
+def meaning_of(subject: int, predicate: str, target: int) -> Meaning:
+    """The same value for relations that say the same: "a beside b", "b next to a"; "a under b", "b over a".
+
+    Only spatial predicates have known synonyms and inverses; others are compared as lower-case text.
+    """
+    spatial = canonical(predicate)
+    if spatial is None:
+        return subject, clean_text(predicate).lower(), target
+    return min((subject, spatial.name, target), (target, spatial.inverse, subject))
 
 
 class Reader:
@@ -43,8 +56,9 @@ class Reader:
         self.faults: Counter[str] = Counter()
         self._indices = view.indices
         self._max_words = max_predicate_words
-        self._known = {row.triplet for row in view.sample.graph.relations.values()}
-        self._seen: set[tuple[int, str, int]] = set()
+        self._triplets = {row.triplet for row in view.sample.graph.relations.values()}
+        self._known = {meaning_of(*triplet) for triplet in self._triplets}
+        self._seen: set[Meaning] = set()
         if view.hidden:
             self.faults["regions-not-shown"] += view.hidden
 
@@ -52,6 +66,12 @@ class Reader:
         """Count one fault."""
         assert reason in FAULTS, reason
         self.faults[reason] += count
+
+    def release(self, indices: Iterable[int]) -> None:
+        """Let relations, by index, be said again in other words: the same answer removes them."""
+        rows = self.view.sample.graph.relations
+        gone = set(indices)
+        self._known = {meaning_of(*row.triplet) for index, row in rows.items() if index not in gone}
 
     def items(self, answer: Any, key: str) -> Iterator[Mapping[str, Any]]:
         """The objects in the list `answer[key]`; anything else is a fault."""
@@ -94,26 +114,35 @@ class Reader:
         if fault is not None:
             self.fault(fault)
             return None
-        self._seen.add((subject, predicate, target))
+        self._seen.add(meaning_of(subject, predicate, target))
         return Relation(subject, predicate, target, category)  # type: ignore[arg-type]
 
     def _relation_fault(self, subject: int, predicate: str, target: int, category: Any) -> str | None:
-        triplet = (subject, predicate, target)
+        meaning = meaning_of(subject, predicate, target)
         checks: Sequence[tuple[str, bool]] = (
             ("self-relation", subject == target),
             ("empty-predicate", not predicate),
             ("long-predicate", len(predicate.split()) > self._max_words),
             ("wrong-category", category not in CATEGORIES or category == "unknown"),
-            ("duplicate", triplet in self._seen),
-            ("repeats-known", triplet in self._known),
+            ("duplicate", meaning in self._seen),
+            ("repeats-known", meaning in self._known or (subject, predicate, target) in self._triplets),
         )
         return next((reason for reason, bad in checks if bad), None)
 
 
-@attrs.frozen
-class _Limits:
-    subjects: int
-    relations_per_subject: int
+class _Subject:
+    """What an answer says of one region, gathered over all items that name it."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.relations: list[Relation] = []
+        self.descriptions: dict[str, None] = {}
+
+    def edit(self, told: Sequence[str]) -> Edit:
+        """Adds the relations, and the descriptions behind those that the region has (`told`)."""
+        edit = Edit.add(*self.relations)
+        new = [text for text in self.descriptions if text not in told]
+        return edit + Edit.set("region", self.index, descriptions=(*told, *new)) if new else edit
 
 
 def read_completion(
@@ -121,34 +150,23 @@ def read_completion(
 ) -> Edit:
     """The Edit that a completion answer amounts to; never raises for what a model wrote."""
     reader = Reader(view, max_predicate_words)
-    limits = _Limits(subjects, relations_per_subject)
-    edits: list[Edit] = []
-    described: set[int] = set()
+    found: dict[int, _Subject] = {}
     for item in reader.items(answer, "subjects"):
         index = reader.region(item.get("region"))
-        if index is None:
-            continue
-        described.add(index)
-        edits.append(_read_subject(reader, index, item, limits))
+        if index is not None:
+            _read_subject(reader, found.setdefault(index, _Subject(index)), item, relations_per_subject)
     wanted = min(subjects, len(view.regions))
-    if len(described) < wanted:
-        reader.fault("too-few-subjects", wanted - len(described))
+    if len(found) < wanted:
+        reader.fault("too-few-subjects", wanted - len(found))
+    edits = [subject.edit(view.regions[index].descriptions) for index, subject in found.items()]
     return attrs.evolve(Edit.sum(edits), faults=dict(reader.faults))
 
 
-def _read_subject(reader: Reader, index: int, item: Mapping[str, Any], limits: _Limits) -> Edit:
-    region = reader.view.regions[index]
-    relations: list[Relation] = []
+def _read_subject(reader: Reader, subject: _Subject, item: Mapping[str, Any], limit: int) -> None:
     for row in reader.items(item, "relations"):
-        relation = reader.relation(index, row)
-        if relation is None:
-            continue
-        if len(relations) == limits.relations_per_subject:
+        relation = reader.relation(subject.index, row)
+        if relation is not None and len(subject.relations) == limit:
             reader.fault("too-many-relations")
-            continue
-        relations.append(relation)
-    edit = Edit.add(*relations)
-    new = [text for text in reader.texts(item.get("description")) if text not in region.descriptions]
-    if new:
-        edit = edit + Edit.set("region", index, descriptions=(*region.descriptions, *new))
-    return edit
+        elif relation is not None:
+            subject.relations.append(relation)
+    subject.descriptions.update(dict.fromkeys(reader.texts(item.get("description"))))

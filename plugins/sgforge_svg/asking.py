@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sgforge.errors import StepError
+from sgforge.graph import Sample
 from sgforge.models import BoundModel, ChatRequest, ImagePart, Message, TextPart
 from sgforge.stages import Failure, Resources
 from sgforge_svg.prompts import SYSTEM
@@ -22,10 +23,10 @@ def bound_model(resources: Resources, component: str) -> BoundModel:
     return resources.model
 
 
-def cannot_be_shown(view: View) -> Failure | None:
+def cannot_be_shown(sample: Sample) -> Failure | None:
     """Why the sample cannot be asked about at all; None if it can."""
-    if view.sample.image is None:
-        return Failure("no-image", f"image {view.sample.image_id} has no picture to show to a model")
+    if sample.image is None:
+        return Failure("no-image", f"image {sample.image_id} has no picture to show to a model")
     return None
 
 

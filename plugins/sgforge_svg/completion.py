@@ -35,11 +35,11 @@ class CompletionTeacher:
         view = look_at(sample, options.max_regions)
         if len(view.regions) < 2:
             return Failure("too-few-regions", f"image {sample.image_id} has no two regions to relate")
-        failure = cannot_be_shown(view)
+        failure = cannot_be_shown(sample)
         if failure is not None:
             return failure
         text = ask_completion(
-            view.facts(),
+            view.facts(view.relations().values()),
             subjects=options.subjects,
             relations_per_subject=options.relations_per_subject,
             picture=options.picture,

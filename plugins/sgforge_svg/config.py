@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Final, Literal
 
 import attrs
 from attrs.validators import and_, ge, gt, le
@@ -12,19 +12,18 @@ __all__ = ["CompletionConfig", "EditConfig", "VqaConfig"]
 Picture = Literal["marks", "plain"]
 
 
-def _between(low: float, high: float) -> object:
-    return and_(ge(low), le(high))
+_SHARE: Final[Any] = and_(ge(0), le(1))
 
 
 @attrs.frozen(kw_only=True)
 class CompletionConfig:
     """Options of the completion teacher.
 
-    `model`: "provider/model". `subjects`: at least how many subjects to describe (K = 5, SVG section 3.1).
-    `relations_per_subject`: at most how many new relations of each. `picture`: regions numbered on the image, or the
-    plain image. `max_regions`: at most how many regions are shown, largest first; the rest is counted. `max_side`:
-    longest side of the picture sent, in pixels. `max_predicate_words`: longer predicates are refused, item by item.
-    `max_tokens`, `temperature`: of the answer (the paper gives neither).
+    `model`: "provider/model" (the paper used GPT-4V). `subjects`: at least how many subjects to describe (K = 5, SVG
+    section 3.1). The other values are ours. `relations_per_subject`: at most how many new relations of each.
+    `picture`: regions numbered on the image, or the plain image. `max_regions`: at most how many regions are shown,
+    largest first; the rest is counted. `max_side`: longest side of the picture sent, in pixels. `max_predicate_words`:
+    longer predicates are refused, item by item. `max_tokens`, `temperature`: of the answer.
     """
 
     model: str
@@ -40,27 +39,32 @@ class CompletionConfig:
 
 @attrs.frozen(kw_only=True)
 class VqaConfig:
-    """Options of the VQA filter.
+    """Options of the VQA filter; the paper gives none of their values.
 
-    `threshold`: relations with P(yes) at or above it are kept. `questions_per_request`: at most how many relations one
-    request asks about; a model that gives token probabilities is asked one at a time, since P(yes) is read from the
-    first token. `probe_rate`: share of relations for which a question with the answer no is asked as well, to measure
-    how often the judge says yes to everything. `spatial`: also judge spatial relations (rules do that by default).
+    `threshold`: relations with P(yes) at or above it are kept; `sgforge calibrate` helps to choose it.
+    `probabilities`: ask a model that gives token probabilities one question a request, and read P(yes) from the first
+    token. Where it is false, or the model gives none, up to `questions_per_request` relations share a request, and an
+    answer of yes or no counts as a P(yes) of 1 or 0. `probe_rate`: share of relations for which a question with the
+    answer no is asked as well, to measure how often the judge says yes to everything. `spatial`: also judge spatial
+    relations (rules do that by default). `max_regions`: at most how many regions one picture marks; the relations of
+    others get a picture of their own. `max_tokens`: of an answer to several questions; a single word gets 16.
     """
 
     model: str
-    threshold: float = attrs.field(default=0.5, validator=_between(0, 1))
+    threshold: float = attrs.field(default=0.5, validator=_SHARE)
+    probabilities: bool = True
     questions_per_request: int = attrs.field(default=20, validator=ge(1))
-    probe_rate: float = attrs.field(default=0.05, validator=_between(0, 1))
+    probe_rate: float = attrs.field(default=0.05, validator=_SHARE)
     spatial: bool = False
     picture: Picture = "marks"
+    max_regions: int = attrs.field(default=60, validator=ge(2))
     max_side: int = attrs.field(default=1024, validator=ge(64))
     max_tokens: int = attrs.field(default=1024, validator=gt(0))
 
 
 @attrs.frozen(kw_only=True)
 class EditConfig:
-    """Options of the SG-Edit editor (SVG section 3.2; the paper used gpt-4o-2024-08-06).
+    """Options of the SG-Edit editor (SVG section 3.2; the paper used gpt-4o-2024-08-06 and gives no other value).
 
     `scope`: which relations may be removed: those that steps of the pipeline made, or all. Regions are never added,
     moved or removed. `max_additions`: at most how many relations one answer may add.

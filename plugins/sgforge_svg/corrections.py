@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from sgforge.edits import Edit
-from sgforge.graph import Relation
 from sgforge_svg.answers import Reader
 from sgforge_svg.prompts import REMOVAL_REASONS
 from sgforge_svg.view import View
@@ -17,22 +16,18 @@ __all__ = ["read_corrections"]
 
 
 def read_corrections(
-    view: View,
-    shown: Sequence[tuple[int, Relation]],
-    removable: frozenset[int],
-    answer: Any,
-    *,
-    max_additions: int,
-    max_predicate_words: int,
+    view: View, proposed: Sequence[int], answer: Any, *, max_additions: int, max_predicate_words: int
 ) -> Edit:
     """The Edit that an editor's answer amounts to; never raises for what a model wrote.
 
-    `shown`: (index, relation) of the relations that were sent, under the numbers 1..n. `removable`: indices among them
-    that may be removed. The words that explain a removal stay in the record of the call.
+    `proposed`: indices of the relations that were sent for correction, under the numbers 1..n; no others are removed.
+    The words that explain a removal stay in the record of the call.
     """
     reader = Reader(view, max_predicate_words)
+    removals = _removals(reader, proposed, answer)
+    reader.release(removals)
     edits = [
-        *_removals(reader, [index for index, _row in shown], removable, answer),
+        *removals.values(),
         *_additions(reader, answer, max_additions),
         *_descriptions(reader, answer),
         *_attributes(reader, answer),
@@ -40,19 +35,20 @@ def read_corrections(
     return attrs.evolve(Edit.sum(edits), faults=dict(reader.faults))
 
 
-def _removals(reader: Reader, indices: Sequence[int], removable: frozenset[int], answer: Any) -> list[Edit]:
+def _removals(reader: Reader, proposed: Sequence[int], answer: Any) -> dict[int, Edit]:
+    """Rejections by the index of their relation."""
     edits: dict[int, Edit] = {}
     for item in reader.items(answer, "remove"):
         number, reason = item.get("relation"), item.get("reason")
-        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= len(indices):
+        if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= len(proposed):
             reader.fault("unknown-relation")
-        elif reason not in REMOVAL_REASONS:
+        elif not isinstance(reason, str) or reason not in REMOVAL_REASONS:
             reader.fault("unknown-reason")
-        elif indices[number - 1] not in removable:
-            reader.fault("not-removable")
+        elif proposed[number - 1] in edits:
+            reader.fault("duplicate")
         else:
-            edits.setdefault(indices[number - 1], Edit.reject(indices[number - 1], reason))
-    return list(edits.values())
+            edits[proposed[number - 1]] = Edit.reject(proposed[number - 1], reason)
+    return edits
 
 
 def _additions(reader: Reader, answer: Any, limit: int) -> list[Edit]:
@@ -71,28 +67,29 @@ def _additions(reader: Reader, answer: Any, limit: int) -> list[Edit]:
 
 def _descriptions(reader: Reader, answer: Any) -> list[Edit]:
     """A sharper sentence comes first; older ones stay behind it."""
-    newest: dict[int, str] = {}
-    for item in reader.items(answer, "descriptions"):
-        index = _region_of(reader, item)
-        texts = () if index is None else reader.texts(item.get("description"))
-        if index is not None and texts:
-            newest[index] = texts[0]
     edits = []
-    for index, text in newest.items():
-        older = [other for other in reader.view.regions[index].descriptions if other != text]
-        edits.append(Edit.set("region", index, descriptions=(text, *older)))
+    for index, texts in _texts_by_region(reader, answer, "descriptions", "description").items():
+        older = [text for text in reader.view.regions[index].descriptions if text not in texts]
+        edits.append(Edit.set("region", index, descriptions=(*texts, *older)))
     return edits
 
 
 def _attributes(reader: Reader, answer: Any) -> list[Edit]:
-    newest: dict[int, tuple[str, ...]] = {}
-    for item in reader.items(answer, "attributes"):
-        index = _region_of(reader, item)
-        texts = () if index is None else reader.texts(item.get("attributes"))
-        if index is not None and texts:
-            newest[index] = texts
-    return [Edit.set("region", index, attributes=texts) for index, texts in newest.items()]
+    """The attributes of a region, in place of those it had."""
+    found = _texts_by_region(reader, answer, "attributes", "attributes")
+    return [Edit.set("region", index, attributes=texts) for index, texts in found.items()]
 
 
-def _region_of(reader: Reader, item: Mapping[str, Any]) -> int | None:
-    return reader.region(item.get("region"))
+def _texts_by_region(reader: Reader, answer: Any, key: str, field: str) -> dict[int, tuple[str, ...]]:
+    """What the list `key` says of each region; of two entries on one region the first counts."""
+    found: dict[int, tuple[str, ...]] = {}
+    for item in reader.items(answer, key):
+        index = reader.region(item.get("region"))
+        texts = () if index is None else reader.texts(item.get(field))
+        if index is None or not texts:
+            continue
+        if index in found:
+            reader.fault("duplicate")
+        else:
+            found[index] = texts
+    return found

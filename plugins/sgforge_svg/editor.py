@@ -9,7 +9,7 @@ from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import EditConfig
 from sgforge_svg.corrections import read_corrections
 from sgforge_svg.prompts import EDIT_SCHEMA, ask_edit
-from sgforge_svg.view import look_at, numbered
+from sgforge_svg.view import look_at
 
 __all__ = ["SgEditor"]
 
@@ -32,21 +32,22 @@ class SgEditor:
         view = look_at(sample, options.max_regions)
         if not view.regions:
             return Failure("too-few-regions", f"image {sample.image_id} has no regions")
-        failure = cannot_be_shown(view)
+        failure = cannot_be_shown(sample)
         if failure is not None:
             return failure
-        shown = list(view.relations().items())
+        shown = view.relations()
         # Without a step's name a relation is the source's own: known, and not this editor's to remove.
-        removable = frozenset(index for index, row in shown if options.scope == "all" or row.made_by is not None)
-        text = ask_edit(view.facts(numbered(shown)), max_additions=options.max_additions, picture=options.picture)
+        proposed = [index for index, row in shown.items() if options.scope == "all" or row.made_by is not None]
+        known = [row for index, row in shown.items() if index not in proposed]
+        facts = view.facts(known, [shown[index] for index in proposed])
+        text = ask_edit(facts, max_additions=options.max_additions, picture=options.picture)
         picture = await picture_part(view, options.picture, options.max_side)
         response = await self._model.complete(
             chat(picture, text, schema=EDIT_SCHEMA, max_tokens=options.max_tokens, temperature=options.temperature)
         )
         return read_corrections(
             view,
-            shown,
-            removable,
+            proposed,
             response.parsed,
             max_additions=options.max_additions,
             max_predicate_words=options.max_predicate_words,

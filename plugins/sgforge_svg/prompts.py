@@ -101,38 +101,48 @@ def _facts(facts: str) -> str:
     return "<facts>" + facts.replace("<", "\\u003c") + "</facts>"
 
 
-def _marks(picture: str) -> str:
-    if picture == "marks":
-        return "The numbers drawn on the image are the region numbers; each mark lies on or points at its region."
-    return "The boxes in the facts say where each region is: x0, y0, x1, y1 in pixels of the recorded image size."
+def _reading(picture: str) -> str:
+    """How to find the regions of the facts in the image."""
+    boxes = "Boxes are x0, y0, x1, y1 in pixels of the recorded image size."
+    if picture == "plain":
+        return f"The boxes in the facts say where each region is. {boxes}"
+    return (
+        "The image carries a numbered mark for each region, in the colour of the region's outline; it lies on the "
+        f"region or points at it with a line. Marks and outlines are no part of the scene. {boxes}"
+    )
+
+
+_DEPTH: Final = "depth_order, where it is known, counts from 1 for the region nearest to the camera."
 
 
 def ask_completion(facts: str, *, subjects: int, relations_per_subject: int, picture: str) -> str:
     """The request to complete the relations of one image (SVG section 3.1: at least K subjects, five categories)."""
     return (
-        f"{_facts(facts)}\n{_marks(picture)}\n"
+        f"{_facts(facts)}\n{_reading(picture)} {_DEPTH}\n"
         f"Choose at least {subjects} regions as subjects (all of them if there are fewer), those that matter most to "
         "what the image shows. For each subject write one sentence that tells it apart from the other regions, and "
         f"list up to {relations_per_subject} relations it has to other regions that are missing from known_relations. "
-        f"Do not repeat known relations. Give each relation one category: {_CATEGORY_HELP} Look for relations of every "
-        "category, not only spatial ones. A predicate is a short phrase in lower case that reads naturally between "
-        "subject and object, such as 'leaning against'."
+        "Do not repeat a known relation, nor say it again in other words or from the other side. Give each relation "
+        f"one of these categories. {_CATEGORY_HELP} Look for relations of every category, not only spatial ones. A "
+        "predicate is a short phrase in lower case that reads naturally between subject and object, such as 'leaning "
+        "against'."
     )
 
 
-def ask_one(sentence: str, facts: str, picture: str) -> str:
+def ask_one(facts: str, picture: str) -> str:
     """One yes/no question, to be answered by a single word."""
     return (
-        f"{_facts(facts)}\n{_marks(picture)}\nThe facts hold one claim about two regions under the key 'claim'. "
-        f"{sentence} Answer with the single word yes or no."
+        f"{_facts(facts)}\n{_reading(picture)}\nThe entry 'claim' of the facts says that its subject stands in its "
+        "predicate to its object. Does the image show that this is true? Answer with the single word yes if it does, "
+        "and no if it does not or if one of the two is not there."
     )
 
 
 def ask_many(facts: str, picture: str) -> str:
     """Several yes/no questions, answered by number."""
     return (
-        f"{_facts(facts)}\n{_marks(picture)}\nEach entry of 'claims' says that its subject stands in its predicate to "
-        "its object. For every claim, by its question number, answer yes if the image shows that it is true, and no "
+        f"{_facts(facts)}\n{_reading(picture)}\nEach entry of 'claims' says that its subject stands in its predicate "
+        "to its object. For every claim, by its question number, answer yes if the image shows that it is true, and no "
         "if it does not or if one of the two is not there. Judge each claim by itself; many of them may be false."
     )
 
@@ -141,10 +151,13 @@ def ask_edit(facts: str, *, max_additions: int, picture: str) -> str:
     """The request to correct a proposed graph (SVG section 3.2: remove, add, sharpen)."""
     reasons = "; ".join(f"{code}: {meaning}" for code, meaning in REMOVAL_REASONS.items())
     return (
-        f"{_facts(facts)}\n{_marks(picture)}\nThe entries of 'relations' were proposed by a model and may be wrong. "
-        f"Correct them. remove: the numbers of relations that should not stand, each with a reason ({reasons}) and a "
-        f"short explanation. add: at most {max_additions} relations between the listed regions that are clearly shown "
-        f"and missing, each with a category ({_CATEGORY_HELP}) descriptions: a better sentence for a region whose "
-        "description is missing, vague or wrong. attributes: visible attributes of a region, replacing the recorded "
-        "ones where those are wrong. Leave a list empty when nothing needs a change."
+        f"{_facts(facts)}\n{_reading(picture)} {_DEPTH}\n"
+        "The entries of 'relations' were proposed by a model and may be wrong; those of 'known_relations' stand. "
+        "Correct the proposal in four lists. remove: the numbers of proposed relations that should not stand, each "
+        f"with a reason ({reasons}) and a short explanation. add: at most {max_additions} relations between the listed "
+        "regions that are clearly shown and in neither list, each with one of these "
+        f"categories. {_CATEGORY_HELP} descriptions: a better sentence for a region whose description is missing, "
+        "vague or wrong. "
+        "attributes: all visible attributes of a region whose recorded ones are missing or wrong; they replace those. "
+        "Leave a list empty when nothing needs a change."
     )

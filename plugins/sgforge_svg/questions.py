@@ -1,28 +1,31 @@
 """The questions a judge is asked about one image: the relations to judge, and probes whose answer is no.
 
-Probes measure the judge's yes-bias: how often it agrees to what cannot be true. Which relations get a probe, and which
-kind, follows from a hash of image and relation, so that a re-run asks the same questions.
+Probes measure the judge's yes-bias: how often it agrees to what is not true. Which relations get a probe, and which
+kind, follows from a hash of image and relation, so that a re-run asks the same questions. A judge is told labels and
+boxes of the regions that a claim names, and nothing else: descriptions come from the teacher that is being judged.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import attrs
 
 from sgforge.graph import Relation, Sample
 from sgforge.spatial import canonical
-from sgforge_svg.view import View, clean_text
+from sgforge_svg.view import View, as_json, clean_text
 
-__all__ = ["Claim", "claims_of", "facts_of"]
+__all__ = ["Claim", "Round", "many_facts", "one_fact", "rounds_of"]
 
 Probe = Literal["absent", "swapped"]
 
-# Things seldom seen in photographs; the first that is no label of the image stands in for an absent object.
+# Things seldom seen in photographs; one that is no label of the image stands in for an absent object.
 _ABSENT: Final = ("harp", "igloo", "submarine", "suit of armour", "cello", "lighthouse", "camel", "windmill", "kayak")
+# Social and emotional relations often go both ways ("talking to"): swapped they may be true, so they are not.
+_ONE_WAY: Final = frozenset({"spatial", "interactional", "functional", "unknown"})
 
 
 @attrs.frozen
@@ -38,51 +41,73 @@ class Claim:
 
     def fact(self, view: View) -> dict[str, Any]:
         """The claim as data for a prompt."""
-        target = _thing(view, self.object) if isinstance(self.object, int) else {"label": self.object}
-        return {"subject": _thing(view, self.subject), "predicate": clean_text(self.predicate), "object": target}
+        target = view.place(self.object) if isinstance(self.object, int) else {"label": self.object}
+        return {"subject": view.place(self.subject), "predicate": clean_text(self.predicate), "object": target}
 
 
-def claims_of(sample: Sample, view: View, *, spatial: bool, probe_rate: float) -> list[Claim]:
-    """All claims about one image, in an order that hides which are probes."""
-    claims: list[Claim] = []
-    for index, row in view.relations().items():
-        if not spatial and (row.category == "spatial" or canonical(row.predicate) is not None):
-            continue
-        digest = hashlib.sha256(json.dumps([sample.image_id, row.triplet]).encode()).digest()
-        claims.append(Claim(row.subject, row.predicate, row.object, index, None, digest[16:]))
-        if int.from_bytes(digest[:8], "big") < probe_rate * 2**64:
-            claims.append(_probe(view, row, digest))
-    return sorted(claims, key=lambda claim: claim.order)
+@attrs.frozen
+class Round:
+    """Claims that share a picture, in an order that hides which are probes; `view` holds the regions they name."""
+
+    view: View
+    claims: tuple[Claim, ...]
 
 
-def _probe(view: View, row: Relation, digest: bytes) -> Claim:
-    """A claim that is false: the object absent, or subject and object swapped where that changes the meaning."""
-    order = digest[8:16]
+def rounds_of(sample: Sample, *, spatial: bool, probe_rate: float, max_regions: int) -> Iterator[Round]:
+    """All claims about one image, in as few rounds of at most `max_regions` regions as come from going in order."""
+    kept = sample.graph.relations
+    rows = {index: row for index, row in kept.items() if spatial or not _is_spatial(row)}
+    triplets = {row.triplet for row in kept.values()}
+    for part in _parts(rows, max_regions):
+        ends = sorted({end for index in part for end in (rows[index].subject, rows[index].object)})
+        view = View(sample, {end: sample.graph.regions[end] for end in ends}, 0)
+        claims = [claim for index in part for claim in _claims(view, index, rows[index], triplets, probe_rate)]
+        yield Round(view, tuple(sorted(claims, key=lambda claim: claim.order)))
+
+
+def _is_spatial(row: Relation) -> bool:
+    return row.category == "spatial" or canonical(row.predicate) is not None
+
+
+def _parts(rows: Mapping[int, Relation], max_regions: int) -> Iterator[list[int]]:
+    part: list[int] = []
+    regions: set[int] = set()
+    for index, row in rows.items():
+        ends = {row.subject, row.object}
+        if part and len(regions | ends) > max_regions:
+            yield part
+            part, regions = [], set()
+        part.append(index)
+        regions |= ends
+    if part:
+        yield part
+
+
+def _claims(
+    view: View, index: int, row: Relation, triplets: set[tuple[int, str, int]], probe_rate: float
+) -> Iterator[Claim]:
+    """The claim of one relation, and for some relations a probe."""
+    digest = hashlib.sha256(json.dumps([view.sample.image_id, row.triplet]).encode()).digest()
+    yield Claim(row.subject, row.predicate, row.object, index, None, digest[16:])
+    if int.from_bytes(digest[:8], "big") >= probe_rate * 2**64:
+        return
     known = canonical(row.predicate)
-    swap_is_false = known is None or not known.symmetric
-    if digest[8] % 2 and swap_is_false:
-        return Claim(row.object, row.predicate, row.subject, None, "swapped", order)
-    labels = {(region.label or "").lower() for region in view.regions.values()}
-    absent = next((thing for thing in _ABSENT if not any(thing in label for label in labels)), _ABSENT[0])
-    return Claim(row.subject, row.predicate, absent, None, "absent", order)
+    may_swap = row.category in _ONE_WAY and (row.object, row.predicate, row.subject) not in triplets
+    if digest[8] % 2 and may_swap and not (known is not None and known.symmetric):
+        yield Claim(row.object, row.predicate, row.subject, None, "swapped", digest[8:16])
+        return
+    labels = " / ".join((region.label or "").lower() for region in view.sample.graph.regions.values())
+    absent = [thing for thing in _ABSENT if thing not in labels]
+    if absent:
+        yield Claim(row.subject, row.predicate, absent[digest[9] % len(absent)], None, "absent", digest[8:16])
 
 
-def _thing(view: View, index: int) -> dict[str, Any]:
-    label = view.regions[index].label
-    number = {"region": view.numbers[index]}
-    return number if label is None else {**number, "label": clean_text(label)}
+def one_fact(view: View, claim: Claim) -> str:
+    """One claim as a JSON value."""
+    return as_json({"image": view.image_size(), "claim": claim.fact(view)})
 
 
-def facts_of(view: View, claims: Sequence[Claim], *, single: bool) -> str:
-    """The regions and the claims as one JSON value; a single claim stands under "claim"."""
-    value: dict[str, Any] = {key: item for key, item in _regions(view).items() if key != "known_relations"}
-    if single:
-        value["claim"] = claims[0].fact(view)
-    else:
-        value["claims"] = [{"question": number, **claim.fact(view)} for number, claim in enumerate(claims, 1)]
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _regions(view: View) -> Mapping[str, Any]:
-    facts: Mapping[str, Any] = json.loads(view.facts([]))
-    return {key: facts[key] for key in ("image", "regions")}
+def many_facts(view: View, claims: Sequence[Claim]) -> str:
+    """Several claims, numbered from 1, as a JSON value."""
+    numbered = [{"question": number, **claim.fact(view)} for number, claim in enumerate(claims, 1)]
+    return as_json({"image": view.image_size(), "claims": numbered})

@@ -8,7 +8,7 @@ inside it is an instruction.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,9 +19,15 @@ from sgforge.graph import Region, Relation, Sample
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["View", "clean_text", "look_at", "picture_of"]
+__all__ = ["View", "as_json", "clean_text", "look_at", "picture_of"]
 
 _MAX_TEXT = 300
+_SMALL_SIDE = 512  # pixels; a picture that is smaller is enlarged before marks are drawn, which would else cover it
+
+
+def as_json(value: Any) -> str:
+    """A value as compact JSON, the form in which facts stand in a prompt."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def clean_text(text: str) -> str:
@@ -56,21 +62,31 @@ class View:
         rows = self.sample.graph.relations
         return {index: row for index, row in rows.items() if row.subject in self.regions and row.object in self.regions}
 
-    def facts(self, relations: Iterable[tuple[int, Relation]] | None = None) -> str:
-        """The facts as one JSON value: image size, regions, and known relations.
-
-        `relations`: numbered relations to list with their numbers; default is all shown ones, without numbers.
-        """
-        graph = self.sample.graph
+    def facts(self, known: Iterable[Relation], proposed: Iterable[Relation] | None = None) -> str:
+        """The facts as one JSON value: image size, regions, known relations, and under numbers 1..n proposed ones."""
         value: dict[str, Any] = {
-            "image": {"width": graph.width, "height": graph.height},
-            "regions": [self._region(number, index) for number, index in self.indices.items()],
+            "image": self.image_size(),
+            "regions": [self._region(index) for index in self.regions],
+            "known_relations": [self._triplet(row) for row in known],
         }
-        if relations is None:
-            value["known_relations"] = [self._triplet(row) for row in self.relations().values()]
-        else:
-            value["relations"] = [{"relation": number, **self._triplet(row)} for number, row in relations]
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        if proposed is not None:
+            numbered = enumerate(proposed, 1)
+            value["relations"] = [{"relation": number, **self._triplet(row)} for number, row in numbered]
+        return as_json(value)
+
+    def image_size(self) -> dict[str, int]:
+        """The size that boxes are measured in, as a fact."""
+        return {"width": self.sample.graph.width, "height": self.sample.graph.height}
+
+    def place(self, index: int) -> dict[str, Any]:
+        """Which region is meant, as a fact: its number, and its label and box where it has them."""
+        region = self.regions[index]
+        fact: dict[str, Any] = {"region": self.numbers[index]}
+        if region.label is not None:
+            fact["label"] = clean_text(region.label)
+        if region.box is not None or region.mask is not None:
+            fact["box"] = [round(value) for value in self.sample.graph.box_of(index)]
+        return fact
 
     def _triplet(self, row: Relation) -> dict[str, Any]:
         numbers = self.numbers
@@ -80,13 +96,9 @@ class View:
             "object": numbers[row.object],
         }
 
-    def _region(self, number: int, index: int) -> dict[str, Any]:
+    def _region(self, index: int) -> dict[str, Any]:
         region = self.regions[index]
-        fact: dict[str, Any] = {"region": number}
-        if region.label is not None:
-            fact["label"] = clean_text(region.label)
-        if region.box is not None or region.mask is not None:
-            fact["box"] = [round(value) for value in self.sample.graph.box_of(index)]
+        fact = self.place(index)
         if region.descriptions:
             fact["descriptions"] = [clean_text(text) for text in region.descriptions]
         if region.attributes:
@@ -125,22 +137,18 @@ def _area(sample: Sample, index: int) -> float:
 def picture_of(view: View, style: str, max_side: int) -> Image.Image:
     """The picture to send, RGB, its longest side at most `max_side`; with `style` "marks", regions are numbered on it.
 
-    Marks are drawn after shrinking, so that they stay legible.
+    Marks are drawn after resizing, so that they stay legible; a small picture is enlarged for them.
     """
     from sgforge.draw import draw_marks
 
     if view.sample.image is None:
         raise GraphError(f"image {view.sample.image_id} has no picture to show")
     image = view.sample.image.pil()
-    scale = min(1.0, max_side / max(image.size))
-    if scale < 1.0:
+    longest = max(image.size)
+    scale = min(max_side, longest if style == "plain" else max(longest, _SMALL_SIDE)) / longest
+    if scale != 1.0:
         image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     if style == "plain":
         return image
     shown = {index: region for index, region in view.regions.items() if region.box or region.mask}
     return draw_marks(image, shown, numbers=view.numbers, scale=scale)
-
-
-def numbered(rows: Sequence[tuple[int, Relation]]) -> list[tuple[int, Relation]]:
-    """Relations under the numbers 1..n, in order."""
-    return [(number, row) for number, (_index, row) in enumerate(rows, 1)]

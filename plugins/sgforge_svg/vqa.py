@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 
@@ -20,21 +20,28 @@ from sgforge.stages import Answer, Resources
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import VqaConfig
 from sgforge_svg.prompts import VERDICT_SCHEMA, ask_many, ask_one
-from sgforge_svg.questions import Claim, claims_of, facts_of
-from sgforge_svg.view import View, look_at
+from sgforge_svg.questions import Claim, Round, many_facts, one_fact, rounds_of
 
 __all__ = ["VqaFilter"]
 
-_ALL_REGIONS = 10_000
-_PROBES = {"absent": "an absent object", "swapped": "subject and object swapped"}
-_CLAIM = "Does the image show that this claim is true?"
+_PROBES: Final = {"absent": "an absent object", "swapped": "subject and object swapped"}
+_ONE_WORD_TOKENS: Final = 16  # room for blanks and quotes around a single word
+
+
+@attrs.frozen
+class _Reply:
+    """What the judge said to one claim: P(yes), None without a usable answer. `in_words`: P was wanted, not given."""
+
+    degree: float | None
+    in_words: bool = False
 
 
 class VqaFilter:
     """Keeps relations whose P(yes) reaches the threshold, rejects the others as `judge-no`.
 
     Counts of an image: `probe-absent-yes`, `probe-absent-no`, `probe-swapped-yes`, `probe-swapped-no` for questions
-    whose answer is no; `unanswered` for relations the judge left out, which stay as they are.
+    whose answer is no; `unanswered` for questions without a usable answer, whose relations stay as they are;
+    `no-probability` for answers of a model that should give P(yes) and gave a word, taken as 1 or 0.
     """
 
     def __init__(self, options: VqaConfig) -> None:
@@ -48,56 +55,62 @@ class VqaFilter:
     async def filter(self, sample: Sample, /) -> Answer:
         """Judges the relations of one image; one without any to judge costs nothing."""
         options = self.options
-        view = look_at(sample, _ALL_REGIONS)
-        claims = claims_of(sample, view, spatial=options.spatial, probe_rate=options.probe_rate)
-        if not claims:
-            return Edit()
-        failure = cannot_be_shown(view)
+        rounds = list(
+            rounds_of(sample, spatial=options.spatial, probe_rate=options.probe_rate, max_regions=options.max_regions)
+        )
+        failure = cannot_be_shown(sample) if rounds else None
         if failure is not None:
             return failure
-        picture = await picture_part(view, options.picture, options.max_side)
-        degrees = await self._ask(view, claims, picture)
-        return _verdicts(claims, degrees, options.threshold)
+        return Edit.sum(await asyncio.gather(*(self._judge(each) for each in rounds)))
 
-    async def _ask(self, view: View, claims: Sequence[Claim], picture: ImagePart) -> list[float | None]:
-        """P(yes) of each claim, None where the judge gave no answer."""
+    async def _judge(self, part: Round) -> Edit:
+        picture = await picture_part(part.view, self.options.picture, self.options.max_side)
+        return _verdicts(part.claims, await self._ask(part, picture), self.options.threshold)
+
+    async def _ask(self, part: Round, picture: ImagePart) -> list[_Reply]:
         assert self._model is not None, "setup() comes first"
-        if self._model.capabilities.probabilities:
-            return list(await asyncio.gather(*(self._ask_one(view, claim, picture) for claim in claims)))
+        claims = part.claims
+        if self.options.probabilities and self._model.capabilities.probabilities:
+            return list(await asyncio.gather(*(self._ask_one(part, claim, picture) for claim in claims)))
         size = self.options.questions_per_request
         chunks = [claims[start : start + size] for start in range(0, len(claims), size)]
-        answers = await asyncio.gather(*(self._ask_many(view, chunk, picture) for chunk in chunks))
-        return [degree for chunk in answers for degree in chunk]
+        answers = await asyncio.gather(*(self._ask_many(part, chunk, picture) for chunk in chunks))
+        return [reply for chunk in answers for reply in chunk]
 
-    async def _ask_one(self, view: View, claim: Claim, picture: ImagePart) -> float | None:
+    async def _ask_one(self, part: Round, claim: Claim, picture: ImagePart) -> _Reply:
         assert self._model is not None
-        text = ask_one(_CLAIM, facts_of(view, [claim], single=True), self.options.picture)
-        request = chat(picture, text, max_tokens=self.options.max_tokens, choices=("yes", "no"))
-        response = await self._model.complete(request)
+        text = ask_one(one_fact(part.view, claim), self.options.picture)
+        tokens = min(self.options.max_tokens, _ONE_WORD_TOKENS)
+        response = await self._model.complete(chat(picture, text, max_tokens=tokens, choices=("yes", "no")))
         if response.yes_probability is not None:
-            return response.yes_probability
-        return _word(response.text)
+            return _Reply(response.yes_probability)
+        degree = _word(response.text)
+        return _Reply(degree, in_words=degree is not None)
 
-    async def _ask_many(self, view: View, claims: Sequence[Claim], picture: ImagePart) -> list[float | None]:
+    async def _ask_many(self, part: Round, claims: Sequence[Claim], picture: ImagePart) -> list[_Reply]:
         assert self._model is not None
-        text = ask_many(facts_of(view, claims, single=False), self.options.picture)
+        text = ask_many(many_facts(part.view, claims), self.options.picture)
         request = chat(picture, text, max_tokens=self.options.max_tokens, schema=VERDICT_SCHEMA)
         response = await self._model.complete(request)
         return _read_many(response.parsed, len(claims))
 
     @staticmethod
     def notes(counts: Mapping[str, int]) -> list[str]:
-        """One line on the judge's yes-bias per kind of probe, with a warning where its verdicts are worth nothing."""
-        found = []
-        for kind, meaning in _PROBES.items():
-            yes, no = counts.get(f"probe-{kind}-yes", 0), counts.get(f"probe-{kind}-no", 0)
-            if yes + no:
-                share = yes / (yes + no)
-                warning = ": it says yes to almost anything, do not trust its verdicts" if share > 0.5 else ""
-                found.append(
-                    f"judge said yes to {yes} of {yes + no} false claims with {meaning} ({share:.0%}){warning}"
-                )
-        return found
+        """Remarks on a run: the judge's yes-bias per kind of probe, questions without answer, words for P(yes)."""
+        return list(_remarks(counts))
+
+
+def _remarks(counts: Mapping[str, int]) -> Iterator[str]:
+    for kind, meaning in _PROBES.items():
+        yes, no = counts.get(f"probe-{kind}-yes", 0), counts.get(f"probe-{kind}-no", 0)
+        if yes + no:
+            share = yes / (yes + no)
+            warning = ": it says yes to almost anything, do not trust its verdicts" if share > 0.5 else ""
+            yield f"judge said yes to {yes} of {yes + no} false claims with {meaning} ({share:.0%}){warning}"
+    if unanswered := counts.get("unanswered", 0):
+        yield f"judge left {unanswered} questions without a usable answer: those relations stand unjudged"
+    if in_words := counts.get("no-probability", 0):
+        yield f"judge gave no probability for {in_words} answers: their yes or no was taken as P(yes) of 1 or 0"
 
 
 def _word(text: str) -> float | None:
@@ -106,20 +119,22 @@ def _word(text: str) -> float | None:
     return {"yes": 1.0, "no": 0.0}.get(word)
 
 
-def _read_many(answer: Any, count: int) -> list[float | None]:
-    degrees: list[float | None] = [None] * count
+def _read_many(answer: Any, count: int) -> list[_Reply]:
+    replies = [_Reply(None)] * count
     rows = answer.get("answers", []) if isinstance(answer, Mapping) else []
     for row in rows if isinstance(rows, list) else []:
         number = row.get("question") if isinstance(row, Mapping) else None
         if isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= count:
-            degrees[number - 1] = _word(str(row.get("answer", "")))
-    return degrees
+            replies[number - 1] = _Reply(_word(str(row.get("answer", ""))))
+    return replies
 
 
-def _verdicts(claims: Sequence[Claim], degrees: Sequence[float | None], threshold: float) -> Edit:
+def _verdicts(claims: Sequence[Claim], replies: Sequence[_Reply], threshold: float) -> Edit:
     edits: list[Edit] = []
     counts: Counter[str] = Counter()
-    for claim, degree in zip(claims, degrees, strict=True):
+    for claim, reply in zip(claims, replies, strict=True):
+        degree = reply.degree
+        counts["no-probability"] += reply.in_words
         if degree is None:
             counts["unanswered"] += 1
         elif claim.index is None:
@@ -128,4 +143,4 @@ def _verdicts(claims: Sequence[Claim], degrees: Sequence[float | None], threshol
             edits.append(Edit.keep(claim.index, None, degree))
         else:
             edits.append(Edit.reject(claim.index, "judge-no", degree))
-    return attrs.evolve(Edit.sum(edits), faults=dict(counts))
+    return attrs.evolve(Edit.sum(edits), faults=dict(+counts))

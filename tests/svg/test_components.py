@@ -6,7 +6,9 @@ import asyncio
 import io
 import json
 import re
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,8 @@ def test_the_judge_with_probabilities_is_asked_one_claim_at_a_time(ask: Any, par
     assert verdicts == {1: ("kept", None, 0.8), 2: ("rejected", "judge-no", 0.2)}
     assert len(requests) == 2
     assert len({request.images for request in requests}) == 1
+    # A judge is told of the two regions and nothing else: descriptions are the teacher's words.
+    assert facts_in(requests[0])["claim"]["subject"].keys() == {"region", "label", "box"}
 
 
 def test_a_judge_without_probabilities_gets_many_claims_in_one_request(ask: Any, park: Sample) -> None:
@@ -151,6 +155,40 @@ def test_a_judge_without_probabilities_gets_many_claims_in_one_request(ask: Any,
     edit, requests = ask(vqa, "filter", park, judge)
     assert {v.index: (v.status, v.degree) for v in edit.verdicts} == {1: ("kept", 1.0), 2: ("rejected", 0.0)}
     assert len(requests) == 1
+
+
+def test_a_judge_with_probabilities_can_be_asked_many_claims_in_one_request(ask: Any, park: Sample) -> None:
+    def judge(request: FakeRequest) -> FakeAnswer:
+        rows = [{"question": claim["question"], "answer": "no"} for claim in facts_in(request)["claims"]]
+        return FakeAnswer(json.dumps({"answers": rows}))
+
+    vqa = VqaFilter(VqaConfig(model="compat/judge", probe_rate=0.0, probabilities=False))
+    edit, requests = ask(vqa, "filter", park, judge)
+    assert [(v.status, v.degree) for v in edit.verdicts] == [("rejected", 0.0)] * 2
+    assert (len(requests), edit.faults) == (1, {})
+
+
+def test_words_in_place_of_probabilities_are_counted_and_said(ask: Any, park: Sample) -> None:
+    vqa = VqaFilter(VqaConfig(model="compat/judge", probe_rate=0.0))
+    edit, _ = ask(vqa, "filter", park, lambda _: FakeAnswer("Yes."))
+    assert [(v.status, v.degree) for v in edit.verdicts] == [("kept", 1.0)] * 2
+    assert edit.faults == {"no-probability": 2}
+    assert vqa.notes(edit.faults) == [
+        "judge gave no probability for 2 answers: their yes or no was taken as P(yes) of 1 or 0"
+    ]
+
+
+def test_regions_that_one_picture_cannot_mark_get_another(ask: Any, park: Sample) -> None:
+    vqa = VqaFilter(VqaConfig(model="anthropic/judge", probe_rate=0.0, max_regions=2))
+
+    def judge(request: FakeRequest) -> FakeAnswer:
+        (claim,) = facts_in(request)["claims"]
+        assert {claim["subject"]["region"], claim["object"]["region"]} == {1, 2}
+        return FakeAnswer(json.dumps({"answers": [{"question": 1, "answer": "yes"}]}))
+
+    edit, requests = ask(vqa, "filter", park, judge)
+    assert {v.index for v in edit.verdicts} == {1, 2}
+    assert len({request.images for request in requests}) == 2
 
 
 def test_a_judge_that_says_yes_to_everything_is_found_out(ask: Any, park: Sample) -> None:
@@ -171,6 +209,7 @@ def test_what_the_judge_leaves_out_stays_and_is_counted(ask: Any, park: Sample) 
     edit, _ = ask(vqa, "filter", park, lambda _: FakeAnswer("Hard to say."))
     assert edit.is_empty
     assert edit.faults == {"unanswered": 2}
+    assert vqa.notes(edit.faults) == ["judge left 2 questions without a usable answer: those relations stand unjudged"]
 
 
 def test_spatial_relations_are_left_to_the_rules(ask: Any, park: Sample) -> None:
@@ -182,8 +221,8 @@ def test_spatial_relations_are_left_to_the_rules(ask: Any, park: Sample) -> None
 def test_the_editor_removes_only_what_was_generated(ask: Any, park: Sample) -> None:
     reply = {
         "remove": [
-            {"relation": 3, "reason": "wrong-predicate", "explanation": "the dog waits"},
-            {"relation": 1, "reason": "trivial", "explanation": "of course"},
+            {"relation": 1, "reason": "wrong-predicate", "explanation": "the dog waits"},
+            {"relation": 2, "reason": "trivial", "explanation": "of course"},
         ],
         "add": [{"subject": 2, "predicate": "watching", "object": 1, "category": "social"}],
         "descriptions": [{"region": 2, "description": "a waiting dog"}],
@@ -194,5 +233,31 @@ def test_the_editor_removes_only_what_was_generated(ask: Any, park: Sample) -> N
     assert [(v.index, v.reason) for v in edit.verdicts] == [(2, "wrong-predicate")]
     assert [r.triplet for r in edit.relations] == [(1, "watching", 0)]
     assert edit.sets[0].value == ("a waiting dog",)
-    assert edit.faults == {"not-removable": 1}
-    assert [row["relation"] for row in facts_in(request)["relations"]] == [1, 2, 3]
+    assert edit.faults == {"unknown-relation": 1}
+    facts = facts_in(request)
+    assert facts["relations"] == [{"relation": 1, "subject": 2, "predicate": "eating", "object": 3}]
+    assert [row["predicate"] for row in facts["known_relations"]] == ["on", "throwing"]
+
+
+def test_the_editor_may_remove_all_relations_where_it_is_told_so(ask: Any, park: Sample) -> None:
+    reply = {
+        "remove": [{"relation": 1, "reason": "trivial", "explanation": "dogs are on grass"}],
+        "add": [],
+        "descriptions": [],
+        "attributes": [],
+    }
+    editor = SgEditor(EditConfig(model="compat/editor", scope="all"))
+    edit, (request,) = ask(editor, "edit", park, lambda _: FakeAnswer(json.dumps(reply)))
+    assert [(v.index, v.reason) for v in edit.verdicts] == [(0, "trivial")]
+    assert (len(facts_in(request)["relations"]), facts_in(request)["known_relations"]) == (3, [])
+
+
+def test_the_words_that_explain_a_removal_stay_in_the_record_of_the_call(
+    ask: Any, park: Sample, tmp_path: Path
+) -> None:
+    removal = {"relation": 1, "reason": "wrong-predicate", "explanation": "the dog waits for the ball"}
+    reply = {"remove": [removal], "add": [], "descriptions": [], "attributes": []}
+    ask(SgEditor(EditConfig(model="compat/editor")), "edit", park, lambda _: FakeAnswer(json.dumps(reply)))
+    with closing(sqlite3.connect(tmp_path / "responses.sqlite")) as store:
+        ((raw,),) = store.execute("SELECT raw FROM response")
+    assert b"the dog waits for the ball" in raw
