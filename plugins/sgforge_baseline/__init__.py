@@ -31,13 +31,18 @@ def sgforge_register_segmenters(register: Register) -> None:
 @hookimpl
 def sgforge_register_teachers(register: Register) -> None:
     """`geometry`."""
-    register("geometry", "sgforge_baseline.geometry:GeometryTeacher", config=GeometryOptions)
+    register("geometry", "sgforge_baseline.geometry:GeometryTeacher", config=GeometryOptions, revision=2)
 
 
 @hookimpl
 def sgforge_register_filters(register: Register) -> None:
     """`spatial-rules`."""
-    register("spatial-rules", "sgforge_baseline.spatial_rules:SpatialRulesFilter", config=SpatialRulesOptions)
+    register(
+        "spatial-rules",
+        "sgforge_baseline.spatial_rules:SpatialRulesFilter",
+        config=SpatialRulesOptions,
+        revision=2,
+    )
 
 
 @hookimpl
@@ -49,4 +54,4 @@ def sgforge_register_students(register: Register) -> None:
 @hookimpl
 def sgforge_register_editors(register: Register) -> None:
     """`consistency`."""
-    register("consistency", "sgforge_baseline.consistency:ConsistencyEditor", config=ConsistencyOptions)
+    register("consistency", "sgforge_baseline.consistency:ConsistencyEditor", config=ConsistencyOptions, revision=2)

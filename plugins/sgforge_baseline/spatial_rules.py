@@ -20,7 +20,7 @@ __all__ = ["REASONS", "SpatialRulesFilter"]
 REASONS: Final[Mapping[str, str]] = {
     "boxes-contradict": "the boxes do not lie as the predicate says",
     "masks-contradict": "the boxes would allow the predicate, the masks do not",
-    "depth-contradicts": "the depths are the other way round, or equal",
+    "depth-contradicts": "the depths are the other way round",
     "duplicate": "an earlier row says the same of the same two regions",
     "contradictory-pair": "another relation of the same two regions holds more firmly and excludes this one",
 }

@@ -25,8 +25,11 @@ class Layout:
     `overlap_y`: shared length over the shorter one, in [0, 1]. `cover`, `cover_inverse`: share of the subject within
     the object and the other way round, in [0, 1]. `area_ratio`: area of the subject over the object's. `size`:
     geometric mean of the square roots of both areas, pixels. `rise`: how much higher the subject's upper edge is than
-    the object's, `sink`: how far the subject's lower edge is from the object's height (0 within it), `sink_inverse`:
-    the same of the object's; all three in heights of the lower box.
+    the object's, in heights of the lower box. `sink`: how far the subject's lower edge is from the object's height (0
+    within it), in heights of the lower box, or in halves of `size` where that is more: boxes around thin things (skis,
+    a wire) are not drawn to a part of their height; `sink_inverse`: the same of the object's. `foot`: how much
+    lower the subject's lower edge is than the object's, in heights of the subject. `reach_x`: half of the wider width,
+    pixels.
     """
 
     dx: Floats
@@ -44,6 +47,8 @@ class Layout:
     rise: Floats
     sink: Floats
     sink_inverse: Floats
+    foot: Floats
+    reach_x: Floats
 
     @property
     def gap(self) -> Floats:
@@ -65,6 +70,8 @@ class Layout:
         shared_y = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
         narrow, low = np.minimum(wa, wb), np.minimum(ha, hb)
         shared = np.maximum(shared_x, 0) * np.maximum(shared_y, 0)
+        size = np.sqrt(np.sqrt(wa * ha) * np.sqrt(wb * hb))
+        tolerance = np.maximum(low, size / 2)
         return cls(
             dx=((b[0] - a[0]) + (b[2] - a[2])) / 2,
             dy=((b[1] - a[1]) + (b[3] - a[3])) / 2,
@@ -77,10 +84,12 @@ class Layout:
             cover=np.clip(shared / (wa * ha), 0, 1),
             cover_inverse=np.clip(shared / (wb * hb), 0, 1),
             area_ratio=(wa * ha) / (wb * hb),
-            size=np.sqrt(np.sqrt(wa * ha) * np.sqrt(wb * hb)),
+            size=size,
             rise=(b[1] - a[1]) / low,
-            sink=np.maximum(np.maximum(b[1] - a[3], a[3] - b[3]), 0) / low,
-            sink_inverse=np.maximum(np.maximum(a[1] - b[3], b[3] - a[3]), 0) / low,
+            sink=np.maximum(np.maximum(b[1] - a[3], a[3] - b[3]), 0) / tolerance,
+            sink_inverse=np.maximum(np.maximum(a[1] - b[3], b[3] - a[3]), 0) / tolerance,
+            foot=(a[3] - b[3]) / ha,
+            reach_x=np.maximum(wa, wb) / 2,
         )
 
 

@@ -27,16 +27,25 @@ _REACH: Final = 0.01
 
 @attrs.frozen(eq=False)
 class Contacts:
-    """Mask measurements of P ordered pairs, NaN where one has no mask: see `_Evidence` of the degrees."""
+    """Mask measurements of P ordered pairs, each a (P,) float64 array in [0, 1], NaN where one has no mask.
+
+    `layout`: the boxes' measurements with containment and area by masks. `contact`: share of the subject's lower
+    outline in contact with the object. `adjoins`: whether the masks come near each other. `roof`: share of the object's
+    columns in which the subject begins above it and does not reach below it.
+    """
 
     layout: Layout
     contact: Floats
     adjoins: Floats
+    roof: Floats
 
 
 @attrs.frozen(eq=False)
 class _Outline:
-    """One decoded mask: its crop at (`x`, `y`), the crop filled to its spans, and the crop grown by the reach."""
+    """One decoded mask: its crop at (`x`, `y`), the crop filled to its spans, and the crop grown by the reach.
+
+    `columns`: whether a column has a pixel; `upper` and `lower`: the first and the last row of it in each.
+    """
 
     x: int
     y: int
@@ -45,6 +54,8 @@ class _Outline:
     grown: Bools
     area: int
     spans_area: int
+    columns: Bools
+    upper: NDArray[np.int64]
     lower: NDArray[np.int64]
 
     @classmethod
@@ -52,8 +63,18 @@ class _Outline:
         pixels = np.ascontiguousarray(to_crop(mask))
         height = pixels.shape[0]
         spans = _between(pixels, 0) & _between(pixels, 1)
-        lower = height - 1 - np.argmax(pixels[::-1], axis=0)
-        return cls(mask.x, mask.y, pixels, spans, _grow(pixels, reach), int(pixels.sum()), int(spans.sum()), lower)
+        return cls(
+            x=mask.x,
+            y=mask.y,
+            pixels=pixels,
+            spans=spans,
+            grown=_grow(pixels, reach),
+            area=int(pixels.sum()),
+            spans_area=int(spans.sum()),
+            columns=np.logical_or.reduce(pixels, axis=0),
+            upper=np.argmax(pixels, axis=0),
+            lower=height - 1 - np.argmax(pixels[::-1], axis=0),
+        )
 
 
 @attrs.define(eq=False)
@@ -79,10 +100,9 @@ class Outlines:
         """`layout` with containment and area measured on masks where both regions have one, and their contacts."""
         a, b = self._crops[pairs[:, 0]], self._crops[pairs[:, 1]]
         both = (a[:, 0] >= 0) & (b[:, 0] >= 0)
-        contact = np.where(both, 0.0, np.nan)
-        adjoins = contact.copy()
+        contact, adjoins, roof = (np.where(both, 0.0, np.nan) for _ in range(3))
         if not both.any():
-            return Contacts(layout, contact, adjoins)
+            return Contacts(layout, contact, adjoins, roof)
         apart = np.maximum(a[:, :2], b[:, :2]) - np.minimum(a[:, 2:], b[:, 2:])
         meeting = np.flatnonzero(both & (apart <= self._reach).all(axis=1))
         cover, cover_inverse = np.where(both, 0.0, layout.cover), np.where(both, 0.0, layout.cover_inverse)
@@ -94,8 +114,9 @@ class Outlines:
             ratio[row] = one.area / other.spans_area
             adjoins[row] = float(self._meets(one, other))
             contact[row] = self._lower_contact(one, other) if adjoins[row] else 0.0
+            roof[row] = _roof(one, other)
         refined = attrs.evolve(layout, cover=cover, cover_inverse=cover_inverse, area_ratio=ratio)
-        return Contacts(refined, contact, adjoins)
+        return Contacts(refined, contact, adjoins, roof)
 
     def _outline(self, index: int) -> _Outline:
         known = self._known.get(index)
@@ -125,8 +146,19 @@ class Outlines:
         rows = (one.lower + (one.y - other.y))[:, None] + np.arange(self._reach + 1)
         within = ((columns >= 0) & (columns < width))[:, None] & (rows >= 0) & (rows < height)
         hit = other.pixels[np.where(within, rows, 0), np.where(within, columns[:, None], 0)] & within
-        seen = one.pixels.any(axis=0)
-        return float(hit.any(axis=1)[seen].mean())
+        return float(hit.any(axis=1)[one.columns].mean())
+
+
+def _roof(one: _Outline, other: _Outline) -> float:
+    """Share of the columns of `other` in which `one` begins above it and does not reach below it."""
+    left, right = max(one.x, other.x), min(one.x + len(one.columns), other.x + len(other.columns))
+    if left >= right:
+        return 0.0
+    mine, theirs = slice(left - one.x, right - one.x), slice(left - other.x, right - other.x)
+    above = one.upper[mine] + one.y < other.upper[theirs] + other.y
+    ends = one.lower[mine] + one.y <= other.lower[theirs] + other.y
+    spans = one.columns[mine] & other.columns[theirs] & above & ends
+    return float(np.count_nonzero(spans) / np.count_nonzero(other.columns))
 
 
 def _shared(mine: Bools, one: _Outline, theirs: Bools, other: _Outline) -> int:

@@ -49,7 +49,8 @@ _PREDICATES = (
         "left of",
         "right of",
         "shift to the left (both edges of the subject left of the object's, in widths of the narrower box, at most 1)"
-        " times dx² / (dx² + vertical gap²), dx between the centres",
+        " times dx² / (dx² + vertical gap²), dx between the centres; where one spans the other the shift counts as 0.3"
+        " dx in halves of the wider width, times 1 - overlapping",
         (
             "left from",
             "left side of",
@@ -86,7 +87,7 @@ _PREDICATES = (
         "above",
         "below",
         "shift upwards (both edges of the subject above the object's, in heights of the lower box, at most 1)"
-        " times dy² / (dy² + horizontal gap²), dy between the centres",
+        " times dy² / (dy² + horizontal gap²), dy between the centres; at least roof (see below)",
         ("higher than", "up from", "located above", "up above"),
         ("below", "under", "supporting", "inside", "contains", "part of", "has part"),
     ),
@@ -100,7 +101,8 @@ _PREDICATES = (
     Predicate(
         "over",
         "under",
-        "shift upwards (as in above) times the horizontal overlap in widths of the narrower box",
+        "the largest of: shift upwards (as in above) times the horizontal overlap in widths of the narrower box; roof"
+        " (see below); 0.3 of the degree of on, since a picture does not tell a level surface from an upright one",
         ("over top of",),
         ("below", "under", "supporting", "inside", "contains", "part of", "has part"),
     ),
@@ -115,10 +117,11 @@ _PREDICATES = (
         "on",
         "supporting",
         "horizontal overlap in widths of the narrower box, times how nearly the subject's lower edge lies within the"
-        " object's height (1 inside it, 0 a quarter of the lower box's height outside), times the larger of: how much"
-        " higher the subject begins (2 rise), how much smaller it is (2 (1 - area ratio), less if the object stands on"
-        " the subject instead), each at most 1; with masks also times the share of the subject's lower outline in"
-        " contact with the object, doubled, at most 1",
+        " object's height (1 inside it, 0 a quarter of the lower box's height, or of half their size, outside), times"
+        " the larger of: how much higher the subject begins (2 rise), how much smaller it is (2 (1 - area ratio), down"
+        " to 0.3 of that if the object may stand on the subject instead), each at most 1; with masks also times the"
+        " share of the subject's lower outline in contact with the object, doubled, at most 1, or 0.3 where they meet"
+        " elsewhere",
         ("on top of", "atop", "upon", "onto", "on surface of", "resting on"),
         ("under", "below", "supporting"),
     ),
@@ -133,8 +136,9 @@ _PREDICATES = (
         "inside",
         "contains",
         "share of the subject within the object (within the rows and columns that its mask spans, where masks are"
-        " known), times 2 (1 - area ratio), at most 1, so that equal boxes are not inside each other; at least 0.3 of"
-        " the degree of on, since what lies in an open container shows above its rim",
+        " known), times 2 (1 - area ratio), at most 1, so that equal boxes are not inside each other; down to 0.3 of"
+        " that if the subject is nearer by a fifth of the larger depth, since it may stand before the object; at least"
+        " 0.3 of the degree of on, since what lies in an open container shows above its rim",
         (
             "in",
             "within",
@@ -159,7 +163,8 @@ _PREDICATES = (
     Predicate(
         "part of",
         "has part",
-        "1 if the object is the subject's parent or a parent of it, else the degree of inside",
+        "1 if the object is the subject's parent or a parent of it, else as inside, whatever the depths; where masks"
+        " meet at least 0.3 of what boxes alone give, since masks without common pixels cut a part out of the whole",
         ("a part of", "component of", "portion of", "section of"),
         ("has part", "contains", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
     ),
@@ -173,8 +178,8 @@ _PREDICATES = (
     Predicate(
         "in front of",
         "behind",
-        "how much nearer the subject is, (depth of object - depth of subject) / 0.2 of the larger depth in [0, 1],"
-        " times near",
+        "how much nearer the subject is, ((depth of object - depth of subject) / larger depth + 0.03) / 0.23"
+        " in [0, 1], times near; the 0.03 because median depths do not settle which of two level things is nearer",
         ("ahead of", "at front of", "in foreground of", "before"),
         ("behind",),
         needs_depth=True,
@@ -190,7 +195,9 @@ _PREDICATES = (
     Predicate(
         "next to",
         "next to",
-        "near, times the vertical overlap in heights of the lower box, times 1 - overlapping",
+        "near, times 1 - overlapping, times the larger of: the vertical overlap in heights of the lower box;"
+        " (1 - horizontal overlap) dx² / (dx² + vertical gap²), since of two things side by side the farther one is"
+        " seen higher",
         (
             "beside",
             "alongside",
@@ -220,7 +227,8 @@ _PREDICATES = (
     Predicate(
         "overlapping",
         "overlapping",
-        "the larger of: share of the subject within the object, share of the object within the subject (as in inside)",
+        "the larger of: share of the subject within the object, share of the object within the subject (as in inside);"
+        " where masks meet at least 0.3 of the same by boxes, since each pixel shows only one of two things",
         ("overlaps", "overlapping with", "overlaps with", "intersecting", "intersects", "intersecting with"),
         ("far from",),
     ),

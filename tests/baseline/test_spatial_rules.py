@@ -5,7 +5,6 @@ import pytest
 
 from sgforge import Edit, Region, Relation, Sample, SceneGraph, Verdict, apply_edit
 from sgforge.masks import from_array
-from sgforge.testing.scenes import make_scene
 from sgforge_baseline.config import SpatialRulesOptions
 from sgforge_baseline.spatial_rules import REASONS, SpatialRulesFilter
 
@@ -115,21 +114,6 @@ def test_rejected_rows_are_neither_judged_nor_compared_with() -> None:
 def test_empty_graphs() -> None:
     assert judge([], []) == Edit()
     assert judge(boxed(LEFT, LOW), []) == Edit()
-
-
-def test_the_truth_of_made_scenes_mostly_passes_and_its_reversal_mostly_does_not() -> None:
-    spatial = {"left of", "right of", "in front of", "behind", "on", "inside", "contains", "above", "below"}
-    passed = reversed_passed = total = 0
-    for seed in range(40):
-        graph = make_scene(seed, 128).sample.graph
-        true = [relation for relation in graph.relations.values() if relation.predicate in spatial]
-        turned = [Relation(relation.object, relation.predicate, relation.subject) for relation in true]
-        total += len(true)
-        passed += sum(v.status == "kept" for v in judge(list(graph.all.regions), true).verdicts)
-        reversed_passed += sum(v.status == "kept" for v in judge(list(graph.all.regions), turned).verdicts)
-    assert total > 500
-    assert passed / total > 0.9
-    assert reversed_passed / total < 0.1
 
 
 def test_two_thousand_regions_with_a_relation_each() -> None:

@@ -52,7 +52,7 @@ def rule(a: Region, b: Region) -> str | None:
 def publish(folder: Path, samples: Sequence[Sample]) -> Snapshot:
     """A snapshot of these samples."""
     with DatasetWriter.open(folder) as writer:
-        return writer.publish_source(samples, [i.to_bytes(32, "big") for i in range(len(samples))])
+        return writer.publish_source(samples, [i.to_bytes(16, "big") for i in range(len(samples))])
 
 
 def recall(rankings: Sequence[Ranking], truth: Sequence[Sample], k: int) -> float:

@@ -24,9 +24,14 @@ def degree(predicate: str, a: Box, b: Box, depth: tuple[float, float] | None = N
         ("right of", (0, 0, 10, 10), (20, 0, 30, 10), 0.0),
         # Half of the width shifted.
         ("left of", (0, 0, 10, 10), (5, 0, 15, 10), 0.5),
-        # One spans the other: neither side.
         ("left of", (0, 0, 10, 10), (2, 0, 30, 10), 0.2),
+        # One spans the other and holds it: neither side.
+        ("left of", (5, 0, 15, 10), (0, 0, 30, 10), 0.0),
         ("left of", (0, 0, 30, 10), (2, 0, 12, 10), 0.0),
+        # A chair below the left end of a table's box: the middles are 15 apart, half of the width is 20, the vertical
+        # gap is 0: 0.3 * 0.75.
+        ("left of", (0, 20, 10, 40), (0, 0, 40, 20), 0.225),
+        ("right of", (0, 20, 10, 40), (0, 0, 40, 20), 0.0),
         # dx = 30, vertical gap = 30: half by direction.
         ("left of", (0, 0, 10, 10), (30, 40, 40, 50), 0.5),
         ("above", (0, 0, 10, 10), (0, 20, 10, 30), 1.0),
@@ -36,6 +41,13 @@ def degree(predicate: str, a: Box, b: Box, depth: tuple[float, float] | None = N
         ("over", (0, 0, 10, 10), (5, 20, 15, 30), 0.5),
         ("over", (0, 0, 10, 10), (10, 20, 15, 30), 0.0),
         ("under", (5, 20, 15, 30), (0, 0, 10, 10), 0.5),
+        # A ball in the lower part of a table's box, its foot 15 of 60 above the table's: 0.3 * (1 - 2 * 0.25).
+        ("under", (10, 25, 20, 45), (0, 0, 40, 60), 0.15),
+        ("above", (0, 0, 40, 60), (10, 25, 20, 45), 0.15),
+        ("over", (10, 35, 20, 55), (0, 0, 40, 60), 0.3),  # as a spot on a wall would be
+        ("above", (10, 35, 20, 55), (0, 0, 40, 60), 0.0),
+        # In the upper part: nothing spans it from above.
+        ("under", (10, 5, 20, 25), (0, 0, 40, 60), 0.0),
         # A cup whose lower edge is within the table's height.
         ("on", (40, 0, 50, 20), (0, 15, 100, 60), 1.0),
         # The cup hangs 2 above the table, the lower of the two is 20 high: sink 0.1 of at most 0.25.
@@ -48,8 +60,11 @@ def degree(predicate: str, a: Box, b: Box, depth: tuple[float, float] | None = N
         ("on", (40, 40, 50, 50), (0, 0, 100, 100), 1.0),
         ("on", (0, 0, 30, 100), (0, 90, 30, 110), 1.0),
         ("on", (0, 90, 30, 110), (0, 0, 30, 100), 0.0),
-        # A small thing whose foot is at the foot of a tall one stands before it and is no spot on it.
-        ("on", (70, 80, 90, 140), (60, 50, 100, 140), 0.0),
+        # A small thing whose foot is at the foot of a tall one: a ball before a crate, or a shoe on a man.
+        ("on", (70, 80, 90, 140), (60, 50, 100, 140), 0.3),
+        # Feet 4 below skis 5 high, sizes 2000 and 500: half of the size is 15.8, 4 / 15.8 of at most a quarter.
+        ("on", (40, 0, 60, 100), (0, 91, 100, 96), 0.0),
+        ("on", (40, 0, 60, 100), (0, 93, 100, 98), 1 - 4 * 2 / (0.5 * 1_000_000**0.25)),
         ("on", (0, 0, 10, 10), (0, 0, 10, 10), 0.0),
         ("inside", (10, 10, 20, 20), (0, 0, 30, 30), 1.0),
         ("inside", (10, 10, 20, 20), (15, 0, 45, 30), 0.5),
@@ -62,7 +77,11 @@ def degree(predicate: str, a: Box, b: Box, depth: tuple[float, float] | None = N
         ("part of", (10, 10, 20, 20), (0, 0, 30, 30), 1.0),
         # Both 10 x 10: size 10; the gap is 4.
         ("near", (0, 0, 10, 10), (14, 0, 24, 10), 0.6),
-        ("next to", (0, 0, 10, 10), (14, 5, 24, 15), 0.3),
+        ("next to", (0, 0, 10, 10), (14, 5, 24, 15), 0.6),
+        # A little farther on one ground: apart in both directions. Gap hypot(3, 4) over size 10; 13² / (13² + 4²).
+        ("next to", (0, 14, 10, 24), (13, 0, 23, 10), 0.5 * 169 / 185),
+        # Half aside of a thing above it: overlap_x 0.5, dx 5, gap 4.
+        ("next to", (0, 0, 10, 10), (5, 14, 15, 24), 0.6 * 0.5 * 25 / 41),
         ("next to", (0, 0, 10, 10), (0, 14, 10, 24), 0.0),
         ("next to", (0, 0, 10, 10), (5, 0, 15, 10), 0.5),
         ("near", (0, 0, 10, 10), (13, 14, 23, 24), 0.5),
@@ -85,9 +104,11 @@ def test_degrees_by_hand(predicate: str, a: Box, b: Box, expected: float) -> Non
     [
         ("in front of", (1.0, 2.0), 1.0),
         ("in front of", (2.0, 1.0), 0.0),
-        ("in front of", (9.0, 10.0), 0.5),
-        ("behind", (10.0, 9.0), 0.5),
-        ("behind", (0.0, 0.0), 0.0),
+        ("in front of", (9.0, 10.0), 0.13 / 0.23),
+        ("behind", (10.0, 9.0), 0.13 / 0.23),
+        # Level: neither is told, neither is contradicted; 3 % the other way round contradicts.
+        ("behind", (0.0, 0.0), 0.03 / 0.23),
+        ("in front of", (100.0, 97.0), 0.0),
         # Depths below 0, as some models give them: larger is farther all the same.
         ("in front of", (-5.0, -3.0), 1.0),
         ("in front of", (-3.0, -5.0), 0.0),
@@ -95,6 +116,16 @@ def test_degrees_by_hand(predicate: str, a: Box, b: Box, expected: float) -> Non
 )
 def test_depth_tells_front_from_behind(predicate: str, depth: tuple[float, float], expected: float) -> None:
     assert degree(predicate, (0, 0, 10, 10), (5, 0, 15, 10), depth) == pytest.approx(expected, abs=1e-12)
+
+
+def test_what_surrounds_a_nearer_thing_may_be_behind_it() -> None:
+    inner, outer = (10, 10, 20, 20), (0, 0, 30, 30)
+    assert degree("inside", inner, outer, (2.0, 2.0)) == 1.0
+    assert degree("inside", inner, outer, (3.0, 2.0)) == 1.0
+    # 10 % nearer of 20 %: half of the way from 1 to 0.3. On is 1 here: never less than 0.3.
+    assert degree("inside", inner, outer, (1.8, 2.0)) == pytest.approx(0.65)
+    assert degree("inside", inner, outer, (1.0, 2.0)) == pytest.approx(0.3)
+    assert degree("part of", inner, outer, (1.0, 2.0)) == 1.0
 
 
 def test_front_needs_nearness_in_the_picture() -> None:
@@ -174,6 +205,22 @@ def test_shifting_and_scaling_change_nothing(a: Box, b: Box, x: float, y: float,
     before, after = table(a, b, (1.0, 1.1)), table(moved(a), moved(b), (scale, scale * 1.1))
     for name in NAMES:
         assert after[name] == pytest.approx(before[name], abs=1e-9)
+
+
+@given(_boxes, _boxes, _depths)
+def test_a_synonym_has_the_degree_of_its_name(a: Box, b: Box, depth: tuple[float, float]) -> None:
+    held = table(a, b, depth)
+    texts = [text for predicate in VOCABULARY.values() for text in predicate.synonyms]
+    row = degrees(Geometry.from_boxes([a, b], depth), np.array([[0, 1]]), texts)[0]
+    names = [predicate.name for predicate in VOCABULARY.values() for _ in predicate.synonyms]
+    assert row.tolist() == [held[name] for name in names]
+
+
+@given(_boxes, _boxes, _side)
+def test_raising_a_thing_never_makes_it_more_under_another(a: Box, b: Box, by: float) -> None:
+    raised = (a[0], a[1] - by, a[2], a[3] - by)
+    for name in ("below", "under"):
+        assert degree(name, raised, b) <= degree(name, a, b) + 1e-12
 
 
 @given(_boxes, _boxes)

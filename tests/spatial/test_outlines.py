@@ -123,7 +123,7 @@ def test_on_needs_contact_along_the_lower_outline() -> None:
     legged[3, 3:] = False
     legged[2, 2:6] = True
     assert degree("on", legged, np.roll(table, 0)) == 0.5
-    # The same boxes, with the table's top away from under the cup.
+    # The same boxes, with the table's top away from under the cup: only the lowest row of the cup is beside the frame.
     frame = draw(
         """
         ........
@@ -135,6 +135,78 @@ def test_on_needs_contact_along_the_lower_outline() -> None:
         """
     )
     assert degree("on", np.roll(cup, -1, axis=0) | cup, frame) == 0.0
+
+
+TABLE = draw(
+    """
+    ........
+    ########
+    #......#
+    #......#
+    #......#
+    ........
+    """
+)
+BALL = draw(
+    """
+    ........
+    ........
+    ........
+    ..##....
+    ..##....
+    ........
+    """
+)
+
+
+def test_under_a_table_is_what_its_top_spans_with_room_beneath() -> None:
+    assert degree("under", BALL, TABLE) == 1.0
+    assert degree("above", TABLE, BALL) == 1.0
+    assert degree("over", BALL, TABLE) == 0.0
+    # One of three columns is that of a leg, which reaches below the ball.
+    aside = np.zeros_like(BALL)
+    aside[2:4, 5:] = True
+    assert degree("under", aside, TABLE) == pytest.approx(2 / 3)
+    # A ring reaches below its core: the core is inside, not under.
+    assert degree("under", CORE, RING) == 0.0
+
+
+def test_what_hangs_below_may_be_on_it_where_the_masks_meet() -> None:
+    # A wheel on a car and a ball that touches a table's top from below look alike.
+    assert degree("on", BALL, TABLE) == 0.0
+    high = np.roll(BALL, -1, axis=0)
+    assert degree("touching", high, TABLE) == 1.0
+    assert degree("on", high, TABLE) == pytest.approx(0.3)
+
+
+CAR = draw(
+    """
+    ..####..
+    ########
+    ########
+    ##..##..
+    ........
+    """
+)
+WHEEL = draw(
+    """
+    ........
+    ........
+    ........
+    ..##....
+    ........
+    """
+)
+
+
+def test_masks_without_common_pixels_do_not_contradict_a_part_at_the_edge() -> None:
+    # The car's mask leaves the wheel out, and nothing of the car is below it.
+    assert degree("inside", WHEEL, CAR) < 0.1
+    assert degree("part of", WHEEL, CAR) == pytest.approx(0.3)
+    assert degree("has part", CAR, WHEEL) == pytest.approx(0.3)
+    # Overlapping boxes of masks that meet.
+    assert degree("overlapping", WHEEL, CAR) == pytest.approx(0.3)
+    assert degree("overlapping", CORNER, L_SHAPE) == 0.0
 
 
 def test_one_region_without_a_mask_leaves_the_boxes() -> None:
@@ -182,4 +254,12 @@ def test_contact_against_counting_pixels(a: NDArray[np.bool_], b: NDArray[np.boo
     cover = (a & spans).sum() / a.sum()
     ratio = a.sum() / spans.sum()
     within = cover * min(1.0, max(0.0, 2 * (1 - ratio)))
+    columns = [x for x in range(b.shape[1]) if b[:, x].any()]
+    roofs = [
+        a[:, x].any() and a[:, x].argmax() < b[:, x].argmax() and a[::-1, x].argmax() >= b[::-1, x].argmax()
+        for x in columns
+    ]
+    roof = sum(roofs) / len(columns) if near else None
+    if roof is not None:
+        assert degree("above", a, b) >= roof - 1e-12
     assert degree("inside", a, b) == pytest.approx(max(within, 0.3 * degree("on", a, b)))
