@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sgforge.cli.terminal import safe
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
+from sgforge.visible import visible
 from sgforge_eval.config import MODES
 
 __all__ = ["EvalCommand"]
@@ -211,7 +211,7 @@ def _print_notes(args: argparse.Namespace, notes: Sequence[str]) -> None:
     # CSV goes to a program: what is for people must not stand between its rows.
     stream = sys.stderr if args.format == "csv" else sys.stdout
     for note in notes:
-        print(safe(note), file=stream)
+        print(visible(note), file=stream)
 
 
 def _print_json(value: Mapping[str, Any]) -> None:

@@ -9,9 +9,9 @@ from xml.sax.saxutils import escape
 
 import attrs
 
-from sgforge.cli.terminal import safe
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
+from sgforge.visible import visible
 
 __all__ = ["Bar", "plot_recall"]
 
@@ -47,7 +47,7 @@ def plot_recall(report: Report, path: Path) -> None:
 
 
 def _label(bar: Bar) -> str:
-    name = safe(bar.name)
+    name = visible(bar.name)
     return name if len(name) <= 26 else f"{name[:25]}…"
 
 

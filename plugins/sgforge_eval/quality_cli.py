@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from sgforge.cli.terminal import safe
+from sgforge.visible import visible
 
 __all__ = ["QualityCommand"]
 
@@ -46,5 +46,5 @@ class QualityCommand:
         tables_text = report_tables(attrs.evolve(report, tables=shown), details=shown)
         print(render(tables_text, "terminal"))
         for note in report.notes:
-            print(safe(note))
+            print(visible(note))
         return 0

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import attrs
 
-from sgforge.cli.terminal import safe
 from sgforge.stages import Report
+from sgforge.visible import visible
 from sgforge_eval.compare import Comparison, Difference
 
 __all__ = ["Format", "Table", "comparison_json", "comparison_tables", "render", "report_json", "report_tables"]
@@ -144,7 +144,7 @@ def _shown(cell: Cell, form: Format) -> str:
     if isinstance(cell, float):
         return repr(cell) if form == "csv" else f"{cell:.4f}"
     # Names come from data: nothing in them may move a terminal's cursor or break a table.
-    text = safe(str(cell))
+    text = visible(str(cell))
     return text.replace("|", "\\|") if form == "markdown" else text
 
 

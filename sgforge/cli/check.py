@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sgforge.cli.run import add_run_arguments, build_request
-from sgforge.cli.terminal import safe
 from sgforge.config import dump_options
+from sgforge.visible import visible
 
 if TYPE_CHECKING:
     from sgforge.engine.components import ComponentSpec
@@ -71,7 +71,7 @@ def _lines(request: Request, plan: Plan) -> Iterator[str]:
 def _render(spec: ComponentSpec) -> str:
     """The options as given, without secrets."""
     typed = dump_options(spec.options)
-    given = [f"{name} = {safe(json.dumps(typed[name], ensure_ascii=False))}" for name in spec.settings]
+    given = [f"{name} = {visible(json.dumps(typed[name], ensure_ascii=False))}" for name in spec.settings]
     return f" ({', '.join(given)})" if given else ""
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import attrs
 
-from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.cli.terminal import json_text, split_ref
 from sgforge.dataset import Dataset
 from sgforge.dataset.diffing import ImageDiff, RowChange
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -55,15 +56,15 @@ def _image_json(image: ImageDiff) -> dict[str, Any]:
 
 
 def _image_lines(image: ImageDiff) -> Iterator[str]:
-    yield f"{safe(image.image_id)} ({image.status})"
+    yield f"{visible(image.image_id)} ({image.status})"
     for sign, texts in (
         ("-", (*image.regions_removed, *image.relations_removed)),
         ("+", (*image.regions_added, *image.relations_added)),
     ):
         for text in texts:
-            yield f"  {sign} {safe(text)}"
+            yield f"  {sign} {visible(text)}"
     for change in image.changed:
-        yield f"  ~ {safe(change.text)}: {_fields(change)}"
+        yield f"  ~ {visible(change.text)}: {_fields(change)}"
 
 
 def _fields(change: RowChange) -> str:
@@ -74,4 +75,4 @@ def _value(value: Any) -> str:
     if value is None:
         return "none"
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return safe(text if len(text) <= 60 else text[:57] + "...")
+    return visible(text if len(text) <= 60 else text[:57] + "...")

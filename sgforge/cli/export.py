@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.cli.terminal import json_text, split_ref
 from sgforge.config import structure_options
 from sgforge.dataset import Dataset
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -46,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
         print(json_text(counts))
         return 0
     for name, count in counts.items():
-        print(f"{count:>10} {safe(name)}")
-    print(f"written to {safe(str(args.output))}")
+        print(f"{count:>10} {visible(name)}")
+    print(f"written to {visible(str(args.output))}")
     return 0
 
 

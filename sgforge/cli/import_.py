@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sgforge.cli.terminal import safe
 from sgforge.columns import GraphColumns, Ragged, Vocabularies
 from sgforge.columns.schema import ColumnSpec, Table
 from sgforge.dataset import DatasetWriter
@@ -18,6 +17,7 @@ from sgforge.errors import GraphError
 from sgforge.jsonl import read_columns
 from sgforge.jsonl.lenient import LineFault
 from sgforge.statekey import KEY_BYTES, state_key
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     counts = snapshot.meta.counts
     print(
         f"{counts['images']} images, {counts['regions']} regions, {counts['relations']} relations: "
-        f"snapshot {snapshot.id[:12]}, branch {safe(args.branch)}"
+        f"snapshot {snapshot.id[:12]}, branch {visible(args.branch)}"
     )
     return 0
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.cli.terminal import json_text, split_ref
 from sgforge.dataset import Dataset
 from sgforge.dataset.snapshot import SnapshotMeta
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -53,10 +54,10 @@ def _entry(meta: SnapshotMeta, names: list[str]) -> dict[str, object]:
 def _line(meta: SnapshotMeta, names: list[str]) -> str:
     step, counts = meta.step, meta.counts
     what = f"{step.verb} {step.component}".strip() if step.verb != "source" else "source"
-    named = f" as {safe(step.name)}" if step.name not in (step.component, "source") else ""
-    done = "".join(f", {count} {safe(name)}" for name, count in step.counts.items() if count)
+    named = f" as {visible(step.name)}" if step.name not in (step.component, "source") else ""
+    done = "".join(f", {count} {visible(name)}" for name, count in step.counts.items() if count)
     refs = f"  <- {', '.join(names)}" if names else ""
     return (
-        f"{meta.snapshot_id[:12]}  {meta.created}  {safe(what)}{named}{' (unfinished)' if meta.partial else ''}: "
+        f"{meta.snapshot_id[:12]}  {meta.created}  {visible(what)}{named}{' (unfinished)' if meta.partial else ''}: "
         f"{counts['images']} images, {counts['regions']} regions, {counts['relations']} relations{done}{refs}"
     )

@@ -170,6 +170,7 @@ def _fail(text: str, debug: bool) -> None:
         import traceback
 
         traceback.print_exc()
-    # Labels and file names end up in messages: what a terminal would act on is shown, not sent.
-    safe = "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)
-    print(f"sgforge: error: {safe}", file=sys.stderr)
+    from sgforge.visible import visible
+
+    message = visible(text, keep="\n")  # labels and file names end up in messages
+    print(f"sgforge: error: {message}", file=sys.stderr)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from sgforge.cli.terminal import json_text, safe
+from sgforge.cli.terminal import json_text
 from sgforge.dataset import DatasetWriter
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.sealing import seal
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -32,6 +33,6 @@ def run(args: argparse.Namespace) -> int:
         print(json_text([{"snapshot": snapshot.id, "step": snapshot.meta.step.name} for snapshot in sealed]))
         return 0
     for snapshot in sealed:
-        print(f"{snapshot.id[:12]}  {safe(snapshot.meta.step.name)} (unfinished)")
-    print(f"branch {safe(args.branch)} is {sealed[-1].id[:12]}" if sealed else "nothing to seal")
+        print(f"{snapshot.id[:12]}  {visible(snapshot.meta.step.name)} (unfinished)")
+    print(f"branch {visible(args.branch)} is {sealed[-1].id[:12]}" if sealed else "nothing to seal")
     return 0

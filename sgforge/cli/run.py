@@ -136,7 +136,7 @@ def _terminating_politely() -> Iterator[None]:
 
 
 def _say_how_to_go_on(report: RunReport, args: argparse.Namespace) -> None:
-    from sgforge.engine.summary import shown
+    from sgforge.visible import visible
 
     words = ["sgforge", "run", args.config]
     for flag, values in (("--set", args.overrides), ("--root", args.roots)):
@@ -144,7 +144,7 @@ def _say_how_to_go_on(report: RunReport, args: argparse.Namespace) -> None:
     words += [] if args.limit is None else ["--limit", str(args.limit)]
     words += [] if args.branch is None else ["--branch", args.branch]
     words += ["--retry-failed"] if args.retry_failed else []
-    why = shown(report.message) if report.status == "budget" else "stopped; everything finished is kept"
+    why = visible(report.message) if report.status == "budget" else "stopped; everything finished is kept"
     print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)
 
 

@@ -6,10 +6,11 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.cli.terminal import json_text, split_ref
 from sgforge.dataset import Dataset
 from sgforge.dataset.provenance import Call
 from sgforge.graph import Region, Relation, Sample
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -60,13 +61,13 @@ def _print_dataset(dataset: Dataset, args: argparse.Namespace) -> None:
         print(json_text({**found, "matching": len(ids), "images": ids[: args.limit]}))
         return
     partial = ", unfinished" if meta.partial else ""
-    print(f"{safe(str(dataset.path))}: snapshot {meta.snapshot_id[:12]} of step {safe(meta.step.name)}{partial}")
+    print(f"{visible(str(dataset.path))}: snapshot {meta.snapshot_id[:12]} of step {visible(meta.step.name)}{partial}")
     print(f"{meta.counts['images']} images, {meta.counts['regions']} regions, {meta.counts['relations']} relations")
     if wanted:
-        print(f"{len(ids)} images match {', '.join(f'{name}={safe(text)}' for name, text in wanted.items())}")
+        print(f"{len(ids)} images match {', '.join(f'{name}={visible(text)}' for name, text in wanted.items())}")
     for image_id in ids[: args.limit]:
         graph = dataset[image_id].graph
-        print(f"  {safe(image_id)}  {len(graph.regions)} regions, {len(graph.relations)} relations kept")
+        print(f"  {visible(image_id)}  {len(graph.regions)} regions, {len(graph.relations)} relations kept")
     if len(ids) > args.limit:
         print(f"  ... and {len(ids) - args.limit} more (--limit)")
 
@@ -85,19 +86,19 @@ def _print_image(dataset: Dataset, image_id: str, as_json: bool) -> None:
     notes = []
     if columns.image.failed_step[0] >= 0:
         step, reason = words.step[columns.image.failed_step[0]], words.reason[columns.image.failed_reason[0]]
-        notes.append(f"failed at {safe(step)}: {safe(reason)}")
+        notes.append(f"failed at {visible(step)}: {visible(reason)}")
     if columns.image.dropped[0] >= 0:
-        notes.append(f"dropped: {safe(words.reason[columns.image.dropped[0]])}")
+        notes.append(f"dropped: {visible(words.reason[columns.image.dropped[0]])}")
     print("\n".join([*_image_lines(sample), *notes, *_call_lines(snapshot.provenance.of_image(row))]))
 
 
 def _image_lines(sample: Sample) -> Iterator[str]:
     graph = sample.graph
-    where = f", {safe(sample.uri)}" if sample.uri else ""
-    split = f", split {safe(sample.split)}" if sample.split else ""
-    yield f"{safe(sample.image_id)}: {graph.width}x{graph.height}{where}{split}"
+    where = f", {visible(sample.uri)}" if sample.uri else ""
+    split = f", split {visible(sample.split)}" if sample.split else ""
+    yield f"{visible(sample.image_id)}: {graph.width}x{graph.height}{where}{split}"
     for name, text in graph.attributes.items():
-        yield f"  {safe(name)}: {safe(text)}"
+        yield f"  {visible(name)}: {visible(text)}"
     rows = graph.all
     yield f"regions ({len(rows.regions)})"
     for index, region in enumerate(rows.regions):
@@ -108,34 +109,34 @@ def _image_lines(sample: Sample) -> Iterator[str]:
 
 
 def _region_text(region: Region) -> str:
-    parts = [safe(region.label) if region.label is not None else "(no label)"]
+    parts = [visible(region.label) if region.label is not None else "(no label)"]
     if region.box is not None:
         parts.append(f"[{', '.join(f'{value:g}' for value in region.box)}]")
     if region.mask is not None:
         parts.append("mask")
     if region.score is not None:
         parts.append(f"{region.score:.3g}")
-    parts += [safe(text) for text in region.attributes]
-    parts += [f'"{safe(text)}"' for text in region.descriptions]
+    parts += [visible(text) for text in region.attributes]
+    parts += [f'"{visible(text)}"' for text in region.descriptions]
     return " ".join(parts)
 
 
 def _relation_text(relation: Relation, regions: tuple[Region, ...]) -> str:
     subject, other = (
-        f"{safe(regions[index].label or 'region')}({index})" for index in (relation.subject, relation.object)
+        f"{visible(regions[index].label or 'region')}({index})" for index in (relation.subject, relation.object)
     )
     score = f" {relation.score:.3g}" if relation.score is not None else ""
     category = f" [{relation.category}]" if relation.category != "unknown" else ""
-    return f"{subject} {safe(relation.predicate)} {other}{category}{score}"
+    return f"{subject} {visible(relation.predicate)} {other}{category}{score}"
 
 
 def _verdict(row: Region | Relation) -> str:
-    made = f" by {safe(row.made_by)}" if row.made_by else ""
+    made = f" by {visible(row.made_by)}" if row.made_by else ""
     if row.kept and row.judged_by is None:
         return f"  ({made.strip()})" if made else ""
     degree = f" {row.degree:.3g}" if row.degree is not None else ""
-    reason = f" {safe(row.reason)}" if row.reason else ""
-    judge = f" by {safe(row.judged_by)}" if row.judged_by else ""
+    reason = f" {visible(row.reason)}" if row.reason else ""
+    judge = f" by {visible(row.judged_by)}" if row.judged_by else ""
     return (
         f"  ({made.strip()}{'; ' if made else ''}{row.status}{judge}{':' if reason or degree else ''}{reason}{degree})"
     )
@@ -145,4 +146,4 @@ def _call_lines(calls: list[Call]) -> Iterator[str]:
     if calls:
         yield f"model calls ({len(calls)})"
     for call in calls:
-        yield f"  {safe(call.step)}: {safe(call.call_id)} in run {safe(call.run_id) or 'unknown'}"
+        yield f"  {visible(call.step)}: {visible(call.call_id)} in run {visible(call.run_id) or 'unknown'}"

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import attrs
 
-from sgforge.cli.terminal import json_text, safe, split_ref
+from sgforge.cli.terminal import json_text, split_ref
 from sgforge.dataset import Dataset
 from sgforge.dataset.statistics import Stats
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -68,19 +69,19 @@ def _lines(stats: Stats) -> Iterator[str]:
     yield f"categories    {', '.join(shares) or 'none'}"
     for table in ("region", "relation"):
         for step, count in stats.made_by[table].items():
-            yield f"made by       {safe(step)}: {count} {table}s"
+            yield f"made by       {visible(step)}: {count} {table}s"
         for step, reasons in stats.verdicts[table].items():
-            listed = ", ".join(f"{safe(reason)} {count}" for reason, count in reasons.items())
-            yield f"rejected by   {safe(step)}: {listed} ({table}s)"
+            listed = ", ".join(f"{visible(reason)} {count}" for reason, count in reasons.items())
+            yield f"rejected by   {visible(step)}: {listed} ({table}s)"
     for shift in stats.filters:
-        yield f"filter        {safe(shift.step)}: {shift.relations_before} -> {shift.relations_after} relations"
+        yield f"filter        {visible(shift.step)}: {shift.relations_before} -> {shift.relations_after} relations"
         for name, before in shift.before.items():
             if before or shift.after[name]:
                 yield f"              {name} {100 * before:.1f} % -> {100 * shift.after[name]:.1f} %"
 
 
 def _marks(what: str, reasons: Mapping[str, int]) -> str:
-    listed = ", ".join(f"{safe(reason)} {count}" for reason, count in reasons.items())
+    listed = ", ".join(f"{visible(reason)} {count}" for reason, count in reasons.items())
     return f"; {what}: {listed}" if listed else ""
 
 

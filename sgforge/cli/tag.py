@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from sgforge.cli.terminal import safe
 from sgforge.dataset import Dataset, DatasetWriter
 from sgforge.dataset.folder import DatasetFolder
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -29,10 +29,10 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         for kind in ("heads", "tags"):
             for name, snapshot_id in folder.refs(kind).items():
-                print(f"{snapshot_id[:12]}  {'branch' if kind == 'heads' else 'tag'} {safe(name)}")
+                print(f"{snapshot_id[:12]}  {'branch' if kind == 'heads' else 'tag'} {visible(name)}")
         return 0
     with DatasetWriter.open(args.dataset) as writer:
         writer.tag(args.name, writer.resolve(args.ref))
     snapshot = Dataset.open(args.dataset, args.name).snapshot
-    print(f"{safe(args.name)} is snapshot {snapshot.id[:12]} of step {safe(snapshot.meta.step.name)}")
+    print(f"{visible(args.name)} is snapshot {snapshot.id[:12]} of step {visible(snapshot.meta.step.name)}")
     return 0

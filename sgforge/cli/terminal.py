@@ -1,24 +1,13 @@
-"""What the commands that print a dataset share: untrusted text made safe, names of versions, JSON."""
+"""What the commands that print a dataset share: names of versions, JSON."""
 
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import Any
 
 import attrs
 
-__all__ = ["json_text", "safe", "split_ref"]
-
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-
-
-def safe(text: str) -> str:
-    """`text` as one line that a terminal only prints: control, escape and direction characters become visible."""
-    return "".join(
-        sign if unicodedata.category(sign) not in _HIDDEN else sign.encode("unicode_escape", "surrogatepass").decode()
-        for sign in text
-    )
+__all__ = ["json_text", "split_ref"]
 
 
 def split_ref(spec: str, default: str = "main") -> tuple[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from sgforge.cli.terminal import json_text, safe
+from sgforge.cli.terminal import json_text
 from sgforge.dataset.verification import verify_dataset
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -32,6 +33,6 @@ def run(args: argparse.Namespace) -> int:
                 f"{check.snapshot_id[:12]}  {state}  {check.arrays} arrays, {check.bytes / 1e6:.1f} MB  {check.sha256}"
             )
         for problem in found.problems:
-            print(f"problem: {safe(problem)}")
+            print(f"problem: {visible(problem)}")
         print(f"{len(found.snapshots)} snapshots, {found.answers} unpublished answers, {len(found.problems)} problems")
     return 1 if found.problems else 0

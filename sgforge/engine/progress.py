@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, Protocol
 import attrs
 
 from sgforge.engine.report import StepReport
+from sgforge.visible import visible
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -74,7 +75,7 @@ class LineProgress:
         self._told: dict[str, float] = {}
 
     def note(self, text: str) -> None:
-        self._print(text)
+        self._print(visible(text))
 
     def begin(self, totals: Sequence[StepTotal]) -> None:
         self._totals = {total.name: total for total in totals}
@@ -137,7 +138,7 @@ class _LiveProgress:
         self._progress.start()
 
     def note(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(visible(text), markup=False, highlight=False)
 
     def begin(self, totals: Sequence[StepTotal]) -> None:
         self._started = time.monotonic()

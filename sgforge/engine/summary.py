@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from sgforge.visible import visible
+
 if TYPE_CHECKING:
     from sgforge.engine.report import RunReport
 
-__all__ = ["shown", "summary_lines"]
+__all__ = ["summary_lines"]
 
 _FAILURES_SHOWN: Final = 5
 
@@ -22,18 +24,18 @@ def summary_lines(report: RunReport) -> Iterator[str]:
         numbers = f"{counts.computed:>9} {counts.reused:>9} {counts.failed:>7} {counts.skipped:>8}"
         yield f"{step.name:<{width}}  {numbers}{'  (not finished)' if step.status == 'unfinished' else ''}"
         for reason, count in step.reasons.items():
-            yield f"{'':<{width}}  {count} failed: {shown(reason)}"
+            yield f"{'':<{width}}  {count} failed: {visible(reason)}"
         if counts.faults:
-            counted = ", ".join(f"{count} {shown(reason)}" for reason, count in sorted(counts.faults.items()))
+            counted = ", ".join(f"{count} {visible(reason)}" for reason, count in sorted(counts.faults.items()))
             yield f"{'':<{width}}  counted: {counted}"
-        yield from (f"{'':<{width}}  {shown(note)}" for note in step.notes)
+        yield from (f"{'':<{width}}  {visible(note)}" for note in step.notes)
     for step in report.steps:
         if step.report is not None:
-            values = ", ".join(f"{shown(name)} {value:.4g}" for name, value in step.report.values.items())
+            values = ", ".join(f"{visible(name)} {value:.4g}" for name, value in step.report.values.items())
             yield f"{step.name}: {values or 'no values'} ({step.report.images_used} images)"
-            yield from (f"{step.name}: {shown(note)}" for note in step.report.notes)
+            yield from (f"{step.name}: {visible(note)}" for note in step.report.notes)
     for failed in report.failures[:_FAILURES_SHOWN]:
-        yield f"failed at {failed.step}: {shown(failed.image_id)}: {shown(failed.detail or failed.reason)}"
+        yield f"failed at {failed.step}: {visible(failed.image_id)}: {visible(failed.detail or failed.reason)}"
     total = sum(step.counts.failed for step in report.steps)
     if total > _FAILURES_SHOWN:
         yield f"... and {total - _FAILURES_SHOWN} more; the next run tries all of them again"
@@ -50,8 +52,3 @@ def _made(report: RunReport) -> Iterator[str]:
         yield f"{report.dataset} ({branch}snapshot {report.snapshot[:12]}) in {report.seconds:.1f} s"
     if has_stayed:
         yield report.message
-
-
-def shown(text: str) -> str:
-    """Text that came from a file or a model, without what a terminal would obey."""
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import numpy as np
@@ -158,6 +157,7 @@ def test_what_a_server_says_in_an_error_is_shown_not_sent(desk: Desk) -> None:
         desk.write("p.toml", CONFIG.format(url=fake.openai_url))
         done = desk.sgforge("run", "p.toml")
         assert done.code == 4
-        assert len(re.findall(re.escape(SHOWN), done.out)) == 2
+        one_line = SHOWN.replace(r"\n", " ").replace(r"\u2028", " ")
+        assert done.out.count(one_line) == 2
         told = json.loads(desk.sgforge("run", "p.toml", "--json").out)["failures"]
-        assert [one["detail"] for one in told] == [f"compat/x: no {EVIL}"] * 2
+        assert [one["detail"] for one in told] == [f"compat/x: no {' '.join(EVIL.split())}"] * 2

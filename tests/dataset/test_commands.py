@@ -9,10 +9,11 @@ from dataset.given import key_of
 from dataset.made import TEACHER, TEACHER_EDITS, answers, make_dataset, three_samples
 
 from sgforge.cli.main import COMMANDS, main
-from sgforge.cli.terminal import safe, split_ref
+from sgforge.cli.terminal import split_ref
 from sgforge.dataset import Dataset, DatasetWriter
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_sample
+from sgforge.visible import visible
 
 
 @pytest.fixture(scope="module")
@@ -248,9 +249,9 @@ def test_labels_cannot_drive_the_terminal(tmp_path, sgforge):
     assert not set(printed) & set("\x1b\r\x07\u202e\u2028")
 
 
-def test_safe_keeps_what_people_write():
-    assert safe("on top of – ça 日本 🐕") == "on top of – ça 日本 🐕"
-    assert safe("a\nb\x9b") == "a\\nb\\x9b"
+def test_visible_keeps_what_people_write():
+    assert visible("on top of – ça 日本 🐕") == "on top of – ça 日本 🐕"
+    assert visible("a\nb\x9b") == "a\\nb\\x9b"
 
 
 @pytest.mark.parametrize(
