@@ -134,15 +134,22 @@ class Caller:
 
     def input_bound(self, request: ChatRequest) -> int:
         """The most input tokens a request can have; without a known bound for its images, a budget cannot hold."""
-        image_tokens = (self.price and self.price.image_tokens) or self.capabilities.image_tokens
+        image_tokens = self._image_tokens()
         limited = self.settings.budget_usd is not None and self.price is not None and self.price.input > 0
         if image_tokens is None and request.images and limited:
             raise RunStoppedError(
                 "no_image_price",
-                f"budget_usd is set and it is not known how many tokens {self.name} bills for an image: give "
-                f'image_tokens in [models."{self.name}"]',
+                f"budget_usd is set and it is not known how many tokens {self.name} bills for an image of the size "
+                f'that is sent: give image_tokens in [models."{self.name}"]',
             )
         return input_bound(request, image_tokens or 0)
+
+    def _image_tokens(self) -> int | None:
+        """The most tokens of one image; the price table knows them up to the provider's own limit of its size."""
+        own, can = self.provider.settings, self.capabilities
+        is_larger = can.max_image_side is not None and (own.max_image_side or 0) > can.max_image_side
+        of_table = None if self.price is None or is_larger else self.price.image_tokens
+        return own.image_tokens or of_table or can.image_tokens
 
     def bound_nano(self, tokens: int, request: ChatRequest, batch: bool = False) -> int | None:
         """The worst case of a request in nano-dollars; None without a price."""

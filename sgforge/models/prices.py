@@ -24,12 +24,17 @@ NANO: Final = 1_000_000_000
 _DATED = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 _REQUEST_TOKENS: Final = 512
 _MESSAGE_TOKENS: Final = 16
-_FIELDS: Final = ("input", "cache_read", "cache_write", "output", "batch_factor", "image_tokens")
+_COUNTS: Final = ("image_tokens", "long_above")
+_FACTORS: Final = ("batch_factor", "long_input", "long_output")
+_LEAST: Final[Mapping[str, int]] = {"long_input": 1, "long_output": 1}
+_FIELDS: Final = ("input", "cache_read", "cache_write", "output", *_FACTORS, *_COUNTS)
 
 
 @attrs.frozen
 class Price:
-    """USD per million tokens. `batch_factor`: what a batch call costs of it. `image_tokens`: most tokens of an image.
+    """USD per million tokens. `batch_factor`: what a batch call costs of it. `image_tokens`: most tokens of an image at
+    the size that is sent by default. A call of more than `long_above` input tokens costs `long_input` times as much for
+    all input and `long_output` times for output.
 
     Cached tokens cost as much as plain input where the table does not say otherwise.
     """
@@ -40,6 +45,9 @@ class Price:
     cache_write: float | None = None
     batch_factor: float = 1.0
     image_tokens: int | None = None
+    long_above: int | None = None
+    long_input: float = 1.0
+    long_output: float = 1.0
 
 
 @attrs.frozen
@@ -76,10 +84,11 @@ def cost_nano(price: Price, usage: Usage, batch: bool = False) -> int:
     """What a call cost, in nano-dollars, rounded up."""
     read = price.input if price.cache_read is None else price.cache_read
     write = price.input if price.cache_write is None else price.cache_write
-    per_million = (
-        usage.input * price.input + usage.cache_read * read + usage.cache_write * write + usage.output * price.output
-    )
-    return math.ceil(per_million * (price.batch_factor if batch else 1.0) * (NANO / 1_000_000) - 1e-6)
+    given = usage.input * price.input + usage.cache_read * read + usage.cache_write * write
+    written = usage.output * price.output
+    if price.long_above is not None and usage.total - usage.output > price.long_above:
+        given, written = given * price.long_input, written * price.long_output
+    return math.ceil((given + written) * (price.batch_factor if batch else 1.0) * (NANO / 1_000_000) - 1e-6)
 
 
 def input_bound(request: ChatRequest, image_tokens: int) -> int:
@@ -94,9 +103,7 @@ def input_bound(request: ChatRequest, image_tokens: int) -> int:
 def worst_case(price: Price, input_tokens: int, max_tokens: int, batch: bool = False) -> int:
     """The most a call can cost, in nano-dollars: all of its bound, at the dearest kind of input."""
     dearest = max(price.input, price.cache_write or 0.0, price.cache_read or 0.0)
-    return cost_nano(
-        Price(dearest, price.output, batch_factor=price.batch_factor), Usage(input_tokens, output=max_tokens), batch
-    )
+    return cost_nano(attrs.evolve(price, input=dearest), Usage(input_tokens, output=max_tokens), batch)
 
 
 def usd(nano: int) -> float:
@@ -150,10 +157,11 @@ def _entry(name: str, entry: Any, faults: list[str]) -> Price | None:
     for field, value in entry.items():
         if field not in _FIELDS:
             faults.append(f"{where}: unknown key {field!r}; it may hold {', '.join(_FIELDS)}")
-        elif field == "image_tokens":
+        elif field in _COUNTS:
             if type(value) is not int or value < 1:
-                faults.append(f"{where}: image_tokens must be a whole number above 0, got {value!r}")
-        elif type(value) not in (int, float) or not math.isfinite(value) or value < 0:
-            faults.append(f"{where}: {field} must be a number of USD per million tokens, at least 0, got {value!r}")
+                faults.append(f"{where}: {field} must be a whole number above 0, got {value!r}")
+        elif type(value) not in (int, float) or not math.isfinite(value) or value < _LEAST.get(field, 0):
+            meaning = "a factor" if field in _FACTORS else "a number of USD per million tokens"
+            faults.append(f"{where}: {field} must be {meaning}, at least {_LEAST.get(field, 0)}, got {value!r}")
     faults += [f"{where}: {field} is missing" for field in ("input", "output") if field not in entry]
     return Price(**entry) if len(faults) == before else None

@@ -35,9 +35,9 @@ class Capabilities:
     """What a provider can do with a model; the gateway refuses a request that asks for more, before anything is sent.
 
     `probabilities`: of `ChatRequest.choices`. `max_image_side` (pixels) and `max_image_bytes` (encoded): larger
-    images are downscaled. `image_tokens`: a bound of what one image is billed as. `sampling`: names of the request's
-    optional fields it takes. `paid`: calls cost money, so a budget needs a price. `slots`: calls the provider can use
-    at one time, where that does not depend on a server.
+    images are downscaled. `image_tokens`: a bound of what one image is billed as, of whatever size. `sampling`: names
+    of the request's optional fields it takes. `paid`: calls cost money, so a budget needs a price. `slots`: calls the
+    provider can use at one time, where that does not depend on a server.
     """
 
     images: bool = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +15,11 @@ __all__ = ["GatewaySettings", "ModelSettings"]
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not value > 0:
         raise ValueError(f"{attribute.name} must be greater than 0, got {value}")
+
+
+def _price(instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{attribute.name} must be a number of at least 0, got {value}")
 
 
 def _web_address(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
@@ -55,11 +61,11 @@ class ModelSettings:
     deadline_s: float = attrs.field(default=1800.0, validator=_positive)
     max_image_side: int | None = attrs.field(default=None, validator=_positive)
     max_image_bytes: int | None = attrs.field(default=None, validator=_positive)
-    input_usd: float | None = None
-    cache_read_usd: float | None = None
-    cache_write_usd: float | None = None
-    output_usd: float | None = None
-    batch_factor: float | None = None
+    input_usd: float | None = attrs.field(default=None, validator=_price)
+    cache_read_usd: float | None = attrs.field(default=None, validator=_price)
+    cache_write_usd: float | None = attrs.field(default=None, validator=_price)
+    output_usd: float | None = attrs.field(default=None, validator=_price)
+    batch_factor: float | None = attrs.field(default=None, validator=_price)
     image_tokens: int | None = attrs.field(default=None, validator=_positive)
     probabilities: bool | None = None
     batch_size: int = attrs.field(default=8, validator=_positive)

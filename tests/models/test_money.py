@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -36,11 +37,29 @@ def test_cost_by_hand() -> None:
     assert cost_nano(Price(0.0001, 0.0), Usage(input=1)) == 1  # rounded up, never lost
 
 
+def test_a_long_call_costs_more_by_hand() -> None:
+    """Haiku 5.5 of 2026-10: five times as much for all tokens of a call with over 100,000 input tokens."""
+    price = Price(0.1, 0.5, 0.01, 0.125, 0.5, long_above=100_000, long_input=5.0, long_output=2.0)
+    # 9,000 + 100 + 1,250 micro-dollars in, 500 out
+    assert cost_nano(price, Usage(input=90_000, cache_read=10_000, output=1000)) == (9000 + 100 + 500) * 1000
+    assert cost_nano(price, Usage(90_000, 10_000, 10_000, 1000)) == ((9000 + 100 + 1250) * 5 + 500 * 2) * 1000
+    assert cost_nano(price, Usage(input=100_000, output=10**6)) == (10_000 + 500_000) * 1000
+    assert worst_case(price, 100_000, 0) == 12_500 * 1000
+    assert worst_case(price, 100_001, 0) == 62_500_625
+
+
 tokens = st.integers(0, 10**6)
 
 
 @given(
-    price=st.builds(Price, *[st.floats(0, 100)] * 4, batch_factor=st.sampled_from([0.5, 1.0])),
+    price=st.builds(
+        Price,
+        *[st.floats(0, 100)] * 4,
+        batch_factor=st.sampled_from([0.5, 1.0]),
+        long_above=st.none() | st.integers(1, 10**6),
+        long_input=st.floats(1, 5),
+        long_output=st.floats(1, 5),
+    ),
     parts=st.tuples(tokens, tokens, tokens),
     output=tokens,
     batch=st.booleans(),
@@ -96,12 +115,50 @@ def test_the_built_in_table_is_sound() -> None:
         assert price.batch_factor == 0.5, name
 
 
+def test_image_tokens_are_the_most_that_formulas_give() -> None:
+    """Worked out from the vendors' formulas over every size up to what the plugins send; see prices.toml."""
+    table = PriceTable.load().prices
+
+    def tiles(width: int, height: int) -> int:
+        scale = min(1.0, 768 / min(width, height))
+        return math.ceil(width * scale / 512) * math.ceil(height * scale / 512)
+
+    sides = [*range(1, 2048, 61), 512, 513, 767, 768, 769, 1024, 1025, 1536, 1537, 2047, 2048]
+    most_tiles = max(tiles(width, height) for width in sides for height in sides)
+    assert table["openai/gpt-4o"].image_tokens == table["openai/gpt-4.1"].image_tokens == 85 + 170 * most_tiles
+    assert table["openai/gpt-4o-mini"].image_tokens == 2833 + 5667 * most_tiles
+    assert table["openai/gpt-5"].image_tokens == 70 + 140 * most_tiles
+    assert (
+        table["openai/gpt-4.1-mini"].image_tokens == table["openai/gpt-5-mini"].image_tokens == math.ceil(1536 * 1.62)
+    )
+    assert table["openai/gpt-6-astra"].image_tokens == math.ceil(64 * 64 * 1.2)
+    assert table["openai/gpt-6-luna"].image_tokens == math.ceil(64 * 64 * 2.46)
+    claude = [price.image_tokens for name, price in table.items() if name.startswith("anthropic/")]
+    assert min(count for count in claude if count) >= max(4784, math.ceil(1568 / 28) ** 2)
+
+
+def test_a_larger_image_than_the_table_knows_needs_its_tokens(tmp_path: Path) -> None:
+    """gpt-6-luna bills every patch, so what the table says holds only for images of the usual size."""
+
+    async def work(**settings: int) -> None:
+        async with gateway(tmp_path, budget_usd=1.0) as opened:
+            own = ModelSettings(base_url=fake.openai_url, **settings)
+            await opened.bind("openai/gpt-6-luna", own).complete(ask(images=[picture()]))
+
+    with FakeProvider() as fake:
+        with pytest.raises(RunStoppedError, match="image_tokens in"):
+            run(work(max_image_side=4096))
+        run(work(max_image_side=4096, image_tokens=40_000))
+        run(work(max_image_side=1024))
+        assert fake.ledger.answered == 1
+
+
 def test_a_dated_name_has_the_price_of_its_model() -> None:
     table = PriceTable.load()
     plain = table.find("openai/gpt-4o", ModelSettings())
     assert plain is not None
     assert table.find("openai/gpt-4o-2024-11-20", ModelSettings()) == plain
-    assert table.find("anthropic/claude-opus-4-5-20251101", ModelSettings()) is not None
+    assert table.find("anthropic/claude-haiku-4-5-20251001", ModelSettings()) is not None
     assert table.find("openai/gpt-4o-nonsense", ModelSettings()) is None
 
 
