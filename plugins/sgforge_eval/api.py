@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from sgforge.stages import Mode, Report
+from sgforge_eval.bootstrap import checked_draws
 from sgforge_eval.conventions import DEFAULT
 from sgforge_eval.inputs import GraphInput
 from sgforge_eval.labels import Encoder, Matching
@@ -43,6 +44,7 @@ def score(
     (by default that of the truth, which is then read twice), with `aliases`, and `encoder` and `threshold` for
     similarity; see `sgforge_eval.labels.LabelMapper`.
     """
+    checked_draws(bootstrap)
     settings = Settings(
         metric,
         convention,

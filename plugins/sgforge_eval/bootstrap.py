@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
+from sgforge.errors import ConfigError
 from sgforge_eval.arrays import Floats, Ints
 from sgforge_eval.metrics import Family, GroupedFamily, Metrics, harmonic_means
 
-__all__ = ["Draws", "GroupDraws", "interval", "resample"]
+__all__ = ["Draws", "GroupDraws", "checked_draws", "interval", "resample"]
 
 _BLOCK = 4096
 Counts = Ints
@@ -35,6 +36,13 @@ class Draws:
 
     values: dict[str, Floats]
     groups: tuple[GroupDraws, ...]
+
+
+def checked_draws(draws: int) -> int:
+    """`draws`, a number of resamples; a negative one is a `ConfigError`."""
+    if draws < 0:
+        raise ConfigError(f"bootstrap = {draws} must be a number of resamples, 0 for no intervals")
+    return draws
 
 
 def interval(draws: Floats, level: float = 0.95) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,7 +10,7 @@ import numpy as np
 
 from sgforge.errors import ConfigError
 from sgforge_eval.arrays import Floats
-from sgforge_eval.bootstrap import interval, resample
+from sgforge_eval.bootstrap import Draws, interval, resample
 from sgforge_eval.inputs import GraphInput
 from sgforge_eval.metrics import Metrics
 from sgforge_eval.report import Outcome, recall_report
@@ -21,7 +21,10 @@ __all__ = ["Comparison", "Difference", "compare", "compare_outcomes"]
 
 @attrs.frozen
 class Difference:
-    """One metric of both: values, B minus A, and the 95 % interval of the difference; `name` of metric or predicate."""
+    """One metric of both: values, B minus A, and the 95 % interval of the difference; `name` of metric or predicate.
+
+    `low` and `high` are NaN where there is no interval.
+    """
 
     name: str
     metric: str
@@ -77,19 +80,9 @@ def compare_outcomes(first: Outcome, second: Outcome, *, draws: int = 1000) -> C
             "only evaluations of the same truth can be compared"
         )
     drawn = resample(both, draws)
-    values = [metrics.values() for metrics in both]
-    names = [name for name in drawn[0].values if name in values[0] and name in values[1]]
-    bounds = (
-        interval(np.stack([drawn[1].values[name] - drawn[0].values[name] for name in names], axis=1))
-        if names
-        else np.zeros((2, 0))
-    )
     reports = [recall_report(outcome) for outcome in (first, second)]
     return Comparison(
-        tuple(
-            Difference(name, name, values[0][name], values[1][name], float(low), float(high))
-            for name, (low, high) in zip(names, bounds.T, strict=True)
-        ),
+        tuple(_by_metric(reports[0].values, reports[1].values, drawn)),
         tuple(_by_predicate(both, [draw.groups[0].values for draw in drawn], first.predicates)),
         first.measure.convention.name,
         draws,
@@ -99,6 +92,15 @@ def compare_outcomes(first: Outcome, second: Outcome, *, draws: int = 1000) -> C
         },
         tuple(f"{side}: {note}" for side, report in zip("AB", reports, strict=True) for note in report.notes),
     )
+
+
+def _by_metric(first: Mapping[str, float], second: Mapping[str, float], drawn: Sequence[Draws]) -> Iterator[Difference]:
+    """Differences of what both sides have; an average precision, no sum over images, has no interval (NaN)."""
+    for name in (name for name in first if name in second):
+        low, high = np.nan, np.nan
+        if name in drawn[0].values:
+            low, high = interval(drawn[1].values[name] - drawn[0].values[name])
+        yield Difference(name, name, first[name], second[name], float(low), float(high))
 
 
 def _by_predicate(both: list[Metrics], drawn: list[Floats], predicates: tuple[str, ...]) -> list[Difference]:

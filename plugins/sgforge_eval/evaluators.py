@@ -8,6 +8,7 @@ from typing import ClassVar
 from sgforge.errors import ConfigError
 from sgforge.stages import Judged, Mode, Report
 from sgforge_eval.batch import Codebook
+from sgforge_eval.bootstrap import checked_draws
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.conventions import convention_named
 from sgforge_eval.judged import JudgedReader
@@ -27,6 +28,7 @@ class _RecallEvaluator:
         self._convention = convention_named(options.convention)
         if not options.k or min(options.k) < 1:
             raise ConfigError(f"k = {list(options.k)} must list cuts of 1 or more")
+        checked_draws(options.bootstrap)
 
     def evaluate(self, judged: Iterable[Judged], /) -> Report:
         """Recall, mean recall and their kin over `judged`, with intervals, per predicate and per category."""

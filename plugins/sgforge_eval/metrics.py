@@ -216,6 +216,7 @@ def measure_table(table: HitTable, measure: Measure, predicates: int) -> Metrics
             families.append(counter.family("ngzR", table.free, table.zero_shot, pooled=pooled))
     if table.paired is not None:
         families.append(counter.family("A", table.paired, pooled=True))
+    families.append(Family(("failure_rate",), table.failed[:, None].astype(np.float64), np.ones(len(used))))
     means = tuple((mean, plain) for plain, mean, _ in measured)
     firsts = tuple(first for _, _, first in measured)
     grouped = counter.grouped(means, firsts, table.predicate, predicates)

@@ -29,7 +29,7 @@ _SHOWN = 100
 class Outcome:
     """A finished scoring: its scorer, the vocabulary of predicates, dropped rows and failed images by reason.
 
-    `meeting` tells which images one side lacks, where two streams of graphs were met.
+    `meeting` tells which images one side lacks, where two streams of graphs were met; `remarks` how names were mapped.
     """
 
     scorer: Scorer
@@ -38,6 +38,7 @@ class Outcome:
     failures: Counter[str]
     localization: str = "box"
     meeting: Meeting | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def predicates(self) -> tuple[str, ...]:
@@ -122,11 +123,9 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
     table, metrics = outcome.scorer.table(), outcome.metrics()
     convention = outcome.measure.convention
     values = metrics.values()
-    images = len(table.failed)
     values.update(detection_values(outcome.scorer.boxes))
     recall = values.get("R@50", 0.0)
     values.update(open_images_values(outcome.scorer.relations, recall, len(outcome.predicates)))
-    values["failure_rate"] = float(table.failed.mean()) if images else 0.0
     tables: dict[str, list[Row]] = {
         "predicates": [{"predicate": name} for name in sorted(outcome.predicates)],
         "per_predicate": per_group(metrics.grouped, outcome.predicates, "predicate"),
@@ -144,6 +143,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         f"convention {convention.name}: {convention.summary}",
         f"localization by {outcome.localization}",
         _listed(outcome.predicates),
+        *outcome.remarks,
         *(_unmet(outcome.meeting) if outcome.meeting is not None else ()),
         *outcome.dropped.lines(),
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),

@@ -98,6 +98,15 @@ class Vocabulary:
         ]
         return cls(Codebook(labels, closed=True), Codebook(predicates, closed=True), *mappers)
 
+    def remarks(self) -> tuple[str, ...]:
+        """How predicted names were matched, where they were mapped."""
+        sides = (("labels", self.predicted_labels), ("predicates", self.predicted_predicates))
+        return tuple(
+            f"unique {what} not in the vocabulary as they stand: {names.summary()}"
+            for what, names in sides
+            if isinstance(names, LabelMapper)
+        )
+
 
 @attrs.frozen
 class TruthNames:
@@ -145,7 +154,7 @@ def evaluate_graphs(
         dropped.add("prediction: relation with a region index that the truth does not have", pointless)
         scorer.add(batch, _localizer(met, batch, strict=measure.convention.strict) if masks else None)
     _check_truth(truths, meeting, dropped, settings.localization)
-    return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting)
+    return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting, words.remarks())
 
 
 def _check_truth(truths: SideReader, meeting: Meeting, dropped: Dropped, localization: str) -> None:

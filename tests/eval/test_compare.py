@@ -29,7 +29,10 @@ def test_equal_predictions_differ_by_nothing(tmp_path) -> None:
     truth = write(tmp_path / "t", *(line(f"i{number}", None, ON) for number in range(20)))
     said = _file(tmp_path / "a", [number % 3 for number in range(20)])
     comparison = compare(said, said, truth)
-    assert {(item.value, item.low, item.high) for item in comparison.metrics} == {(0.0, 0.0, 0.0)}
+    assert {item.value for item in comparison.metrics} == {0.0}
+    (without,) = (item for item in comparison.metrics if item.name == "detection_mAP50")
+    assert np.isnan([without.low, without.high]).all()  # no sum over images
+    assert {(item.low, item.high) for item in comparison.metrics if item is not without} == {(0.0, 0.0)}
     assert not any(item.clear for item in (*comparison.metrics, *comparison.predicates))
 
 
@@ -45,6 +48,15 @@ def test_a_paired_difference_is_clear_where_both_vary(tmp_path) -> None:
     rows = {item.name: item for item in compare(a, b, truth).predicates if item.metric == "R@20"}
     assert set(rows) == {"on", "near"}
     assert rows["on"].value + rows["near"].value == pytest.approx(1.0)
+
+
+def test_failures_are_compared_with_an_interval(tmp_path) -> None:
+    names = [f"i{number}" for number in range(40)]
+    truth = write(tmp_path / "t", *(line(name, None, ON) for name in names))
+    failing = write(tmp_path / "b", *(line(name, None, ON, failed="no") for name in names[:10]))
+    found = {item.name: item for item in compare(truth, failing, truth, draws=200).metrics}["failure_rate"]
+    assert (found.first, found.second) == (0.0, 0.25)
+    assert 0.05 < found.low < 0.25 < found.high < 0.45
 
 
 def test_the_vocabulary_is_that_of_all_three_sides(tmp_path) -> None:

@@ -100,3 +100,17 @@ def test_similarity_needs_an_encoder() -> None:
 def test_the_real_encoder() -> None:
     mapper = LabelMapper(["dog", "car", "standing on"], matching="similarity", encoder=encoder_named("minilm"))
     assert [mapper.name_of(text) for text in ("puppy", "sedan", "is standing upon")] == ["dog", "car", "standing on"]
+
+
+def test_a_text_that_is_like_nothing_is_unmatched() -> None:
+    mapper = LabelMapper(["abc", "xyz"], matching="similarity", encoder=_Letters())
+    assert mapper.codes(["???", "abd"]).tolist() == [-1, 0]
+    assert mapper.summary() == "1 similarity, 1 unmatched"
+    with pytest.raises(ConfigError, match="NaN or infinity"):
+        LabelMapper(["a"], matching="similarity", encoder=lambda texts: np.full((len(texts), 2), np.nan)).codes(["b"])
+
+
+@pytest.mark.parametrize(("matching", "threshold"), [("lemma", 0.5), ("similarity", 1.5), ("similarity", float("nan"))])
+def test_a_threshold_is_a_cosine(matching, threshold) -> None:
+    with pytest.raises(ConfigError, match="must be a cosine"):
+        LabelMapper(["a"], matching=matching, encoder=_Letters(), threshold=threshold)

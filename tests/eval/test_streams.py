@@ -275,3 +275,9 @@ def test_no_truth_at_all_and_no_such_file(tmp_path) -> None:
         score(tmp_path / "p", tmp_path / "p", convention="sgbb")
     with pytest.raises(ConfigError, match="cuts of 1 or more"):
         score(tmp_path / "p", tmp_path / "p", k=[0])
+
+
+def test_a_negative_number_of_resamples_is_refused(tmp_path) -> None:
+    truth = write(tmp_path / "t", line("a", None, ON))
+    with pytest.raises(ConfigError, match="bootstrap = -1"):
+        score(truth, truth, bootstrap=-1)

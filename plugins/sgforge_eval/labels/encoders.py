@@ -56,5 +56,7 @@ def unit_rows(vectors: Any) -> Floats:
     rows = np.asarray(vectors, np.float32)
     if rows.ndim != 2:
         raise ConfigError(f"an encoder must answer an (n, d) array, this one answered shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise ConfigError("an encoder must answer finite numbers, this one answered NaN or infinity")
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(length > 0, length, 1)

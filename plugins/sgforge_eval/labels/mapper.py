@@ -45,6 +45,8 @@ class LabelMapper:
         self.vocabulary = tuple(dict.fromkeys(vocabulary))
         if matching == "similarity" and encoder is None:
             raise ConfigError("matching by similarity needs an encoder (minilm, or module:callable)")
+        if threshold is not None and not (matching == "similarity" and -1.0 <= threshold <= 1.0):
+            raise ConfigError(f"threshold {threshold} must be a cosine, -1 to 1, of matching by similarity")
         self._level = _ORDER.index(matching)
         self._codes = {name: code for code, name in enumerate(self.vocabulary)}
         self._encoder, self._threshold = encoder, threshold
@@ -73,6 +75,10 @@ class LabelMapper:
         if fresh:
             self._map(fresh)
         return np.fromiter((-1 if name is None else self._cache[name] for name in listed), np.int32, len(listed))
+
+    def summary(self) -> str:
+        """How many unique names were matched by what, in words."""
+        return ", ".join(f"{count} {how}" for how, count in self.how.items() if count) or "every name is in it"
 
     def name_of(self, name: str) -> str | None:
         """The vocabulary's name for `name`, or None."""
@@ -108,9 +114,12 @@ class LabelMapper:
         similar = unit_rows(self._encoder([normalized(name) for name in names])) @ self._vectors.T
         best = similar.argmax(axis=1)
         reached = similar[np.arange(len(names)), best]
+        # What is equally far from every name (a vector of zeros) has no closest one.
+        reached[~similar.any(axis=1)] = -np.inf
+        least = -2.0 if self._threshold is None else self._threshold
         left = []
         for name, code, value in zip(names, best.tolist(), reached.tolist(), strict=True):
-            if self._threshold is not None and value < self._threshold:
+            if value < least:
                 left.append(name)
             else:
                 self._cache[name] = code
