@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from sgforge.columns import Ragged
-from sgforge.dataset.records import StepRecord
+from sgforge.dataset.records import SOURCE_STEP, StepRecord
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.errors import DatasetError
 from sgforge.graph import CATEGORIES
@@ -21,9 +21,10 @@ __all__ = ["Filter", "matching_rows"]
 class Filter:
     """What a row must have; None asks for nothing. `predicate`, `category`: of relations; `label`: of regions.
 
-    `step`: made or judged by the step of this name; `model`: by a step whose option `model` it is; `reason`: of the
-    last verdict. These three look at regions and relations alike, `reason` also at failed and dropped images. With
-    `predicate` or `category` given, they must hold for that very relation; with `label`, for that very region.
+    `step`: made or judged by the step of this name, "source" for what the source gave; `model`: by a step whose option
+    `model` it is; `reason`: of the last verdict. These three look at regions and relations alike, `reason` also at
+    failed and dropped images. With `predicate` or `category` given, they must hold for that very relation; with
+    `label`, for that very region.
     """
 
     predicate: str | None = None
@@ -87,7 +88,9 @@ def _judgement(snapshot: Snapshot, table: str, wanted: Filter, names: set[str] |
         chosen &= _equal(snapshot, f"{table}/reason", "reason", wanted.reason)
     if names is not None:
         ids = [index for index, text in enumerate(snapshot.vocabulary("step")) if text in names]
-        chosen &= np.isin(_ids(snapshot, f"{table}/made_by"), ids) | np.isin(_ids(snapshot, f"{table}/judged_by"), ids)
+        made_by = _ids(snapshot, f"{table}/made_by")
+        given = (made_by < 0) & (SOURCE_STEP in names)
+        chosen &= given | np.isin(made_by, ids) | np.isin(_ids(snapshot, f"{table}/judged_by"), ids)
     return chosen
 
 

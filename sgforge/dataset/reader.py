@@ -83,9 +83,9 @@ class Dataset:
     ) -> list[str]:
         """Ids of the images that have a row (kept or rejected) with all of what is given, in id order.
 
-        `step`: made or judged by that step; `model`: by a step that used that model; `reason`: of the last verdict, of
-        a failure or a drop. With `predicate` or `category` they must hold for one and the same relation, with `label`
-        for the same region.
+        `step`: made or judged by that step ("source": given by the source); `model`: by a step that used that model;
+        `reason`: of the last verdict, of a failure or a drop. With `predicate` or `category` they must hold for one and
+        the same relation, with `label` for the same region.
         """
         wanted = Filter(predicate, label, category, step, model, reason)
         ids = self.snapshot.image_ids

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import attrs
 
-__all__ = ["JournalRow", "RunRecord", "StateRef", "StepRecord"]
+__all__ = ["SOURCE_STEP", "JournalRow", "RunRecord", "StateRef", "StepRecord"]
+
+SOURCE_STEP: Final = "source"
+"""The name of the step whose snapshot holds what sources gave; its rows have no `made_by`."""
 
 
 def _texts(value: Iterable[str]) -> tuple[str, ...]:

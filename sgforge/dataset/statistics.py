@@ -8,30 +8,45 @@ import attrs
 import numpy as np
 
 from sgforge.columns import Ragged
+from sgforge.dataset.records import SOURCE_STEP
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.graph import CATEGORIES
 
-__all__ = ["FilterShares", "Stats", "statistics_of"]
+__all__ = ["Effect", "Figures", "Stats", "statistics_of"]
 
 
 @attrs.frozen
-class FilterShares:
-    """Category shares of the relations that stood before a judging step, and of those that it left."""
+class Figures:
+    """The figures of the paper's first table, over the rows that stood at one moment; `categories` are shares.
+
+    `predicates_per_region`: different predicates in which a region is the subject, mean over regions that are one.
+    """
+
+    regions: int
+    relations: int
+    regions_per_image: float
+    relations_per_image: float
+    relations_per_region: float
+    predicates_per_region: float
+    categories: Mapping[str, float]
+
+
+@attrs.frozen
+class Effect:
+    """What one judging step found, and what it left; rows that later steps made count in neither."""
 
     step: str
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    relations_before: int
-    relations_after: int
+    before: Figures
+    after: Figures
 
 
 @attrs.frozen
 class Stats:
     """Counts of one snapshot; kept rows unless a name says otherwise. A kept relation has both its regions kept.
 
-    `density`: kept relations over ordered pairs of kept regions. `predicates_per_region`: different predicates in which
-    a region is the subject, mean over regions that are a subject. `verdicts`: rejected rows by table, step, reason.
-    `made_by`: all rows by table and step ("source" for the source's own).
+    `density`: kept relations over ordered pairs of kept regions. `predicates_per_region` as in `Figures`. `verdicts`:
+    rejected rows by table, step, reason. `made_by`: all rows by table and step ("source" for the source's own).
+    `filters`: the effect of each step that judged relations or rejected regions, in order.
     """
 
     images: int
@@ -53,31 +68,29 @@ class Stats:
     categories: Mapping[str, int]
     made_by: Mapping[str, Mapping[str, int]]
     verdicts: Mapping[str, Mapping[str, Mapping[str, int]]]
-    filters: tuple[FilterShares, ...] = ()
+    filters: tuple[Effect, ...] = ()
 
 
 def statistics_of(snapshot: Snapshot, steps: Sequence[str] = ()) -> Stats:
     """The counts of a snapshot; `steps` gives the order of judging steps (by name where it does not name them)."""
     work = _Counter(snapshot)
-    regions, relations = int(work.region_kept.sum()), int(work.relation_kept.sum())
+    now = work.figures(work.region_kept, work.relation_kept)
     images = len(snapshot)
     counts = np.bincount(work.region_image[work.region_kept], minlength=images).astype(np.float64)
     pairs = float((counts * (counts - 1)).sum())
-    subjects = work.subject[work.relation_kept]
-    distinct = len(np.unique(np.stack([subjects, work.ids("relation/predicate")[work.relation_kept]], axis=1), axis=0))
     return Stats(
         images=images,
         failed=work.by_text("image/failed_reason", "reason"),
         dropped=work.by_text("image/dropped", "reason"),
-        regions=regions,
-        regions_rejected=len(work.region_kept) - regions,
-        relations=relations,
+        regions=now.regions,
+        regions_rejected=len(work.region_kept) - now.regions,
+        relations=now.relations,
         relations_rejected=int((work.ids("relation/status") == 1).sum()),
-        regions_per_image=_ratio(regions, images),
-        relations_per_image=_ratio(relations, images),
-        relations_per_region=_ratio(relations, regions),
-        predicates_per_region=_ratio(distinct, len(np.unique(subjects))),
-        density=_ratio(relations, pairs),
+        regions_per_image=now.regions_per_image,
+        relations_per_image=now.relations_per_image,
+        relations_per_region=now.relations_per_region,
+        predicates_per_region=now.predicates_per_region,
+        density=_ratio(now.relations, pairs),
         labels=work.distinct("region/label", work.region_kept),
         predicates=work.distinct("relation/predicate", work.relation_kept),
         regions_with_mask=int((work.ids("region/has_mask")[work.region_kept] == 1).sum()),
@@ -104,9 +117,13 @@ class _Counter:
         self.region_image = np.repeat(np.arange(len(snapshot)), counts)
         first = np.repeat(np.cumsum(counts) - counts, self.ids("image/relation_count"))
         self.subject = first + self.ids("relation/subject")
-        other = first + self.ids("relation/object")
-        self.both_kept = self.region_kept[self.subject] & self.region_kept[other]
-        self.relation_kept = (self.ids("relation/status") == 0) & self.both_kept
+        self.object = first + self.ids("relation/object")
+        self.relation_kept = self._with_regions(self.ids("relation/status") == 0, self.region_kept)
+
+    def _with_regions(self, relations: np.ndarray, regions: np.ndarray) -> np.ndarray:
+        """Those of the relations both of whose regions stand."""
+        both: np.ndarray = relations & regions[self.subject] & regions[self.object]
+        return both
 
     def ids(self, path: str) -> np.ndarray:
         """One flat column."""
@@ -143,7 +160,7 @@ class _Counter:
         ids = self.ids(f"{table}/made_by")
         by_step = self._count(ids, self._snapshot.vocabulary("step"))
         given = int((ids < 0).sum())
-        return {**({"source": by_step.pop("source", 0) + given} if given else {}), **by_step}
+        return {**({SOURCE_STEP: by_step.pop(SOURCE_STEP, 0) + given} if given else {}), **by_step}
 
     def verdicts(self, table: str) -> dict[str, dict[str, int]]:
         """Rejected rows of a table by step and reason."""
@@ -152,27 +169,48 @@ class _Counter:
         pairs, counts = np.unique(np.stack([steps, reasons], axis=1), axis=0, return_counts=True)
         found: dict[str, dict[str, int]] = {}
         for (step, reason), count in zip(pairs.tolist(), counts.tolist(), strict=True):
-            found.setdefault(self._text("step", step, "source"), {})[self._text("reason", reason, "-")] = count
+            found.setdefault(self._text("step", step, SOURCE_STEP), {})[self._text("reason", reason, "-")] = count
         return found
 
     def _text(self, vocabulary: str, index: int, missing: str) -> str:
         return self._snapshot.vocabulary(vocabulary)[index] if index >= 0 else missing
 
-    def filters(self, order: Sequence[str]) -> tuple[FilterShares, ...]:
-        """Category shares before and after each step that rejected relations, going back from what stands now."""
-        words = self._snapshot.vocabulary("step")
-        judged, rejected = self.ids("relation/judged_by"), (self.ids("relation/status") == 1) & self.both_kept
-        judging = [words[index] for index in np.unique(judged[rejected & (judged >= 0)]).tolist()]
-        judging.sort(key=lambda name: (order.index(name) if name in order else len(order), name))
-        standing = self.relation_kept
-        shares = []
-        for name in reversed(judging):
-            before = standing | (rejected & (judged == words.index(name)))
-            sizes = int(before.sum()), int(standing.sum())
-            shares.append(FilterShares(name, self._shares(before), self._shares(standing), *sizes))
-            standing = before
-        return tuple(reversed(shares))
+    def figures(self, regions: np.ndarray, relations: np.ndarray) -> Figures:
+        """The figures of the regions and relations that two masks choose."""
+        images, objects, triplets = len(self._snapshot), int(regions.sum()), int(relations.sum())
+        subjects = self.subject[relations]
+        distinct = np.unique(np.stack([subjects, self.ids("relation/predicate")[relations]], axis=1), axis=0)
+        return Figures(
+            objects,
+            triplets,
+            _ratio(objects, images),
+            _ratio(triplets, images),
+            _ratio(triplets, objects),
+            _ratio(len(distinct), len(np.unique(subjects))),
+            {name: _ratio(count, triplets) for name, count in self.categories(relations).items()},
+        )
 
-    def _shares(self, rows: np.ndarray) -> dict[str, float]:
-        total = int(rows.sum())
-        return {name: _ratio(count, total) for name, count in self.categories(rows).items()}
+    def filters(self, order: Sequence[str]) -> tuple[Effect, ...]:
+        """Figures before and after each judging step, going back from what stands now."""
+        words = self._snapshot.vocabulary("step")
+        rank = {name: place for place, name in enumerate(order)}
+        ids = {table: self.ids(f"{table}/judged_by") for table in ("region", "relation")}
+        rejected = {table: (self.ids(f"{table}/status") == 1) for table in ids}
+        judging = np.unique(np.concatenate([ids["relation"], ids["region"][rejected["region"]]]))
+        names = sorted(
+            (words[step] for step in judging if step >= 0), key=lambda name: (rank.get(name, len(order)), name)
+        )
+        alive = {table: ~mask for table, mask in rejected.items()}
+        effects = []
+        for name in reversed(names):
+            place, step = rank.get(name, len(order)), words.index(name)
+            after = self._standing(alive, rank, place)
+            alive = {table: mask | (rejected[table] & (ids[table] == step)) for table, mask in alive.items()}
+            effects.append(Effect(name, self._standing(alive, rank, place - 1), after))
+        return tuple(reversed(effects))
+
+    def _standing(self, alive: Mapping[str, np.ndarray], rank: Mapping[str, int], last: int) -> Figures:
+        """Figures of the rows that are alive and were made by the source or a step up to the place `last`."""
+        places = np.array([rank.get(name, -1) for name in self._snapshot.vocabulary("step")] + [-1])
+        made = {table: mask & (places[self.ids(f"{table}/made_by")] <= last) for table, mask in alive.items()}
+        return self.figures(made["region"], self._with_regions(made["relation"], made["region"]))

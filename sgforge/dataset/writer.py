@@ -18,7 +18,7 @@ from sgforge.dataset.journal import Journal
 from sgforge.dataset.layout import arrays_of
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publish import Draft, write_snapshot
-from sgforge.dataset.records import RunRecord, StepRecord
+from sgforge.dataset.records import SOURCE_STEP, RunRecord, StepRecord
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.states import StateIndex, as_keys
 from sgforge.durable import sync_folder
@@ -27,7 +27,7 @@ from sgforge.graph import Sample
 
 __all__ = ["DatasetWriter"]
 
-_SOURCE_STEP = StepRecord("source", "source", "", "source")
+_SOURCE_STEP = StepRecord(SOURCE_STEP, "source", "", "source")
 
 
 class DatasetWriter:
