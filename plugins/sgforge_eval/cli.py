@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
@@ -30,6 +30,13 @@ examples:
   sgforge eval --ask openai/gpt-4o questions.json --metric vqa --set annotations=answers.json --graphs runs/svg
 
 exit codes: 0 done, 1 failed, 2 usage or config"""
+
+
+_RECALL: Final = (
+    *("convention", "k", "localization", "predicates", "labels", "zero_shot", "in_order", "match", "aliases"),
+    *("encoder", "threshold", "bootstrap", "compare", "per_predicate", "plot"),
+)
+_ASKING: Final = ("images", "graphs", "responses", "budget", "base_url", "checkpoint", "output")
 
 
 class EvalCommand:
@@ -74,6 +81,7 @@ class EvalCommand:
 
     def run(self, args: argparse.Namespace) -> int:
         """Score, and print."""
+        self._refuse_idle(args)
         if args.metric not in MODES:
             report = _run_task(args)
             _print_report(args, report, "none", tuple(report.tables))
@@ -82,6 +90,20 @@ class EvalCommand:
         else:
             _run_recall(args)
         return 0
+
+    def _refuse_idle(self, args: argparse.Namespace) -> None:
+        """Options that would change nothing are errors: a number must not look as if they had."""
+        parser = argparse.ArgumentParser()
+        self.configure(parser)
+        is_task = args.metric not in MODES
+        idle = [(name, f"not with {args.metric}") for name in (_RECALL if is_task else ("set", "ask"))]
+        idle += [(name, "only with --ask") for name in _ASKING if not (is_task and args.ask)]
+        idle += [("plot", "not with --compare")] if args.compare else []
+        idle += [("format", "not with --json")] if args.json else []
+        idle += [("encoder", "only with --match similarity")] if args.match != "similarity" else []
+        for name, when in idle:
+            if getattr(args, name) != parser.get_default(name):
+                raise ConfigError(f"--{name.replace('_', '-')} works {when}: leave it out")
 
 
 def _paths(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
@@ -98,13 +120,15 @@ def _cuts(text: str) -> tuple[int, ...]:
 
 
 def _run_recall(args: argparse.Namespace) -> None:
+    from sgforge_eval.bootstrap import checked_draws
     from sgforge_eval.report import recall_report
     from sgforge_eval.run import evaluate_graphs
 
+    draws = checked_draws(args.bootstrap or 0)
     predictions, truth = _paths(args, ("PREDICTIONS", "GROUND_TRUTH"))
     settings = _settings(args)
     outcome = evaluate_graphs(predictions, truth, settings, _vocabulary(args, settings, truth))
-    report = recall_report(outcome, draws=args.bootstrap or 0)
+    report = recall_report(outcome, draws=draws)
     if args.plot is not None:
         from sgforge_eval.plot import plot_recall
 
@@ -136,7 +160,7 @@ def _vocabulary(args: argparse.Namespace, settings: Any, truth: str) -> Any:
 
     if args.match == "strict":
         if args.aliases is not None or args.threshold is not None:
-            raise ConfigError("--aliases and --threshold need --match exact, lemma or similarity")
+            raise ConfigError("--aliases needs --match exact, lemma or similarity; --threshold needs similarity")
         return None
     return Vocabulary.mapped(
         settings,
@@ -171,8 +195,6 @@ def _run_task(args: argparse.Namespace) -> Report:
     from sgforge_eval.tasks.base import Predictions
     from sgforge_eval.tasks.options import task_options
 
-    if args.compare:
-        raise ConfigError(f"--compare works on scene-graph metrics ({', '.join(MODES)}), not on {args.metric}")
     kind = task_named(args.metric, also=MODES)
     names = ("GROUND_TRUTH",) if args.ask else ("PREDICTIONS", "GROUND_TRUTH")
     *predictions, truth = _paths(args, names)

@@ -147,6 +147,14 @@ def test_a_dataset_gives_the_numbers_of_its_file(files, tmp_path, capsys) -> Non
         (["--metric", "vsr", "--set", "split"], "KEY=VALUE"),
         (["--predicates", "/nowhere"], "cannot be read"),
         (["--convention", "oi", "--localization", "mask"], "no scores by mask"),
+        (["--bootstrap", "-5"], "bootstrap = -5"),
+        (["--set", "scale=999"], "--set works not with sgdet"),
+        (["--ask", "openai/gpt-4o"], "--ask works not with sgdet"),
+        (["--images", "photos"], "--images works only with --ask"),
+        (["--metric", "vsr", "--convention", "sgb"], "--convention works not with vsr"),
+        (["--metric", "vsr", "--budget", "3"], "--budget works only with --ask"),
+        (["--compare", "--plot", "plot.svg"], "--plot works not with --compare"),
+        (["--json", "--format", "csv"], "--format works not with --json"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_code_2(files, arguments, message, capsys) -> None:
