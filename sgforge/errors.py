@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 __all__ = [
     "ConfigError",
     "DatasetError",
     "GraphError",
     "ImageError",
+    "ImageFault",
     "PluginError",
     "PreflightError",
     "SgforgeError",
@@ -24,8 +27,15 @@ class GraphError(SgforgeError, ValueError):
     """A value of a scene graph that breaks its rules (a bad box, an index out of range, a self-relation)."""
 
 
+ImageFault = Literal["image-unreadable", "image-missing", "image-truncated", "image-refused"]
+
+
 class ImageError(SgforgeError, ValueError):
-    """An image that cannot be used: missing, truncated, too large, of another size than its annotation says."""
+    """An image that cannot be used; `code` is the reason under which it is counted."""
+
+    def __init__(self, message: str, code: ImageFault = "image-unreadable") -> None:
+        super().__init__(message)
+        self.code: ImageFault = code
 
 
 class ConfigError(SgforgeError, ValueError):

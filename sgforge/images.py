@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from sgforge.errors import ConfigError, ImageError
+from sgforge.errors import ConfigError, ImageError, ImageFault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,13 +99,13 @@ class Roots:
         self._unused.discard(root)
         pure = PurePosixPath(relative)
         if pure.is_absolute() or ".." in pure.parts or "\0" in relative or "\\" in relative:
-            raise ImageError(f"uri {uri!r} leaves its root: refused")
+            raise ImageError(f"uri {uri!r} leaves its root: refused", "image-refused")
         try:
             path = (folder / relative).resolve()
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that no file can have
             raise ImageError(f"uri {uri!r} names no file: {error}") from error
         if not path.is_relative_to(folder):
-            raise ImageError(f"uri {uri!r} leaves its root through a link: refused")
+            raise ImageError(f"uri {uri!r} leaves its root through a link: refused", "image-refused")
         return path
 
     def image(self, uri: str) -> ImageSource:
@@ -130,7 +130,7 @@ class ImageSource:
         try:
             return _regular(self.path, self.uri).read_bytes()
         except OSError as error:
-            raise ImageError(f"image {self.uri}: {error.strerror or error}") from error
+            raise ImageError(f"image {self.uri}: {error.strerror or error}", _code(error)) from error
 
     def sha256(self) -> str:
         """Hex digest of the encoded file."""
@@ -155,7 +155,7 @@ class ImageSource:
             with Image.open(path, formats=FORMATS) as image:
                 size = image.size
         except Exception as error:  # decoders raise anything on a broken file
-            raise ImageError(f"image {self.uri} cannot be read: {_reason(error)}") from error
+            raise ImageError(f"image {self.uri} cannot be read: {_reason(error)}", _code(error)) from error
         _check_pixels(size, self.uri)
         return size
 
@@ -176,7 +176,7 @@ def decode_image(data: bytes, where: str) -> Image.Image:
     except ImageError:
         raise
     except Exception as error:  # decoders raise anything on a broken file
-        raise ImageError(f"image {where} cannot be decoded: {_reason(error)}") from error
+        raise ImageError(f"image {where} cannot be decoded: {_reason(error)}", _code(error)) from error
 
 
 def _to_rgb(image: Image.Image, where: str) -> Image.Image:
@@ -198,13 +198,28 @@ def _regular(path: Path, uri: str) -> Path:
     return path
 
 
+def _code(error: Exception) -> ImageFault:
+    if isinstance(error, FileNotFoundError):
+        return "image-missing"
+    if _is_bomb(error):
+        return "image-refused"
+    # Pillow has no class of its own for it.
+    return "image-truncated" if "truncated" in _reason(error).lower() else "image-unreadable"
+
+
+def _is_bomb(error: Exception) -> bool:
+    from PIL import Image
+
+    return isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning))
+
+
 def _reason(error: Exception) -> str:
     """What an image library said, without the addresses and absolute paths it puts in."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError):
         return f"it is no image of a known format ({', '.join(FORMATS)})"
-    if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+    if _is_bomb(error):
         return f"more than {MAX_PIXELS:,} pixels, refused"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -213,4 +228,5 @@ def _reason(error: Exception) -> str:
 
 def _check_pixels(size: tuple[int, int], where: str) -> None:
     if size[0] * size[1] > MAX_PIXELS:
-        raise ImageError(f"image {where} is {size[0]}x{size[1]}: more than {MAX_PIXELS:,} pixels, refused")
+        message = f"image {where} is {size[0]}x{size[1]}: more than {MAX_PIXELS:,} pixels, refused"
+        raise ImageError(message, "image-refused")

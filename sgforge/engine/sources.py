@@ -154,16 +154,9 @@ def _look(sample: Sample, roots: Roots) -> _Looked:
     except FileNotFoundError:
         return _Looked(sample, failure=_failure(sample, "image-missing", f"image {sample.uri} does not exist"))
     except ImageError as error:
-        return _Looked(sample, failure=_failure(sample, _reason(error), str(error)))
+        return _Looked(sample, failure=_failure(sample, error.code, str(error)))
     except OSError as error:
         return _Looked(sample, failure=_failure(sample, "image-unreadable", f"image {sample.uri}: {error}"))
-
-
-def _reason(error: ImageError) -> str:
-    text = str(error)
-    if "refused" in text or "decompression bomb" in text:
-        return "image-refused"
-    return "image-missing" if "No such file" in text else "image-unreadable"
 
 
 def _failure(sample: Sample, reason: str, detail: str) -> SourceFailure:
@@ -181,7 +174,7 @@ def _hash(item: _Looked, known: Mapping[FileStamp, str | None]) -> str | SourceF
         data = item.image.read_bytes()
         _check_whole(data, item.image)
     except ImageError as error:
-        return _failure(item.sample, "image-truncated" if "truncated" in str(error) else _reason(error), str(error))
+        return _failure(item.sample, error.code, str(error))
     import hashlib
 
     return hashlib.sha256(data).hexdigest()

@@ -58,6 +58,15 @@ def bomb(path: Path) -> Path:
     return path
 
 
+def test_the_name_of_a_file_says_nothing_about_its_fault(tmp_path):
+    (tmp_path / "truncated-refused.jpg").write_text("not a picture")
+    (tmp_path / "refused.jpg").symlink_to("refused.jpg")
+    found = read(
+        tmp_path, photo("truncated-refused.jpg"), photo("no refused decompression bomb.jpg"), photo("refused.jpg")
+    )
+    assert reasons(found) == ["image-unreadable", "image-missing", "image-unreadable"]
+
+
 def test_bad_images_fail_alone_and_the_rest_goes_on(tmp_path):
     whole = picture(tmp_path / "whole.jpg")
     data = whole.read_bytes()
