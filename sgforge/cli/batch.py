@@ -81,7 +81,7 @@ async def _recover(desk: BatchDesk) -> None:
 
 async def _at_desk(request: Request, work: Callable[[BatchDesk], Awaitable[None]]) -> None:
     """Work on the batches of the responses file that a config names."""
-    from sgforge.engine.gateway import provider_resolver, typed_models
+    from sgforge.engine.providers import provider_resolver, typed_models
     from sgforge.models import Gateway
     from sgforge.models.batch import BatchDesk
     from sgforge.plugins import load_plugins

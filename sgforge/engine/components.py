@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -13,6 +13,9 @@ from sgforge.engine.fingerprints import differing_options
 from sgforge.errors import ConfigError
 from sgforge.plugins import Component, Registry
 from sgforge.stages import Needs
+
+if TYPE_CHECKING:
+    from sgforge.engine.providers import ModelIdentities
 
 __all__ = ["ComponentSpec", "find_spec", "is_async"]
 
@@ -22,7 +25,8 @@ class ComponentSpec:
     """What stands behind the name (or the instance) in a step.
 
     `settings` are the options as given, plain values, `options` the typed ones. `revision` is None for an instance
-    that names none: its work cannot be recognised later, so it is always done again.
+    that names none: its work cannot be recognised later, so it is always done again. `models` knows what stands behind
+    the name of its model; it is asked when a fingerprint is made, as weights may have to be read.
     """
 
     kind: str
@@ -34,6 +38,7 @@ class ComponentSpec:
     needs: Needs = attrs.field(factory=Needs)
     component: Component | None = None
     instance: Any = None
+    models: ModelIdentities | None = None
 
     @property
     def is_stable(self) -> bool:
@@ -42,9 +47,12 @@ class ComponentSpec:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What of the component is part of a fingerprint: its class, its revision and the options that differ."""
+        """What of the component is part of a fingerprint: class, revision, the options that differ, and its model."""
         options = {} if self.options is None else differing_options(self.options)
-        return {"component": self.path, "revision": self.revision, "options": options}
+        found: dict[str, Any] = {"component": self.path, "revision": self.revision, "options": options}
+        if self.model is not None and self.models is not None:
+            found["model"] = [self.model, self.models.of(self.model)]
+        return found
 
     @property
     def model(self) -> str | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from sgforge.digests import file_sha256, folder_sha256
 from sgforge.errors import ConfigError
 from sgforge.statekey import state_key
 
@@ -99,13 +100,7 @@ def _canonical(value: Any) -> Any:
 def hash_path(path: Path) -> str:
     """Hex sha256 over a file, or over the names and contents of a folder's files; a missing one is a `ConfigError`."""
     if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return file_sha256(path).hex()
     if not path.is_dir():
         raise ConfigError(f"{path} does not exist")
-    total = hashlib.sha256()
-    for file in sorted(item for item in path.rglob("*") if item.is_file()):
-        total.update(file.relative_to(path).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()
+    return folder_sha256(path)

@@ -7,38 +7,21 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sgforge.engine.plan import Plan
-from sgforge.errors import ConfigError, PreflightError
+from sgforge.engine.providers import provider_resolver, typed_models
+from sgforge.errors import PreflightError
 from sgforge.plugins import Registry
 
 if TYPE_CHECKING:
-    from sgforge.models import BoundModel, Gateway, GatewaySettings, ModelSettings, Provider
+    from sgforge.models import BoundModel, Gateway, GatewaySettings, ModelSettings
     from sgforge.models.gateway import Watcher
-    from sgforge.models.provider import ResolveProvider
 
-__all__ = ["Models", "open_models", "provider_resolver", "typed_models"]
+__all__ = ["Models", "open_models"]
 
 _COST_EVERY: Final = 2.0
 """Seconds between two looks into the ledger."""
-
-
-def typed_models(models: Mapping[str, Any]) -> dict[str, ModelSettings]:
-    """Settings by "provider/model"; plain mappings are checked as those of a config file are."""
-    from sgforge.config.strict import structure
-    from sgforge.models import ModelSettings
-
-    typed: dict[str, ModelSettings] = {}
-    for name, value in models.items():
-        if isinstance(value, ModelSettings):
-            typed[name] = value
-            continue
-        settings, faults = structure(value, ModelSettings)
-        if faults:
-            raise ConfigError("; ".join(f"models.{name!r}: {fault.message}" for fault in faults))
-        typed[name] = settings
-    return typed
 
 
 async def _halt_after(stop: asyncio.Event, gateway: Gateway) -> None:
@@ -93,16 +76,6 @@ class Models:
 
     def _total(self) -> float:
         return 0.0 if self._gateway is None else self._gateway.spent_usd()
-
-
-def provider_resolver(registry: Registry) -> ResolveProvider:
-    """Builds providers from what plugins registered."""
-
-    def resolve(name: str, settings: ModelSettings) -> Provider:
-        provider: Provider = registry.lookup("model", name).load()(settings)
-        return provider
-
-    return resolve
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ import attrs
 from sgforge.config import default_names
 from sgforge.engine.components import ComponentSpec, find_spec
 from sgforge.engine.preflight import Problems, find_needs
+from sgforge.engine.providers import ModelIdentities
 from sgforge.engine.steps import SourceStep, Step
 from sgforge.errors import SgforgeError
 from sgforge.images import Roots
@@ -114,12 +115,14 @@ def resolve(
     if not sources:
         problems.order("there is no source: a pipeline needs one to read images from")
     planner = _Planner(problems, tuple(sources))
+    identities = ModelIdentities(registry, models or {})
     for step, name in zip(steps, _names(steps, problems), strict=True):
         where = f"step {name!r}"
         spec = _find(registry, step.kind.kind, step.component, step.options, where, problems)
-        planner.add(step, name, spec)
         if spec is not None:
             problems.needs(where, find_needs(registry, spec, models or {}))
+            spec = attrs.evolve(spec, models=identities)
+        planner.add(step, name, spec)
     problems.check()
     return Plan(found_sources, tuple(planner.planned), dict(models or {}), seed, _notes(planner.planned))
 

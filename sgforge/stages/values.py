@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from sgforge.digests import folder_sha256
 from sgforge.edits import Edit
 from sgforge.errors import StepError
 
@@ -77,15 +77,9 @@ class Checkpoint:
     @classmethod
     def of(cls, folder: Path, metrics: Mapping[str, float] | None = None) -> Checkpoint:
         """The checkpoint in `folder`, hashed now: names and contents of all its files, in sorted order."""
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        if not files:
+        if not any(path.is_file() for path in folder.rglob("*")):
             raise StepError(f"checkpoint folder {folder} is empty: the training wrote nothing there")
-        total = hashlib.sha256()
-        for path in files:
-            total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-            with path.open("rb") as stream:
-                total.update(hashlib.file_digest(stream, "sha256").digest())
-        return cls(folder, total.hexdigest(), dict(metrics or {}))
+        return cls(folder, folder_sha256(folder), dict(metrics or {}))
 
 
 @attrs.frozen

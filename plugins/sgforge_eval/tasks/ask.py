@@ -155,7 +155,7 @@ def open_student(
 
 
 async def _ask_model(prompts: Sequence[Prompt], asking: Asking) -> list[str | Failure]:
-    from sgforge.engine.gateway import provider_resolver
+    from sgforge.engine.providers import provider_resolver
     from sgforge.models import Gateway, GatewaySettings, ModelSettings
 
     settings = GatewaySettings(budget_usd=asking.budget_usd)

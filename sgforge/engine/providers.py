@@ -1,0 +1,68 @@
+"""Model providers as plugins registered them, and what stands behind the name of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sgforge.errors import ConfigError
+from sgforge.plugins import Registry
+
+if TYPE_CHECKING:
+    from sgforge.models import ModelSettings, Provider
+    from sgforge.models.provider import ResolveProvider
+
+__all__ = ["ModelIdentities", "provider_resolver", "typed_models"]
+
+
+def typed_models(models: Mapping[str, Any]) -> dict[str, ModelSettings]:
+    """Settings by "provider/model"; plain mappings are checked as those of a config file are."""
+    from sgforge.config.strict import structure
+    from sgforge.models import ModelSettings
+
+    typed: dict[str, ModelSettings] = {}
+    for name, value in models.items():
+        if isinstance(value, ModelSettings):
+            typed[name] = value
+            continue
+        settings, faults = structure(value, ModelSettings)
+        if faults:
+            raise ConfigError("; ".join(f"models.{name!r}: {fault.message}" for fault in faults))
+        typed[name] = settings
+    return typed
+
+
+def provider_resolver(registry: Registry) -> ResolveProvider:
+    """Builds providers from what plugins registered."""
+
+    def resolve(name: str, settings: ModelSettings) -> Provider:
+        provider: Provider = registry.lookup("model", name).load()(settings)
+        return provider
+
+    return resolve
+
+
+class ModelIdentities:
+    """What else than its name names each model of a plan: another server, other weights under the same name.
+
+    It is part of the key of every step that asks the model, as it is of every response: what another model answered
+    is never taken for its own. The provider says it without a call; weights are read once.
+    """
+
+    def __init__(self, registry: Registry, models: Mapping[str, Any]) -> None:
+        self._resolve = provider_resolver(registry)
+        self._models = models
+        self._found: dict[str, str | None] = {}
+
+    def of(self, name: str) -> str | None:
+        """What its provider adds to a name, None if the name says all; a `ConfigError` if weights cannot be read."""
+        if name not in self._found:
+            from sgforge.models import ModelSettings
+
+            provider_name, _, model = name.partition("/")
+            provider = self._resolve(provider_name, typed_models(self._models).get(name, ModelSettings()))
+            try:
+                self._found[name] = provider.identity(model)
+            except OSError as error:
+                raise ConfigError(f"model {name!r} cannot be identified: {error}") from error
+        return self._found[name]
