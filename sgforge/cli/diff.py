@@ -56,15 +56,25 @@ def _image_json(image: ImageDiff) -> dict[str, Any]:
 
 
 def _image_lines(image: ImageDiff) -> Iterator[str]:
+    """Removed rows first, then added ones, then what changed; a relation that was rejected counts as removed."""
     yield f"{visible(image.image_id)} ({image.status})"
-    for sign, texts in (
-        ("-", (*image.regions_removed, *image.relations_removed)),
-        ("+", (*image.regions_added, *image.relations_added)),
-    ):
-        for text in texts:
-            yield f"  {sign} {visible(text)}"
-    for change in image.changed:
+    verdicts = {turned: [change for change in image.changed if change.turned == turned] for turned in ("-", "+", "~")}
+    for text in (*image.regions_removed, *image.relations_removed):
+        yield f"  - {visible(text)}"
+    for change in verdicts["-"]:
+        yield f"  - {visible(change.text)}  ({_verdict(change)})"
+    for text in (*image.regions_added, *image.relations_added):
+        yield f"  + {visible(text)}"
+    for change in verdicts["+"]:
+        yield f"  + {visible(change.text)}  (restored)"
+    for change in verdicts["~"]:
         yield f"  ~ {visible(change.text)}: {_fields(change)}"
+
+
+def _verdict(change: RowChange) -> str:
+    now = {name: after for name, (_before, after) in change.fields.items() if after is not None}
+    degree = [_value(now["degree"])] if "degree" in now else []
+    return ", ".join([_value(now.get("reason", "rejected")), *degree, f"by {_value(now.get('judged_by', 'source'))}"])
 
 
 def _fields(change: RowChange) -> str:

@@ -13,7 +13,7 @@ import attrs
 
 from sgforge.cli.terminal import json_text, split_ref
 from sgforge.dataset import Dataset
-from sgforge.dataset.statistics import Stats
+from sgforge.dataset.statistics import Effect, Stats
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins
 from sgforge.visible import visible
@@ -73,11 +73,25 @@ def _lines(stats: Stats) -> Iterator[str]:
         for step, reasons in stats.verdicts[table].items():
             listed = ", ".join(f"{visible(reason)} {count}" for reason, count in reasons.items())
             yield f"rejected by   {visible(step)}: {listed} ({table}s)"
-    for shift in stats.filters:
-        yield f"filter        {visible(shift.step)}: {shift.relations_before} -> {shift.relations_after} relations"
-        for name, before in shift.before.items():
-            if before or shift.after[name]:
-                yield f"              {name} {100 * before:.1f} % -> {100 * shift.after[name]:.1f} %"
+    for effect in stats.filters:
+        yield from _effect_lines(effect)
+
+
+def _effect_lines(effect: Effect) -> Iterator[str]:
+    """A small table: the figures before a judging step and after it."""
+    before, after = effect.before, effect.after
+    yield f"filter        {visible(effect.step):<24}{'before':>10}{'after':>10}"
+    yield f"              {'relations':<24}{before.relations:>10}{after.relations:>10}"
+    for words, old, new in (
+        ("regions an image", before.regions_per_image, after.regions_per_image),
+        ("relations an image", before.relations_per_image, after.relations_per_image),
+        ("relations a region", before.relations_per_region, after.relations_per_region),
+        ("predicates a subject", before.predicates_per_region, after.predicates_per_region),
+    ):
+        yield f"              {words:<24}{old:>10.2f}{new:>10.2f}"
+    for name, share in before.categories.items():
+        if share or after.categories[name]:
+            yield f"              {name:<24}{100 * share:>8.1f} %{100 * after.categories[name]:>8.1f} %"
 
 
 def _marks(what: str, reasons: Mapping[str, int]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import numpy as np
 
 from sgforge.dataset.snapshot import Snapshot
-from sgforge.graph import Region, Relation
+from sgforge.graph import KEPT, REJECTED, Region, Relation
 
 __all__ = ["Diff", "ImageDiff", "RowChange", "diff_snapshots"]
 
@@ -23,6 +23,12 @@ class RowChange:
     index: int
     text: str
     fields: dict[str, tuple[Any, Any]]
+
+    @property
+    def turned(self) -> Literal["+", "-", "~"]:
+        """- if the row was rejected, + if it was restored, ~ if it stands or stays out as before."""
+        after = self.fields.get("status", (None, None))[1]
+        return "-" if after == REJECTED else "+" if after == KEPT else "~"
 
 
 @attrs.frozen
@@ -54,18 +60,15 @@ class Diff:
         for image in self.images:
             totals[f"images_{image.status}"] += 1
         changes = [change for image in self.images for change in image.changed]
+        relations = [change for change in changes if change.table == "relation"]
         return {
             **totals,
             **{name: sum(len(getattr(image, name)) for image in self.images) for name in names},
             "regions_changed": sum(change.table == "region" for change in changes),
-            "relations_changed": sum(change.table == "relation" for change in changes),
-            "relations_rejected": sum(_turned(change, "rejected") for change in changes),
-            "relations_restored": sum(_turned(change, "kept") for change in changes),
+            "relations_changed": len(relations),
+            "relations_rejected": sum(change.turned == "-" for change in relations),
+            "relations_restored": sum(change.turned == "+" for change in relations),
         }
-
-
-def _turned(change: RowChange, status: str) -> bool:
-    return change.table == "relation" and change.fields.get("status", (None, None))[1] == status
 
 
 def diff_snapshots(before: Snapshot, after: Snapshot) -> Diff:

@@ -74,8 +74,11 @@ def test_diff_by_ids_and_its_json(folder, sgforge):
     history = Dataset.open(folder).log()
     code, out, _ = sgforge("diff", f"{folder}@{history[1].snapshot_id[:10]}", "@main")
     assert code == 0
-    assert "~ dog(2) left of man(0): status kept -> rejected, reason none -> left-right" in out
+    assert "  - dog(2) left of man(0)  (left-right, 0.05, by spatial-rules)" in out
+    assert "  ~ man(0) next to dog(2): degree none -> " in out
     assert "1 relations rejected" in out
+    back = sgforge("diff", f"{folder}@{history[0].snapshot_id}", f"@{history[1].snapshot_id}")[1]
+    assert "  + dog(2) left of man(0)  (restored)" in back
     found = json.loads(sgforge("diff", f"{folder}@{history[2].snapshot_id}", folder, "--json")[1])
     assert found["counts"]["relations_added"] == 4
     assert found["images"][0]["relations_added"] == ["man(0) next to dog(2)", "dog(2) left of man(0)"]
@@ -86,10 +89,13 @@ def test_stats_and_its_json(folder, sgforge):
     out = sgforge("stats", folder)[1]
     assert "5 kept, 0 rejected; 1.7 an image" in out
     assert "spatial-rules: left-right 1 (relations)" in out
-    assert "spatial 80.0 % -> 75.0 %" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["filter", "spatial-rules", "before", "after"] in rows
+    assert ["relations", "an", "image", "1.67", "1.33"] in rows
+    assert ["spatial", "80.0", "%", "75.0", "%"] in rows
     stats = json.loads(sgforge("stats", folder, "--json")[1])
     assert stats["relations"] == 4
-    assert stats["filters"][0]["relations_before"] == 5
+    assert stats["filters"][0]["before"]["relations"] == 5
 
 
 def test_tag_lists_makes_and_refuses(folder, sgforge):

@@ -175,10 +175,16 @@ def test_stats_by_hand(folder):
     assert {name: count for name, count in stats.categories.items() if count} == {"spatial": 3, "functional": 1}
     assert stats.made_by == {"region": {"source": 5}, "relation": {"source": 1, "complete": 4}}
     assert stats.verdicts == {"region": {}, "relation": {"spatial-rules": {"left-right": 1}}}
-    (shift,) = stats.filters
-    assert (shift.step, shift.relations_before, shift.relations_after) == ("spatial-rules", 5, 4)
-    assert shift.before["spatial"] == pytest.approx(4 / 5)
-    assert shift.after["spatial"] == pytest.approx(3 / 4)
+    (effect,) = stats.filters
+    assert effect.step == "spatial-rules"
+    assert [(part.regions, part.relations) for part in (effect.before, effect.after)] == [(5, 5), (5, 4)]
+    assert effect.before.categories["spatial"] == pytest.approx(4 / 5)
+    assert effect.after.categories["spatial"] == pytest.approx(3 / 4)
+    assert effect.before.relations_per_image == pytest.approx(5 / 3)
+    assert effect.before.relations_per_region == pytest.approx(5 / 5)
+    # The rejected relation is the dog's only one.
+    assert effect.before.predicates_per_region == pytest.approx(5 / 4)
+    assert effect.after.predicates_per_region == pytest.approx(4 / 3)
 
 
 def test_refs_resolve_by_branch_tag_and_start_of_an_id(folder):
