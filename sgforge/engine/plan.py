@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from sgforge.config import default_names
+from sgforge.engine.asked import AskedModels
 from sgforge.engine.components import ComponentSpec, find_spec
 from sgforge.engine.preflight import Problems, find_needs
 from sgforge.engine.providers import ModelIdentities
@@ -24,6 +25,9 @@ from sgforge.images import Roots
 from sgforge.near import choices
 from sgforge.plugins import Registry
 from sgforge.stages import VERBS, Selection, Verb
+
+if TYPE_CHECKING:
+    from sgforge.models import GatewaySettings
 
 __all__ = ["Plan", "PlannedStep", "resolve", "selects"]
 
@@ -96,19 +100,23 @@ def resolve(
     models: Mapping[str, Any] | None = None,
     seed: int = 0,
     roots: Roots | None = None,
+    gateway: GatewaySettings | None = None,
 ) -> Plan:
     """The plan of a pipeline; every fault found is in the one `ConfigError` or `PreflightError` it raises.
 
-    With `roots` the sources are asked whether they can be read.
+    With `roots` the sources are asked whether they can be read, with `gateway` prices are looked up.
     """
     problems = Problems()
+    asked = AskedModels(registry, models or {}, gateway)
+    for fault in asked.faults:
+        problems.config(fault)
     found_sources = {}
     seen = None if roots is None else roots.copy()
     for name, source in sources.items():
         spec = _find(registry, "source", source.component, source.options, f"source {name!r}", problems)
         if spec is not None:
             found_sources[name] = spec
-            unmet = list(find_needs(registry, spec, models or {}))
+            unmet = list(find_needs(spec, asked))
             problems.needs(f"source {name!r}", unmet)
             if seen is not None and not unmet:
                 _check_source(spec, name, seen, problems)
@@ -120,7 +128,7 @@ def resolve(
         where = f"step {name!r}"
         spec = _find(registry, step.kind.kind, step.component, step.options, where, problems)
         if spec is not None:
-            problems.needs(where, find_needs(registry, spec, models or {}))
+            problems.needs(where, find_needs(spec, asked))
             spec = attrs.evolve(spec, models=identities)
         planner.add(step, name, spec)
     problems.check()

@@ -91,12 +91,7 @@ class Gateway:
             raise ConfigError(f"model {name!r} must read provider/model, such as openai/gpt-4o")
         provider = self._resolve(provider_name, settings)
         capabilities = provider.capabilities(model)
-        price = self.prices.find(name, settings) if capabilities.paid else _FREE
-        if price is None and self.settings.budget_usd is not None:
-            raise ConfigError(
-                f"budget_usd is set and the price of {name} is not known: give input_usd and output_usd in "
-                f'[models."{name}"], or a price file'
-            )
+        price = self.prices.needed(name, settings, self.settings.budget_usd) if capabilities.paid else _FREE
         gate = _gate(provider.settings, capabilities.slots)
         caller = Caller(
             *(name, model, provider, price, self.prices.version, gate, self.store),

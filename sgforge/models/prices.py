@@ -66,7 +66,9 @@ class PriceTable:
             return table
         try:
             mine = _read(override.read_text("utf-8"), str(override))
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            raise ConfigError(f"price file {override}: {error.strerror}: check prices in [gateway]") from error
+        except UnicodeDecodeError as error:
             raise ConfigError(f"price file {override}: {error}") from error
         return cls(f"{table.version}+{mine.version}", {**table.prices, **mine.prices})
 
@@ -78,6 +80,16 @@ class PriceTable:
         if settings.input_usd is None or settings.output_usd is None:
             raise ConfigError(f'[models."{model}"]: give both input_usd and output_usd, or neither')
         return _overridden(Price(settings.input_usd, settings.output_usd), settings)
+
+    def needed(self, model: str, settings: ModelSettings, budget_usd: float | None) -> Price | None:
+        """The price of a model; with a budget an unknown one is a `ConfigError`."""
+        price = self.find(model, settings)
+        if price is None and budget_usd is not None:
+            raise ConfigError(
+                f"budget_usd is set and the price of {model} is not known: give input_usd and output_usd in "
+                f'[models."{model}"], or a price file'
+            )
+        return price
 
 
 def cost_nano(price: Price, usage: Usage, batch: bool = False) -> int:
