@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from eval.answers import said
 
 from sgforge_eval.tasks.base import Predictions, TaskFileError
 from sgforge_eval.tasks.captions import CaptionOptions, SugarCrepeTask, WhatsUpTask
@@ -21,13 +22,6 @@ from sgforge_eval.tasks.quizzes import CrpeTask, MMBenchTask, QuizOptions, SeedT
 from sgforge_eval.tasks.vsr import VsrOptions, VsrTask, yes_or_no
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
-
-
-def said(answers: dict[str, object], field: str = "answer") -> Predictions:
-    found = Predictions()
-    for key, answer in answers.items():
-        found.add({"id": key, field: answer})
-    return found
 
 
 @pytest.mark.parametrize(
@@ -164,8 +158,12 @@ def test_sugarcrepe_averages_both_orders(tmp_path) -> None:
     scored = task.evaluate(said({str(key): [0.9, 0.1] if key else [0.1, 0.9] for key in range(4)}, "scores"))
     assert scored.values["accuracy"] == pytest.approx(3 / 4)
     assert task.evaluate(said({"0": "a 0", "1": "b 1"})).values["accuracy"] == pytest.approx(1 / 4)
-    with pytest.raises(TaskFileError, match="asked in two orders"):
-        task.evaluate(said({"0": "A"}))
+    letter = task.evaluate(said({"0": "A", "1": "a 1"}))
+    assert letter.values["accuracy"] == pytest.approx(1 / 4)
+    assert letter.images_skipped == {
+        "letter under an id of both orders: give it under id#0 and id#1": 1,
+        "question without a prediction, counted as wrong": 6,
+    }
 
 
 def test_equal_scores_are_not_won(tmp_path) -> None:
@@ -173,6 +171,14 @@ def test_equal_scores_are_not_won(tmp_path) -> None:
     report = task.evaluate(said({str(key): [0.5, 0.5] for key in range(4)}, "scores"))
     assert report.values["accuracy"] == 0.0
     assert report.images_skipped == {"tied scores, counted as wrong": 8}
+
+
+@pytest.mark.parametrize("scores", [["a", 1], [float("nan"), 1], [1], 1, None, [1, 2, 3]])
+def test_scores_that_are_no_numbers_are_counted(tmp_path, scores) -> None:
+    task = SugarCrepeTask(CaptionOptions(_crepe(tmp_path / "s.json")))
+    report = task.evaluate(said(dict.fromkeys("0123", scores), "scores"))
+    assert report.values["accuracy"] == 0.0
+    assert report.images_skipped == {"answer whose scores are not one number per choice, counted as wrong": 8}
 
 
 def test_whatsup_pairs_and_sets(tmp_path) -> None:

@@ -47,6 +47,15 @@ def test_all_right(tmp_path) -> None:
     } == dict.fromkeys(("PQ", "SQ", "RQ", "PQ_things", "PQ_stuff", "mIoU", "mAP"), 1.0)
 
 
+def test_labels_and_scores_that_cannot_be_read_are_counted(tmp_path) -> None:
+    report = PanopticTask(_files(tmp_path)).evaluate(_said(CLASSES | {1: 7}, s2="high", s3=float("nan")))
+    assert report.images_skipped == {
+        "label that is no text, counted as void": 1,
+        "score that is no number, counted as 0": 2,
+    }
+    assert report.values["PQ"] == pytest.approx(4 / 5)
+
+
 def test_merged_stuff_and_a_wrong_thing(tmp_path) -> None:
     # The dog is called a cat; the sea is called sky and merges with it: 30 of 40 pixels are sky.
     report = PanopticTask(_files(tmp_path)).evaluate(_said(CLASSES | {2: "cat", 5: "sky"}, s2=0.5))

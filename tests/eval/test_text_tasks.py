@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eval.answers import said
 
 from sgforge_eval.tasks.answers import AokvqaOptions, AokvqaTask, GqaOptions, GqaTask, VqaOptions, VqaTask
 from sgforge_eval.tasks.base import Predictions, TaskFileError
@@ -17,13 +18,6 @@ from sgforge_eval.tasks.regions import RegionOptions, RegionTask, semantic_iou, 
 from sgforge_eval.tasks.vqa_text import soft_accuracy, vqa_text
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
-
-
-def said(answers: dict[str, object], field: str = "answer") -> Predictions:
-    found = Predictions()
-    for key, answer in answers.items():
-        found.add({"id": key, field: answer})
-    return found
 
 
 @pytest.mark.parametrize(
@@ -211,3 +205,27 @@ def test_the_real_lvis_file_loads(tmp_path) -> None:
     assert task.evaluate(said({region.id: region.name.replace("_", " ") for region in regions})).values["S-IoU"] == 1.0
     with gzip.open(SAMPLES / "lvis_val_100.json.gz") as stream:
         assert regions[0].id == str(json.load(stream)["annotations"][0]["id"])
+
+
+def test_lines_that_are_no_predictions_are_counted(tmp_path) -> None:
+    lines = [
+        "nope",
+        "[1]",
+        '{"answer": "x"}',
+        '{"id": 1.5}',
+        '{"id": true}',
+        "",
+        '{"id": 1, "answer": "a\u2028b"}',
+        "{",
+    ]
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    found = Predictions.read(path)
+    assert found.rows == {"1": {"id": 1, "answer": "a\u2028b"}}
+    assert found.skipped == {
+        "prediction line that is not JSON: Expecting value": 1,
+        "prediction line that is not a JSON object": 1,
+        "prediction line that has no id (a text or a whole number)": 3,
+        "prediction line that is not JSON: Expecting property name enclosed in double quotes": 1,
+    }
+    assert found.first["prediction line that has no id (a text or a whole number)"] == f"{path}:3"

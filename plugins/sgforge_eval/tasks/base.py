@@ -54,17 +54,28 @@ def json_value(path: Path, what: str, kind: type[Any] | tuple[type[Any], ...]) -
 
 def json_lines(path: Path, what: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """("path:line", object) of each line of a JSONL file (.gz too); blank lines are skipped."""
-    for number, line in enumerate(_open_text(path, what).splitlines(), 1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
+    for where, line in _text_lines(path, what):
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise TaskFileError(f"{what} {where} is not JSON: {error.msg}") from None
-        if not isinstance(value, dict):
-            raise TaskFileError(f"{what} {where} is not a JSON object")
-        yield where, value
+            yield where, _json_object(line)
+        except ValueError as error:
+            raise TaskFileError(f"{what} {where} {error}") from None
+
+
+def _text_lines(path: Path, what: str) -> Iterator[tuple[str, str]]:
+    for number, line in enumerate(_open_text(path, what).split("\n"), 1):
+        if line.strip():
+            yield f"{path}:{number}", line
+
+
+def _json_object(line: str) -> Mapping[str, Any]:
+    """The object of a line; anything else is a `ValueError` that says so."""
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"is not JSON: {error.msg}") from None
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object")
+    return value
 
 
 def field_of(row: Mapping[str, Any], key: str, kind: type[Any] | tuple[type[Any], ...], where: str) -> Any:
@@ -80,6 +91,8 @@ def field_of(row: Mapping[str, Any], key: str, kind: type[Any] | tuple[type[Any]
 class Predictions:
     """Predictions by question id; `skipped` counts lines left out by reason, `failed` those marked as failed.
 
+    `first`: where the first line of a reason stands, as far as it is known.
+
     A line is {"id": ..., and the fields a task reads}; "question_id" may stand for "id". {"id", "failed": reason} says
     that there is no answer, which counts as a wrong one.
     """
@@ -87,20 +100,25 @@ class Predictions:
     rows: dict[str, Mapping[str, Any]] = attrs.field(factory=dict)
     skipped: Counter[str] = attrs.field(factory=Counter)
     failed: Counter[str] = attrs.field(factory=Counter)
+    first: dict[str, str] = attrs.field(factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Predictions:
-        """The predictions of a JSONL file; a repeated id is counted and its first line stands."""
+        """The predictions of a JSONL file; a line that cannot be read, or repeats an id, is left out and counted."""
         found = cls()
-        for where, row in json_lines(path, "predictions"):
-            found.add(row, where)
+        for where, line in _text_lines(path, "predictions"):
+            try:
+                found.add(_json_object(line))
+            except ValueError as error:
+                found.skipped[f"prediction line that {error}"] += 1
+                found.first.setdefault(f"prediction line that {error}", where)
         return found
 
-    def add(self, row: Mapping[str, Any], where: str = "prediction") -> None:
-        """One line."""
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One line; one without an id is a `ValueError`."""
         key = row.get("id", row.get("question_id"))
         if not isinstance(key, (str, int)) or isinstance(key, bool):
-            raise TaskFileError(f"{where}: a prediction needs an id (a text or a whole number)")
+            raise ValueError("has no id (a text or a whole number)")
         if str(key) in self.rows:
             self.skipped["prediction of an id that occurred before"] += 1
             return
@@ -157,5 +175,9 @@ def task_report(
         dict(tables or {}),
         used,
         dict(predictions.skipped),
-        (*notes, *(f"{count} failed predictions: {reason}" for reason, count in sorted(predictions.failed.items()))),
+        (
+            *notes,
+            *(f"first {reason}: {where}" for reason, where in predictions.first.items()),
+            *(f"{count} failed predictions: {reason}" for reason, count in sorted(predictions.failed.items())),
+        ),
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final
 
 import attrs
 
 from sgforge.stages import Report
-from sgforge_eval.tasks.base import Predictions, TaskFileError, accuracy, by_group, field_of, json_value, task_report
-from sgforge_eval.tasks.choice import LETTERS, ChoiceQuestion, Chosen, rotations, score_choices, shuffled
+from sgforge_eval.tasks.base import Predictions, accuracy, by_group, field_of, json_value, task_report
+from sgforge_eval.tasks.choice import LETTERS, ChoiceQuestion, circular_accuracy, rotations, score_choices, shuffled
 
 __all__ = ["CaptionOptions", "SugarCrepeTask", "WhatsUpTask"]
 
@@ -70,35 +70,28 @@ class SugarCrepeTask:
         chosen = score_choices(questions, predictions)
         return task_report(
             self.name,
-            {"accuracy": accuracy(item.right for item in chosen), "both_orders": _all_right(chosen)},
+            {"accuracy": accuracy(item.right for item in chosen), "both_orders": circular_accuracy(chosen)},
             predictions,
             len(chosen) // 2,
             convention="mean over both orders of the captions",
         )
 
 
-def _spread(predictions: Predictions, questions: Iterable[ChoiceQuestion]) -> None:
-    """Predictions under a question's plain key, given for both its orders."""
+def _spread(predictions: Predictions, questions: Sequence[ChoiceQuestion]) -> None:
+    """Predictions under a question's plain key, given for both its orders; a letter there could mean either."""
     for question in questions:
         row = predictions.rows.get(question.group)
-        if row is None or question.id in predictions.rows:
-            continue
-        answer = row.get("answer", row.get("text"))
-        if isinstance(answer, str) and len(answer.strip().strip("().")) == 1:
-            raise TaskFileError(
-                f"prediction {question.group!r} is the letter {answer!r}, but its question is asked in two orders: "
-                f"answer {question.group}#0 and {question.group}#1, or give scores or the caption itself"
-            )
-        predictions.rows[question.id] = row
+        if row is not None and not _is_letter(row):
+            predictions.rows.setdefault(question.id, row)
     for group in {question.group for question in questions}:
-        predictions.rows.pop(group, None)
+        row = predictions.rows.pop(group, None)
+        if row is not None and _is_letter(row):
+            predictions.skipped["letter under an id of both orders: give it under id#0 and id#1"] += 1
 
 
-def _all_right(chosen: Iterable[Chosen]) -> float:
-    groups: dict[str, bool] = {}
-    for item in chosen:
-        groups[item.question.group] = groups.get(item.question.group, True) and item.right
-    return accuracy(groups.values())
+def _is_letter(row: Mapping[str, Any]) -> bool:
+    answer = row.get("answer", row.get("text"))
+    return "scores" not in row and isinstance(answer, str) and len(answer.strip().strip("().")) == 1
 
 
 class WhatsUpTask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -103,12 +104,8 @@ def chosen_letter(answer: str, choices: Sequence[str], *, strict: bool = False) 
 def _chosen(question: ChoiceQuestion, row: Mapping[str, Any] | None, *, strict: bool) -> Chosen:
     if row is None:
         return Chosen(question, None, "no answer")
-    scores = row.get("scores")
-    if isinstance(scores, list) and len(scores) == len(question.choices):
-        source = question.source or tuple(range(len(question.choices)))
-        best = max(range(len(scores)), key=lambda index: scores[index])
-        # Equal scores for all are no choice; a tie with the best is not won.
-        return Chosen(question, source.index(best) if scores.count(scores[best]) == 1 else None, "tied scores")
+    if "scores" in row:
+        return _by_scores(question, row["scores"])
     answer = row.get("answer", row.get("text"))
     if isinstance(answer, int) and not isinstance(answer, bool):
         answer = str(answer)
@@ -116,6 +113,21 @@ def _chosen(question: ChoiceQuestion, row: Mapping[str, Any] | None, *, strict: 
         return Chosen(question, None, "answer that is no text")
     index = chosen_letter(answer, question.choices, strict=strict)
     return Chosen(question, index, "" if index is not None else "answer that names no choice")
+
+
+def _by_scores(question: ChoiceQuestion, scores: Any) -> Chosen:
+    """The choice of highest score; `scores` has one finite number per choice, in the order of the file."""
+    count = len(question.choices)
+    if not (isinstance(scores, list) and len(scores) == count and all(map(_is_finite, scores))):
+        return Chosen(question, None, "answer whose scores are not one number per choice")
+    source = question.source or tuple(range(count))
+    best = max(range(count), key=lambda index: scores[index])
+    # Equal scores for all are no choice; a tie with the best is not won.
+    return Chosen(question, source.index(best) if scores.count(scores[best]) == 1 else None, "tied scores")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def score_choices(

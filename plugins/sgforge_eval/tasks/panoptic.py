@@ -157,10 +157,15 @@ class PanopticTask:
         labels: list[str | None] = []
         scores = []
         for segment in segments:
-            row = predictions.get(segment.id) or {}
-            label, score = row.get("label", row.get("answer")), row.get("score", 1.0)
+            row = predictions.get(segment.id)
+            label, score = (None, 1.0) if row is None else (row.get("label", row.get("answer")), row.get("score", 1.0))
+            if row is not None and not isinstance(label, str):
+                predictions.skipped["label that is no text, counted as void"] += 1
+            if not isinstance(score, (int, float)) or not np.isfinite(score):
+                predictions.skipped["score that is no number, counted as 0"] += 1
+                score = 0.0
             labels.append(label if isinstance(label, str) else None)
-            scores.append(float(score) if isinstance(score, (int, float)) and np.isfinite(score) else 0.0)
+            scores.append(float(score))
         codes = mapper.codes(labels)
         unmatched = int(np.count_nonzero(codes < 0)) - labels.count(None)
         if unmatched:

@@ -62,7 +62,7 @@ def semantic_similarity(first: Sequence[str], second: Sequence[str], encoder: En
     vectors = unit_rows(encoder(unique))
     place = {text: index for index, text in enumerate(unique)}
     return [
-        float(np.dot(vectors[place[one]], vectors[place[two]])) if one and two else 0.0
+        float(np.clip(np.dot(vectors[place[one]], vectors[place[two]]), -1, 1)) if one and two else 0.0
         for one, two in zip(first, second, strict=True)
     ]
 
