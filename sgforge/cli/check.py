@@ -36,10 +36,6 @@ def run(args: argparse.Namespace) -> int:
 
     request = build_request(args)
     plan = request.resolve(load_plugins())
-    if request.gateway.prices is not None:
-        from sgforge.models.prices import PriceTable
-
-        PriceTable.load(request.gateway.prices)
     if args.json:
         print(json.dumps(_as_json(request, plan), indent=2))
     else:

@@ -69,7 +69,7 @@ class Request:
 
     def resolve(self, registry: Registry) -> Plan:
         """The checked plan; all faults in one error."""
-        return resolve(registry, self.steps, self.sources, self.models, self.seed, self.roots)
+        return resolve(registry, self.steps, self.sources, self.models, self.seed, self.roots, self.gateway)
 
 
 def named_sources(source: Any) -> dict[str, SourceStep]:
