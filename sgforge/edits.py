@@ -105,7 +105,10 @@ class Edit:
 
     @classmethod
     def add(cls, *rows: Region | Relation) -> Edit:
-        """Add regions and relations, each kind in the order given."""
+        """Add regions and relations, each kind in the order given; anything else is a `GraphError`."""
+        for row in rows:
+            if not isinstance(row, (Region, Relation)):
+                raise GraphError(f"an edit adds regions and relations, not {row!r}")
         return cls(
             regions=tuple(row for row in rows if isinstance(row, Region)),
             relations=tuple(row for row in rows if isinstance(row, Relation)),
@@ -234,5 +237,7 @@ def _judge(rows: list[Any], verdict: Verdict, step: str, may_restore: bool, coun
 
 
 def _check_row(rows: list[Any], target: str, index: int) -> None:
+    if isinstance(index, (bool, float)):
+        raise GraphError(f"{target} {index!r}: an index must be an int, not {type(index).__name__}")
     if not 0 <= index < len(rows):
         raise GraphError(f"{target} {index} does not exist: the graph has {len(rows)}")

@@ -38,7 +38,11 @@ _FLOAT32_MAX = 3.4028234663852886e38
 
 def to_float32(value: float) -> float:
     """`value` rounded to the nearest float32, as a Python float; NaN and infinities are a `GraphError`."""
-    if not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
+    try:
+        fits = -_FLOAT32_MAX <= value <= _FLOAT32_MAX
+    except TypeError:
+        raise GraphError(f"{value!r} is not a number") from None
+    if not fits:
         raise GraphError(f"{value!r} is not a finite float32 number")
     rounded: float = _FLOAT.unpack(_FLOAT.pack(value))[0]
     return rounded
@@ -64,7 +68,11 @@ def to_unit(value: float | None) -> float | None:
     """A score in [0, 1] as float32, or None."""
     if value is None:
         return None
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0.0 <= value <= 1.0:
+    try:
+        fits = 0.0 <= value <= 1.0 and not isinstance(value, bool)
+    except TypeError:
+        fits = False
+    if not fits:
         raise GraphError(f"score {value!r} must be a number in [0, 1]")
     return to_float32(value)
 

@@ -88,8 +88,8 @@ class Region:
         check_status(self.status)
         if self.label is not None and not isinstance(self.label, str):
             raise GraphError(f"label {self.label!r} must be a text or null")
-        if self.level is not None and not -(2**15) < self.level < 2**15:
-            raise GraphError(f"level {self.level!r} must fit 16 bits")
+        if self.level is not None and not (type(self.level) is int and -(2**15) < self.level < 2**15):
+            raise GraphError(f"level {self.level!r} must be an int of 16 bits")
 
     @property
     def kept(self) -> bool:

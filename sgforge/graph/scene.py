@@ -29,7 +29,9 @@ class Rows:
 
 
 def _check_index(index: Any, count: int, what: str) -> None:
-    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < count:
+    if not isinstance(index, int) or isinstance(index, bool):
+        raise GraphError(f"{what} {index!r} must be an int, not {type(index).__name__}")
+    if not 0 <= index < count:
         raise GraphError(f"{what} {index!r} is out of range: the graph has {count} regions")
 
 
@@ -56,6 +58,8 @@ class SceneGraph:
     attributes: Mapping[str, str] = attrs.field(factory=dict, converter=_texts_by_name, hash=False)
 
     def __attrs_post_init__(self) -> None:
+        if not (type(self.width) is int and type(self.height) is int):
+            raise GraphError(f"image size {self.width!r}, {self.height!r} must be two ints, width and height in pixels")
         if self.width < 0 or self.height < 0 or bool(self.width) != bool(self.height):
             raise GraphError(f"image size {self.width}x{self.height} must be positive, or 0x0 without an image")
         if self.width > _LARGEST or self.height > _LARGEST:

@@ -102,7 +102,7 @@ def test_an_answer_that_cannot_be_kept_costs_its_image_alone(toys, tmp_path, ans
         Sample("z", SceneGraph(attributes={"style": HALF})),
         Sample("z", SceneGraph(0, 0, [Region(HALF)])),
         Sample("z", SceneGraph(0, 0, [Region("x", reason=4)])),
-        Sample("z", SceneGraph(0, 0, [Region("x", level=0.5)])),
+        Sample("z", SceneGraph(0, 0, [Region("x", source=0.5)])),
     ],
 )
 def test_a_sample_that_cannot_be_kept_is_a_failure_of_the_source(toys, tmp_path, sample):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgforge.edits import Edit, Verdict, apply_edit
+from sgforge.edits import Edit, Provenance, Verdict, apply_edit
 from sgforge.errors import GraphError
 from sgforge.graph import Region, Relation, SceneGraph
 from sgforge.stages import check_role
@@ -75,6 +75,29 @@ def test_any_step_records_that_a_kept_row_passed() -> None:
 
 def test_the_first_reason_to_drop_an_image_stands() -> None:
     assert (Edit.drop("blurred") + Edit.drop("dark") + Edit()).dropped == "blurred"
+
+
+def test_edits_add_up_part_by_part_with_their_faults() -> None:
+    first = Edit.add(Region("a")) + Edit(faults={"unknown": 2, "empty": 1})
+    second = Edit.reject(0, "tiny") + Edit(faults={"unknown": 3}, provenance=Provenance("edit", ("call-1",)))
+    total = Edit.sum([first, second, Edit.keep(0)])
+    assert total.regions == (Region("a"),)
+    assert total.verdicts == (Verdict("relation", 0, "rejected", "tiny"), Verdict("relation", 0, "kept"))
+    assert total.faults == {"unknown": 5, "empty": 1}
+    assert total.provenance == Provenance("edit", ("call-1",))
+    assert (Edit(provenance=Provenance("first")) + second).provenance == Provenance("first")
+
+
+@pytest.mark.parametrize("row", ["cup", 3, None, (0, "on", 1), Edit()])
+def test_an_edit_adds_regions_and_relations_alone(row: object) -> None:
+    with pytest.raises(GraphError, match="an edit adds regions and relations, not "):
+        Edit.add(Region("a"), row)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("index", [True, 0.0])
+def test_an_index_is_a_whole_number(index: object) -> None:
+    with pytest.raises(GraphError, match=f"relation {index}: an index must be an int"):
+        apply_edit(BASE, Edit.reject(index, "x"), "filter")  # type: ignore[arg-type]
 
 
 def test_a_verdict_records_reason_degree_and_judge_and_leaves_the_score() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 
 import attrs
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +75,35 @@ def test_a_relation_needs_two_different_regions_and_a_predicate() -> None:
         Relation(0, "on", 1, category="odd")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("index", [-1, 3, True])
+def test_numbers_of_numpy_become_python_floats() -> None:
+    region = Region("x", np.array([0, 0, 2, 2]), score=np.float32(0.1), depth=np.float64(0.1))
+    assert region == Region("x", (0, 0, 2, 2), score=0.1, depth=0.1)
+    assert {type(value) for value in (*(region.box or ()), region.score, region.depth)} == {float}
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Region(depth="far"), "'far' is not a number"),
+        (lambda: Region(degree=math.nan), "nan is not a finite float32"),
+        (lambda: Region(level=1.5), "level 1.5 must be an int of 16 bits"),
+        (lambda: Region(level=True), "level True must be an int of 16 bits"),
+        (lambda: Region(level=2**15), "level 32768 must be an int of 16 bits"),
+        (lambda: SceneGraph(9.5, 9), "image size 9.5, 9 must be two ints"),
+        (lambda: SceneGraph(9, np.int64(9)), r"image size 9, np.int64\(9\) must be two ints"),
+        (lambda: SceneGraph(2**31, 9), "is more than 2147483647 pixels on a side"),
+        (
+            lambda: SceneGraph(9, 9, three_regions(), [Relation(np.int64(0), "on", 1)]),
+            r"subject of relation 0 np.int64\(0\) must be an int, not int64",
+        ),
+    ],
+)
+def test_a_value_of_another_kind_is_named_as_such(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("index", [-1, 3])
 def test_relations_and_parents_stay_in_range(index: int) -> None:
     with pytest.raises(GraphError, match=r"subject of relation 0 .* 3 regions"):
         SceneGraph(30, 20, three_regions(), [Relation(index, "on", 2)])

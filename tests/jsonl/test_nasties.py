@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pycocotools import mask as coco
 
 from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region, Sample, SceneGraph
@@ -97,6 +99,23 @@ def test_what_is_wrong_is_refused_with_its_place(tmp_path: Path, read: Read, cas
     path = tmp_path / "graphs.jsonl"
     path.write_bytes(raw)
     with pytest.raises(GraphError, match=rf"^graphs\.jsonl:{message}"):
+        read(path)
+
+
+@READERS
+@pytest.mark.parametrize(("width", "is_read"), [(10_000, True), (10_001, False)])
+def test_a_mask_of_a_hundred_million_pixels_is_the_largest(
+    tmp_path: Path, read: Read, width: int, is_read: bool
+) -> None:
+    empty = coco.frPyObjects({"size": [10_000, width], "counts": [10_000 * width]}, 10_000, width)
+    row = {"size": [10_000, width], "counts": empty["counts"].decode()}
+    data = {"image_id": "a", "width": 0, "height": 0, "regions": [{"mask": row}]}
+    path = tmp_path / "graphs.jsonl"
+    path.write_text(json.dumps(data))
+    if is_read:
+        assert read(path)[0].graph.all.regions[0].mask == Mask(10_000, width, 0, 0, 0, 0, b"")
+        return
+    with pytest.raises(GraphError, match=r"regions\[0\]\.mask: size .* is more than 100,000,000 pixels"):
         read(path)
 
 

@@ -207,6 +207,14 @@ def test_a_sign_that_a_terminal_obeys_is_written_as_an_escape(code: int) -> None
     assert parse_line(line, "").graph.all.regions[0].label == label
 
 
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.1, b"0.1"), (1 / 3, b"0.33333334"), (16777217.0, b"16777216.0"), (123.456789, b"123.45679")],
+)
+def test_numbers_are_written_as_short_as_float32_allows(value: float, written: bytes) -> None:
+    assert b'"depth":' + written + b"}" in dump_sample(Sample("a", SceneGraph(regions=[Region(depth=value)])))
+
+
 def test_half_a_surrogate_pair_cannot_be_written() -> None:
     with pytest.raises(GraphError, match="image 'a' cannot be written as JSON"):
         dump_sample(Sample("a", SceneGraph(regions=[Region("\ud800")])))
