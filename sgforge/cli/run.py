@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from sgforge.cli.spent import as_json, ledger_of, lines
 from sgforge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,16 +76,24 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the pipeline and say what it made."""
     from sgforge.engine.launch import run as run_pipeline
+    from sgforge.engine.report import EXIT_CODES
+    from sgforge.visible import visible
 
     request = build_request(args)
-    with _terminating_politely():
-        report = run_pipeline(request, progress=True)
+    try:
+        with _terminating_politely():
+            report = run_pipeline(request, progress=True)
+    except KeyboardInterrupt:  # the second: the first is answered with a report
+        _say_how_to_go_on("cancelled; what was committed is kept, a call under way may have been paid for", args)
+        return EXIT_CODES["interrupted"]
+    ledger = ledger_of(request.responses or request.dataset / "responses.sqlite")
     if args.json:
-        print(json.dumps(_as_json(report)))
+        print(json.dumps({**_as_json(report), "spent": as_json(ledger)}))
     elif report.steps:  # none if it was stopped while the sources were read
-        print(report)
+        print("\n".join([str(report), *lines(ledger)]))
     if report.status in ("interrupted", "budget"):
-        _say_how_to_go_on(report, args)
+        why = visible(report.message) if report.status == "budget" else "stopped; everything finished is kept"
+        _say_how_to_go_on(why, args)
     return report.exit_code
 
 
@@ -135,16 +144,13 @@ def _terminating_politely() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _say_how_to_go_on(report: RunReport, args: argparse.Namespace) -> None:
-    from sgforge.visible import visible
-
+def _say_how_to_go_on(why: str, args: argparse.Namespace) -> None:
     words = ["sgforge", "run", args.config]
     for flag, values in (("--set", args.overrides), ("--root", args.roots)):
         words += [word for value in values for word in (flag, value)]
     words += [] if args.limit is None else ["--limit", str(args.limit)]
     words += [] if args.branch is None else ["--branch", args.branch]
     words += ["--retry-failed"] if args.retry_failed else []
-    why = visible(report.message) if report.status == "budget" else "stopped; everything finished is kept"
     print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)
 
 

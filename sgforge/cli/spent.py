@@ -1,0 +1,51 @@
+"""What stands in the ledger of paid answers, for people and as JSON: all runs over one responses file together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sgforge.models.ledger import Spending
+
+__all__ = ["as_json", "ledger_of", "lines"]
+
+
+def ledger_of(responses: Path) -> list[Spending]:
+    """The ledger summed up by model; empty where no model was ever asked."""
+    if not responses.is_file():
+        return []
+    from sgforge.models.ledger import spending
+    from sgforge.models.store import Store
+
+    with Store(responses) as store:
+        return spending(store)
+
+
+def lines(ledger: list[Spending]) -> Iterator[str]:
+    """One line a model."""
+    for row in ledger:
+        given = row.usage.total - row.usage.output
+        lost = f" ({row.lost} without an answer, at their worst case)" if row.lost else ""
+        free = f", {row.unpriced} calls of unknown price" if row.unpriced else ""
+        told = f"{row.calls} calls{lost}, {given} tokens in, {row.usage.output} out, ${row.usd:.4f}{free}"
+        yield f"{row.model}: {told} in all runs so far"
+
+
+def as_json(ledger: list[Spending]) -> dict[str, Any]:
+    """By model."""
+    return {
+        row.model: {
+            "calls": row.calls,
+            "lost": row.lost,
+            "unpriced": row.unpriced,
+            "input": row.usage.input,
+            "cache_read": row.usage.cache_read,
+            "cache_write": row.usage.cache_write,
+            "output": row.usage.output,
+            "reasoning": row.usage.reasoning,
+            "usd": row.usd,
+        }
+        for row in ledger
+    }
