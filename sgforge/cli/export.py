@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 
 from sgforge.cli.terminal import json_text, split_ref
@@ -16,6 +18,7 @@ _EXAMPLES = """\
 examples:
   sgforge export runs/first --to jsonl --output first.jsonl         everything, rejected rows with their status
   sgforge export runs/first@round-1 --to coco --output first.json   regions of a tagged version as COCO instances
+  sgforge export runs/first --to jsonl --output /dev/stdout | gzip > first.jsonl.gz
   sgforge plugins coco                                              what an exporter can be told with --set"""
 
 
@@ -43,13 +46,18 @@ def run(args: argparse.Namespace) -> int:
     component = load_plugins().lookup("exporter", args.to)
     options = structure_options(component, _options(args.options), "--set")
     counts = component.build(options).export(snapshot, args.output)
-    if args.json:
-        print(json_text(counts))
-        return 0
-    for name, count in counts.items():
-        print(f"{count:>10} {visible(name)}")
-    print(f"written to {visible(str(args.output))}")
+    lines = [f"{count:>10} {visible(name)}" for name, count in counts.items()]
+    text = json_text(counts) if args.json else "\n".join([*lines, f"written to {visible(str(args.output))}"])
+    print(text, file=sys.stderr if _is_our_output(args.output) else sys.stdout)
     return 0
+
+
+def _is_our_output(path: Path) -> bool:
+    """Whether the export itself went where we print, as with `--output /dev/stdout`."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):  # ValueError: an output that is no file, in a test or a notebook
+        return False
 
 
 def _options(given: list[str]) -> dict[str, object]:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from sgforge.cli.terminal import json_text
 from sgforge.columns import GraphColumns, Ragged, Vocabularies
 from sgforge.columns.schema import ColumnSpec, Table
 from sgforge.dataset import DatasetWriter
 from sgforge.dataset.folder import check_branch
-from sgforge.errors import GraphError
+from sgforge.errors import DatasetError, GraphError
 from sgforge.jsonl import read_columns
 from sgforge.jsonl.lenient import LineFault
 from sgforge.statekey import KEY_BYTES, state_key
@@ -25,6 +26,7 @@ examples:
   sgforge import graphs.jsonl runs/first --branch given   beside what is there"""
 
 _SHOWN = 20
+_DEFAULT_BRANCH = "main"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,20 +34,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EXAMPLES
     parser.add_argument("file", type=Path, metavar="FILE.jsonl", help="graph JSONL, one image a line")
     parser.add_argument("dataset", metavar="DATASET", help="the dataset's folder; made if it is not there")
-    parser.add_argument("--branch", default="main", help="the branch that moves to what is imported (default main)")
+    parser.add_argument(
+        "--branch", metavar="NAME", help="the branch that moves to what is imported (default: main, if no run made it)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Import and say what was imported."""
-    check_branch(args.branch)
+    branch = args.branch or _DEFAULT_BRANCH
+    check_branch(branch)
     columns = _read(args.file)
     with DatasetWriter.open(args.dataset) as writer:
+        if args.branch is None:
+            _keep_runs(writer)
         snapshot = writer.publish_source(columns, _keys(columns))
-        writer.move_branch(args.branch, snapshot)
+        writer.move_branch(branch, snapshot)
     counts = snapshot.meta.counts
+    if args.json:
+        print(json_text({"snapshot": snapshot.id, "branch": branch, "counts": counts}))
+        return 0
     print(
         f"{counts['images']} images, {counts['regions']} regions, {counts['relations']} relations: "
-        f"snapshot {snapshot.id[:12]}, branch {visible(args.branch)}"
+        f"snapshot {snapshot.id[:12]}, branch {visible(branch)}"
     )
     return 0
 
@@ -55,7 +66,7 @@ def _read(path: Path) -> GraphColumns:
     faults: list[str] = []
 
     def report(fault: LineFault) -> None:
-        faults.append(f"{path.name}:{fault.line}: {fault.path}: {fault.message}")
+        faults.append(f"{path.name}:{fault.line}: {fault.path}{': ' if fault.path else ''}{fault.message}")
 
     parts = []
     for part in read_columns(path, strict=False, report=report):
@@ -67,7 +78,21 @@ def _read(path: Path) -> GraphColumns:
     if faults:
         more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
         raise GraphError("\n  ".join([f"{path} breaks the rules, nothing was imported:", *faults[:_SHOWN], *more]))
+    if not any(map(len, parts)):
+        raise GraphError(f"{path} holds no image, nothing was imported: give graph JSONL, one image a line")
     return GraphColumns.concat(parts)
+
+
+def _keep_runs(writer: DatasetWriter) -> None:
+    """Refuse to move the default branch away from what a run made: its name would be lost."""
+    if _DEFAULT_BRANCH not in writer.branches():
+        return
+    made_by = writer.snapshot(_DEFAULT_BRANCH).meta.step
+    if made_by.verb != "source":
+        raise DatasetError(
+            f"branch {_DEFAULT_BRANCH} of {writer.path} is what step {made_by.name!r} made: "
+            "name the branch for what is imported with --branch, or give another dataset"
+        )
 
 
 def _keys(columns: GraphColumns) -> np.ndarray:

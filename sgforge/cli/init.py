@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 from sgforge.errors import ConfigError
+from sgforge.visible import visible
 
 _EXAMPLES = """\
 examples:
@@ -74,7 +76,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the config; an existing file is left alone without --force."""
     path = Path(args.path)
-    text = _TEMPLATE.format(name=path.name, dataset=_quote(args.dataset), images=_quote(args.images))
+    for folder in (args.images, args.dataset):
+        _check_text(folder)
+    name = visible(shlex.quote(path.name))
+    text = _TEMPLATE.format(name=name, dataset=_quote(args.dataset), images=_quote(args.images))
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if args.force else os.O_EXCL)
     try:
         descriptor = os.open(path, flags, 0o666)
@@ -82,14 +87,24 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{path} exists; --force replaces it, another PATH leaves it alone") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
-    print(f"wrote {path}")
+    shown, images = visible(shlex.quote(str(path))), visible(args.images)
+    print(f"wrote {shown}")
     if not Path(args.images).expanduser().is_dir():
-        print(f"there is no folder {args.images} yet: put your images there, or change `images` in {path}")
-    print(f"next: sgforge check {path} && sgforge run {path}")
+        print(f"there is no folder {images} yet: put your images there, or change `images` in {shown}")
+    print(f"next: sgforge check {shown} && sgforge run {shown}")
     return 0
+
+
+def _check_text(name: str) -> None:
+    """Refuse a path whose bytes are no text in this locale: a TOML file could not hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        message = f"the path {name!r} is no text in the encoding of this locale: try PYTHONUTF8=1 sgforge init"
+        raise ConfigError(message) from None
 
 
 def _quote(text: str) -> str:
     """A basic TOML string."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in escaped) + '"'
+    return '"' + "".join(sign if sign.isprintable() else f"\\U{ord(sign):08x}" for sign in escaped) + '"'

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sgforge.errors import ConfigError, SgforgeError
@@ -70,9 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (of the process by default); returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    _print_in_any_encoding()
     try:
         code = _dispatch(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is where the caller closed it
+            sys.stdout.flush()
         return code
     except SystemExit as stop:  # argparse after it printed a help, or a command that leaves early
         if stop.code is None or isinstance(stop.code, int):
@@ -163,6 +166,13 @@ def _help_text() -> str:
             _EXAMPLES,
         )
     )
+
+
+def _print_in_any_encoding() -> None:
+    """Let a character that the terminal's encoding lacks be printed as its escape, where it would be an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(text: str, debug: bool) -> None:

@@ -20,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.epilog = _EXAMPLES
     parser.add_argument("dataset", metavar="DATASET", help="a dataset's folder")
-    parser.add_argument("--branch", default="main", help="the branch that moves to what is published (default main)")
+    parser.add_argument(
+        "--branch", default="main", metavar="NAME", help="the branch that moves to what is published (default main)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", nargs="?", metavar="IMAGE", help="an image id")
     for name, text in _FILTERS.items():
         parser.add_argument(f"--{name}", help=f"only images that have {text}")
-    parser.add_argument("--limit", type=int, default=20, help="images listed at most (default 20)")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="images listed at most (default 20)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -79,7 +79,7 @@ def _print_image(dataset: Dataset, image_id: str, as_json: bool) -> None:
     if as_json:
         from sgforge.jsonl import dump_sample
 
-        print(json.dumps(json.loads(dump_sample(sample)), indent=2))
+        print(json.dumps(json.loads(dump_sample(sample))))
         return
     columns = snapshot.one(row)
     words = columns.vocabularies

@@ -26,7 +26,7 @@ __all__ = [
 
 SCHEMA: Final = "2.0"
 _MARKER: Final = "sgforge.json"
-_OWN_NAMES: Final = re.compile(r"sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps")
+_OWN_NAMES: Final = re.compile(r"\.?sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps")
 _SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FINGERPRINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
