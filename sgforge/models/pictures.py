@@ -97,7 +97,6 @@ class Pictures:
         self._max_bytes = max_bytes
         self.held = 0
         self.peak = 0
-        self.encodings = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._shared: dict[tuple[str, Fit], _Shared] = {}
 
@@ -138,7 +137,6 @@ class Pictures:
         """The encoding of an image, made by the first call that needs it; every `encode` needs one `drop`."""
         shared = self._shared.get((part.sha256, fit))
         if shared is None:
-            self.encodings += 1
             task = asyncio.create_task(_encode(part, fit))
             shared = self._shared[part.sha256, fit] = _Shared(0, task, part.byte_count)
         shared.users += 1
