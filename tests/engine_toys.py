@@ -116,6 +116,7 @@ class StageOptions:
     delay: float = 0.0
     setup_error: str = ""
     log: str = attrs.field(default="", eq=False)
+    begins: str = attrs.field(default="", eq=False)
     weights: Path | None = attrs.field(default=None, alias="file")
 
 
@@ -146,8 +147,8 @@ class _Stage:
         raise NotImplementedError
 
     def batch(self, samples: Sequence[Sample]) -> list[Edit | Failure]:
-        if self.options.delay:
-            time.sleep(self.options.delay)
+        log(self.options.begins, "begins")
+        time.sleep(self.options.delay)
         return [self._one(sample) for sample in samples]
 
 
@@ -182,6 +183,7 @@ class ToyAsyncTeacher(ToyTeacher):
     """The same, one call at a time, many in flight."""
 
     async def complete(self, sample: Sample) -> Edit | Failure:  # type: ignore[override]
+        log(self.options.begins, "begins")
         await asyncio.sleep(self.options.delay)
         return self._one(sample)
 

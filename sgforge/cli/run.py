@@ -7,11 +7,7 @@ import json
 import shlex
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -81,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     request = build_request(args)
     try:
-        with _terminating_politely():
-            report = run_pipeline(request, progress=True)
+        report = run_pipeline(request, progress=True, signals=(signal.SIGINT, signal.SIGTERM))
     except KeyboardInterrupt:  # the second: the first is answered with a report
         _say_how_to_go_on("cancelled; what was committed is kept, a call under way may have been paid for", args)
         return EXIT_CODES["interrupted"]
@@ -125,23 +120,6 @@ def _roots(given: list[str]) -> dict[str, Path]:
             raise ConfigError(f"--root {text!r} must read NAME=FOLDER")
         found[name] = Path(folder)
     return found
-
-
-@contextmanager
-def _terminating_politely() -> Iterator[None]:
-    """Inside, SIGTERM ends a run as Ctrl-C does."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _say_how_to_go_on(why: str, args: argparse.Namespace) -> None:

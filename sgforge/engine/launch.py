@@ -10,14 +10,17 @@ import asyncio
 import json
 import platform
 import secrets
+import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -25,6 +28,7 @@ from sgforge.dataset.folder import check_branch
 from sgforge.engine.context import Context, options_json
 from sgforge.engine.events import RunFinished, RunStarted
 from sgforge.engine.gateway import open_models
+from sgforge.engine.interrupts import calling_on
 from sgforge.engine.plan import Plan, resolve
 from sgforge.engine.progress import Progress, choose_progress
 from sgforge.engine.report import EXIT_CODES, RunReport, RunStatus
@@ -40,7 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Request", "named_sources", "run"]
 
-_DRAINING = "finishing what is in flight; Ctrl-C again cancels it"
+_DRAINING: Final = "finishing what is in flight; Ctrl-C again cancels it"
+_LOOK_EVERY: Final = 0.1
+"""Seconds after which the main thread wakes from its wait: a signal that comes right before the wait begins is noted,
+but its handler runs only when the main thread does."""
 
 
 @attrs.frozen
@@ -80,27 +87,22 @@ def named_sources(source: Any) -> dict[str, SourceStep]:
     return {name: one if isinstance(one, SourceStep) else SourceStep(one) for name, one in given.items()}
 
 
-def run(request: Request, progress: Progress | bool | None = None) -> RunReport:
+def run(
+    request: Request,
+    progress: Progress | bool | None = None,
+    signals: Sequence[signal.Signals] = (signal.SIGINT,),
+) -> RunReport:
     """Do what is asked; whatever does not concern a single image is raised.
 
-    KeyboardInterrupt lets what is in flight finish and is answered with a report of status "interrupted"; a second
-    one cancels and is raised.
+    The first of `signals` lets what is in flight finish and is answered with a report of status "interrupted"; a
+    second one cancels and becomes KeyboardInterrupt; a third does not even wait for that.
     """
     registry = load_plugins()
     plan = request.resolve(registry)
     runner = _Runner(request, plan, registry, choose_progress(progress))
-    runner.start()
-    try:
+    with calling_on(signals, runner.interrupt):
+        runner.start()
         runner.wait()
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{_DRAINING}\n")
-        runner.stop()
-        try:
-            runner.wait()
-        except KeyboardInterrupt:
-            runner.cancel()
-            runner.wait()
-            raise
     return runner.result()
 
 
@@ -113,7 +115,8 @@ class _Runner:
         self._registry = registry
         self._progress = progress
         self._thread = threading.Thread(target=self._main, name="sgforge-engine", daemon=True)
-        self._ended = threading.Event()
+        # True for an interrupt, False for the end of the run. A signal's handler may put into no other queue.
+        self._news: SimpleQueue[bool] = SimpleQueue()
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[RunReport] | None = None
@@ -124,20 +127,38 @@ class _Runner:
     def start(self) -> None:
         self._thread.start()
 
+    def interrupt(self) -> None:
+        """Take note of a Ctrl-C; `wait` acts on it."""
+        self._news.put(True)
+
     def wait(self) -> None:
-        """Until the run has ended; KeyboardInterrupt comes through."""
-        self._ended.wait()
+        """Until the run has ended; a second interrupt cancels it and is raised."""
+        interrupts = 0
+        while self._next():
+            interrupts += 1
+            if interrupts > 2:
+                break
+            self._ready.wait()
+            if interrupts == 1:
+                sys.stderr.write(f"{_DRAINING}\n")
+                sys.stderr.flush()
+                if self._stop is not None:
+                    self._soon(self._stop.set)
+            elif self._task is not None:
+                self._soon(self._task.cancel)
+        if interrupts > 1:
+            raise KeyboardInterrupt
 
-    def stop(self) -> None:
-        """Begin nothing new."""
-        self._ready.wait()
-        if self._loop is not None and self._stop is not None and not self._ended.is_set():
-            self._loop.call_soon_threadsafe(self._stop.set)
+    def _next(self) -> bool:
+        while True:
+            with suppress(Empty):
+                return self._news.get(timeout=_LOOK_EVERY)
 
-    def cancel(self) -> None:
-        """End now; answers that are not durable yet are lost."""
-        if self._loop is not None and self._task is not None and not self._ended.is_set():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+    def _soon(self, action: Callable[[], object]) -> None:
+        """Call `action` on the engine's loop, if that has not ended in this moment."""
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(action)
 
     def result(self) -> RunReport:
         if self._error is not None:
@@ -152,7 +173,7 @@ class _Runner:
             self._error = error
         finally:
             self._ready.set()
-            self._ended.set()
+            self._news.put(False)
 
     async def _run(self) -> RunReport:
         self._loop = asyncio.get_running_loop()

@@ -210,7 +210,8 @@ class _SourceReader:
         context = self._context
         sources = {name: spec.build() for name, spec in context.plan.sources.items()}
         hashes = cached_hashes(context.writer.journal)
-        samples = self._samples(read_sources(sources, context.roots, hashes, self._limit))
+        readings = read_sources(sources, context.roots, hashes, self._limit, context.stop.is_set)
+        samples = self._samples(readings)
         snapshot = context.writer.publish_source(samples, self._keys)
         for source in sources.values():
             self.remarks += source.remarks() if hasattr(source, "remarks") else ()
@@ -232,6 +233,8 @@ class _SourceReader:
                 if len(self.failed) < MAX_FAILED_SHOWN:
                     image_id = failure.image_id or failure.where
                     self.failed.append(Failed(image_id, "source", failure.reason, _located(failure)))
+        if context.stop.is_set():
+            raise Stopped
         if not self._keys:
             raise StepError(f"no image could be read from {', '.join(context.plan.sources)}{_first_few(self.failed)}")
         # Asked before the snapshot is published: afterwards every key is known.

@@ -8,13 +8,15 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from engine_toys import StageOptions, ToyTeacher, arrays, read_log, toy_environment
+from support.waiting import LONGEST, read_until, wait_until
 
 import sgforge as sg
+
+DRAINING = "finishing what is in flight; Ctrl-C again cancels it"
 
 CONFIG = """\
 dataset = "{data}"
@@ -48,13 +50,6 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_teacher(folder: Path, calls: int = 10) -> None:
-    deadline = time.monotonic() + 60
-    while sum("Teacher" in line for line in read_log(folder / "log")) < calls:
-        assert time.monotonic() < deadline, "the teacher was not called"
-        time.sleep(0.01)
-
-
 def last_json(text: str) -> dict:
     return json.loads(text.splitlines()[-1])
 
@@ -63,17 +58,17 @@ def last_json(text: str) -> dict:
 def test_ctrl_c_drains_and_prints_the_command_that_goes_on(tmp_path, number):
     config = write_config(tmp_path)
     process = start(tmp_path, str(config), "--set", "step.complete.workers=3", "--limit", "150")
-    wait_for_teacher(tmp_path)
+    wait_until(lambda: sum("Teacher" in line for line in read_log(tmp_path / "log")) >= 10, "ten answers")
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 130, errors
-    assert "finishing what is in flight; Ctrl-C again cancels it" in errors
+    assert DRAINING in errors
     command = re.search(r"go on with: (.*)", errors)[1]
     expected = ["sgforge", "run", str(config), "--set", "step.complete.workers=3", "--limit", "150"]
     assert shlex.split(command) == expected
 
     # Whatever was in flight when the signal came is kept: the command goes on and repeats no call.
-    output, errors = start(tmp_path, *shlex.split(command)[2:], "--json").communicate(timeout=120)
+    output, errors = start(tmp_path, *shlex.split(command)[2:], "--json").communicate(timeout=LONGEST)
     found = last_json(output)
     assert found["exit_code"] == 0, errors
     assert found["steps"]["complete"]["reused"] >= 10
@@ -84,53 +79,35 @@ def test_ctrl_c_drains_and_prints_the_command_that_goes_on(tmp_path, number):
 
 def test_ctrl_c_while_the_source_is_read_says_how_to_go_on(tmp_path):
     config = tmp_path / "pipeline.toml"
-    source = '[source]\nuse = "toy"\ncount = 1000\ndelay = 0.05\n'
+    source = '[source]\nuse = "toy"\ncount = 1000000\ndelay = 0.01\n'
     config.write_text(f'dataset = "{tmp_path / "data"}"\n{source}[[step]]\nsegment = "toy"\n')
     process = start(tmp_path, str(config))
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "data" / "sgforge.json").exists():  # made first, then the source is read
-        assert time.monotonic() < deadline, "the run did not begin"
-        time.sleep(0.01)
+    # Made first, then the source is read, for hours.
+    wait_until((tmp_path / "data" / "sgforge.json").exists, "the beginning of the run")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 130, errors
     assert errors.splitlines()[-1].endswith(f"go on with: sgforge run {config}"), errors
 
 
-def test_a_second_ctrl_c_cancels(tmp_path):
-    process = start(tmp_path, str(write_config(tmp_path, delay=60.0)))
-    wait_for_teacher_in_flight(tmp_path)
+@pytest.mark.parametrize(("teacher", "more"), [("toy-async", "workers = 4"), ("toy", "")])
+def test_a_second_ctrl_c_cancels_and_waits_for_no_call_or_batch(tmp_path, teacher, more):
+    begins = tmp_path / "begins"
+    config = write_config(tmp_path, teacher, delay=10_000.0, more=f'{more}\nbegins = "{begins}"')
+    process = start(tmp_path, str(config))
+    wait_until(lambda: bool(read_log(begins)), "a call in flight")
     process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    read_until(process, DRAINING)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 130
     assert "interrupted" in errors
 
 
-def wait_for_teacher_in_flight(folder: Path) -> None:
-    """The teacher logs after its wait; once the segmenter has done many images, some must be waiting in the teacher."""
-    deadline = time.monotonic() + 60
-    while len(read_log(folder / "log")) < 8:
-        assert time.monotonic() < deadline, "the segmenter was not called"
-        time.sleep(0.01)
-    time.sleep(0.3)
-
-
-def test_a_batch_that_nobody_wants_any_more_does_not_hold_up_a_cancelled_run(tmp_path):
-    process = start(tmp_path, str(write_config(tmp_path, "toy", delay=60.0, more="")))
-    wait_for_teacher_in_flight(tmp_path)
-    process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    assert process.returncode == 130
-
-
 def test_failed_items_end_with_exit_code_4_and_one_json_object(tmp_path):
     config = write_config(tmp_path, delay=0.0, more='fail = ["00007"]')
-    output, errors = start(tmp_path, str(config), "--json").communicate(timeout=120)
+    output, errors = start(tmp_path, str(config), "--json").communicate(timeout=LONGEST)
     assert len(output.splitlines()) == 1
     found = last_json(output)
     assert found["exit_code"] == 4
@@ -143,11 +120,11 @@ def test_failed_items_end_with_exit_code_4_and_one_json_object(tmp_path):
 def test_a_broken_step_is_exit_code_1_and_a_bad_config_2(tmp_path):
     config = write_config(tmp_path, more='setup_error = "no"')
     process = start(tmp_path, str(config))
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 1
     assert errors.splitlines()[-1].startswith("sgforge: error: teacher 'toy-async' could not be set up")
     process = start(tmp_path, str(write_config(tmp_path, more="amuont = 3")))
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 2
     assert "amuont" in errors
 
@@ -229,5 +206,5 @@ def test_a_stop_while_sources_are_read_ends_soon_and_publishes_nothing(tmp_path)
     )
     assert process.stdout.readline() == "reading\n"
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=LONGEST)
     assert output == "interrupted None\n"
