@@ -45,7 +45,8 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     if checkpoint is None:
         context.progress.note(f"{step.name}: {step.spec.name} learns from {len(rows)} images")
         resources = attrs.evolve(context.resources(step.spec, context.weights_of(step)), roots=context.roots)
-        job = TrainJob(step.name, step.spec, step.verb.method, snapshot.path, step.on, folder, resources)
+        access = context.models.access(step.spec.model) if step.spec.component is not None else None
+        job = TrainJob(step.name, step.spec, step.verb.method, snapshot.path, step.on, folder, resources, access)
         checkpoint = await train(job, context.stop)
     if checkpoint is not None:
         context.checkpoints[step.name] = checkpoint

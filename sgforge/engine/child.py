@@ -9,14 +9,18 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sgforge.engine.components import find_spec
+from sgforge.engine.lending import ModelAccess, opened_model
 from sgforge.engine.training import TrainJob, train_here, write_json
 from sgforge.errors import SgforgeError
 from sgforge.images import Roots
-from sgforge.plugins import load_plugins
+from sgforge.plugins import Registry, load_plugins
 from sgforge.stages import Checkpoint, Resources, Selection
+
+if TYPE_CHECKING:
+    from sgforge.models import BoundModel
 
 
 def main(job_file: str) -> int:
@@ -25,10 +29,13 @@ def main(job_file: str) -> int:
     given = json.loads(Path(job_file).read_text())
     answer = Path(given["answer"])
     try:
-        checkpoint = train_here(_job(given))
+        registry = load_plugins()
+        access = None if given["access"] is None else ModelAccess.from_json(given["access"])
+        with opened_model(access, registry) as model:
+            checkpoint = train_here(_job(given, registry, model))
     except SgforgeError as error:
         traceback.print_exc()
-        write_json(answer, {"error": str(error)})
+        write_json(answer, {"error": str(error), "exit_code": error.exit_code})
         return error.exit_code
     write_json(
         answer,
@@ -41,9 +48,9 @@ def main(job_file: str) -> int:
     return 0
 
 
-def _job(given: dict[str, Any]) -> TrainJob:
+def _job(given: dict[str, Any], registry: Registry, model: BoundModel | None) -> TrainJob:
     step = given["step"]
-    spec = find_spec(load_plugins(), given["kind"], given["component"], given["settings"], f"step {step!r}")
+    spec = find_spec(registry, given["kind"], given["component"], given["settings"], f"step {step!r}")
     base = given["checkpoint"]
     checkpoint = None if base is None else Checkpoint(Path(base["path"]), base["sha256"], base["metrics"])
     folder = Path(given["folder"])
@@ -55,6 +62,7 @@ def _job(given: dict[str, Any]) -> TrainJob:
         given["seed"],
         given["workers"],
         checkpoint=checkpoint,
+        model=model,
         scratch=scratch,
         roots=None if given["roots"] is None else Roots(given["roots"]),
     )

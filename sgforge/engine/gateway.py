@@ -7,11 +7,13 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sgforge.engine.lending import ModelAccess
 from sgforge.engine.plan import Plan
 from sgforge.engine.providers import provider_resolver, typed_models
-from sgforge.errors import PreflightError
+from sgforge.errors import PreflightError, StepError
 from sgforge.plugins import Registry
 
 if TYPE_CHECKING:
@@ -31,20 +33,46 @@ async def _halt_after(stop: asyncio.Event, gateway: Gateway) -> None:
 
 
 class Models:
-    """Models bound by name; without any step that asks one there is no gateway, and no file."""
+    """Models bound by name; without any step that asks one there is no gateway, and no file.
 
-    def __init__(self, gateway: Gateway | None, settings: Mapping[str, ModelSettings]) -> None:
+    `loop`: the event loop that the gateway was opened on.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway | None = None,
+        settings: Mapping[str, ModelSettings] = MappingProxyType({}),
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self._gateway = gateway
         self._settings = settings
+        self._loop = loop
         self._spent_before = self._total()
         self._asked = 0.0
         self._cost = 0.0
 
     def bind(self, name: str | None) -> BoundModel | None:
         """The model that a component asks, None for a component that asks none."""
+        if name is None or self._gateway is None or self._loop is None:
+            return None
+        from sgforge.models.lent import LentModel
+
+        # Trainings, evaluations and sync components ask it on threads of their own.
+        return LentModel.of(self._gateway.bind(name, self._settings_of(name)), self._loop)
+
+    def access(self, name: str | None) -> ModelAccess | None:
+        """What another process needs to ask a model, None for a component that asks none."""
         if name is None or self._gateway is None:
             return None
-        return self._gateway.bind(name, self._settings[name]) if name in self._settings else self._gateway.bind(name)
+        if self._gateway.watcher is not None:
+            raise StepError(f"a training asks {name}, and cannot wait for a batch: sgforge run asks at once")
+        responses = self._gateway.store.path.resolve()
+        return ModelAccess(name, responses, self._gateway.settings, self._settings_of(name))
+
+    def _settings_of(self, name: str) -> ModelSettings:
+        from sgforge.models import ModelSettings
+
+        return self._settings.get(name, ModelSettings())
 
     @asynccontextmanager
     async def halted_by(self, stop: asyncio.Event) -> AsyncIterator[None]:
@@ -88,11 +116,11 @@ async def open_models(
     """
     names = sorted({step.spec.model for step in plan.steps if step.spec.model is not None})
     if not names:
-        yield Models(None, {})
+        yield Models()
         return
     from sgforge.models import Gateway
 
     async with Gateway.open(responses, settings, provider_resolver(registry), watcher) as gateway:
-        models = Models(gateway, typed_models(plan.models))
+        models = Models(gateway, typed_models(plan.models), asyncio.get_running_loop())
         models.check(names)
         yield models

@@ -22,6 +22,7 @@ import attrs
 
 from sgforge.durable import write_text
 from sgforge.engine.components import ComponentSpec
+from sgforge.engine.lending import ModelAccess
 from sgforge.errors import SgforgeError, StepError
 from sgforge.stages import Checkpoint, Resources, Selection
 
@@ -35,7 +36,7 @@ _LOG_LINES: Final = 3
 
 @attrs.frozen
 class TrainJob:
-    """One training: what runs, what it reads, where it writes."""
+    """One training: what runs, what it reads, where it writes, and what it needs to ask its model in its process."""
 
     step: str
     spec: ComponentSpec
@@ -44,6 +45,7 @@ class TrainJob:
     selection: Selection
     folder: Path
     resources: Resources
+    access: ModelAccess | None = None
 
     @property
     def out(self) -> Path:
@@ -156,8 +158,16 @@ async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, An
     if was_stopped:
         return None
     if "error" in found:
-        raise StepError(found["error"])
+        raise _told(job, found)
     raise StepError(f"step {job.step!r}: {job.spec.name} {_ending(process.returncode or 0)}; {_last_words(log)}")
+
+
+def _told(job: TrainJob, found: Mapping[str, Any]) -> SgforgeError:
+    """The error that a child wrote down; a budget that was reached is one here too."""
+    message = str(found["error"])
+    error = StepError(message if job.step in message else f"step {job.step!r}: {message}")
+    error.exit_code = found["exit_code"]
+    return error
 
 
 async def _wait(process: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
@@ -215,6 +225,7 @@ def _as_json(job: TrainJob, answer: Path) -> dict[str, Any]:
         "dtype": resources.dtype,
         "seed": resources.seed,
         "workers": resources.workers,
+        "access": None if job.access is None else job.access.as_json(),
         "roots": None if roots is None else {name: str(roots.resolve(f"{name}:")) for name in roots.names()},
         "checkpoint": None
         if checkpoint is None
