@@ -13,6 +13,7 @@ import pytest
 from dataset.made import FILTER, TEACHER, make_dataset, three_samples
 
 from sgforge.dataset import Dataset, DatasetWriter, Snapshot
+from sgforge.dataset.diffing import Diff, ImageDiff, RowChange
 from sgforge.errors import DatasetError
 from sgforge.images import Roots
 
@@ -156,6 +157,14 @@ def test_diff_says_what_changed_and_only_that(folder):
     assert back.counts["relations_restored"] == 1
     assert history[1].diff(history[0]).counts["relations_removed"] == 4
     assert dataset.diff(dataset).images == ()
+
+
+def test_a_region_that_is_rejected_is_no_rejected_relation():
+    verdict = {"status": ("kept", "rejected")}
+    changes = (RowChange("region", 0, "cup(0)", verdict), RowChange("relation", 3, "cup(0) on table(1)", verdict))
+    counts = Diff("1", "2", (ImageDiff("a", "changed", changed=changes),)).counts
+    assert counts["regions_changed"] == counts["relations_changed"] == counts["relations_rejected"] == 1
+    assert counts["relations_restored"] == 0
 
 
 def test_stats_by_hand(folder):
