@@ -16,6 +16,8 @@ from sgforge_eval.tasks.base import (
     by_group,
     field_of,
     json_value,
+    object_of,
+    rows_of,
     task_report,
 )
 from sgforge_eval.tasks.choice import LETTERS, ChoiceQuestion, score_choices
@@ -73,9 +75,9 @@ class GqaTask:
         found = []
         for key, row in json_value(path, "GQA file", dict).items():
             where = f"{path}: {key}"
-            if self._options.balanced and row.get("isBalanced") is False:
+            if self._options.balanced and object_of(row, where).get("isBalanced") is False:
                 continue
-            kind = (row.get("types") or {}).get("structural") or ""
+            kind = str(object_of(row.get("types") or {}, where).get("structural") or "")
             answer = field_of(row, "answer", str, where)
             image = str(field_of(row, "imageId", (str, int), where))
             found.append(OpenQuestion(str(key), image, field_of(row, "question", str, where), (answer,), kind))
@@ -121,16 +123,15 @@ class VqaTask:
         """The annotated questions, in the order of the annotations."""
         texts = {}
         data = json_value(self._options.questions, "VQA questions", dict)
-        for number, row in enumerate(field_of(data, "questions", list, str(self._options.questions))):
-            where = f"{self._options.questions}: questions[{number}]"
+        path = self._options.questions
+        for where, row in rows_of(field_of(data, "questions", list, str(path)), f"{path}: questions"):
             texts[str(field_of(row, "question_id", int, where))] = field_of(row, "question", str, where)
         return list(self._annotated(texts))
 
     def _annotated(self, texts: Mapping[str, str]) -> Iterator[OpenQuestion]:
         path = self._options.annotations
         data = json_value(path, "VQA annotations", dict)
-        for number, row in enumerate(field_of(data, "annotations", list, str(path))):
-            where = f"{path}: annotations[{number}]"
+        for where, row in rows_of(field_of(data, "annotations", list, str(path)), f"{path}: annotations"):
             key = str(field_of(row, "question_id", int, where))
             if key not in texts:
                 raise TaskFileError(f"{where}: question {key} is not in {self._options.questions}")
@@ -182,8 +183,7 @@ class AokvqaTask:
 
     def _rows(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         path = self._options.questions
-        for number, row in enumerate(json_value(path, "A-OKVQA file", list)):
-            yield f"{path}: {number}", row
+        yield from rows_of(json_value(path, "A-OKVQA file", list), f"{path}: questions")
 
     def questions(self) -> list[ChoiceQuestion]:
         """The questions as choices between four."""
@@ -192,6 +192,8 @@ class AokvqaTask:
             key = field_of(row, "question_id", str, where)
             choices = tuple(map(str, field_of(row, "choices", list, where)))
             correct = field_of(row, "correct_choice_idx", int, where)
+            if not 0 <= correct < len(choices):
+                raise TaskFileError(f"{where}: correct_choice_idx {correct} is none of its {len(choices)} choices")
             listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
             text = f"{field_of(row, 'question', str, where)}\n{listed}\nReply with the letter and nothing else."
             found.append(ChoiceQuestion(key, key, text, choices, correct, "", str(row.get("image_id", ""))))

@@ -14,7 +14,19 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
 
-__all__ = ["Predictions", "Task", "TaskFileError", "accuracy", "field_of", "json_lines", "json_value", "task_report"]
+__all__ = [
+    "Predictions",
+    "Task",
+    "TaskFileError",
+    "accuracy",
+    "by_group",
+    "field_of",
+    "json_lines",
+    "json_value",
+    "object_of",
+    "rows_of",
+    "task_report",
+]
 
 
 class TaskFileError(ConfigError):
@@ -78,10 +90,24 @@ def _json_object(line: str) -> Mapping[str, Any]:
     return value
 
 
+def rows_of(rows: Iterable[Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """("where[place]", object) of each row of a list; a row that is no object is an error."""
+    for place, row in enumerate(rows):
+        yield f"{where}[{place}]", object_of(row, f"{where}[{place}]")
+
+
+def object_of(value: Any, where: str) -> Mapping[str, Any]:
+    """A JSON object; anything else is an error naming `where`."""
+    if not isinstance(value, dict):
+        raise TaskFileError(f"{where} is {value!r}, not an object as the format says")
+    return value
+
+
 def field_of(row: Mapping[str, Any], key: str, kind: type[Any] | tuple[type[Any], ...], where: str) -> Any:
     """A required field of a row of this Python type; anything else is an error naming `where`."""
-    value = row.get(key)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+    value = object_of(row, where).get(key)
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         state = "is missing" if key not in row else f"is {value!r}"
         raise TaskFileError(f"{where}: {key} {state}, which is not what the format says")
     return value

@@ -9,7 +9,16 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from sgforge.stages import Report
-from sgforge_eval.tasks.base import Predictions, accuracy, by_group, field_of, json_value, task_report
+from sgforge_eval.tasks.base import (
+    Predictions,
+    TaskFileError,
+    accuracy,
+    by_group,
+    field_of,
+    json_value,
+    rows_of,
+    task_report,
+)
 from sgforge_eval.tasks.choice import LETTERS, ChoiceQuestion, circular_accuracy, rotations, score_choices, shuffled
 
 __all__ = ["CaptionOptions", "SugarCrepeTask", "WhatsUpTask"]
@@ -112,10 +121,11 @@ class WhatsUpTask:
     def questions(self) -> list[ChoiceQuestion]:
         """All questions; the order of the captions depends on the image path alone."""
         found = []
-        for number, row in enumerate(json_value(self._path, "What'sUp file", list)):
-            where = f"{self._path}: {number}"
+        for where, row in rows_of(json_value(self._path, "What'sUp file", list), f"{self._path}: questions"):
             image = field_of(row, "image_path", str, where)
             captions = field_of(row, "caption_options", list, where)
+            if len(captions) < 2:
+                raise TaskFileError(f"{where}: caption_options has {len(captions)} captions: there is no choice")
             order = shuffled(len(captions), image)
             shown = tuple(str(captions[place]) for place in order)
             place = _placement(image)

@@ -13,7 +13,7 @@ from sgforge.stages import Report
 from sgforge_eval.arrays import Floats, Ints
 from sgforge_eval.labels import LabelMapper, encoder_named
 from sgforge_eval.precision import Detections, coco_average_precision
-from sgforge_eval.tasks.base import Predictions, TaskFileError, field_of, json_value, task_report
+from sgforge_eval.tasks.base import Predictions, TaskFileError, field_of, json_value, rows_of, task_report
 
 __all__ = ["PanopticOptions", "PanopticTask", "Segment", "panoptic_quality"]
 
@@ -89,34 +89,29 @@ class PanopticTask:
             else field_of(self._data, "categories", list, str(path))
         )
         return [
-            _Category(
-                field_of(row, "id", int, f"{path}: categories[{number}]"),
-                field_of(row, "name", str, f"{path}: categories[{number}]"),
-                bool(row.get("isthing", 1)),
-            )
-            for number, row in enumerate(rows)
+            _Category(field_of(row, "id", int, where), field_of(row, "name", str, where), bool(row.get("isthing", 1)))
+            for where, row in rows_of(rows, f"{path}: categories")
         ]
 
     def segments(self) -> Iterator[Segment]:
         """All true segments, in the order of the file; areas are those the file states."""
-        for number, row in enumerate(self._annotations()):
-            where = f"{self._options.questions}: annotations[{number}]"
+        for where, row in self._annotations():
             image = str(field_of(row, "image_id", (int, str), where))
-            for info in field_of(row, "segments_info", list, where):
-                category = field_of(info, "category_id", int, where)
+            for place, info in rows_of(field_of(row, "segments_info", list, where), f"{where}.segments_info"):
+                category = field_of(info, "category_id", int, place)
                 if category not in self._code:
-                    raise TaskFileError(f"{where}: category {category} is not among the categories")
+                    raise TaskFileError(f"{place}: category {category} is not among the categories")
                 yield Segment(
                     image,
-                    field_of(info, "id", int, where),
+                    field_of(info, "id", int, place),
                     self._code[category],
-                    field_of(info, "area", int, where),
+                    field_of(info, "area", int, place),
                     bool(info.get("iscrowd", 0)),
                 )
 
-    def _annotations(self) -> list[Mapping[str, Any]]:
-        rows: list[Mapping[str, Any]] = field_of(self._data, "annotations", list, str(self._options.questions))
-        return rows
+    def _annotations(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        path = self._options.questions
+        return rows_of(field_of(self._data, "annotations", list, str(path)), f"{path}: annotations")
 
     def evaluate(self, predictions: Predictions) -> Report:
         """PQ with its SQ and RQ over all, things and stuff; mIoU over pixels; mAP of labelled things."""
@@ -129,8 +124,7 @@ class PanopticTask:
         by_image: dict[str, list[Segment]] = {}
         for segment in segments:
             by_image.setdefault(segment.image, []).append(segment)
-        for number, row in enumerate(self._annotations()):
-            where = f"{self._options.questions}: annotations[{number}]"
+        for where, row in self._annotations():
             own = by_image.get(str(row["image_id"]), [])
             tally.add(own, self._id_map(row, where), given, [category.is_thing for category in self._categories])
         values = tally.values(np.array([category.is_thing for category in self._categories]))

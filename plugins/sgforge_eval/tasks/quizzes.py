@@ -19,6 +19,8 @@ from sgforge_eval.tasks.base import (
     field_of,
     json_lines,
     json_value,
+    object_of,
+    rows_of,
     task_report,
 )
 from sgforge_eval.tasks.choice import (
@@ -192,10 +194,10 @@ class SeedTask:
     def questions(self) -> list[ChoiceQuestion]:
         """The questions about images; those about videos are left out."""
         data = json_value(self._path, "SEED-Bench file", dict)
-        types = {str(number): name for name, number in (data.get("question_type") or {}).items()}
+        kinds = object_of(data.get("question_type") or {}, f"{self._path}: question_type")
+        types = {str(number): name for name, number in kinds.items()}
         found = []
-        for number, row in enumerate(field_of(data, "questions", list, str(self._path))):
-            where = f"{self._path}: questions[{number}]"
+        for where, row in rows_of(field_of(data, "questions", list, str(self._path)), f"{self._path}: questions"):
             if row.get("data_type", "image") != "image":
                 continue
             choices = tuple(str(field_of(row, f"choice_{letter}", (str, int, float), where)) for letter in "abcd")

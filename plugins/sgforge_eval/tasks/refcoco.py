@@ -20,6 +20,7 @@ from sgforge_eval.tasks.base import (
     field_of,
     json_lines,
     json_value,
+    rows_of,
     task_report,
 )
 from sgforge_eval.tasks.pickles import read_plain_pickle
@@ -109,10 +110,7 @@ class ReferringTask:
         refs = read_plain_pickle(path, "refs file")
         if not isinstance(refs, list):
             raise TaskFileError(f"refs file {path} is not a list of refs")
-        for number, ref in enumerate(refs):
-            where = f"{path}: ref {number}"
-            if not isinstance(ref, dict):
-                raise TaskFileError(f"{where} is not a record")
+        for where, ref in rows_of(refs, f"{path}: refs"):
             split = field_of(ref, "split", str, where)
             if self._options.split not in (None, split):
                 continue
@@ -181,7 +179,7 @@ class ReferringTask:
 def _four(value: Any) -> Numbers | None:
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 4:
         return None
-    if not all(isinstance(part, (int, float)) and np.isfinite(part) for part in value):
+    if not all(isinstance(part, (int, float)) and not isinstance(part, bool) and np.isfinite(part) for part in value):
         return None
     return float(value[0]), float(value[1]), float(value[2]), float(value[3])
 
@@ -197,16 +195,11 @@ def _coco_boxes(path: Path) -> tuple[Mapping[int, Numbers], Mapping[int, tuple[i
     """xyxy boxes by annotation id, and (width, height, file name) by image id, of a COCO instances file."""
     data = json_value(path, "instances file", dict)
     found: dict[int, Numbers] = {}
-    for number, row in enumerate(field_of(data, "annotations", list, str(path))):
-        where = f"{path}: annotations[{number}]"
+    for where, row in rows_of(field_of(data, "annotations", list, str(path)), f"{path}: annotations"):
         x, y, width, height = _numbers(row.get("bbox"), where)
         found[field_of(row, "id", int, where)] = (x, y, x + width, y + height)
-    images = {
-        field_of(row, "id", int, f"{path}: images[{number}]"): (
-            row["width"],
-            row["height"],
-            str(row.get("file_name", "")),
-        )
-        for number, row in enumerate(field_of(data, "images", list, str(path)))
-    }
+    images = {}
+    for where, row in rows_of(field_of(data, "images", list, str(path)), f"{path}: images"):
+        size = field_of(row, "width", int, where), field_of(row, "height", int, where)
+        images[field_of(row, "id", int, where)] = (*size, str(row.get("file_name", "")))
     return found, images

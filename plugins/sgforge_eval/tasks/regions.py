@@ -11,7 +11,7 @@ import numpy as np
 
 from sgforge.stages import Report
 from sgforge_eval.labels.encoders import Encoder, encoder_named, unit_rows
-from sgforge_eval.tasks.base import Predictions, TaskFileError, field_of, json_value, task_report
+from sgforge_eval.tasks.base import Predictions, TaskFileError, field_of, json_value, rows_of, task_report
 
 __all__ = ["NamedRegion", "RegionOptions", "RegionTask", "semantic_iou", "semantic_similarity"]
 
@@ -111,9 +111,9 @@ class RegionTask:
 
 
 def _from_coco(data: dict[str, Any], path: Path) -> Iterator[NamedRegion]:
-    names = {row["id"]: str(row["name"]) for row in field_of(data, "categories", list, str(path))}
-    for number, row in enumerate(field_of(data, "annotations", list, str(path))):
-        where = f"{path}: annotations[{number}]"
+    categories = rows_of(field_of(data, "categories", list, str(path)), f"{path}: categories")
+    names = {field_of(row, "id", int, where): field_of(row, "name", str, where) for where, row in categories}
+    for where, row in rows_of(field_of(data, "annotations", list, str(path)), f"{path}: annotations"):
         category = field_of(row, "category_id", int, where)
         if category not in names:
             raise TaskFileError(f"{where}: category {category} is not among the categories")
@@ -123,8 +123,7 @@ def _from_coco(data: dict[str, Any], path: Path) -> Iterator[NamedRegion]:
 
 
 def _from_osprey(data: list[Any], path: Path) -> Iterator[NamedRegion]:
-    for number, image in enumerate(data):
-        where = f"{path}: {number}"
+    for where, image in rows_of(data, f"{path}: images"):
         name = field_of(image, "file_name", str, where)
         categories = field_of(image, "categories", list, where)
         annotations = field_of(image, "annotations", list, where)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from sgforge.stages import Report
-from sgforge_eval.tasks.base import Predictions, accuracy, by_group, field_of, json_lines, task_report
+from sgforge_eval.tasks.base import Predictions, TaskFileError, accuracy, by_group, field_of, json_lines, task_report
 from sgforge_eval.tasks.choice import ChoiceQuestion, chosen_letter
 
 __all__ = ["VsrOptions", "VsrQuestion", "VsrTask", "yes_or_no"]
@@ -75,6 +75,8 @@ class VsrTask:
         found = []
         for number, (where, row) in enumerate(json_lines(self._path, "VSR file")):
             label = field_of(row, "label", int, where)
+            if label not in (0, 1):
+                raise TaskFileError(f"{where}: label is {label}, neither 0 nor 1")
             found.append(
                 VsrQuestion(
                     str(number),
