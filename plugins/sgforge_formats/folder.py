@@ -35,14 +35,24 @@ class FolderSource:
     def __init__(self, options: FolderOptions) -> None:
         self._options = options
         self._passed: Counter[str] = Counter()
+        self._linked: list[str] = []
 
     def remarks(self) -> Sequence[str]:
-        """How many files were passed over because their suffix is none of an image."""
+        """What was passed over: files whose suffix is none of an image, folders that are links."""
+        return (*self._files_passed(), *self._folders_passed())
+
+    def _files_passed(self) -> Iterator[str]:
         if not self._passed:
-            return ()
+            return
         kinds = ", ".join(ascii(suffix)[1:-1] if suffix else "none" for suffix in sorted(self._passed)[:_KINDS_SHOWN])
         more = ", ..." if len(self._passed) > _KINDS_SHOWN else ""
-        return (f"files passed over, as their suffix is none of an image: {self._passed.total()} ({kinds}{more})",)
+        yield f"files passed over, as their suffix is none of an image: {self._passed.total()} ({kinds}{more})"
+
+    def _folders_passed(self) -> Iterator[str]:
+        if self._linked:
+            names = ", ".join(ascii(name)[1:-1] for name in self._linked[:_KINDS_SHOWN])
+            more = ", ..." if len(self._linked) > _KINDS_SHOWN else ""
+            yield f"folders passed over, as they are links: {len(self._linked)} ({names}{more})"
 
     def check(self, roots: Roots, name: str) -> None:
         """A `ConfigError` unless the folder and the graph file are there."""
@@ -66,8 +76,7 @@ class FolderSource:
                     graphs[item.image_id] = item
                 else:
                     yield item
-        self._passed.clear()
-        names = _sorted_names(folder, graphs_path, self._passed)
+        names = self._find(folder, graphs_path)
         if not names:
             raise ConfigError(f"source {name!r}: {options.images} holds no image ({', '.join(sorted(SUFFIXES))})")
         for image_id in names:
@@ -81,18 +90,22 @@ class FolderSource:
             where = f"{Path(options.graphs or '').name}: {image_id}"
             yield SourceFailure(where, "unknown-image", f"{options.images} holds no image {image_id}", image_id)
 
+    def _find(self, folder: Path, graphs_path: Path | None) -> list[str]:
+        """Paths of the images, relative to the folder, sorted; what is passed over is remembered.
 
-def _sorted_names(folder: Path, graphs_path: Path | None, passed: Counter[str]) -> list[str]:
-    """Paths of the images, relative to the folder, sorted; `passed` counts the other files by suffix.
-
-    Links are followed only to files, the engine checks where to.
-    """
-    names = []
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            continue
-        if path.suffix.lower() in SUFFIXES:
-            names.append(path.relative_to(folder).as_posix())
-        elif path != graphs_path:
-            passed[path.suffix.lower()] += 1
-    return sorted(names)
+        Links are followed only to files, the engine checks where to.
+        """
+        names: list[str] = []
+        self._passed.clear()
+        self._linked.clear()
+        for path in folder.rglob("*"):
+            name = path.relative_to(folder).as_posix()
+            if path.is_dir():
+                if path.is_symlink():
+                    self._linked.append(name)
+            elif path.suffix.lower() in SUFFIXES:
+                names.append(name)
+            elif path != graphs_path:
+                self._passed[path.suffix.lower()] += 1
+        self._linked.sort()
+        return sorted(names)

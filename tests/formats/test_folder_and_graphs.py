@@ -108,6 +108,18 @@ def test_files_of_other_suffixes_are_counted(tmp_path: Path) -> None:
     assert report.step("source").notes == (told.replace("4 (none, .heic,", "5 (none, .heic, .jsonl,"),)
 
 
+def test_folders_that_are_links_are_not_entered_and_counted(tmp_path: Path) -> None:
+    picture(tmp_path / "elsewhere" / "b.png")
+    picture(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "round").symlink_to(tmp_path / "photos")
+    source = FolderSource(FolderOptions("data:photos"))
+    (found,) = source.samples(Roots({"data": tmp_path}), "given")
+    assert isinstance(found, Sample)
+    assert found.image_id == "a.png"
+    assert source.remarks() == ("folders passed over, as they are links: 2 (more, round)",)
+
+
 def test_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "photos").write_text("x")
     with pytest.raises(ConfigError, match="is no folder"):
