@@ -271,6 +271,6 @@ def _line(image_id: str, truth: SceneGraph, prediction: Ranking | Failure) -> by
 
     if isinstance(prediction, Failure):
         sample = Sample(image_id, SceneGraph(truth.width, truth.height))
-        return dump_sample(sample, failed=prediction.reason) + b"\n"
+        return dump_sample(sample, failed=prediction.reason)
     graph = SceneGraph(truth.width, truth.height, prediction.regions, saved_relations(prediction))
-    return dump_sample(Sample(image_id, graph)) + b"\n"
+    return dump_sample(Sample(image_id, graph))

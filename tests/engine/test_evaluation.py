@@ -224,6 +224,7 @@ def test_a_ranking_that_no_graph_can_hold_is_a_failure_of_its_image(toys, tmp_pa
     assert report.step("evaluate").report.values["failures"] == 2.0
     (file,) = (tmp_path / "data" / "steps").glob("*/predictions.jsonl")
     assert [line.failed for line in read_lines(file)] == ["contract", None, None, "contract"]
+    assert file.read_bytes().count(b"\n") == 4
 
 
 class Altering(ToyStudent):
