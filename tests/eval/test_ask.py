@@ -16,10 +16,12 @@ from sgforge.errors import ConfigError
 from sgforge.graph import Region, Relation, SceneGraph
 from sgforge.stages import Failure
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider
-from sgforge_eval.tasks import ask
+from sgforge_eval.tasks import ask, task_named
 from sgforge_eval.tasks.ask import Asking, ask_task
 from sgforge_eval.tasks.captions import CaptionOptions, SugarCrepeTask
+from sgforge_eval.tasks.choice import LETTERS
 from sgforge_eval.tasks.graph_text import graph_text
+from sgforge_eval.tasks.options import task_options
 from sgforge_eval.tasks.vsr import VsrOptions, VsrTask
 
 
@@ -54,6 +56,44 @@ def test_a_model_is_asked_once_and_its_answers_are_kept(vsr, tmp_path, monkeypat
     assert written[2]["failed"] == "image"
     assert main(["eval", str(tmp_path / "answers.jsonl"), str(vsr), "--metric", "vsr", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["values"] == first["values"]
+
+
+def _row(task: str, number: int) -> dict:
+    image = f"mug_{('on', 'under', 'left_of', 'right_of')[number]}_table.png"
+    return {
+        "vsr": {"image": image, "caption": f"caption {number}", "label": number % 2, "relation": "on"},
+        "sugarcrepe": {"filename": image, "caption": f"right {number}", "negative_caption": f"wrong {number}"},
+        "whatsup": {"image_path": image, "caption_options": [f"{word} {number}" for word in "abcd"]},
+        "crpe": {
+            "question_id": number,
+            "image": image,
+            "text": f"question {number}",
+            "correct_option": "ABCD"[number],
+            "category": "subject",
+        },
+    }[task]
+
+
+@pytest.mark.parametrize("name", ["vsr", "sugarcrepe", "whatsup", "crpe"])
+def test_a_model_that_knows_all_answers_is_always_right(name, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("SGFORGE_COMPAT_API_KEY", "x")
+    rows = [_row(name, number) for number in range(4)]
+    in_lines = "".join(json.dumps(row) + "\n" for row in rows)
+    whole = json.dumps({str(number): row for number, row in enumerate(rows)} if name == "sugarcrepe" else rows)
+    path = tmp_path / "questions.json"
+    path.write_text(in_lines if name in ("vsr", "crpe") else whole)
+    for image in {_row("vsr", number)["image"] for number in range(4)}:
+        Image.new("RGB", (8, 8)).save(tmp_path / image)
+    kind = task_named(name)
+    letters = {row.prompt: LETTERS[row.correct] for row in kind(task_options(kind.options, name, path, [])).questions()}
+    with FakeProvider(script=lambda request: FakeAnswer(letters[request.text])) as fake:
+        arguments = ["eval", "--ask", "compat/m", str(path), "--metric", name, "--images", str(tmp_path), "--json"]
+        arguments += ["--base-url", fake.openai_url, "--responses", str(tmp_path / "r.sqlite")]
+        assert main(arguments) == 0
+        assert fake.ledger.answered == len(letters) == {"sugarcrepe": 8}.get(name, 4)
+    found = json.loads(capsys.readouterr().out)
+    assert found["values"]["accuracy"] == 1.0
+    assert found["images"] == {"used": 4, "skipped": {}}
 
 
 def test_the_image_and_the_question_are_sent(vsr, tmp_path, monkeypatch) -> None:
@@ -113,7 +153,7 @@ def test_images_outside_of_the_folder_are_not_read(tmp_path, monkeypatch) -> Non
 
 def test_blind_with_scene_graphs(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("SGFORGE_COMPAT_API_KEY", "x")
-    graphs = write(tmp_path / "g.jsonl", line("1", None, [relation(0, "on", 1)]))
+    graphs = write(tmp_path / "g.jsonl", line("1", None, [relation(0, "on", 1)]), "no graph")
     questions = [{"question_id": key, "image_id": key, "question": "Where is the cup?"} for key in (1, 2)]
     notes = [{"question_id": key, "image_id": key, "answers": [{"answer": "table"}] * 10} for key in (1, 2)]
     (tmp_path / "q").write_text(json.dumps({"questions": questions}))
@@ -128,9 +168,10 @@ def test_blind_with_scene_graphs(tmp_path, monkeypatch, capsys) -> None:
         arguments = ["eval", "--ask", "compat/m", str(tmp_path / "q"), "--metric", "vqa", "--graphs", str(graphs)]
         arguments += ["--set", f"annotations={tmp_path / 'a'}", "--base-url", fake.openai_url, "--json"]
         assert main([*arguments, "--responses", str(tmp_path / "r.sqlite")]) == 0
-    values = json.loads(capsys.readouterr().out)["values"]
-    assert values["accuracy"] == 0.5
-    assert values["failure_rate"] == 0.5  # no graph of image 2
+    report = json.loads(capsys.readouterr().out)
+    assert report["values"]["accuracy"] == 0.5
+    assert report["values"]["failure_rate"] == 0.5  # no graph of image 2
+    assert report["images"]["skipped"] == {"graphs: line that is no JSON": 1}
     assert [request.images for request in seen] == [()]
     assert (
         main(

@@ -73,10 +73,14 @@ class Asking:
 def ask_task(task: Any, asking: Asking, output: Path | None = None) -> Predictions:
     """Put all questions of `task`, write the answers to `output` (JSONL, one prediction a line), and return them."""
     asked = _questions(task, blind=asking.graphs is not None)
-    prompts = _blind_prompts(asked, asking.graphs) if asking.graphs is not None else _seeing_prompts(asked, asking)
+    dropped = Dropped()
+    if asking.graphs is not None:
+        prompts = _blind_prompts(asked, asking.graphs, dropped)
+    else:
+        prompts = _seeing_prompts(asked, asking)
     ready = [prompt for prompt in prompts.values() if isinstance(prompt, Prompt)]
     replies = iter(_answers(ready, asking))
-    found = Predictions()
+    found = Predictions(skipped=dropped.counts, first=dropped.examples)
     for question in asked:
         prompt = prompts[question.id]
         reply = next(replies) if isinstance(prompt, Prompt) else prompt
@@ -112,10 +116,10 @@ def _seeing_prompts(asked: Sequence[Asked], asking: Asking) -> dict[str, Prompt 
     return prompts
 
 
-def _blind_prompts(asked: Sequence[Asked], graphs: GraphInput) -> dict[str, Prompt | Failure]:
+def _blind_prompts(asked: Sequence[Asked], graphs: GraphInput, dropped: Dropped) -> dict[str, Prompt | Failure]:
     wanted = {question.image for question in asked}
     texts: dict[str, str] = {}
-    for columns in read_chunks(graphs, Dropped(), what="graphs"):
+    for columns in read_chunks(graphs, dropped, what="graphs"):
         for row, image_id in enumerate(columns.image.ids):
             if image_id in wanted:
                 texts[image_id] = graph_text(columns.graph(row))
@@ -130,7 +134,10 @@ def _blind_prompts(asked: Sequence[Asked], graphs: GraphInput) -> dict[str, Prom
 def _answers(prompts: Sequence[Prompt], asking: Asking) -> Sequence[str | Failure]:
     if asking.model.startswith(_STUDENT):
         student = open_student(asking.model.removeprefix(_STUDENT), asking.checkpoint, asking.device)
-        answers = student.answer(prompts)
+        try:
+            answers = student.answer(prompts)
+        finally:
+            _close(student)
         if len(answers) != len(prompts):
             raise ConfigError(f"{asking.model} answered {len(answers)} of {len(prompts)} questions")
         return answers
@@ -152,6 +159,13 @@ def open_student(
         setup(Resources(device=device, checkpoint=None if checkpoint is None else Checkpoint.of(checkpoint)))
     found: Answerer = student
     return found
+
+
+def _close(student: Answerer) -> None:
+    """Close a student, if it can be closed."""
+    closing = getattr(student, "close", None)
+    if closing is not None:
+        closing()
 
 
 async def _ask_model(prompts: Sequence[Prompt], asking: Asking) -> list[str | Failure]:

@@ -6,15 +6,25 @@ import hashlib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from sgforge_eval.tasks.base import Predictions, accuracy
 
-__all__ = ["ChoiceQuestion", "Chosen", "chosen_letter", "circular_accuracy", "rotations", "score_choices", "shuffled"]
+__all__ = [
+    "LETTERS",
+    "ChoiceQuestion",
+    "Chosen",
+    "chosen_letter",
+    "circular_accuracy",
+    "rotations",
+    "score_choices",
+    "shuffled",
+]
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""What choices are called, in the order in which they are shown."""
 
 
 @attrs.frozen
