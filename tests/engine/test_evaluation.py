@@ -209,6 +209,40 @@ def test_a_prediction_that_fails_is_a_failure_of_its_image(toys, tmp_path):
     assert report.step("evaluate").report.images_used == 1
 
 
+class Nonsense(ToyStudent):
+    """Answers something else for the first image."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def rank(self, samples):
+        first, *others = super().rank(samples)
+        return [self.change(first), *others]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda good: attrs.evolve(good, scores=np.asarray(good.scores) - 2.0),
+        lambda good: attrs.evolve(good, scores=np.asarray(good.scores) * np.nan),
+        lambda good: attrs.evolve(good, scores=np.asarray(good.scores)[:, :-1]),
+        lambda good: attrs.evolve(good, pairs=np.asarray(good.pairs) - 1),
+        lambda good: attrs.evolve(good, pairs=np.asarray(good.pairs) + len(good.regions)),
+        lambda good: attrs.evolve(good, pairs=np.asarray(good.pairs)[:, :1]),
+        lambda good: good.scores,
+    ],
+    ids=["below 0", "nan", "a score short", "index -1", "index too high", "no pairs", "no ranking"],
+)
+def test_a_ranking_against_the_contract_is_a_failure_of_its_image_alone(toys, tmp_path, change):
+    report = run(tmp_path / "data", sg.train(Nonsense(change)), sg.evaluate("toy"))
+    (file,) = (tmp_path / "data" / "steps").glob("*/predictions.jsonl")
+    failed = [line.failed for line in read_lines(file)]
+    assert failed[0] == "contract"
+    assert report.step("evaluate").report.values["failures"] == failed.count("contract")
+    assert None in failed
+
+
 class Lawless(ToyStudent):
     """Ranks with a predicate or a label that no file can hold."""
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgforge.edits import Edit, Provenance, Verdict, apply_edit
+from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, Provenance, Verdict, apply_edit
 from sgforge.errors import GraphError
 from sgforge.graph import Region, Relation, SceneGraph
 from sgforge.stages import check_role
@@ -175,3 +175,25 @@ def test_what_took_effect_can_be_applied_again_with_the_same_result(edits: list[
 def test_a_step_may_emit_only_what_its_role_allows(verb: str, edit: Edit, complaint: str | None) -> None:
     said = check_role(verb, edit)
     assert said is None if complaint is None else complaint in (said or "")
+
+
+PARTS = {
+    "regions": Edit.add(Region("a")),
+    "relations": Edit.add(Relation(0, "on", 1)),
+    "region verdicts": Edit.reject(0, "x", target="region"),
+    "relation verdicts": Edit.reject(0, "x"),
+    **{f"region {name}": Edit.set("region", 0, **{name: None}) for name in sorted(REGION_FIELDS)},
+    **{f"relation {name}": Edit.set("relation", 0, **{name: None}) for name in sorted(RELATION_FIELDS)},
+}
+ALLOWED = {
+    "segment": {"regions", "region verdicts"},
+    "complete": {"relations", "region descriptions", "region attributes"},
+    "filter": {"region verdicts", "relation verdicts"},
+    "generate": {"relations", "region label", "region score", "relation score"},
+    "edit": set(PARTS),
+}
+
+
+@pytest.mark.parametrize("verb", ALLOWED)
+def test_each_part_of_an_edit_is_for_the_roles_that_the_contract_names(verb: str) -> None:
+    assert {name for name, edit in PARTS.items() if check_role(verb, edit) is None} == ALLOWED[verb]
