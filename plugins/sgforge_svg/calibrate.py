@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
+
+from sgforge.cli.terminal import split_ref
 from sgforge.dataset import Dataset
 from sgforge.errors import ConfigError
-from sgforge.graph import Relation
 from sgforge.jsonl import read_jsonl
 from sgforge_svg.calibration import Calibration, calibrate
 
 __all__ = ["configure", "run"]
 
+_MOST_ROWS = 25
+
 _EXAMPLES = """\
-The labels are graph JSONL: export the dataset, and for some images set each relation's status to "kept" (right) or
-"rejected" (wrong); only images in the file, and only relations that the judge has judged, are counted.
+The labels are graph JSONL: export the dataset, keep the lines of some images, and set the status of each of their
+relations to "kept" (right) or "rejected" (wrong). Every relation in the file that the judge has judged counts, also one
+whose status nobody touched.
 
 examples:
+  sgforge export runs/svg --to jsonl --output labels.jsonl
   sgforge calibrate runs/svg labels.jsonl
   sgforge calibrate runs/svg@before-edit labels.jsonl --step vqa --json"""
 
@@ -27,50 +34,61 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("dataset", metavar="DATASET[@REF]")
+    parser.add_argument("dataset", metavar="DATASET[@REF]", help="a dataset whose relations a judge has judged")
     parser.add_argument("labels", metavar="LABELS", type=Path, help="graph JSONL judged by a person")
     parser.add_argument("--step", default="vqa", help="name of the filter step (default: vqa)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON, every threshold")
+
+
+@attrs.frozen
+class _Labelled:
+    """One relation that the judge judged (`degree` is its P(yes)) and a person labelled."""
+
+    degree: float
+    kept: bool
+    right: bool
 
 
 def run(args: argparse.Namespace) -> int:
     """Print precision and recall at each threshold, and the one with the best F1."""
-    path, _, ref = args.dataset.partition("@")
-    pairs = list(_judged(Dataset.open(path, ref=ref or "main"), args.labels, args.step))
-    if not any(right for _degree, right in pairs):
+    path, ref = split_ref(args.dataset)
+    found = list(_labelled(Dataset.open(path, ref=ref), args.labels, args.step))
+    if not any(one.right for one in found):
         raise ConfigError(
-            f"{args.labels}: {len(pairs)} of its relations were judged by step {args.step!r} and none is labelled "
+            f"{args.labels}: {len(found)} of its relations were judged by step {args.step!r} and none is labelled "
             "right; label some, or name the step with --step"
         )
-    rows = calibrate([degree for degree, _right in pairs], [right for _degree, right in pairs])
+    if all(one.right == one.kept for one in found):
+        print(
+            f"sgforge: {args.labels}: all labels are the judge's own verdicts; did a person set them?", file=sys.stderr
+        )
+    rows = calibrate([one.degree for one in found], [one.right for one in found])
     best = max(rows, key=lambda row: row.f1)
     if args.json:
         table = [{"threshold": r.threshold, "precision": r.precision, "recall": r.recall, "kept": r.kept} for r in rows]
-        print(json.dumps({"relations": len(pairs), "best_threshold": best.threshold, "thresholds": table}))
+        print(json.dumps({"relations": len(found), "best_threshold": best.threshold, "thresholds": table}))
         return 0
-    print("\n".join(_table(rows, best, len(pairs))))
+    print("\n".join(_table(rows, best, len(found))))
     return 0
 
 
-def _judged(dataset: Dataset, labels: Path, step: str) -> Iterator[tuple[float, bool]]:
-    """(P(yes), right) of every relation that the step judged and a person labelled."""
-    for labelled in read_jsonl(labels):
-        if labelled.image_id not in dataset:
-            raise ConfigError(f"{labels}: image {labelled.image_id!r} is not in the dataset")
-        truth = {row.triplet: row.kept for row in labelled.graph.all.relations}
-        for row in dataset[labelled.image_id].graph.all.relations:
-            if _is_judged(row, step) and row.triplet in truth:
-                assert row.degree is not None
-                yield row.degree, truth[row.triplet]
-
-
-def _is_judged(row: Relation, step: str) -> bool:
-    return row.judged_by == step and row.degree is not None
+def _labelled(dataset: Dataset, labels: Path, step: str) -> Iterator[_Labelled]:
+    for sample in read_jsonl(labels):
+        if sample.image_id not in dataset:
+            raise ConfigError(f"{labels}: image {sample.image_id!r} is not in the dataset")
+        truth = {row.triplet: row.kept for row in sample.graph.all.relations}
+        for row in dataset[sample.image_id].graph.all.relations:
+            if row.judged_by == step and row.degree is not None and row.triplet in truth:
+                yield _Labelled(row.degree, row.kept, truth[row.triplet])
 
 
 def _table(rows: list[Calibration], best: Calibration, count: int) -> Iterator[str]:
     yield f"{count} labelled relations"
-    yield "threshold  precision  recall   kept"
-    for row in rows:
-        mark = "  best F1" if row is best else ""
-        yield f"{row.threshold:9.3f}  {row.precision:9.3f}  {row.recall:6.3f}  {row.kept:5.1%}{mark}"
+    yield "threshold  precision  recall    kept"
+    every = -(-len(rows) // _MOST_ROWS)
+    for number, row in enumerate(rows):
+        if number % every == 0 or row is best:
+            mark = "  best F1" if row is best else ""
+            yield f"{row.threshold:9.3f}  {row.precision:9.3f}  {row.recall:6.3f}  {row.kept:6.1%}{mark}"
+    if every > 1:
+        yield f"every {every}th of {len(rows)} thresholds; --json has all"
