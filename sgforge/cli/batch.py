@@ -15,8 +15,9 @@ from sgforge.cli.run import add_run_arguments, build_request
 if TYPE_CHECKING:
     from sgforge.engine.launch import Request
     from sgforge.models import Gateway
-    from sgforge.models.batch import BatchDesk, Collected, Submitted
+    from sgforge.models.batch import BatchDesk, Collected
     from sgforge.models.batch_rows import BatchRow
+    from sgforge.models.spooler import Submitted
 
 _EXAMPLES = """\
 examples:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 def _submit(args: argparse.Namespace, request: Request) -> int:
     """Run the pipeline with a gateway that spools calls in place of making them."""
     from sgforge.engine.launch import run as run_pipeline
-    from sgforge.models.batch import Spooler
+    from sgforge.models.spooler import Spooler
 
     asyncio.run(_at_desk(request, _recover))
     spooler = Spooler()

@@ -82,7 +82,7 @@ class AskedModels:
         if self._prices is None:
             from sgforge.models.prices import PriceTable
 
-            self._prices = PriceTable.load(self._gateway and self._gateway.prices)
+            self._prices = PriceTable.load(None if self._gateway is None else self._gateway.prices)
         return self._prices
 
 

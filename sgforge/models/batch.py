@@ -1,58 +1,43 @@
 """Batch mode: requests the cache cannot answer go to the vendor's batch endpoint, and their answers into the cache.
 
-`Spooler` is the watcher of a run that only submits. `BatchDesk` does the rest, in any later process: find out how
-batches stand, collect them, cancel them. What a batch leaves unanswered (expired, failed, cancelled) is simply missing
-from the cache again, so the next submit or run asks for these requests alone.
+`spooler.Spooler` is the watcher of a run that only submits. `BatchDesk` does the rest, in any later process: find out
+how batches stand, collect them, cancel them. What a batch leaves unanswered (expired, failed, cancelled) is simply
+missing from the cache again, so the next submit or run asks for these requests alone.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import attrs
-import orjson
 
 from sgforge.errors import SgforgeError
 from sgforge.models.batch_rows import (
     BatchRow,
     Item,
-    Terms,
     batches,
     collect_items,
     drop_batch,
-    enter_batch,
     find_items,
     free_items,
     set_state,
 )
 from sgforge.models.caller import Bought
-from sgforge.models.errors import DeferredError, ModelError, ProviderError
+from sgforge.models.errors import ModelError, ProviderError
 from sgforge.models.gateway import BoundModel, Gateway
 from sgforge.models.keychain import redact
-from sgforge.models.keys import call_id
 from sgforge.models.ledger import StoredAnswer, find_answer
 from sgforge.models.provider import BatchProvider, BatchResult
-from sgforge.models.spool import Spool, read_spool, spool_folder
-from sgforge.models.values import ChatRequest, Usage
+from sgforge.models.spool import read_spool, spool_folder
+from sgforge.models.values import Usage
 
-__all__ = ["BatchDesk", "Collected", "Spooler", "Submitted"]
+__all__ = ["BatchDesk", "Collected"]
 
 _CHUNK: Final = 256
-
-
-@attrs.frozen
-class Submitted:
-    """One batch that was handed over."""
-
-    tag: str
-    model: str
-    requests: int
-    bytes: int
 
 
 @attrs.frozen
@@ -62,75 +47,6 @@ class Collected:
     row: BatchRow
     answers: Mapping[str, int] | None = None
     freed: Mapping[str, int] | None = None
-
-
-class Spooler:
-    """A watcher that writes misses into spools, and submits each spool when it is full or the gateway closes.
-
-    Models without a batch endpoint are asked as always.
-    """
-
-    def __init__(self) -> None:
-        self.submitted: list[Submitted] = []
-        self._spools: dict[str, Spool] = {}
-        self._spooled: set[bytes] = set()
-        self._lock = asyncio.Lock()
-
-    async def miss(self, model: BoundModel, key: bytes, request: ChatRequest) -> None:
-        """Put the request into a batch, and raise `DeferredError` in place of an answer."""
-        provider = model.caller.provider
-        if not model.capabilities.batch or not isinstance(provider, BatchProvider):
-            return
-        if key not in self._spooled:
-            self._spooled.add(key)
-            caller = model.caller
-            async with caller.pictures.prepare(request.images, caller.fit()) as prepared:
-                body = orjson.dumps(caller.body(request, prepared))
-            tokens = caller.input_bound(request)
-            item = Item(key, Terms.of(request, tokens), caller.bound_nano(tokens, request, batch=True))
-            async with self._lock:
-                await self._add(model, provider, item, body)
-        raise DeferredError(f"{model.name} call {call_id(key)} goes into a batch: sgforge batch collect")
-
-    async def close(self, gateway: Gateway) -> None:
-        """Submit what is left."""
-        async with self._lock:
-            for name in list(self._spools):
-                await self._submit(gateway.bind(name))
-
-    async def _add(self, model: BoundModel, provider: BatchProvider, item: Item, body: bytes) -> None:
-        if len(body) > provider.max_batch_bytes:
-            raise ModelError(
-                "too_large", f"{model.name}: one request of {len(body)} bytes is larger than a batch may be"
-            )
-        spool = self._spools.get(model.name)
-        if spool is not None and not spool.takes(len(body)):
-            await self._submit(model)
-            spool = None
-        if spool is None:
-            folder = spool_folder(model.gateway.store.path)
-            limits = (provider.max_batch_requests, provider.max_batch_bytes)
-            spool = self._spools[model.name] = Spool(folder, f"sgforge-{secrets.token_hex(8)}", *limits)
-        spool.add(item, body)
-
-    async def _submit(self, model: BoundModel) -> None:
-        """Intent first, then the vendor, then its id; the spool stays until the id is known."""
-        spool = self._spools.pop(model.name)
-        spool.seal()
-        gateway = model.gateway
-        try:
-            batch = await gateway.store.write(
-                enter_batch(
-                    *(spool.tag, model.name, spool.path.name, spool.bytes, spool.items),
-                    *(gateway.settings.budget_usd, gateway.prices.version),
-                )
-            )
-        except BaseException:
-            spool.discard()
-            raise
-        gateway.waiting.update(item.key for item in spool.items)
-        await BatchDesk(gateway).send(batch, model, spool.tag, spool.path)
-        self.submitted.append(Submitted(spool.tag, model.name, len(spool.items), spool.bytes))
 
 
 class BatchDesk:
@@ -278,7 +194,7 @@ class BatchDesk:
         except ValueError as error:
             raise ModelError("malformed", str(error)) from error
         usage = reply.usage or Usage(input=item.terms.input_bound, output=item.terms.max_tokens)
-        bought = Bought(result.raw, reply, usage, model.caller.cost(usage, batch=True), ())
+        bought = Bought(result.raw, reply, usage, model.caller.cost(usage, batch=True), item.terms.notes)
         stored = find_answer(self._store, item.key)
         faulty = stored if stored is not None and stored.outcome == "unrepaired" else None
         return item, model.judge(item.key, item.terms.request(), bought, faulty), usage, bought.cost_nano

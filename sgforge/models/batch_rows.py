@@ -38,17 +38,18 @@ BatchRowState: TypeAlias = Literal["intent", "submitted", "collected", "dropped"
 
 @attrs.frozen
 class Terms:
-    """What is needed of a request to judge its answer later, in another process."""
+    """What is needed of a request to judge its answer later, in another process; `notes`: what was done to it."""
 
     max_tokens: int
     input_bound: int
     choices: tuple[str, ...] = ()
     schema: Any = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, request: ChatRequest, input_bound: int) -> Terms:
+    def of(cls, request: ChatRequest, input_bound: int, notes: tuple[str, ...]) -> Terms:
         """The terms of a request."""
-        return cls(request.max_tokens, input_bound, request.choices, request.schema)
+        return cls(request.max_tokens, input_bound, request.choices, request.schema, notes)
 
     def request(self) -> ChatRequest:
         """A request with these terms and without its content."""
@@ -185,12 +186,13 @@ def _free(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]], rea
 
 
 def _packed(terms: Terms) -> bytes:
-    return orjson.dumps([terms.max_tokens, terms.input_bound, terms.choices])
+    return orjson.dumps([terms.max_tokens, terms.input_bound, terms.choices, terms.notes])
 
 
 def _unpacked(terms: bytes, schema: bytes | None) -> Terms:
-    max_tokens, input_bound, choices = orjson.loads(terms)
-    return Terms(max_tokens, input_bound, tuple(choices), None if schema is None else orjson.loads(schema))
+    max_tokens, input_bound, choices, notes = orjson.loads(terms)
+    content = None if schema is None else orjson.loads(schema)
+    return Terms(max_tokens, input_bound, tuple(choices), content, tuple(notes))
 
 
 def _schema_of(connection: sqlite3.Connection, terms: Terms) -> bytes | None:

@@ -179,8 +179,9 @@ class Caller:
             except BaseException:
                 self._hand_back(ticket)
                 raise
-            else:
-                return ticket
+            if state.deadline is None:
+                state.deadline = asyncio.get_running_loop().time() + self.provider.settings.deadline_s
+            return ticket
 
     def _hand_back(self, ticket: Ticket) -> None:
         """A slot that was not used."""
@@ -240,8 +241,7 @@ class Caller:
     async def _wait_or_fail(self, error: ProviderError, state: _Try) -> None:
         """Sleep before the next try, or end the item."""
         now = asyncio.get_running_loop().time()
-        if state.deadline is None:
-            state.deadline = now + self.provider.settings.deadline_s
+        assert state.deadline is not None, "it began with the first try"
         verdict = judge(error)
         if verdict == "refused":
             self.guard.refused(self.name, error)

@@ -179,7 +179,7 @@ class BoundModel:
             self._identity = asyncio.create_task(asyncio.to_thread(self.caller.provider.identity, self.caller.model))
         if not self._identity.done():
             await asyncio.shield(self._identity)
-        return request_key(self.name, self._identity.result(), request)
+        return request_key(self.name, self._identity.result(), request, self.caller.fit())
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """The answer to a request, from the cache or bought now; a `ModelError` says why there is none."""

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from sgforge.models.values import ChatRequest, Message, TextPart
+from sgforge.models.pictures import Fit
+from sgforge.models.values import ChatRequest, Message, Part, TextPart
 
 __all__ = ["KEY_VERSION", "call_id", "request_key"]
 
@@ -15,18 +16,18 @@ KEY_VERSION: Final = 1
 """Raised when the meaning of a key's fields changes; old answers are then never found."""
 
 
-def request_key(model: str, identity: str | None, request: ChatRequest) -> bytes:
+def request_key(model: str, identity: str | None, request: ChatRequest, fit: Fit = Fit()) -> bytes:
     """sha256 over everything that can change an answer, 32 bytes.
 
     In it: "provider/model", `identity` (a base_url that is not the vendor's, a digest of weights), messages with
-    images by their hash, schema (as ordered: models write in schema order), sampling, choices, ordinal. Not in it:
-    keys, timeouts, retries, limits, prices, batch or online.
+    images by their hash (and the limits of `fit` where it makes them smaller), schema (as ordered: models write in
+    schema order), sampling, choices, ordinal. Not in it: keys, timeouts, retries, rates, prices, batch or online.
     """
     content = {
         "version": KEY_VERSION,
         "model": model,
         "identity": identity,
-        "messages": [_message(message) for message in request.messages],
+        "messages": [_message(message, fit) for message in request.messages],
         "schema": request.schema,
         "max_tokens": request.max_tokens,
         "temperature": None if request.temperature is None else float(request.temperature),
@@ -45,9 +46,12 @@ def call_id(key: bytes) -> str:
     return key[:16].hex()
 
 
-def _message(message: Message) -> list[Any]:
-    parts = [
-        ["text", part.text] if isinstance(part, TextPart) else ["image", part.sha256, part.media_type, part.detail]
-        for part in message.parts
-    ]
-    return [message.role, parts]
+def _message(message: Message, fit: Fit) -> list[Any]:
+    return [message.role, [_part(part, fit) for part in message.parts]]
+
+
+def _part(part: Part, fit: Fit) -> list[Any]:
+    if isinstance(part, TextPart):
+        return ["text", part.text]
+    limits = [fit.side, fit.byte_count] if fit.is_exceeded_by(part) else []
+    return ["image", part.sha256, part.media_type, part.detail, *limits]

@@ -27,6 +27,11 @@ class Fit:
     side: int | None = None
     byte_count: int | None = None
 
+    def is_exceeded_by(self, part: ImagePart) -> bool:
+        """Whether an image has to be made smaller."""
+        too_wide = self.side is not None and max(part.size) > self.side
+        return too_wide or (self.byte_count is not None and part.byte_count > self.byte_count)
+
 
 @attrs.frozen
 class _Encoded:
@@ -162,9 +167,7 @@ class Pictures:
 
 
 async def _encode(part: ImagePart, fit: Fit) -> _Encoded:
-    too_wide = fit.side is not None and max(part.size) > fit.side
-    too_heavy = fit.byte_count is not None and part.byte_count > fit.byte_count
-    if too_wide or too_heavy:
+    if fit.is_exceeded_by(part):
         return await asyncio.to_thread(_downscaled, part, fit)
     return _Encoded(base64.b64encode(part.load()).decode("ascii"), part.media_type, "")
 

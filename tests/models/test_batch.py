@@ -10,10 +10,11 @@ import pytest
 from models.support import SCHEMA, ask, at, gateway, picture, run
 
 from sgforge.models import ChatRequest, ChatResponse, ModelError, ModelSettings
-from sgforge.models.batch import BatchDesk, Collected, Spooler
+from sgforge.models.batch import BatchDesk, Collected
 from sgforge.models.batch_rows import batches
 from sgforge.models.errors import BudgetReachedError, DeferredError
 from sgforge.models.spool import spool_folder
+from sgforge.models.spooler import Spooler
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 
 BATCHED = ("openai/m", "anthropic/m")
@@ -74,6 +75,18 @@ def test_the_answers_of_a_batch_are_the_answers_of_a_run(name: str, tmp_path: Pa
     assert all(response.cached for response in responses)
     assert fake.ledger.received == 0  # nothing went to the chat endpoint
     assert len(fake.ledger.entries) == 20
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_what_was_done_to_an_image_of_a_batch_is_recorded(name: str, tmp_path: Path) -> None:
+    with FakeProvider() as fake:
+        settings = at(fake, name, max_image_side=16)
+        run(submit(tmp_path, name, settings, items(1)))
+        run(collect(tmp_path, name, settings))
+        (response,) = run(complete_all(tmp_path, name, settings, items(1)))
+    (note,) = response.notes
+    assert "downscaled from 32x24" in note
+    assert "to 16x12" in note
 
 
 @pytest.mark.parametrize("name", BATCHED)

@@ -8,6 +8,7 @@ from models.support import SCHEMA, TARGETS, ask, at, picture, resolve
 
 from sgforge.models import ChatRequest, ImagePart, Message, ModelSettings, TextPart
 from sgforge.models.keys import call_id, request_key
+from sgforge.models.pictures import Fit
 from sgforge.testing.fake_provider import FakeProvider
 
 BASE = ask("hello", [picture()], schema=SCHEMA)
@@ -54,6 +55,14 @@ def test_equal_requests_built_apart_have_one_key() -> None:
     assert request_key("p/m", None, attrs.evolve(BASE, temperature=0)) == request_key(
         "p/m", None, attrs.evolve(BASE, temperature=0.0)
     )
+
+
+def test_a_smaller_picture_of_an_image_is_another_image() -> None:
+    """Limits are in the key of those requests only whose images they change."""
+    keys = [request_key("p/m", None, BASE, fit) for fit in (Fit(), Fit(32), Fit(100, 10**6))]
+    assert set(keys) == {request_key("p/m", None, BASE)}
+    smaller = [request_key("p/m", None, BASE, fit) for fit in (Fit(31), Fit(16), Fit(None, 100))]
+    assert len({*keys, *smaller}) == 4
 
 
 def test_two_texts_are_not_one_joined_text() -> None:

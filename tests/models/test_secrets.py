@@ -10,9 +10,10 @@ import pytest
 from models.support import KEYS, REMOTE, ask, at, gateway, picture, run
 
 from sgforge.models import ModelError, ModelSettings
-from sgforge.models.batch import BatchDesk, Spooler
+from sgforge.models.batch import BatchDesk
 from sgforge.models.errors import RunStoppedError
 from sgforge.models.keychain import find_key, redact
+from sgforge.models.spooler import Spooler
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeSettings
 
 ENV = {"openai/m": "OPENAI_API_KEY", "anthropic/m": "ANTHROPIC_API_KEY", "compat/m": "SGFORGE_COMPAT_API_KEY"}
