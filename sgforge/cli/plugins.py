@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
     if args.name is None:
         reports, components = list(registry.reports), []
     else:
-        reports = [report for report in registry.reports if report.owner.plugin == args.name]
+        reports = [report for report in registry.reports if _concerns(report, args.name)]
         components = [component for component in registry.components() if component.name == args.name]
         if not reports and not components:
-            raise ConfigError(f"there is no plugin or component {args.name!r}; {choices(args.name, _names(registry))}")
+            raise ConfigError(_explain_unknown(args.name, registry))
     if args.json:
         found = {
             "plugins": [_report_json(report) for report in reports],
@@ -51,6 +51,18 @@ def run(args: argparse.Namespace) -> int:
         texts.append(f"left out by SGFORGE_PLUGINS: {', '.join(registry.skipped)}")
     print("\n\n".join(texts) if texts else "no plugins are installed")
     return 0
+
+
+def _concerns(report: PluginReport, name: str) -> bool:
+    """Whether a report tells of this plugin, or of why the component of this name cannot be used."""
+    is_lost = not report.ok and any(component.name == name for component in report.components)
+    return report.owner.plugin == name or is_lost
+
+
+def _explain_unknown(name: str, registry: Registry) -> str:
+    message = f"there is no plugin or component {name!r}; {choices(name, _names(registry))}"
+    broken = [str(report.owner) for report in registry.reports if report.error is not None]
+    return f"{message}; broken, and may have it: {', '.join(broken)}" if broken else message
 
 
 def _names(registry: Registry) -> Iterable[str]:
@@ -69,6 +81,8 @@ def _report_lines(report: PluginReport) -> Iterable[str]:
         by_kind.setdefault(component.kind, []).append(component.name)
     for kind, names in by_kind.items():
         yield f"  {kind:<10} {', '.join(names)}"
+    if report.ok and not report.components:
+        yield "  registers nothing, listens to events"
 
 
 def _component_lines(component: Component) -> Iterable[str]:

@@ -105,7 +105,9 @@ class Component:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             raise PluginError(f"{self}: {self._explain_missing(error)}") from error
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise PluginError(
                 f"{self}: importing {module_name!r} failed: {type(error).__name__}: {error} (--debug shows where)"
             ) from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
@@ -68,8 +69,11 @@ def _load(registry: Registry, point: EntryPoint) -> None:
     owner = Owner(point.name, distribution.name, distribution.version) if distribution else Owner(point.name)
     text = f"{point.name} = {point.value}"
     try:
-        plugin = point.load()
-    except (Exception, SystemExit) as error:  # whatever a plugin does at import, the others must load
+        with redirect_stdout(sys.stderr):  # what it prints must not get among the output of a command
+            plugin = point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a plugin does at import, the others must load
         registry.add_failure(owner, text, error)
     else:
         registry.add(plugin, owner, text)

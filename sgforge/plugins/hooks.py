@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -12,7 +12,7 @@ import pluggy
 
 from sgforge import hookspecs
 from sgforge.errors import PluginError
-from sgforge.hookspecs import API_VERSION, PROJECT
+from sgforge.hookspecs import API_VERSION, PROJECT, Register
 from sgforge.near import choices
 from sgforge.plugins.components import Component, Owner
 from sgforge.stages import VERBS, Needs
@@ -30,7 +30,11 @@ _REGISTER: Final = f"{PROJECT}_register_"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _MODULE: Final = re.compile(r"[A-Za-z_][\w.]*")
-_HOOKS: Final = frozenset(name for name, value in vars(hookspecs).items() if hasattr(value, _SPEC_MARK))
+_HOOKS: Final = {
+    name: tuple(inspect.signature(value).parameters)
+    for name, value in vars(hookspecs).items()
+    if hasattr(value, _SPEC_MARK)
+}
 
 
 def new_manager() -> pluggy.PluginManager:
@@ -41,27 +45,41 @@ def new_manager() -> pluggy.PluginManager:
 
 
 def find_problems(plugin: object) -> list[str]:
-    """What is wrong with the hooks of a plugin, a sentence each: its API version, misspelt and undecorated hooks.
-
-    Unknown arguments of a hook are found by pluggy when the plugin is registered.
-    """
+    """What is wrong with the hooks of a plugin, a sentence each: its API version, misspelt and undecorated hooks."""
     problems = []
     api = getattr(plugin, _API_ATTRIBUTE, API_VERSION)
     if api != API_VERSION:
         problems.append(f"it is written for plugin API {api!r}, this sgforge has API {API_VERSION}: update either")
+    has_hooks = False
     for name in sorted(set(dir(plugin)) - {_API_ATTRIBUTE}):
         value = getattr(plugin, name, None)
         if not inspect.isroutine(value):
             continue
         mark = getattr(value, _IMPL_MARK, None)
-        if mark is None:
-            if name.startswith(_PREFIX):
-                problems.append(f"function {name} looks like a hook but has no @{PROJECT}.hookimpl: decorate or rename")
-        elif name not in _HOOKS and not mark["optionalhook"]:
-            problems.append(f"there is no hook {name}; {choices(name, _HOOKS)}")
-        elif mark["wrapper"] or mark["hookwrapper"]:
-            problems.append(f"hook {name} is a wrapper: wrappers are not supported")
+        if mark is not None:
+            has_hooks = True
+            problems.extend(_faults_of_hook(name, value, mark))
+        elif name.startswith(_PREFIX):
+            problems.append(f"function {name} looks like a hook but has no @{PROJECT}.hookimpl: decorate or rename")
+    if not has_hooks and not problems:
+        problems.append(f"it has no hook: no function of it is decorated with @{PROJECT}.hookimpl")
     return problems
+
+
+def _faults_of_hook(name: str, function: Callable[..., Any], mark: Mapping[str, Any]) -> Iterator[str]:
+    parameters = _HOOKS.get(name)
+    if parameters is None:
+        if not mark["optionalhook"]:
+            yield f"there is no hook {name}; {choices(name, _HOOKS)}"
+    elif mark["wrapper"] or mark["hookwrapper"]:
+        yield f"hook {name} is a wrapper: wrappers are not supported"
+    elif inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        yield f"hook {name} is async or has a yield, so that calling it does nothing: write a plain def"
+    else:
+        given = [each.name for each in inspect.signature(function).parameters.values() if each.default is each.empty]
+        needed = set(parameters) if name.startswith(_REGISTER) else set()
+        if not needed <= set(given) <= set(parameters):
+            yield f"hook {name} takes ({', '.join(parameters)}), not ({', '.join(given)}): rename its parameters"
 
 
 def collect_components(manager: pluggy.PluginManager, plugin: object, owner: Owner, into: list[Component]) -> None:
@@ -72,20 +90,14 @@ def collect_components(manager: pluggy.PluginManager, plugin: object, owner: Own
         kind = caller.name.removeprefix(_REGISTER).removesuffix("s")
         for implementation in caller.get_hookimpls():
             if implementation.plugin is plugin:
-                register = _Collector(kind, owner, into.append)
+                register = _collector(kind, owner, into.append)
                 implementation.function(*(register for _ in implementation.argnames))
 
 
-@attrs.frozen
-class _Collector:
-    """The `register` argument that a hook is called with; see `sgforge.hookspecs.Register`."""
+def _collector(kind: str, owner: Owner, accept: Callable[[Component], None]) -> Register:
+    """The `register` argument that a hook is called with."""
 
-    kind: str
-    owner: Owner
-    accept: Callable[[Component], None]
-
-    def __call__(
-        self,
+    def register(
         name: str,
         target: str | type[Any],
         *,
@@ -93,11 +105,14 @@ class _Collector:
         needs: Needs = Needs(),
         revision: int = 1,
     ) -> None:
-        component = Component(self.kind, name, target, config, needs, revision, self.owner)
+        component = Component(kind, name, target, config, needs, revision, owner)
         fault = _find_fault(component)
         if fault is not None:
-            raise PluginError(f"{self.kind} {name!r}: {fault}")
-        self.accept(component)
+            raise PluginError(f"{kind} {name!r}: {fault}")
+        accept(component)
+
+    register.__qualname__ = "register"  # what an error about a wrong argument calls it
+    return register
 
 
 def _find_fault(component: Component) -> str | None:
@@ -130,6 +145,10 @@ def _find_config_fault(kind: str, config: Any) -> str | None:
     untyped = [field.name for field in fields if field.type is None]
     if untyped:
         return f"option {untyped[0]!r} of {config.__name__} has no type: options are checked by their types"
+    try:
+        attrs.resolve_types(config)
+    except Exception as error:  # a name that is not there, or an annotation that cannot be evaluated
+        return f"the types of {config.__name__} cannot be read ({error}): import what they name at run time too"
     taken = sorted({field.alias for field in fields} & _reserved_keys(kind))
     if taken:
         return f"option {taken[0]!r} of {config.__name__} is a reserved key of a {kind}: rename it"

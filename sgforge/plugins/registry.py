@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import traceback
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import attrs
+import pluggy
 
 from sgforge.errors import ConfigError, PluginError
 from sgforge.near import choices
@@ -13,6 +18,9 @@ from sgforge.plugins.events import Events
 from sgforge.plugins.hooks import collect_components, find_problems, new_manager
 
 __all__ = ["Registry"]
+
+_LOADERS: Final = ("<frozen", *(os.path.dirname(file) for file in (importlib.__file__, pluggy.__file__, __file__)))
+"""Where the frames of the loading itself come from."""
 
 
 class Registry:
@@ -37,7 +45,9 @@ class Registry:
             self._manager.register(plugin)
             self._owners[id(plugin)] = owner
             collect_components(self._manager, plugin, owner, components)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # also a panic of an extension module, or sys.exit()
             if self._manager.is_registered(plugin) and not was_registered:
                 self._manager.unregister(plugin)
                 self._owners.pop(id(plugin), None)
@@ -124,6 +134,8 @@ class Registry:
 
 def _describe_clash(found: Iterable[Component]) -> str:
     components = list(found)
+    if len({component.owner for component in components}) == 1:
+        return f"{components[0]} is registered {len(components)} times: rename all but one"
     owners = " and ".join(str(component.owner) for component in components)
     return (
         f"{components[0].kind} {components[0].name!r} is claimed by {owners}: "
@@ -137,4 +149,14 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r}) while it was loaded"
     # pluggy's own texts span several lines.
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """The line of the plugin in which an error arose, where its traceback reaches one."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_LOADERS)]
+    if not frames:
+        return ""
+    home = os.path.dirname(frames[0].filename)
+    last = [frame for frame in frames if frame.filename.startswith(home)][-1]
+    return f" ({os.path.basename(last.filename)}, line {last.lineno})"

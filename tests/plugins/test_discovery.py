@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from sgforge.cli.main import main
 from sgforge.errors import ConfigError, PluginError
 from sgforge.plugins import Owner, Registry, discover, load_plugins, use_registry
 
@@ -17,11 +18,28 @@ HOOK = "import sgforge\n@sgforge.hookimpl\n"
 BROKEN = {
     "import-error": (
         "import there_is_no_such_module",
-        "ModuleNotFoundError: No module named 'there_is_no_such_module'",
+        r"ModuleNotFoundError: No module named 'there_is_no_such_module' \(module_of_acme_bad.py, line 1\)",
     ),
     "syntax-error": ("def broken(:\n    pass", "SyntaxError"),
     "exit": ("import sys\nsys.exit(3)", r"sys\.exit\(3\)"),
-    "bad-argument": (HOOK + "def sgforge_register_teachers(registr): pass", "registr"),
+    "bad-argument": (
+        HOOK + "def sgforge_register_teachers(registr): pass",
+        r"sgforge_register_teachers takes \(register\), not \(registr\)",
+    ),
+    "one-argument-more": (HOOK + "def sgforge_register_teachers(register, more): pass", r"not \(register, more\)"),
+    "no-argument": (HOOK + "def sgforge_register_teachers(): pass", r"takes \(register\), not \(\)"),
+    "async": (HOOK + "async def sgforge_register_teachers(register): pass", "is async or has a yield"),
+    "no-hook": ("import sgforge", r"no function of it is decorated with @sgforge\.hookimpl"),
+    "panic": ("class Panic(BaseException): pass\nraise Panic('of an extension')", r"Panic: of an extension \(.*line 2"),
+    "keyword": (
+        HOOK + "def sgforge_register_teachers(register): register('a', 'm:T', option=1)",
+        r"TypeError: register\(\) got an unexpected keyword argument 'option' \(module_of_acme_bad.py, line 3\)",
+    ),
+    "unreadable-types": (
+        "import attrs, sgforge\n@attrs.frozen\nclass Options:\n    a: 'Missing' = 1\n"
+        "@sgforge.hookimpl\ndef sgforge_register_teachers(register): register('a', 'm:T', config=Options)",
+        "the types of Options cannot be read .*'Missing'",
+    ),
     "misspelt": (HOOK + "def sgforge_register_teacher(register): pass", "did you mean 'sgforge_register_teachers'"),
     "undecorated": ("def sgforge_register_teachers(register): pass", r"has no @sgforge\.hookimpl"),
     "raises": (HOOK + "def sgforge_register_teachers(register): 1 / 0", "ZeroDivisionError"),
@@ -65,7 +83,9 @@ def test_all_faulty_hooks_of_a_plugin_are_told_at_once(distributions):
 
 
 def test_a_module_imported_by_a_plugin_is_no_hook(distributions):
-    distributions.add("acme-boxes", "1", "boxes", "import sgforge_baseline\nsgforge_api = 1\nsgforge_table = {}")
+    source = "import sgforge, sgforge_baseline\nsgforge_api = 1\nsgforge_table = {}\n"
+    source += "@sgforge.hookimpl\ndef sgforge_run_started(event): pass"
+    distributions.add("acme-boxes", "1", "boxes", source)
     [report] = discover().reports
     assert report.ok
 
@@ -116,6 +136,19 @@ def test_a_name_clash_names_both_owners_and_neither_wins(distributions):
         "two": False,
     }
     assert all("claimed by" in report.problems[0] for report in registry.reports if not report.ok)
+
+
+def test_a_name_that_one_plugin_registers_twice_is_its_own_fault(distributions):
+    line = 'register("same", "x:Y")'
+    distributions.add("acme-bad", "1", "bad", f"{HOOK}def sgforge_register_teachers(register): {line}; {line}")
+    [report] = discover().reports
+    assert report.problems == ("teacher 'same' of acme-bad 1 (plugin bad) is registered 2 times: rename all but one",)
+
+
+def test_what_a_plugin_prints_at_import_does_not_get_among_our_output(distributions, capsys):
+    distributions.add("acme-loud", "1", "loud", f"print('hello')\n{HOOK}def sgforge_run_started(event): pass")
+    assert discover().reports[0].ok
+    assert capsys.readouterr() == ("", "hello\n")
 
 
 def test_plugins_load_in_the_order_of_their_names(distributions):
@@ -177,3 +210,15 @@ def test_the_command_lists_broken_plugins_with_owner(distributions):
     assert "acme-good 1.2 (plugin fine): ok" in text
     listed = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=True, env=env).stdout)
     assert {plugin["plugin"]: plugin["ok"] for plugin in listed["plugins"]} == {"bad": False, "fine": True}
+
+
+def test_plugins_command_says_why_a_component_cannot_be_used(distributions, capsys):
+    distributions.add_good("acme-one", "1.0", "one", "same")
+    distributions.add_good("acme-two", "2.0", "two", "same")
+    distributions.add("acme-bad", "0.3", "bad", "import there_is_no_such_module")
+    with use_registry(discover()):
+        assert main(["plugins", "same"]) == 0
+        told = capsys.readouterr().out
+        assert told.count("claimed by acme-one 1.0 (plugin one) and acme-two 2.0 (plugin two)") == 2
+        assert main(["plugins", "other"]) == 2
+        assert "broken, and may have it: acme-bad 0.3 (plugin bad)" in capsys.readouterr().err
