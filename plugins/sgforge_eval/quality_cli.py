@@ -38,13 +38,15 @@ class QualityCommand:
         report = quality(args.dataset, read_judgements(labelled) if labelled is not None else ())
         if args.json:
             tables = {name: list(rows) for name, rows in report.tables.items()}
-            value = {"images": report.images_used, "values": dict(report.values), **tables, "notes": report.notes}
+            images = {"used": report.images_used, "skipped": dict(report.images_skipped)}
+            value = {"images": images, "values": dict(report.values), **tables, "notes": report.notes}
             print(json.dumps(value, allow_nan=False))
             return 0
         top = getattr(args, "top", 20)
         shown = {name: rows[:top] for name, rows in report.tables.items()}
         tables_text = report_tables(attrs.evolve(report, tables=shown), details=shown)
         print(render(tables_text, "terminal"))
-        for note in report.notes:
+        skipped = (f"skipped: {count} x image {reason}" for reason, count in report.images_skipped.items())
+        for note in (*skipped, *report.notes):
             print(visible(note))
         return 0

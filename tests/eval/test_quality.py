@@ -97,10 +97,31 @@ def test_precision_of_a_labelled_sample(tmp_path) -> None:
     assert report.values["precision_low"] == pytest.approx(0.4901625, abs=1e-6)
     assert report.values["precision_high"] == pytest.approx(0.9433178, abs=1e-6)
     assert report.tables["precision"][0]["predicate"] == "on"
-    assert any("judgement of a relation that is not there" in note for note in report.notes)
+    assert any("judgement of an image that is not there" in note for note in report.notes)
     sample.write_text('{"image_id": "0", "relation": 5, "correct": true}')
     with pytest.raises(TaskFileError, match="has no relation 5"):
         _report(tmp_path, *lines, judgements=read_judgements(sample))
+
+
+def test_precision_is_of_kept_relations_judged_once(tmp_path) -> None:
+    rows = [relation(0, "on", 1), relation(1, "near", 0, status="rejected", reason="vqa")]
+    judged = [("a", 0, True), ("a", 1, False), ("a", 0, False)]
+    sample = tmp_path / "sample.jsonl"
+    lines = [json.dumps({"image_id": name, "relation": row, "correct": right}) + "\n" for name, row, right in judged]
+    sample.write_text("".join(lines))
+    report = _report(tmp_path, line("a", [LEFT, RIGHT], rows), judgements=read_judgements(sample))
+    assert report.values["precision"] == 1.0
+    assert report.tables["precision"][0]["judged"] == 1
+    assert "1 x judgement of a relation that is rejected (first: a)" in report.notes
+    assert "1 x judgement of a relation that was judged before (first: a)" in report.notes
+
+
+def test_images_that_failed_are_left_out(tmp_path) -> None:
+    good = line("a", [LEFT, RIGHT], [relation(0, "on", 1)])
+    report = _report(tmp_path, good, line("b", [LEFT, RIGHT], [relation(0, "near", 1)], failed="refused"))
+    assert report.values["triplets_per_image"] == 1.0
+    assert [row["predicate"] for row in report.tables["long_tail"]] == ["on"]
+    assert (report.images_used, report.images_skipped) == (1, {"failed at a step": 1})
 
 
 def test_wilson_interval() -> None:
