@@ -243,7 +243,7 @@ class ToyStudent:
         if self.options.end == "kill":
             os.kill(os.getpid(), 9)
         if self.options.end == "helper":
-            helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(10_000)"])
             log(self.options.log, "helper", helper.pid)
         if resources.roots is not None:
             paths = {name: str(resources.roots.resolve(f"{name}:")) for name in resources.roots.names()}

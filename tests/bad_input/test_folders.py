@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from bad_input.desk import Desk, annotation, picture
+from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
 from sgforge.errors import ConfigError, DatasetError
@@ -112,18 +113,23 @@ def test_a_folder_of_another_program_is_left_alone(desk: Desk) -> None:
 
 def test_two_runs_on_one_dataset(desk: Desk) -> None:
     """The second is told who is writing and ends; the first is not disturbed."""
-    with FakeProvider(settings=FakeSettings(latency_s=1.0)) as fake:
+    second_has_ended = threading.Event()
+
+    def script(request: FakeRequest) -> FakeAnswer:
+        busy = FakeAnswer("busy", 503, retry_after_s=0.1)
+        return answer_by_schema(request) if second_has_ended.is_set() else busy
+
+    with FakeProvider(script) as fake:
         desk.write("p.toml", ASKING.format(dataset="runs/d", url=fake.openai_url, count=3, in_flight=1))
         first = desk.start("run", "p.toml")
-        while not fake.ledger.received:
-            assert first.poll() is None, first.communicate()
-            time.sleep(0.02)
+        wait_until(lambda: fake.ledger.received > 0 or first.poll() is not None, "the first call")
         second = desk.process("run", "p.toml")
         assert first.poll() is None
         assert second.code == 1
         assert f"runs/d is being written by process {first.pid} on " in second.error
-        assert first.wait(60) == 0
-        first.communicate()
+        second_has_ended.set()
+        first.communicate(timeout=LONGEST)
+        assert first.returncode == 0
         assert fake.ledger.repeated == {}
         again = desk.sgforge("run", "p.toml")
         assert again.code == 0
@@ -176,7 +182,8 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
 def fill(disk: Path) -> Path:
     """Not a byte is left."""
     filler = disk / "filler"
-    filler.write_bytes(bytes(shutil.disk_usage(disk).free))
+    with suppress(OSError):  # someone else took the last bytes meanwhile: full it is
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free))
     return filler
 
 

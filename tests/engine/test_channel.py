@@ -4,6 +4,7 @@ import asyncio
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import LONGEST
 
 from sgforge.engine.channel import Channel
 from sgforge.engine.committer import Committer
@@ -48,7 +49,7 @@ def test_getting_waits_for_a_full_batch_but_not_for_ever():
         channel: Channel[int] = Channel(10)
         await channel.put([1])
         asyncio.get_running_loop().call_later(0.005, lambda: asyncio.ensure_future(channel.put([2])))
-        full = await channel.get(2, patience=5.0)
+        full = await channel.get(2, patience=LONGEST)
         await channel.put([3])
         short = await channel.get(2, patience=0.01)
         return full, short
@@ -92,7 +93,7 @@ def test_no_item_is_lost_or_doubled_between_many_putters_and_getters(batches, ca
         draining = [asyncio.create_task(drain()) for _ in range(getters)]
         await asyncio.gather(*(channel.put(batch) for batch in batches))
         channel.close()
-        await asyncio.wait_for(asyncio.gather(*draining), 10)
+        await asyncio.wait_for(asyncio.gather(*draining), LONGEST)
         return seen
 
     assert sorted(asyncio.run(scenario())) == sorted(item for batch in batches for item in batch)
@@ -106,7 +107,7 @@ def test_a_cancelled_getter_does_not_swallow_an_item():
         await asyncio.sleep(0)
         await channel.put([7])
         first.cancel()
-        return await asyncio.wait_for(second, 5)
+        return await asyncio.wait_for(second, LONGEST)
 
     assert asyncio.run(scenario()) == [7]
 
@@ -114,15 +115,21 @@ def test_a_cancelled_getter_does_not_swallow_an_item():
 def test_rows_that_come_during_a_transaction_share_the_next_one():
     written = []
 
-    async def put(rows):
-        written.append(list(rows))
-        await asyncio.sleep(0.01)
-
     async def scenario():
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def put(rows):
+            written.append(list(rows))
+            begun.set()
+            await may_end.wait()
+
         committer = Committer(put)
         first = asyncio.create_task(committer.commit(["a"]))
-        await asyncio.sleep(0.005)
-        await asyncio.gather(first, *(committer.commit([name]) for name in "bcd"))
+        await begun.wait()
+        others = [asyncio.create_task(committer.commit([name])) for name in "bcd"]
+        await asyncio.sleep(0)  # each has begun
+        may_end.set()
+        await asyncio.gather(first, *others)
 
     asyncio.run(scenario())
     assert written == [["a"], ["b", "c", "d"]]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from engine_toys import StageOptions, ToyTeacher, arrays, read_log
 from PIL import Image
+from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.edits import Edit
@@ -70,10 +71,14 @@ def test_one_worker_and_four_make_identical_arrays(toys, tmp_path, teacher):
 def test_every_worker_has_an_instance_of_its_own_and_stays_on_its_thread(toys, tmp_path):
     seen: dict[int, set[int]] = {}
     closed: list[int] = []
+    all_three = threading.Barrier(3, timeout=LONGEST)
 
     class Watched(ToyTeacher):
         def complete(self, samples):
-            seen.setdefault(id(self), set()).add(threading.get_ident())
+            if id(self) not in seen:
+                seen[id(self)] = set()
+                all_three.wait()
+            seen[id(self)].add(threading.get_ident())
             return super().complete(samples)
 
         def close(self):
@@ -81,7 +86,7 @@ def test_every_worker_has_an_instance_of_its_own_and_stays_on_its_thread(toys, t
 
     component = toys.lookup("teacher", "toy")
     object.__setattr__(component, "target", Watched)
-    run(tmp_path / "data", sg.complete("toy", workers=3, batch_size=2, delay=0.005), source=sg.source("toy", count=60))
+    run(tmp_path / "data", sg.complete("toy", workers=3, batch_size=2), source=sg.source("toy", count=60))
     assert len(seen) == 3
     assert all(len(threads) == 1 for threads in seen.values())
     assert sorted(closed) == sorted(thread for threads in seen.values() for thread in threads)
@@ -91,13 +96,17 @@ def test_an_async_component_has_many_calls_in_flight_and_no_more_than_workers(to
     import asyncio
 
     flying, most = 0, 0
+    all_sixteen = asyncio.Event()
 
     class Counting(ToyTeacher):
         async def complete(self, sample):
             nonlocal flying, most
             flying += 1
             most = max(most, flying)
-            await asyncio.sleep(0.01)
+            if flying == 16:
+                all_sixteen.set()
+            await asyncio.wait_for(all_sixteen.wait(), LONGEST)
+            await asyncio.sleep(0.001)  # a seventeenth would come now
             flying -= 1
             return Edit()
 

@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from engine_toys import StudentOptions, ToyRefiner, ToyStudent, arrays, read_log, toy_environment
+from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
 from sgforge.engine.training import load_checkpoint
@@ -185,33 +185,26 @@ log = "{log}"
 """
 
 
-def wait_for(condition, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
 def is_running(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the second if it ends while this is read
         return False
     # A killed child stays as a zombie until whoever inherited it has asked for its end.
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_training_ends_with_the_run_that_was_killed_and_goes_on_in_the_next(tmp_path):
     log, config = tmp_path / "log", tmp_path / "pipeline.toml"
     environment = toy_environment(tmp_path / "site")
-    config.write_text(CONFIG.format(data=tmp_path / "data", delay=60.0, log=log))
+    config.write_text(CONFIG.format(data=tmp_path / "data", delay=10_000.0, log=log))
     command = [sys.executable, "-m", "sgforge", "run", str(config)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    wait_for(lambda: bool(read_log(log)))
+    wait_until(lambda: bool(read_log(log)), "the beginning of the training")
     child = int(read_log(log)[0].split()[1])
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_for(lambda: not is_running(child))
+    wait_until(lambda: not is_running(child), "the end of the training")
     (folder,) = folders(tmp_path / "data")
     assert load_checkpoint(folder) is None
     assert (folder / "out" / "state.txt").exists()
@@ -220,12 +213,12 @@ def test_a_training_ends_with_the_run_that_was_killed_and_goes_on_in_the_next(tm
 def test_ctrl_c_stops_a_training_and_says_how_to_go_on(tmp_path):
     log, config = tmp_path / "log", tmp_path / "pipeline.toml"
     environment = toy_environment(tmp_path / "site")
-    config.write_text(CONFIG.format(data=tmp_path / "data", delay=60.0, log=log))
+    config.write_text(CONFIG.format(data=tmp_path / "data", delay=10_000.0, log=log))
     command = [sys.executable, "-m", "sgforge", "run", str(config)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: bool(read_log(log)))
+    wait_until(lambda: bool(read_log(log)), "the beginning of the training")
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 130
     assert f"go on with: sgforge run {config}" in errors
     assert not is_running(int(read_log(log)[0].split()[1]))
@@ -234,14 +227,14 @@ def test_ctrl_c_stops_a_training_and_says_how_to_go_on(tmp_path):
 def test_what_a_training_started_ends_with_it_when_the_run_is_killed(tmp_path):
     log, config = tmp_path / "log", tmp_path / "pipeline.toml"
     environment = toy_environment(tmp_path / "site")
-    text = CONFIG.format(data=tmp_path / "data", delay=60.0, log=log)
+    text = CONFIG.format(data=tmp_path / "data", delay=10_000.0, log=log)
     config.write_text(text.replace('train = "toy"', 'train = "toy"\nend = "helper"'))
     process = subprocess.Popen(
         [sys.executable, "-m", "sgforge", "run", str(config)], env=environment, stderr=subprocess.DEVNULL
     )
-    wait_for(lambda: len(read_log(log)) > 1)
+    wait_until(lambda: len(read_log(log)) > 1, "the helper of the training")
     process.send_signal(signal.SIGKILL)
     process.wait()
     started = [int(line.split()[1]) for line in read_log(log)]
     assert len(started) == 2
-    wait_for(lambda: not any(map(is_running, started)))
+    wait_until(lambda: not any(map(is_running, started)), "the end of both")

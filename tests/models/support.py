@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from PIL import Image
+from support.waiting import LONGEST
 
 from sgforge.models import ChatRequest, Gateway, GatewaySettings, ImagePart, Message, ModelSettings, TextPart
 from sgforge.models.gateway import Watcher
@@ -50,7 +51,7 @@ def gateway(folder: Path, watcher: Watcher | None = None, **settings: Any) -> Ga
 
 def at(fake: FakeProvider, name: str, **settings: Any) -> ModelSettings:
     """Settings of a model that is served by the fake provider."""
-    given = {"input_usd": 1.0, "output_usd": 2.0, "image_tokens": 500, "deadline_s": 20.0, **settings}
+    given = {"input_usd": 1.0, "output_usd": 2.0, "image_tokens": 500, "deadline_s": LONGEST, **settings}
     return ModelSettings(base_url=fake.anthropic_url if name.startswith("anthropic") else fake.openai_url, **given)
 
 
@@ -65,10 +66,10 @@ def picture(size: tuple[int, int] = (32, 24), color: tuple[int, int, int] = (200
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine in a fresh event loop, at most a minute."""
+    """Run a coroutine in a fresh event loop, not for ever."""
 
     async def limited() -> _T:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LONGEST):
             return await work
 
     return asyncio.run(limited())

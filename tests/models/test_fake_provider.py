@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from typing import Any
 
@@ -116,6 +117,20 @@ def test_faults_fall_by_their_shares_and_always_the_same() -> None:
 def test_a_window_lets_its_limit_in() -> None:
     window = Window(3, 1.0)
     assert [window.admits(at) for at in (0.0, 0.1, 0.2, 0.9, 1.0, 1.5)] == [True, True, True, False, True, True]
+
+
+def test_what_comes_after_a_full_window_is_told_when_to_come_again() -> None:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    with FakeProvider(settings=FakeSettings(limit=2, window_s=1e9, retry_after_s=7.0)) as fake:
+        url = f"{fake.openai_url}/chat/completions"
+        for _ in range(2):
+            with urllib.request.urlopen(urllib.request.Request(url, body)) as response:
+                assert response.status == 200
+        with pytest.raises(urllib.error.HTTPError, match="429") as caught:
+            urllib.request.urlopen(urllib.request.Request(url, body))
+        caught.value.close()
+    assert caught.value.headers["Retry-After"] == "7"
+    assert (fake.ledger.answered, fake.ledger.rejected) == (2, 1)
 
 
 def test_it_runs_in_a_process_of_its_own() -> None:

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from models.support import REMOTE, ask, at, gateway
+from models.support import REMOTE, ask, at, gateway, run
 
 import sgforge.models.guard
 from sgforge.models import ModelError, ModelSettings
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeSettings
 
 
-def closed_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A loopback port that nothing listens on, nor can: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.mark.parametrize("name", REMOTE)
-def test_a_server_that_is_not_there_stops_the_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_not_there_stops_the_run(
+    name: str, closed_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sgforge.models.guard, "UNREACHED_S", 0.5)
-    settings = ModelSettings(base_url=f"http://127.0.0.1:{closed_port()}/v1", input_usd=1.0, output_usd=1.0)
+    settings = ModelSettings(base_url=f"http://127.0.0.1:{closed_port}/v1", input_usd=1.0, output_usd=1.0)
 
     async def main() -> list[object]:
         async with gateway(tmp_path, budget_usd=1.0) as opened:
@@ -36,7 +39,7 @@ def test_a_server_that_is_not_there_stops_the_run(name: str, tmp_path: Path, mon
             return list(found)
 
     # deadline_s is half an hour: without the guard this would not end.
-    for error in asyncio.run(asyncio.wait_for(main(), 60)):
+    for error in run(main()):
         assert isinstance(error, ModelError)
         assert error.stops_run
         assert error.reason == "unreachable"
@@ -56,7 +59,7 @@ def test_a_server_that_answered_before_is_waited_for(tmp_path: Path, monkeypatch
             assert not caught.value.stops_run
             assert "cannot connect" in caught.value.detail
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_halt_ends_what_waits_and_keeps_what_is_under_way(tmp_path: Path) -> None:
@@ -79,7 +82,7 @@ def test_a_halt_ends_what_waits_and_keeps_what_is_under_way(tmp_path: Path) -> N
                     await waiting
                 assert (await slow).text == "done"
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    run(main())
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:8000", "localhost/v1", "file:///etc/passwd", ""])
