@@ -29,8 +29,11 @@ def judge(error: ProviderError) -> Verdict:
 def backoff_s(attempt: int, retry_after: float | None, chance: random.Random) -> float:
     """Seconds before try `attempt` + 1: full jitter, doubling from half a second to a minute; never before
     Retry-After (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015)."""
-    jittered = chance.uniform(0.0, min(_CAP_S, _BASE_S * 2.0 ** min(attempt, 16)))
-    return jittered if retry_after is None else retry_after + min(jittered, 0.1 * retry_after)
+    spread = min(_CAP_S, _BASE_S * 2.0 ** min(attempt, 16))
+    if retry_after is None:
+        return chance.uniform(0.0, spread)
+    # Spread over a tenth of it, not cut off there: calls that were refused together would come back together.
+    return retry_after + chance.uniform(0.0, min(spread, 0.1 * retry_after))
 
 
 def reason_of(error: ProviderError) -> str:

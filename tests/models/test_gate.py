@@ -62,6 +62,18 @@ def test_one_cut_per_episode() -> None:
     assert limit == pytest.approx(64 * 0.7)
 
 
+def test_however_often_a_server_refuses_one_call_at_a_time_is_still_tried() -> None:
+    async def work() -> float:
+        gate = Gate(2)
+        for _ in range(12):
+            ticket = await asyncio.wait_for(gate.acquire(1), 3600)
+            gate.throttled(ticket, 1.0)
+            gate.release(ticket)
+        return gate.limit
+
+    assert run_virtual(work()) >= 1.0
+
+
 def test_nothing_starts_before_retry_after_and_no_slot_is_held_meanwhile() -> None:
     async def work() -> tuple[int, float]:
         gate = Gate(10)

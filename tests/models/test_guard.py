@@ -12,6 +12,8 @@ from models.support import REMOTE, ask, at, gateway, run
 
 import sgforge.models.guard
 from sgforge.models import ModelError, ModelSettings
+from sgforge.models.errors import ProviderError, RunStoppedError
+from sgforge.models.guard import Guard
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeSettings
 
 
@@ -44,6 +46,20 @@ def test_a_server_that_is_not_there_stops_the_run(
         assert error.stops_run
         assert error.reason == "unreachable"
         assert "whether it runs and whether base_url is right" in error.detail
+
+
+def test_only_refusals_in_a_row_stop_a_run() -> None:
+    guard = Guard(3)
+    refusal = ProviderError("no such key", status=401)
+    for _ in range(4):
+        guard.refused("m", refusal)
+        guard.refused("m", refusal)
+        guard.answered("m")
+    guard.check()
+    for _ in range(3):
+        guard.refused("m", refusal)
+    with pytest.raises(RunStoppedError, match="refused 3 calls in a row with HTTP 401"):
+        guard.check()
 
 
 def test_a_server_that_answered_before_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,10 @@ def test_never_before_retry_after(attempt: int, wait: float, seed: int) -> None:
     assert wait <= backoff_s(attempt, wait, random.Random(seed)) <= 1.1 * wait + 1e-9
 
 
+def test_calls_that_were_refused_together_do_not_come_back_together() -> None:
+    assert len({backoff_s(3, 10.0, random.Random(seed)) for seed in range(20)}) == 20
+
+
 def test_retry_after_headers() -> None:
     assert retry_after_s({"retry-after": "7"}) == 7.0
     assert retry_after_s({"retry-after": "0.25"}) == 0.25
