@@ -102,6 +102,7 @@ def alive_images(columns: GraphColumns, skipped: Counter[str]) -> GraphColumns:
 
 
 def count_rows(counts: Counts, chunk: Chunk) -> None:
+    """Images, regions, relations, what of them is rejected, categories and predicates."""
     columns, kept = chunk.columns, chunk.kept
     relation = columns.relation
     counts.images += len(columns)
@@ -165,6 +166,7 @@ def _repeated(values: Ints) -> Ints:
 
 
 def count_duplicates(counts: Counts, chunk: Chunk) -> None:
+    """Kept relations and regions (label and box) that stand several times in one image; photos by their bytes."""
     columns, kept = chunk.columns, chunk.kept
     span, words = max(len(columns.region.label), 1), len(columns.vocabularies.predicate) + 1
     key = (chunk.subject[kept] * span + chunk.object[kept]) * words + columns.relation.predicate[kept]
