@@ -30,12 +30,14 @@ def run(args: argparse.Namespace) -> int:
     names: dict[str, list[str]] = {}
     for name, snapshot_id in [*dataset.branches().items(), *dataset.tags().items()]:
         names.setdefault(snapshot_id, []).append(name)
-    history = dataset.log()
     if args.json:
-        print(json_text([_entry(meta, names.get(meta.snapshot_id, [])) for meta in history]))
+        print(json_text([_entry(meta, names.get(meta.snapshot_id, [])) for meta in dataset.log()]))
         return 0
-    for meta in history:
-        print(_line(meta, names.get(meta.snapshot_id, [])))
+    meta = dataset.snapshot.meta
+    for meta in dataset.history():
+        print(_line(meta, names.get(meta.snapshot_id, [])), flush=True)
+    if meta.parents:
+        print(f"{meta.parents[0][:12]}  is not here any more")
     return 0
 
 

@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
         for kind in ("heads", "tags"):
             for name, snapshot_id in folder.refs(kind).items():
                 print(f"{snapshot_id[:12]}  {'branch' if kind == 'heads' else 'tag'} {visible(name)}")
+            for damage in folder.damaged_refs(kind):
+                print(f"damaged: {visible(str(damage))}")
         return 0
     with DatasetWriter.open(args.dataset) as writer:
         writer.tag(args.name, writer.resolve(args.ref))

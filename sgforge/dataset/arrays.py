@@ -16,6 +16,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc, zstd
 
+from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.encoding import CRC, DTYPES, MISSING
 from sgforge.errors import DatasetError
 
@@ -47,7 +48,7 @@ class StoredArray:
             self.rows = int(size)
             names = [codec["name"] for codec in sharding["codecs"]]
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DatasetError(f"{folder}: no readable array: {error}") from None
+            raise damaged_snapshot(f"{folder}: no readable array: {error}", self._root) from None
         self._is_zstd = "zstd" in names
         self._check_meta(names)
         self._chunk_items = self._chunk * math.prod(self._trailing)
@@ -118,7 +119,7 @@ class StoredArray:
             else:
                 blosc.decompress(packed, raw)
         except (RuntimeError, ValueError) as error:
-            raise DatasetError(f"{self._folder}: chunk {chunk} cannot be unpacked: {error}") from None
+            raise damaged_snapshot(f"{self._folder}: chunk {chunk} cannot be unpacked: {error}", self._root) from None
         if self._trailing:
             out[...] = raw.reshape(*self._trailing, self._chunk).T[skip : skip + len(out)]
         elif not is_whole:
@@ -137,7 +138,7 @@ class StoredArray:
             return None
         stored = data[position : position + size]
         if len(stored) != size or size < 4 or google_crc32c.value(stored[:-4]) != CRC.unpack(stored[-4:].tobytes())[0]:
-            raise DatasetError(f"{self._folder}: checksum of chunk {chunk} is wrong; the file is damaged")
+            raise damaged_snapshot(f"{self._folder}: checksum of chunk {chunk} is wrong", self._root)
         return stored[:-4]
 
     def _open_shard(self, shard: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -149,11 +150,11 @@ class StoredArray:
             self._maps[shard] = None
             return None
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{path}: {error}") from None
+            raise damaged_snapshot(f"{path}: {error}", self._root) from None
         size = 16 * (self._shard // self._chunk)
         tail = data[-size - 4 : -4]
         if len(data) < size + 4 or google_crc32c.value(tail) != CRC.unpack(data[-4:].tobytes())[0]:
-            raise DatasetError(f"{path}: checksum of the shard's index is wrong; the file is damaged")
+            raise damaged_snapshot(f"{path}: checksum of the shard's index is wrong", self._root)
         found = data, np.frombuffer(tail.tobytes(), "<u8").reshape(-1, 2)
         self._maps[shard] = found
         return found

@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from sgforge.dataset.damage import damaged_ref
 from sgforge.durable import sync_folder, write_text
 from sgforge.errors import ConfigError, DatasetError
 
@@ -171,29 +173,43 @@ class DatasetFolder:
         return self.path / "refs" / kind / name
 
     def refs(self, kind: str) -> dict[str, str]:
-        """Snapshot id by name of all branches (`heads`) or tags (`tags`)."""
+        """Snapshot id by name of all branches (`heads`) or tags (`tags`) whose files are in order."""
+        return {name: found for name, found in self._all_refs(kind) if isinstance(found, str)}
+
+    def damaged_refs(self, kind: str) -> list[DatasetError]:
+        """What is wrong with the files of the other branches or tags."""
+        return [found for _, found in self._all_refs(kind) if isinstance(found, DatasetError)]
+
+    def _all_refs(self, kind: str) -> Iterator[tuple[str, str | DatasetError]]:
         folder = self.path / "refs" / kind
         try:
             names = sorted(entry.name for entry in folder.iterdir() if _REF_NAME.fullmatch(entry.name))
         except OSError as error:
             raise DatasetError(f"{folder}: {error.strerror}") from None
-        return {name: self._read_ref(kind, name) for name in names}
+        for name in names:
+            try:
+                yield name, self.read_ref(kind, name)
+            except DatasetError as error:
+                yield name, error
 
-    def _read_ref(self, kind: str, name: str) -> str:
+    def read_ref(self, kind: str, name: str) -> str:
+        """The snapshot id that the file of a branch or tag holds; a damaged file is a `DatasetError`."""
         path = self.ref(kind, name)
         try:
             text = path.read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{path} cannot be read: {error}") from None
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
+        except ValueError:
+            text = ""
         if not _SNAPSHOT_ID.fullmatch(text):
-            raise DatasetError(f"{path} does not name a snapshot; the file is damaged")
+            raise damaged_ref(path)
         return text
 
     def resolve(self, ref: str) -> str:
         """The snapshot id that a branch, a tag or (the start of) an id names."""
         for kind in _KINDS:
             if _REF_NAME.fullmatch(ref) and self.ref(kind, ref).exists():
-                return self._read_ref(kind, ref)
+                return self.read_ref(kind, ref)
         if len(ref) >= 6 and re.fullmatch(r"[0-9a-f]+", ref):
             found = [snapshot_id for snapshot_id in self.snapshot_ids() if snapshot_id.startswith(ref)]
             if len(found) == 1:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import attrs
 
+from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.records import JournalRow, RunRecord, StepRecord
 from sgforge.durable import sync_folder
 from sgforge.errors import DatasetError
@@ -221,6 +222,8 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
+            if type(error) is sqlite3.DatabaseError:
+                raise damaged_journal(self._path, str(error)) from error
             full = shutil.disk_usage(self._path.parent).free < _PAGE
             why = f"the disk is full ({error})" if full else str(error)
             raise DatasetError(

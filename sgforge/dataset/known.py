@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, TypeVar
 
+from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.states import StateIndex
 from sgforge.errors import DatasetError
@@ -83,8 +84,10 @@ class KnownWork:
             pass  # a run may have begun or ended just now: how to open the file is then another
         try:
             return self._once(question)
-        except sqlite3.Error as error:
+        except sqlite3.OperationalError as error:
             raise DatasetError(f"{path} cannot be read: {error}; sgforge verify says more") from error
+        except sqlite3.DatabaseError as error:
+            raise damaged_journal(path, str(error)) from error
 
     def _once(self, question: Callable[[sqlite3.Connection], T]) -> T:
         with closing(connect_to_read(self._folder.journal)) as base:

@@ -14,6 +14,7 @@ from sgforge.dataset.filtering import Filter, matching_rows
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.snapshot import Snapshot, SnapshotMeta, read_meta
 from sgforge.dataset.statistics import Stats, statistics_of
+from sgforge.errors import DatasetError
 from sgforge.graph import Sample
 
 if TYPE_CHECKING:
@@ -40,7 +41,13 @@ class Dataset:
         With `roots` the samples' images can be opened. No such dataset or ref is a `DatasetError`.
         """
         folder = DatasetFolder.open(path)
-        return cls(folder, Snapshot.open(folder.snapshot(folder.resolve(ref))), roots)
+        snapshot_id = folder.resolve(ref)
+        if not folder.snapshot(snapshot_id).is_dir():
+            raise DatasetError(
+                f"{folder.path}: {ref!r} names snapshot {snapshot_id[:12]}, which is not here: run again, which makes "
+                f"it anew, or use another version (sgforge tag {folder.path} lists them)"
+            )
+        return cls(folder, Snapshot.open(folder.snapshot(snapshot_id)), roots)
 
     @property
     def path(self) -> Path:
@@ -92,14 +99,19 @@ class Dataset:
         return [ids[row] for row in matching_rows(self.snapshot, wanted, [meta.step for meta in self.log()]).tolist()]
 
     def log(self) -> list[SnapshotMeta]:
-        """This snapshot and those it came from, the newest first."""
-        found = [self.snapshot.meta]
-        while found[-1].parents:
-            parent = self._folder.snapshot(found[-1].parents[0])
-            if not parent.is_dir() or len(found) > _LONGEST:
-                break
-            found.append(read_meta(parent))
-        return found
+        """This snapshot and those it came from, the newest first; a `DatasetError` if one of them is damaged."""
+        return list(self.history())
+
+    def history(self) -> Iterator[SnapshotMeta]:
+        """What `log` gives, one by one; it ends at a parent that is not here any more."""
+        meta = self.snapshot.meta
+        yield meta
+        for _ in range(_LONGEST):
+            parent = self._folder.snapshot(meta.parents[0]) if meta.parents else None
+            if parent is None or not parent.is_dir():
+                return
+            meta = read_meta(parent)
+            yield meta
 
     def diff(self, other: Dataset) -> Diff:
         """What is different in `other`."""

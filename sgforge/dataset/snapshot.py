@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+import google_crc32c
 import numpy as np
 
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
 from sgforge.columns.schema import specs_of
 from sgforge.dataset.arrays import StoredArray
+from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.folder import check_schema
 from sgforge.dataset.layout import TABLES, TableReader
 from sgforge.dataset.provenance import Provenance
@@ -90,8 +92,11 @@ class Snapshot:
 
     @cached_property
     def keys(self) -> np.ndarray:
-        """(N, KEY_BYTES) uint8: the state key of each image."""
-        return self.array("image/key").read()
+        """(N, KEY_BYTES) uint8: the state key of each image; a chunk that is lost is found here, others by `verify`."""
+        keys = self.array("image/key").read()
+        if google_crc32c.value(keys.tobytes()) != self.meta.arrays["image/key"].crc32c:
+            raise damaged_snapshot(f"{self.path / 'image/key'}: its content is not what was published", self.path)
+        return keys
 
     @cached_property
     def _row_by_id(self) -> dict[str, int]:
@@ -200,8 +205,8 @@ class Snapshot:
         array = StoredArray(self.path / path, self.path)
         record = self.meta.arrays.get(path)
         if record is None or record.rows != array.rows:
-            stated = "nothing" if record is None else f"{record.rows} rows"
-            raise DatasetError(f"{self.path / path} holds {array.rows} rows, the snapshot states {stated}")
+            stated = "none" if record is None else record.rows
+            raise damaged_snapshot(f"{self.path / path} holds {array.rows} rows, {stated} are stated", self.path)
         return array
 
 
@@ -227,9 +232,10 @@ def read_meta(path: Path) -> SnapshotMeta:
             },
         )
     except FileNotFoundError:
-        raise DatasetError(f"{path} is no snapshot of a dataset (there is no zarr.json in it)") from None
+        raise damaged_snapshot(f"{path} is no snapshot of a dataset (there is no zarr.json in it)", path) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{file} is not the description of a snapshot: {type(error).__name__} {error}") from None
+        why = f"{file} is not the description of a snapshot: {type(error).__name__} {error}"
+        raise damaged_snapshot(why, path) from None
 
 
 def _array_name(name: str) -> str:

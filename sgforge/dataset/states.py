@@ -43,7 +43,7 @@ class StateIndex:
         fresh = [snapshot_id for snapshot_id in snapshot_ids if snapshot_id not in self._order]
         if not fresh:
             return
-        parts = [self.snapshot(snapshot_id).array("image/key").read() for snapshot_id in fresh]
+        parts = [self.snapshot(snapshot_id).keys for snapshot_id in fresh]
         first = len(self._order)
         self._order.extend(fresh)
         sizes = [len(part) for part in parts]

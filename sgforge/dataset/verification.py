@@ -118,12 +118,8 @@ def _content_problems(snapshot: Snapshot) -> Iterator[str]:
 
 def _ref_problems(folder: DatasetFolder, known: list[str]) -> Iterator[str]:
     for kind in ("heads", "tags"):
-        try:
-            refs = folder.refs(kind)
-        except DatasetError as error:
-            yield str(error)
-            continue
-        for name, snapshot_id in refs.items():
+        yield from map(str, folder.damaged_refs(kind))
+        for name, snapshot_id in folder.refs(kind).items():
             if snapshot_id not in known:
                 yield f"{kind}/{name} names snapshot {snapshot_id}, which is not here"
 

@@ -120,10 +120,9 @@ class DatasetWriter:
         path = self._folder.ref("tags", name)
         if not self._folder.snapshot(snapshot_id).is_dir():
             raise DatasetError(f"{self.path} has no snapshot {snapshot_id}")
-        known = self._folder.refs("tags").get(name)
-        if known not in (None, snapshot_id):
+        if path.exists() and (known := self._folder.read_ref("tags", name)) != snapshot_id:
             raise DatasetError(f"tag {name!r} stands for {known} already and never moves; choose another name")
-        if name in self._folder.refs("heads"):
+        if self._folder.ref("heads", name).exists():
             raise DatasetError(f"{name!r} is a branch; choose another name for the tag")
         write_durably(path, snapshot_id + "\n")
 

@@ -1,0 +1,34 @@
+"""What is said of a damaged file of a dataset: where it lies, and the ways out of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sgforge.errors import DatasetError
+
+__all__ = ["damaged_journal", "damaged_ref", "damaged_snapshot"]
+
+
+def damaged_snapshot(what: str, folder: Path) -> DatasetError:
+    """The error for a snapshot's folder in which something is wrong."""
+    return DatasetError(
+        f"{what}; this version is damaged: use another one (DATASET@NAME), or delete {folder} and run again, which "
+        "makes its step anew and pays no model twice; sgforge verify finds all damage"
+    )
+
+
+def damaged_ref(path: Path) -> DatasetError:
+    """The error for the file of a branch or tag that names no snapshot."""
+    way_out = "run again, which writes it anew" if path.parent.name == "heads" else "delete it and tag again"
+    return DatasetError(
+        f"{path} does not name a snapshot, the file is damaged: {way_out}; each folder in "
+        f"{path.parent.parent.parent / 'snapshots'} is a version that can be used by its id"
+    )
+
+
+def damaged_journal(path: Path, why: str) -> DatasetError:
+    """The error for a journal that SQLite cannot read."""
+    return DatasetError(
+        f"{path}: {why}; the journal is damaged: move it away with its -wal and -shm files and run again; what "
+        "unfinished steps had is computed anew, published versions and the paid answers of models are not touched"
+    )
