@@ -41,6 +41,19 @@ def test_hierarchy_by_hand() -> None:
     assert nodes[3].contrast == pytest.approx(1 - np.exp(-50 / 20))
 
 
+def test_small_regions_merge_before_large_ones_by_the_root_of_their_sizes() -> None:
+    """Two borders of one pixel: 1 | 1 pixels that differ by 10, and 50 | 50 that differ by 1.
+
+    Costs, but for the common factor of the border: 10 * sqrt(1 / 2) = 7.1 and 1 * sqrt(50 / 2) = 5. Without the root
+    they would be 5 and 25; without the sizes 10 and 1.
+    """
+    row = np.repeat(np.arange(4), [1, 1, 50, 50])[None]
+    greys = np.array([[0, 0, 0], [10, 0, 0], [90, 0, 0], [91, 0, 0]], np.float32)[row]
+    assert [node.leaves.tolist() for node in build_hierarchy(row, greys, [3])] == [[0], [1], [2, 3]]
+    greys = np.array([[0, 0, 0], [6, 0, 0], [90, 0, 0], [91, 0, 0]], np.float32)[row]
+    assert [node.leaves.tolist() for node in build_hierarchy(row, greys, [3])] == [[2], [3], [0, 1]]
+
+
 def test_a_region_of_several_levels_is_there_once() -> None:
     nodes = build_hierarchy(STRIPES, GREYS, [4, 3])
     found = [(node.leaves.tolist(), node.parent, node.level) for node in nodes]
