@@ -9,8 +9,9 @@ import pytest
 from eval.batches import batch_of_scenes, reference_scenes
 from eval.graphs import line, relation, write
 
+import sgforge_eval.bootstrap
 from sgforge_eval.bootstrap import interval, resample
-from sgforge_eval.compare import compare
+from sgforge_eval.compare import Difference, compare
 from sgforge_eval.conventions import CONVENTIONS
 from sgforge_eval.metrics import measure_table
 from sgforge_eval.run import Settings
@@ -73,7 +74,10 @@ def _metrics(scenes):
     return measure_table(scorer.table(), scorer.measure, 16)
 
 
-def test_resampled_sums_are_what_resampled_images_give() -> None:
+@pytest.mark.parametrize("block", [7, 4096])
+def test_resampled_sums_are_what_resampled_images_give(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many images are summed at once."""
+    monkeypatch.setattr(sgforge_eval.bootstrap, "_BLOCK", block)
     scenes = reference_scenes("sgdet")[:40]
     (draws,) = resample([_metrics(scenes)], draws=5, seed=3)
     rng = np.random.default_rng(3)
@@ -94,6 +98,13 @@ def test_the_interval_covers_the_value_and_narrows_with_more_images() -> None:
         assert low < metrics.values()["R@20"] < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "clear"), [(1, 2, True), (-2, -1, True), (-1, 1, False), (0, 1, False), (-1, 0, False)]
+)
+def test_a_difference_is_clear_if_its_interval_leaves_out_0(low: float, high: float, clear: bool) -> None:
+    assert Difference("R@20", "R@20", 0.0, (low + high) / 2, low, high).clear is clear
 
 
 def test_draws_without_truth_are_left_out_of_an_interval() -> None:
