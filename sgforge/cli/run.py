@@ -150,6 +150,7 @@ def _as_json(report: RunReport) -> dict[str, Any]:
             step.name: {
                 **step.counts.as_json(),
                 "reasons": dict(step.reasons),
+                "notes": list(step.notes),
                 "status": step.status,
                 "snapshot": step.snapshot,
                 **({"values": dict(step.report.values)} if step.report is not None else {}),

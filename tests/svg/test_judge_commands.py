@@ -1,10 +1,11 @@
-"""`sgforge calibrate` on a dataset that a judge over a socket has filtered, and labels that a person might have set."""
+"""The vqa filter as a run reports it, and `sgforge calibrate` on what it left, with a judge over a socket."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,8 @@ def judge(request: FakeRequest) -> FakeAnswer:
 
 
 @pytest.fixture
-def filtered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Filters one image; gives a function that writes labels, by predicate."""
+def park(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """An image with four relations, in given.jsonl; its line."""
     from PIL import Image
 
     monkeypatch.chdir(tmp_path)
@@ -52,17 +53,23 @@ def filtered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
         "relations": rows,
     }
     Path("given.jsonl").write_text(json.dumps(line) + "\n")
+    return line
+
+
+@pytest.fixture
+def filtered(park: dict[str, Any]) -> Callable[..., Path]:
+    """Filters the image; gives a function that writes labels, by predicate."""
     with FakeProvider(judge, FakeSettings(latency_s=0.0)) as fake:
         Path("p.toml").write_text(CONFIG.format(url=fake.openai_url))
-        assert main(["run", "p.toml", "--root", f"here={tmp_path}"]) == 0
+        assert main(["run", "p.toml", "--root", "here=."]) == 0
 
     def label(**right: bool) -> Path:
         chosen = [
             {**row, "status": "kept" if right[row["predicate"]] else "rejected"}
-            for row in rows
+            for row in park["relations"]
             if row["predicate"] in right
         ]
-        Path("labels.jsonl").write_text(json.dumps({**line, "relations": chosen}) + "\n")
+        Path("labels.jsonl").write_text(json.dumps({**park, "relations": chosen}) + "\n")
         return Path("labels.jsonl")
 
     return label
@@ -121,3 +128,23 @@ def test_degrees_are_what_the_judge_gave_and_scores_stay_empty(filtered: Callabl
         "lighting": (pytest.approx(0.4), "rejected", None),
         "chasing": (pytest.approx(0.1), "rejected", None),
     }
+
+
+@pytest.mark.parametrize("machine", [False, True])
+def test_a_judge_that_says_yes_to_everything_is_reported_by_the_run(
+    machine: bool, park: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(park["relations"]) == 4
+    with FakeProvider(lambda _: FakeAnswer("Yes"), FakeSettings(latency_s=0.0)) as fake:
+        Path("p.toml").write_text(CONFIG.format(url=fake.openai_url).replace("probe_rate = 0.0", "probe_rate = 1.0"))
+        command = ["run", "p.toml", "--root", "here=.", *(["--json"] if machine else [])]
+        assert main(command) == 0
+    out = capsys.readouterr().out
+    said = json.loads(out)["steps"]["vqa"]["notes"] if machine else [line.strip() for line in out.splitlines()]
+    assert sum("it says yes to almost anything, do not trust its verdicts" in line for line in said) >= 1
+    assert "judge gave no probability for 8 answers: their yes or no was taken as P(yes) of 1 or 0" in said
+    if machine:
+        faults = json.loads(out)["steps"]["vqa"]["faults"]
+        assert faults.pop("no-probability") == 8
+        assert sum(faults.values()) == 4
+        assert set(faults) <= {"probe-absent-yes", "probe-swapped-yes"}
