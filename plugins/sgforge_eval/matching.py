@@ -16,7 +16,7 @@ from sgforge import boxes
 from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.batch import EvalBatch, Objects, Truth
 from sgforge_eval.conventions import Convention
-from sgforge_eval.ranking import Ranked
+from sgforge_eval.ranked import Ranked
 
 __all__ = ["NEVER", "BoxLocalizer", "Localizer", "TripletJoin", "equal_keys", "first_hit", "unique_truth"]
 

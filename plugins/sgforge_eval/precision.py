@@ -16,7 +16,7 @@ from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.batch import EvalBatch, Objects
 from sgforge_eval.conventions import Convention
 from sgforge_eval.matching import TripletJoin, equal_keys
-from sgforge_eval.ranking import Ranked, occurrence
+from sgforge_eval.ranked import Ranked, occurrence
 
 __all__ = [
     "Detections",

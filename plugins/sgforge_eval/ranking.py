@@ -7,148 +7,15 @@ image can hold its best triplets, so the full pair x predicate table is read onc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import attrs
 import numpy as np
 
 from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.batch import Dense, Listed, offsets_of
+from sgforge_eval.ranked import Ranked, Rankings, clean_scores, occurrence, positions, rank_within, top_of_segments
 
-__all__ = [
-    "Ranked",
-    "Rankings",
-    "clean_scores",
-    "occurrence",
-    "rank_predictions",
-    "rank_within",
-    "top_of_segments",
-]
+__all__ = ["rank_predictions"]
 
-_NOTHING = np.uint32(0xFFFFFFFF)
 _BLOCK_CELLS = 1 << 19  # cells of the pair x predicate table worked on at once: 2 MB, which stays in cache
-
-
-@attrs.frozen(eq=False)
-class Ranked:
-    """Listed triplets, images ascending, ranks (0-based) ascending within each; all (n,) int64.
-
-    `subject`, `object` are rows of the predicted objects, `predicate` codes; `score` (n,) float32.
-    """
-
-    image: Ints
-    subject: Ints
-    object: Ints
-    predicate: Ints
-    rank: Ints
-    score: Floats
-
-    def rows(self, kept: Flags) -> Ranked:
-        """The triplets where `kept` (n,) is true; ranks stay as they are."""
-        return Ranked(
-            self.image[kept],
-            self.subject[kept],
-            self.object[kept],
-            self.predicate[kept],
-            self.rank[kept],
-            self.score[kept],
-        )
-
-    @classmethod
-    def concat(cls, parts: Sequence[Ranked]) -> Ranked:
-        """The triplets of all parts behind each other."""
-        return cls(
-            np.concatenate([part.image for part in parts]),
-            np.concatenate([part.subject for part in parts]),
-            np.concatenate([part.object for part in parts]),
-            np.concatenate([part.predicate for part in parts]),
-            np.concatenate([part.rank for part in parts]),
-            np.concatenate([part.score for part in parts]),
-        )
-
-
-@attrs.frozen(eq=False)
-class Rankings:
-    """The two lists of a batch: `constrained` has the best predicate(s) of each pair, `free` every predicate.
-
-    `answered` (N,) bool: the image has at least one proposed triplet.
-    """
-
-    constrained: Ranked
-    free: Ranked | None
-    answered: Flags
-
-
-def clean_scores(scores: Floats) -> tuple[Floats, int]:
-    """`scores` with what is not finite set to 0 (a copy where needed), and how many that were."""
-    bad = ~np.isfinite(scores)
-    count = int(np.count_nonzero(bad))
-    return (np.where(bad, np.float32(0), scores) if count else scores), count
-
-
-def _padded(starts: Ints, counts: Ints, scores: Floats) -> Floats:
-    """(n, width) scores of the segments, 0 where a segment is shorter than the widest."""
-    width = int(counts.max())
-    if (counts == width).all() and (np.diff(starts) == width).all():
-        return scores[starts[0] : starts[0] + width * len(starts)].reshape(len(starts), width)
-    column = np.arange(width)
-    inside = column < counts[:, None]
-    return np.where(inside, scores[np.where(inside, starts[:, None] + column, 0)], np.float32(0))
-
-
-def _ordered(table: Floats, limit: int) -> tuple[Ints, Ints]:
-    """Columns of the best `limit` of each row in stable descending order, and how many of them are proposed."""
-    bits = np.ascontiguousarray(table, np.float32).view(np.uint32)
-    keys = np.where(table > 0, _NOTHING - bits, _NOTHING).astype(np.uint64) << np.uint64(32)
-    keys |= np.arange(table.shape[1], dtype=np.uint64)
-    if table.shape[1] > 2 * limit:
-        keys = np.partition(keys, limit, axis=1)[:, :limit]
-    keys.sort(axis=1)
-    keys = keys[:, :limit]
-    proposed = (keys >> np.uint64(32)) != _NOTHING
-    return (keys & np.uint64(_NOTHING)).astype(np.int64), proposed.sum(axis=1)
-
-
-def top_of_segments(offsets: Ints, scores: Floats, limit: int) -> tuple[Ints, Ints]:
-    """Rows of the best `limit` scores of each segment, best first, and the offsets (N + 1) of what was kept.
-
-    `scores` (offsets[-1],) must be free of NaN; what is 0 or less is left out; ties keep their order. Segments of like
-    length are sorted together.
-    """
-    counts = np.diff(offsets)
-    kept = np.zeros(len(counts), np.int64)
-    parts: list[tuple[Ints, Ints]] = []
-    magnitude = np.frexp(counts.astype(np.float64))[1]
-    for size in np.unique(magnitude[counts > 0]):
-        segments = np.flatnonzero((magnitude == size) & (counts > 0))
-        columns, proposed = _ordered(_padded(offsets[segments], counts[segments], scores), limit)
-        kept[segments] = proposed
-        parts.append((segments, columns))
-    out = offsets_of(kept)
-    rows: Ints = np.empty(out[-1], np.int64)
-    for members, columns in parts:
-        position = np.arange(columns.shape[1])
-        inside = position < kept[members][:, None]
-        rows[(out[members][:, None] + position)[inside]] = (offsets[members][:, None] + columns)[inside]
-    return rows, out
-
-
-def rank_within(offsets: Ints) -> tuple[Ints, Ints]:
-    """Segment number and position within its segment of every row."""
-    counts = np.diff(offsets)
-    image = np.repeat(np.arange(len(counts)), counts)
-    return image, np.arange(offsets[-1]) - offsets[image]
-
-
-def occurrence(keys: Ints) -> Ints:
-    """How many equal keys stand before each row."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = np.flatnonzero(np.concatenate([np.ones(min(len(keys), 1), bool), ordered[1:] != ordered[:-1]]))
-    lengths = np.diff(np.concatenate([starts, [len(keys)]]))
-    result = np.empty(len(keys), np.int64)
-    result[order] = np.arange(len(keys)) - np.repeat(starts, lengths)
-    return result
 
 
 def rank_predictions(
@@ -164,34 +31,51 @@ def rank_predictions(
     return _rank_listed(predictions, limit, pair_limit, free, in_order)
 
 
-def _positions(offsets: Ints) -> Floats:
-    """Scores that make the order of a sort the order of the rows."""
-    _, position = rank_within(offsets)
-    return (1.0 / (1.0 + position.astype(np.float64))).astype(np.float32)
-
-
 def _rank_listed(listed: Listed, limit: int, pair_limit: int | None, free: bool, in_order: bool) -> Rankings:
     weight = listed.objects.scores[listed.subject] * listed.objects.scores[listed.object]
     value, _ = clean_scores(listed.scores * weight)
-    order_by = np.where(value > 0, _positions(listed.offsets), np.float32(0)) if in_order else value
-    longest = int(np.diff(listed.offsets).max(initial=0))
-    rows, offsets = top_of_segments(listed.offsets, order_by, max(longest, 1))
-    image, _ = rank_within(offsets)
-    pair = listed.subject[rows] * max(len(listed.objects.labels), 1) + listed.object[rows]
-    predicate = listed.predicate[rows]
-    # A name outside of the vocabulary (-1) is not a repetition of another one.
-    key = pair * (int(predicate.max(initial=0)) + 2) + predicate + 1
-    fresh = (predicate < 0) | (occurrence(key) == 0)
-    rows, image, pair = rows[fresh], image[fresh], pair[fresh]
-    within = np.ones(len(rows), bool) if pair_limit is None else occurrence(pair) < pair_limit
+    pair = listed.subject * max(len(listed.objects.labels), 1) + listed.object
+    best = _distinct(listed, pair, value)
+    if pair_limit is not None:
+        chosen = best[occurrence(pair[best]) < pair_limit]
+        if in_order:
+            chosen = chosen[np.argsort(_first_rows(pair, value > 0, pair[chosen]), kind="stable")]
+    else:
+        chosen = _distinct(listed, pair, np.where(value > 0, positions(listed.offsets), 0)) if in_order else best
+    answered = np.zeros(len(listed.offsets) - 1, bool)
+    answered[_image_of(listed, best)] = True
     return Rankings(
-        _listed_rows(listed, rows[within], image[within], value, limit),
-        _listed_rows(listed, rows, image, value, limit) if free else None,
-        np.diff(offsets) > 0,
+        _listed_rows(listed, chosen, value, limit),
+        _listed_rows(listed, best, value, limit) if free else None,
+        answered,
     )
 
 
-def _listed_rows(listed: Listed, rows: Ints, image: Ints, value: Floats, limit: int) -> Ranked:
+def _distinct(listed: Listed, pair: Ints, order_by: Floats) -> Ints:
+    """Proposed rows of each image by descending `order_by`, equal triplets once."""
+    longest = int(np.diff(listed.offsets).max(initial=0))
+    rows, _ = top_of_segments(listed.offsets, order_by, max(longest, 1))
+    predicate = listed.predicate[rows]
+    # A name outside of the vocabulary (-1) is not a repetition of another one.
+    key = pair[rows] * (int(predicate.max(initial=0)) + 2) + predicate + 1
+    distinct: Ints = rows[(predicate < 0) | (occurrence(key) == 0)]
+    return distinct
+
+
+def _first_rows(pair: Ints, proposed: Flags, wanted: Ints) -> Ints:
+    """For each wanted pair, its first proposed row."""
+    rows = np.flatnonzero(proposed)
+    known, first = np.unique(pair[rows], return_index=True)
+    found: Ints = rows[first][np.searchsorted(known, wanted)]
+    return found
+
+
+def _image_of(listed: Listed, rows: Ints) -> Ints:
+    return np.searchsorted(listed.offsets, rows, side="right") - 1
+
+
+def _listed_rows(listed: Listed, rows: Ints, value: Floats, limit: int) -> Ranked:
+    image = _image_of(listed, rows)
     _, rank = rank_within(offsets_of(np.bincount(image, minlength=len(listed.offsets) - 1)))
     rows, image, rank = rows[rank < limit], image[rank < limit], rank[rank < limit]
     return Ranked(image, listed.subject[rows], listed.object[rows], listed.predicate[rows], rank, value[rows])
@@ -208,7 +92,7 @@ def _rank_dense(dense: Dense, limit: int, pair_limit: int | None, free: bool, in
         best = scores.max(axis=1)
     weight, _ = clean_scores(dense.objects.scores[dense.subject] * dense.objects.scores[dense.object])
     value = best * weight
-    order_by = np.where(value > 0, _positions(dense.offsets), np.float32(0)) if in_order else value
+    order_by = np.where(value > 0, positions(dense.offsets), np.float32(0)) if in_order else value
     pairs, offsets = top_of_segments(dense.offsets, order_by, limit)
     columns = scores.shape[1]
     if pair_limit == 1:

@@ -16,7 +16,8 @@ from sgforge_eval.batch import Dense, EvalBatch, Listed, offsets_of
 from sgforge_eval.conventions import Convention
 from sgforge_eval.matching import BoxLocalizer, Localizer, TripletJoin, equal_keys, first_hit, unique_truth
 from sgforge_eval.precision import Detections, box_detections, relation_detections
-from sgforge_eval.ranking import Ranked, Rankings, rank_predictions, rank_within
+from sgforge_eval.ranked import Ranked, Rankings, rank_within
+from sgforge_eval.ranking import rank_predictions
 
 __all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]
 

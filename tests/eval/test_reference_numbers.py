@@ -51,10 +51,17 @@ def _report(scorer: Scorer):
     return recall_report(Outcome(scorer, book, Dropped(), Counter()))
 
 
+@pytest.fixture(scope="module")
+def listed():
+    return {mode: batch_of_scenes(reference_scenes(mode), mode, PREDICATES, listed=True) for mode in REFERENCE}
+
+
+@pytest.mark.parametrize("form", ["tables", "rows"])
 @pytest.mark.parametrize("in_order", [False, True], ids=["by score", "as listed"])
 @pytest.mark.parametrize(("mode", "base"), CASES)
-def test_values_agree(batches, mode, base, in_order) -> None:
-    report = _report(_scored(batches[mode], mode, CODE_BASES[base], in_order=in_order))
+def test_values_agree(batches, listed, mode, base, in_order, form) -> None:
+    batch = batches[mode] if form == "tables" else listed[mode]
+    report = _report(_scored(batch, mode, CODE_BASES[base], in_order=in_order))
     compared = 0
     for key, expected in REFERENCE[mode][base].items():
         if not isinstance(expected, dict) or key in ("wR", "wmR"):
