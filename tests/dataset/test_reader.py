@@ -10,11 +10,13 @@ import sys
 
 import numpy as np
 import pytest
+from dataset.given import key_of
 from dataset.made import FILTER, TEACHER, make_dataset, three_samples
 
 from sgforge.dataset import Dataset, DatasetWriter, Snapshot
-from sgforge.dataset.diffing import Diff, ImageDiff, RowChange
+from sgforge.dataset.diffing import Diff, ImageDiff, RowChange, diff_snapshots
 from sgforge.errors import DatasetError
+from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.images import Roots
 
 
@@ -157,6 +159,20 @@ def test_diff_says_what_changed_and_only_that(folder):
     assert back.counts["relations_restored"] == 1
     assert history[1].diff(history[0]).counts["relations_removed"] == 4
     assert dataset.diff(dataset).images == ()
+
+
+def test_another_pair_of_regions_is_another_relation(tmp_path):
+    """Rows are compared by index, which holds within a lineage; these two are of different ones."""
+    opened = []
+    for number, relation in enumerate((Relation(0, "on", 1), Relation(1, "on", 0))):
+        graph = SceneGraph(9, 9, [Region("cup"), Region("tray")], [relation, Relation(0, "near", 1)])
+        with DatasetWriter.open(tmp_path / str(number)) as writer:
+            opened.append(writer.publish_source([Sample("a", graph)], [key_of(f"a{number}")]))
+    diff = diff_snapshots(*opened)
+    (image,) = diff.images
+    assert image.relations_removed == ("cup(0) on tray(1)",)
+    assert image.relations_added == ("tray(1) on cup(0)",)
+    assert image.changed == ()
 
 
 def test_a_region_that_is_rejected_is_no_rejected_relation():
