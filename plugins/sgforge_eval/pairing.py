@@ -16,6 +16,7 @@ import numpy as np
 from sgforge.stages import Mode
 from sgforge_eval.arrays import Ints
 from sgforge_eval.batch import EvalBatch, Listed, Objects, Truth, offsets_of
+from sgforge_eval.dropped import Dropped
 from sgforge_eval.sides import Side, take_masks
 
 __all__ = ["Meeting", "Met", "batch_of"]
@@ -141,8 +142,8 @@ def _truth(side: Side) -> Truth:
     )
 
 
-def batch_of(met: Met, mode: Mode, labels: int, predicates: int) -> tuple[EvalBatch, int]:
-    """The batch of images that met, and how many predicted rows point to a region that the truth does not have.
+def batch_of(met: Met, mode: Mode, labels: int, predicates: int, dropped: Dropped) -> EvalBatch:
+    """The batch of images that met; what does not fit the truth's regions is counted in `dropped`.
 
     In sgcls and predcls the regions are the truth's: predictions index them; sgcls takes labels and scores of the
     predicted regions, predcls nothing.
@@ -155,9 +156,14 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int) -> tuple[EvalBa
     if mode != "sgdet":
         if mode == "predcls":
             truth = attrs.evolve(truth, objects=_all_named(truth.objects, labels))
+        given = np.diff(side.region_offsets)
+        uneven = (given > 0) & (given != np.diff(met.truth.region_offsets)) & ~failed
+        why = "prediction: image with more or fewer regions than the truth, whose regions its relations index"
+        dropped.add(why, int(uneven.sum()))
         objects = _aligned(truth.objects, objects, take_names=mode == "sgcls")
         counts = np.diff(objects.offsets)[image]
         pointless = (side.subject >= counts) | (side.object >= counts)
+        dropped.add("prediction: relation with a region index that the truth does not have", int(pointless.sum()))
     kept = ~pointless
     image = image[kept]
     start = objects.offsets[image]
@@ -169,8 +175,7 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int) -> tuple[EvalBa
         side.predicates[kept].astype(np.int64),
         side.scores[kept],
     )
-    batch = EvalBatch(len(side), truth, listed, failed, labels, predicates, mode != "sgdet", met.ordinal)
-    return batch, int(pointless.sum())
+    return EvalBatch(len(side), truth, listed, failed, labels, predicates, mode != "sgdet", met.ordinal)
 
 
 def _all_named(objects: Objects, labels: int) -> Objects:

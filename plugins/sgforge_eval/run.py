@@ -150,8 +150,7 @@ def evaluate_graphs(
         others.sides(read_chunks(predictions, dropped, what="prediction")),
     ):
         failures.update(reason for reason in met.prediction.failed if reason is not None)
-        batch, pointless = batch_of(met, settings.metric, len(words.labels), len(words.predicates))
-        dropped.add("prediction: relation with a region index that the truth does not have", pointless)
+        batch = batch_of(met, settings.metric, len(words.labels), len(words.predicates), dropped)
         scorer.add(batch, _localizer(met, batch, strict=measure.convention.strict) if masks else None)
     _check_truth(truths, meeting, dropped, settings.localization)
     return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting, words.remarks())

@@ -197,6 +197,17 @@ def test_told_boxes_and_told_labels(tmp_path) -> None:
     assert score(unnamed, unnamed, metric="sgdet").values["R@20"] == 0.0
 
 
+@pytest.mark.parametrize("mode", ["sgcls", "predcls"])
+def test_regions_that_are_not_the_truth_s_are_counted(tmp_path, mode) -> None:
+    truth = write(tmp_path / "t", line("a", None, ON), line("b", None, ON))
+    more = [*line("a")["regions"], region("dog", FAR)]
+    said = write(tmp_path / "p", line("a", more, [*ON, relation(3, "on", 1)]), line("b", None, ON))
+    notes = score(said, truth, metric=mode).notes
+    assert "1 x prediction: relation with a region index that the truth does not have" in notes
+    assert any(note.startswith("1 x prediction: image with more or fewer regions than the truth") for note in notes)
+    assert not any("more or fewer" in note for note in score(said, truth).notes)
+
+
 def test_a_pair_is_listed_once_under_the_constraint(tmp_path) -> None:
     truth = write(tmp_path / "t", line("a", None, [relation(0, "on", 1), relation(0, "touching", 1)]))
     rows = [relation(0, "on", 1, score=0.9), relation(0, "touching", 1, score=0.8)]
