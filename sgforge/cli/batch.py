@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,25 +60,30 @@ def _submit(args: argparse.Namespace, request: Request) -> int:
 
     asyncio.run(_at_desk(request, _recover))
     spooler = Spooler()
-    run_pipeline(attrs.evolve(request, watcher=spooler), progress=True)
+    report = run_pipeline(attrs.evolve(request, watcher=spooler), progress=True)
     submitted = spooler.submitted
     if args.json:
         print(json.dumps([attrs.asdict(batch) for batch in submitted]))
     else:
         print("\n".join(_submitted_lines(submitted)))
+    if report.status == "interrupted":
+        print("sgforge: stopped; the same command submits the rest", file=sys.stderr)
+        return report.exit_code
     return 0
 
 
 def _submitted_lines(submitted: list[Submitted]) -> Iterator[str]:
     for batch in submitted:
         yield f"{batch.tag}: {batch.requests} requests to {batch.model}, {batch.bytes / 1e6:.1f} MB"
-    if not submitted:
+    if submitted:
+        yield "images whose requests wait in a batch count as failed until it is collected"
+    else:
         yield "nothing to submit: the cache answers everything that can be asked now, or it waits in a batch already"
 
 
 async def _recover(desk: BatchDesk) -> None:
     for note in await desk.recover():
-        print(note)
+        print(note, file=sys.stderr)
 
 
 async def _at_desk(request: Request, work: Callable[[BatchDesk], Awaitable[None]]) -> None:
@@ -138,9 +144,7 @@ def _outline(row: BatchRow) -> dict[str, Any]:
 
 def _collected_lines(done: list[Collected], running: list[Collected]) -> Iterator[str]:
     for entry in done:
-        answers = ", ".join(f"{count} {outcome}" for outcome, count in sorted((entry.answers or {}).items()))
-        freed = ", ".join(f"{count} {reason}" for reason, count in sorted((entry.freed or {}).items()))
-        yield f"{entry.row.tag}: {answers or 'no answers'}" + (f"; to be asked again: {freed}" if freed else "")
+        yield f"{entry.row.tag}: {entry.told}"
     yield from (f"{_row_line(entry.row)}: not ended" for entry in running)
     if not done and not running:
         yield "no open batches"

@@ -48,6 +48,12 @@ class Collected:
     answers: Mapping[str, int] | None = None
     freed: Mapping[str, int] | None = None
 
+    @property
+    def told(self) -> str:
+        """For people: what came, and what is to be asked again."""
+        answers, freed = _counts(self.answers or {}), _counts(self.freed or {})
+        return (answers or "no answers") + (f"; to be asked again: {freed}" if freed else "")
+
 
 class BatchDesk:
     """What is done about batches that were submitted earlier, maybe by a process that is gone."""
@@ -153,9 +159,11 @@ class BatchDesk:
         except ProviderError as error:
             raise _as_model_error(model, error, f"collecting batch {row.remote_id}") from error
         await self._take(row, model, chunk, answers, freed)
-        missing = await self._drop(row.id, "missing", "collected")
+        missing = await self._free(row.id, "missing")
         freed.update({"missing": missing} if missing else {})
-        return Collected(row, answers, freed)
+        collected = Collected(row, answers, freed)
+        await self._store.write(set_state(row.id, "collected", status=collected.told))
+        return collected
 
     async def _take(
         self,
@@ -199,12 +207,20 @@ class BatchDesk:
         faulty = stored if stored is not None and stored.outcome == "unrepaired" else None
         return item, model.judge(item.key, item.terms.request(), bought, faulty), usage, bought.cost_nano
 
-    async def _drop(self, batch: int, reason: str, state: str = "dropped") -> int:
+    async def _drop(self, batch: int, reason: str) -> None:
+        await self._free(batch, reason)
+        await self._store.write(set_state(batch, "dropped", status=reason))
+
+    async def _free(self, batch: int, reason: str) -> int:
+        """Let what still waits in a batch be asked again; how much that was."""
         freed = await self._store.write(drop_batch(batch, reason))
-        await self._store.write(set_state(batch, "collected" if state == "collected" else "dropped", status=reason))
         left = {row[0] for row in self._store.read("SELECT key FROM batch_item")}
         self._gateway.waiting.intersection_update(left)
         return freed
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
 
 
 def _provider(model: BoundModel) -> BatchProvider:

@@ -68,6 +68,7 @@ def test_the_answers_of_a_batch_are_the_answers_of_a_run(name: str, tmp_path: Pa
 
         async def spent() -> float:
             async with gateway(tmp_path) as opened:
+                assert [(row.state, row.status) for row in batches(opened.store)] == [("collected", "20 ok")]
                 return opened.spending()[0].usd
 
         assert run(spent()) == pytest.approx(20 * 0.5 * (80 * 1.0 + 20 * 0.5 + 10 * 2.0) / 1e6)
