@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 import attrs
 
+from sgforge.blame import place_of
 from sgforge.edits import Edit
 from sgforge.engine.components import ComponentSpec, is_async
 from sgforge.errors import ImageError, SgforgeError, StepError
@@ -116,7 +117,12 @@ class _AsyncCrew:
     async def _answer(self, samples: Sequence[Sample]) -> list[Outcome]:
         try:
             return [Outcome(check_answer(await self._call(samples[0])))]
-        except Exception as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
             return [Outcome(failure_of(error))]
 
     async def _answer_with_calls(self, samples: Sequence[Sample]) -> list[Outcome]:
@@ -232,12 +238,11 @@ def build(spec: ComponentSpec, resources: Resources) -> Any:
         setup = getattr(instance, "setup", None)
         if setup is not None:
             setup(resources)
-    except SgforgeError:
+    except (SgforgeError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise StepError(
-            f"{spec.kind} {spec.name!r} could not be set up: {type(error).__name__}: {error} (--debug shows where)"
-        ) from error
+    except BaseException as error:
+        told = f"{type(error).__name__}: {error}{place_of(error)}"
+        raise StepError(f"{spec.kind} {spec.name!r} could not be set up: {told}") from error
     return instance
 
 
@@ -256,11 +261,16 @@ def answer_batch(
     `check` gives the answer, or a `Failure` for one that breaks the contract.
     """
     try:
-        answers = list(call(samples))
+        given = call(samples)
+        if not isinstance(given, Iterable):
+            raise StepError(f"it answered {type(given).__name__} for a batch, not a list with an answer per sample")
+        answers = list(given)
         if len(answers) != len(samples):
             raise StepError(f"it gave {len(answers)} answers for {len(samples)} samples")
         return [check(answer) for answer in answers]
-    except Exception as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:  # also sys.exit() or a panic of an extension module: the run goes on
         if len(samples) == 1:
             return [failure_of(error)]
         _log.info("a batch of %d failed, trying one by one: %s: %s", len(samples), type(error).__name__, error)
@@ -274,7 +284,7 @@ def check_answer(answer: Any) -> Answer:
     return Failure("contract", f"it answered {type(answer).__name__}, not an Edit or a Failure")
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """An exception as the failure of one item; one that ends the whole run passes on as `StopRunError`."""
     if isinstance(error, SgforgeError) and getattr(error, "stops_run", False):
         raise StopRunError(error) from error
@@ -286,4 +296,4 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, StepError):
         return Failure("contract", str(error))
     _log.debug("an item failed", exc_info=error)
-    return Failure("exception", f"{type(error).__name__}: {error}")
+    return Failure("exception", f"{type(error).__name__}: {error}{place_of(error)}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.blame import place_of
 from sgforge.columns.ragged import encode_text
 from sgforge.engine.fingerprints import image_digest, source_key
 from sgforge.errors import ImageError, SgforgeError, StepError
@@ -108,11 +109,14 @@ def read_sources(
 
 def _items(source: Any, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
     try:
-        yield from source.samples(roots, name)
+        for item in source.samples(roots, name):
+            if not isinstance(item, (Sample, SourceFailure)):
+                raise StepError(f"source {name!r} gave {type(item).__name__}, not a Sample or a SourceFailure")
+            yield item
     except SgforgeError:
         raise
     except Exception as error:
-        raise StepError(f"source {name!r} failed: {type(error).__name__}: {error} (--debug shows where)") from error
+        raise StepError(f"source {name!r} failed: {type(error).__name__}: {error}{place_of(error)}") from error
 
 
 def _limited(items: Iterable[Sample | SourceFailure], limit: int | None) -> Iterator[Sample | SourceFailure]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import traceback
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 import attrs
-import pluggy
 
+from sgforge.blame import place_of
 from sgforge.errors import ConfigError, PluginError
 from sgforge.near import choices
 from sgforge.plugins.components import Component, Owner, PluginReport
@@ -18,9 +14,6 @@ from sgforge.plugins.events import Events
 from sgforge.plugins.hooks import collect_components, find_problems, new_manager
 
 __all__ = ["Registry"]
-
-_LOADERS: Final = ("<frozen", *(os.path.dirname(file) for file in (importlib.__file__, pluggy.__file__, __file__)))
-"""Where the frames of the loading itself come from."""
 
 
 class Registry:
@@ -149,14 +142,4 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r}) while it was loaded"
     # pluggy's own texts span several lines.
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{_place(error)}"
-
-
-def _place(error: BaseException) -> str:
-    """The line of the plugin in which an error arose, where its traceback reaches one."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_LOADERS)]
-    if not frames:
-        return ""
-    home = os.path.dirname(frames[0].filename)
-    last = [frame for frame in frames if frame.filename.startswith(home)][-1]
-    return f" ({os.path.basename(last.filename)}, line {last.lineno})"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place_of(error)}"

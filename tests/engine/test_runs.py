@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 from pathlib import Path
 
@@ -175,7 +177,8 @@ def test_one_bad_image_does_not_kill_its_batch(toys, tmp_path):
     report = run(tmp_path / "data", sg.complete("toy", crash=["00004", "00009"], batch_size=20))
     assert counts(report)["complete"] == (18, 0, 2, 0)
     assert report.step("complete").reasons == {"exception": 2}
-    assert "ValueError: cannot do 00004" in {failed.detail for failed in report.failures}
+    told = {failed.detail.partition(", line")[0] for failed in report.failures}
+    assert told == {f"ValueError: cannot do {image} (engine_toys.py" for image in ("00004", "00009")}
 
 
 class Misbehaving(ToyTeacher):
@@ -193,6 +196,14 @@ class Misbehaving(ToyTeacher):
         return answers
 
 
+class Panic(BaseException):
+    """What an extension module may raise: no Exception."""
+
+
+def raised(error):
+    raise error
+
+
 def replaced(by):
     return lambda answers, place: [*answers[:place], by, *answers[place + 1 :]]
 
@@ -201,7 +212,9 @@ def replaced(by):
     ("way", "reason", "detail"),
     [
         (lambda answers, place: answers[:-1], "contract", "it gave 0 answers for 1 samples"),
-        (lambda answers, place: None, "exception", "'NoneType' object is not iterable"),
+        (lambda answers, place: None, "contract", "it answered NoneType for a batch, not a list"),
+        (lambda answers, place: sys.exit(3), "exception", "SystemExit: 3 (test_runs.py, line "),
+        (lambda answers, place: raised(Panic("of an extension")), "exception", "Panic: of an extension"),
         (replaced("yes"), "contract", "it answered str, not an Edit or a Failure"),
         (replaced(Edit.add(Region(box=(1, 1, 2, 2)))), "role", "a complete step may not add regions"),
         (replaced(Edit.reject(0, "no")), "role", "a complete step may not judge relations"),
@@ -209,7 +222,7 @@ def replaced(by):
         (replaced(Edit.set("region", 99, descriptions=("x",))), "contract", "region 99 does not exist"),
         (replaced(Edit(relations=[3])), "contract", "its edit does not fit the graph"),
     ],
-    ids=["too-few", "none", "type", "role-regions", "role-verdicts", "index", "set", "rubbish"],
+    ids=["too-few", "none", "exit", "panic", "type", "role-regions", "role-verdicts", "index", "set", "rubbish"],
 )
 def test_a_broken_contract_costs_the_image_and_no_other(toys, tmp_path, way, reason, detail):
     report = run(tmp_path / "data", sg.complete(Misbehaving(way)))
@@ -217,6 +230,24 @@ def test_a_broken_contract_costs_the_image_and_no_other(toys, tmp_path, way, rea
     (failed,) = report.failures
     assert (failed.image_id, failed.reason) == ("00002", reason)
     assert any(part in failed.detail for part in detail.split("|"))
+
+
+class AsyncMisbehaving:
+    """Ends two of its calls in ways that are no Exception."""
+
+    async def complete(self, sample):
+        await asyncio.sleep(0)
+        if sample.image_id == "00002":
+            sys.exit(3)
+        if sample.image_id == "00003":
+            raise asyncio.CancelledError
+        return Edit()
+
+
+def test_an_async_component_that_exits_or_cancels_itself_costs_those_images(toys, tmp_path):
+    report = run(tmp_path / "data", sg.complete(AsyncMisbehaving()))
+    assert counts(report)["complete"] == (18, 0, 2, 0)
+    assert sorted(failed.detail.partition(":")[0] for failed in report.failures) == ["CancelledError", "SystemExit"]
 
 
 def test_a_component_that_cannot_be_set_up_fails_the_step_and_keeps_what_is_done(toys, tmp_path):

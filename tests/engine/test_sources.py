@@ -235,8 +235,10 @@ def test_a_source_that_fails_as_a_whole_stops_the_run(tmp_path):
             yield sample("1")
             raise ValueError("row 7 is odd")
 
-    with pytest.raises(StepError, match="source 'seed' failed: ValueError: row 7 is odd"):
+    with pytest.raises(StepError, match=r"source 'seed' failed: ValueError: row 7 is odd \(test_sources.py, line "):
         list(read_sources({"seed": Broken()}, Roots(), FileHashes.none()))
+    with pytest.raises(StepError, match="source 'seed' gave str, not a Sample or a SourceFailure"):
+        list(read_sources({"seed": Given(sample("1"), "2")}, Roots(), FileHashes.none()))
 
 
 def test_two_images_of_one_id_are_refused(toys, tmp_path):
