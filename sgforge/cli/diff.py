@@ -78,7 +78,20 @@ def _verdict(change: RowChange) -> str:
 
 
 def _fields(change: RowChange) -> str:
-    return ", ".join(f"{name} {_value(before)} -> {_value(after)}" for name, (before, after) in change.fields.items())
+    return ", ".join(_field(name, before, after) for name, (before, after) in change.fields.items())
+
+
+def _field(name: str, before: Any, after: Any) -> str:
+    """One field; of a list the texts that went and came, or all of it where only their order changed."""
+    if _are_texts(before) and _are_texts(after) and set(before) != set(after):
+        gone = [f'-"{_value(text)}"' for text in before if text not in after]
+        come = [f'+"{_value(text)}"' for text in after if text not in before]
+        return " ".join([name, *gone, *come])
+    return f"{name} {_value(before)} -> {_value(after)}"
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
 
 
 def _value(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The vqa filter as a run reports it, and `sgforge calibrate` on what it left, with a judge over a socket."""
+"""What the commands show of judge and editor: a run's report, `sgforge calibrate` and `sgforge diff`; over a socket."""
 
 from __future__ import annotations
 
@@ -148,3 +148,43 @@ def test_a_judge_that_says_yes_to_everything_is_reported_by_the_run(
         assert faults.pop("no-probability") == 8
         assert sum(faults.values()) == 4
         assert set(faults) <= {"probe-absent-yes", "probe-swapped-yes"}
+
+
+EDIT = """
+dataset = "runs/edited"
+[source]
+use = "jsonl"
+graphs = "given.jsonl"
+[[step]]
+edit = "svg"
+scope = "all"
+model = "compat/editor"
+[models."compat/editor"]
+base_url = "{url}"
+"""
+
+
+def test_diff_shows_what_an_editor_removed_added_and_sharpened(
+    park: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    park["regions"][0] |= {"descriptions": ["a boy"], "attributes": ["young", "sad"]}
+    Path("given.jsonl").write_text(json.dumps(park) + "\n")
+    answer = {
+        "remove": [{"relation": 4, "reason": "not-visible", "explanation": "no one runs"}],
+        "add": [{"subject": 2, "predicate": "Standing\u202e by\x1b", "object": 1, "category": "spatial"}],
+        "descriptions": [{"region": 1, "description": "a boy who holds a lamp"}],
+        "attributes": [{"region": 1, "attributes": ["young", "barefoot"]}],
+    }
+    with FakeProvider(lambda _: FakeAnswer(json.dumps(answer)), FakeSettings(latency_s=0.0)) as fake:
+        Path("p.toml").write_text(EDIT.format(url=fake.openai_url))
+        assert main(["run", "p.toml", "--root", "here=."]) == 0
+    given = next(meta for meta in Dataset.open("runs/edited").log() if meta.step.name == "source")
+    capsys.readouterr()
+    assert main(["diff", f"runs/edited@{given.snapshot_id}", "runs/edited"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "park (changed)",
+        "  - boy(0) chasing lamp(1)  (not-visible, by edit)",
+        "  + lamp(1) standing by boy(0)",
+        '  ~ boy(0): descriptions +"a boy who holds a lamp", attributes -"sad" +"barefoot"',
+        "1 images changed, 1 relations added, 1 regions changed, 1 relations changed, 1 relations rejected",
+    ]
