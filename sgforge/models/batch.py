@@ -32,7 +32,7 @@ from sgforge.models.gateway import BoundModel, Gateway
 from sgforge.models.keychain import redact
 from sgforge.models.ledger import StoredAnswer, find_answer
 from sgforge.models.provider import BatchProvider, BatchResult
-from sgforge.models.spool import read_spool, spool_folder
+from sgforge.models.spool import drop_orphans, read_spool, spool_folder
 from sgforge.models.values import Usage
 
 __all__ = ["BatchDesk", "Collected"]
@@ -77,8 +77,9 @@ class BatchDesk:
 
     async def recover(self) -> list[str]:
         """Settle intents whose submit never came back: adopt the vendor's batch, or submit again. Notes for people."""
-        rows = batches(self._store, open_only=True)
-        return [await self._recover(row) for row in rows if row.state == "intent"]
+        rows = [row for row in batches(self._store, open_only=True) if row.state == "intent"]
+        drop_orphans(spool_folder(self._store.path), {row.spool for row in rows})
+        return [await self._recover(row) for row in rows]
 
     async def status(self) -> list[BatchRow]:
         """All batches, those under way with the vendor's status of this moment."""

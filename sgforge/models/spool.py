@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -11,7 +12,7 @@ import orjson
 from sgforge.models.batch_rows import Item, custom_id
 from sgforge.models.provider import BatchEntry
 
-__all__ = ["Spool", "read_spool", "spool_folder"]
+__all__ = ["Spool", "drop_orphans", "read_spool", "spool_folder"]
 
 _LINE_FRAME = 200
 """Bytes a vendor's line has beside the body: id, method, address."""
@@ -23,7 +24,10 @@ def spool_folder(responses: Path) -> Path:
 
 
 class Spool:
-    """One file being written; each line has a request's terms and its body."""
+    """One file being written; each line has a request's terms and its body.
+
+    It is locked until `release`, so nobody takes it for one whose process has died.
+    """
 
     def __init__(self, folder: Path, tag: str, max_requests: int, max_bytes: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,6 +38,7 @@ class Spool:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._stream: IO[bytes] = self.path.open("xb")
+        fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def takes(self, size: int) -> bool:
         """Whether a body of so many bytes still fits; an empty spool takes any that fits alone."""
@@ -47,12 +52,32 @@ class Spool:
 
     def seal(self) -> None:
         """All is written."""
+        self._stream.flush()
+
+    def release(self) -> None:
+        """An intent names the file now."""
         self._stream.close()
 
     def discard(self) -> None:
         """Remove the file."""
-        self._stream.close()
         self.path.unlink(missing_ok=True)
+        self._stream.close()
+
+
+def drop_orphans(folder: Path, named: Collection[str]) -> int:
+    """Remove spools that no intent names and no living process writes; how many there were."""
+    dropped = 0
+    for path in sorted(folder.glob("*.jsonl")):
+        if path.name in named:
+            continue
+        with path.open("rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            path.unlink(missing_ok=True)
+            dropped += 1
+    return dropped
 
 
 def read_spool(path: Path) -> Iterator[BatchEntry]:

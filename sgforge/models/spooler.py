@@ -94,6 +94,7 @@ class Spooler:
         except BaseException:
             spool.discard()
             raise
+        spool.release()
         gateway.waiting.update(item.key for item in spool.items)
         await BatchDesk(gateway).send(batch, model, spool.tag, spool.path)
         self.submitted.append(Submitted(spool.tag, model.name, len(spool.items), spool.bytes))

@@ -13,7 +13,7 @@ from sgforge.models import ChatRequest, ChatResponse, ModelError, ModelSettings
 from sgforge.models.batch import BatchDesk, Collected
 from sgforge.models.batch_rows import batches
 from sgforge.models.errors import BudgetReachedError, DeferredError
-from sgforge.models.spool import spool_folder
+from sgforge.models.spool import Spool, drop_orphans, spool_folder
 from sgforge.models.spooler import Spooler
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 
@@ -222,6 +222,24 @@ def test_a_crash_in_the_middle_of_a_submit(
         assert collected.answers == {"ok": 6}
     assert len(fake.ledger.entries) == 6
     assert not fake.ledger.repeated
+
+
+def test_a_submit_that_was_killed_leaves_no_spool_and_a_living_one_keeps_its_own(tmp_path: Path) -> None:
+    folder = spool_folder(tmp_path / "responses.sqlite")
+    living = Spool(folder, "sgforge-living", 10, 10**6)
+    living.seal()
+    (folder / "sgforge-killed.jsonl").write_bytes(b"[]")
+    (folder / "sgforge-intent.jsonl").write_bytes(b"[]")
+    assert drop_orphans(folder, {"sgforge-intent.jsonl"}) == 1
+    assert sorted(path.stem for path in folder.iterdir()) == ["sgforge-intent", "sgforge-living"]
+    living.release()
+
+    async def look() -> None:
+        async with gateway(tmp_path) as opened:
+            assert await BatchDesk(opened).recover() == []
+
+    run(look())
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("name", BATCHED)
