@@ -64,11 +64,16 @@ def from_polygons(polygons: Sequence[Polygon], height: int, width: int) -> Mask:
 
 def _points(polygon: Polygon, index: int) -> NDArray[np.float64]:
     try:
-        values = np.asarray(polygon, np.float64)
+        given = np.asarray(polygon)
     except (TypeError, ValueError):
-        raise GraphError(f"mask {index}: a polygon must be a list of numbers x0, y0, x1, y1, ...") from None
+        given = np.asarray("")
+    if given.dtype.kind not in "iuf":  # numpy would read texts as numbers
+        raise GraphError(f"mask {index}: a polygon must be a list of numbers x0, y0, x1, y1, ...")
+    values = given.astype(np.float64)
     if values.ndim != 1 or len(values) < 6 or len(values) % 2:
-        raise GraphError(f"mask {index}: a polygon needs at least three points x0, y0, x1, y1, ..., got {values.shape}")
+        raise GraphError(
+            f"mask {index}: a polygon needs at least three points x0, y0, x1, y1, ..., got {values.size} numbers"
+        )
     if not (np.abs(values) < _REACH).all():
         raise GraphError(f"mask {index}: a polygon has a coordinate that is not finite or beyond {_REACH:.0e} pixels")
     return values.reshape(-1, 2)

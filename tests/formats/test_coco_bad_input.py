@@ -52,6 +52,8 @@ CASES: dict[str, tuple[Spoil, str]] = {
     "two points": (mask([[1, 1, 5, 5]]), "bad-mask"),
     "odd number of values": (mask([[1, 1, 5, 5, 3, 3, 9]]), "bad-mask"),
     "polygon of texts": (mask([["a"] * 6]), "bad-mask"),
+    "polygon of numbers as texts": (mask([["1", "1", "5", "1", "5", "9"]]), "bad-mask"),
+    "polygon of points": (mask([[[1, 1], [5, 1], [5, 9]]]), "bad-mask"),
     "flat polygon": (mask([1, 1, 5, 5, 3, 9]), "bad-mask"),
     "polygon to infinity": (mask([[1, 1, 5, 5, float("inf"), 9]]), "bad-mask"),
     "segmentation as text": (mask("1,1,5,5"), "bad-mask"),
@@ -83,6 +85,14 @@ def test_one_bad_annotation(coco: dict[str, Any], read: Reader, name: str) -> No
     assert failure.reason == reason
     assert failure.where == f"instances.json: annotations[{1 if name == 'duplicate id' else 0}]"
     assert failure.detail
+
+
+def test_a_bad_mask_is_explained_in_the_words_of_the_file(coco: dict[str, Any], read: Reader) -> None:
+    mask([[1, 1, 5, 5]])(coco)
+    (failure,) = read(coco).failures
+    assert failure.where.endswith("annotations[0]")
+    points = "a polygon needs at least three points x0, y0, x1, y1, ..., got 4 numbers"
+    assert failure.detail == f"its segmentation: {points}"
 
 
 def test_one_bad_mask_among_many_harms_no_other(coco: dict[str, Any], read: Reader) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -15,6 +16,9 @@ from sgforge_formats.coco.annotation import Annotation, UnusableAnnotationError,
 from sgforge_formats.coco.document import ImageEntry, Item, Raw
 
 __all__ = ["Regions", "instance_regions"]
+
+_NUMBER_IN_BATCH: Final = re.compile(r"^mask \d+( of \d+)?: ")
+"""What stands before a fault of a batch of masks, and means nothing to who wrote the file."""
 
 
 @attrs.frozen
@@ -123,7 +127,7 @@ def _convert(
 
 def _region(annotation: Annotation, mask: Mask | GraphError | None) -> Region:
     if isinstance(mask, GraphError):
-        raise UnusableAnnotationError("bad-mask", str(mask))
+        raise UnusableAnnotationError("bad-mask", _NUMBER_IN_BATCH.sub("its segmentation: ", str(mask)))
     box = annotation.box or (mask.box if mask is not None else None)
     if box is None:
         raise UnusableAnnotationError("bad-box", "an annotation needs a bbox, or a segmentation that covers some pixel")
