@@ -84,7 +84,7 @@ class View:
         fact: dict[str, Any] = {"region": self.numbers[index]}
         if region.label is not None:
             fact["label"] = clean_text(region.label)
-        if region.box is not None or region.mask is not None:
+        if _has_place(region):
             fact["box"] = [round(value) for value in self.sample.graph.box_of(index)]
         return fact
 
@@ -126,11 +126,15 @@ def look_at(sample: Sample, max_regions: int) -> View:
     return View(sample, {index: regions[index] for index in shown}, len(regions) - max_regions)
 
 
+def _has_place(region: Region) -> bool:
+    """Whether it is known where the region is; an empty mask is nowhere."""
+    return region.box is not None or (region.mask is not None and region.mask.box is not None)
+
+
 def _area(sample: Sample, index: int) -> float:
-    try:
-        x0, y0, x1, y1 = sample.graph.box_of(index)
-    except GraphError:
-        return 0.0  # without geometry: shown last
+    if not _has_place(sample.graph.regions[index]):
+        return 0.0  # shown last
+    x0, y0, x1, y1 = sample.graph.box_of(index)
     return (x1 - x0) * (y1 - y0)
 
 
@@ -150,5 +154,5 @@ def picture_of(view: View, style: str, max_side: int) -> Image.Image:
         image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     if style == "plain":
         return image
-    shown = {index: region for index, region in view.regions.items() if region.box or region.mask}
+    shown = {index: region for index, region in view.regions.items() if _has_place(region)}
     return draw_marks(image, shown, numbers=view.numbers, scale=scale)
