@@ -98,7 +98,9 @@ class Places:
             leader = self._leader(shape, pixels, rect, distance)
             if leader is not None:
                 cost += 6 + 1.5 * self._crossing(*leader)
-            if cost < lowest and (cost := cost + self._hiding(rect)) < lowest:
+            if cost < lowest:  # only now, since it takes the longest to find out
+                cost += self._hiding(rect)
+            if cost < lowest:
                 best, lowest = Place(rect, leader), cost
         if best is None:  # a picture smaller than the label
             best = Place(Rect(0, 0, *size), None)
