@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ __all__ = ["output_file", "sync_file", "sync_folder", "whole_file", "write_text"
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A stream whose bytes stand at `path`, durable, when the block has ended; after an error nothing is changed there.
 
-    What stood at `path`, a link too, is replaced. An `OSError` is the caller's to explain.
+    What stood at `path`, a link too, is replaced; a folder is not. An `OSError` is the caller's to explain.
     """
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as stream:

@@ -58,3 +58,12 @@ def test_a_pipe_that_is_named_as_output_stays_a_pipe(tmp_path: Path) -> None:
     copy = tmp_path / "copy.jsonl"
     copy.write_text(received[0])
     assert [sample.image_id for sample in read_jsonl(copy)] == ["one"]
+
+
+@pytest.mark.parametrize("name", [".", "..", "there", "there/.."])
+def test_a_folder_is_never_taken_for_a_file(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(IsADirectoryError), output_file(Path(name)):
+        pytest.fail("nothing is begun")
+    assert os.listdir(tmp_path) == ["there"]
