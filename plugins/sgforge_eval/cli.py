@@ -26,8 +26,8 @@ examples:
   sgforge eval --compare old.jsonl new.jsonl truth.jsonl --json
   sgforge eval answers.jsonl vsr_test.jsonl --metric vsr
   sgforge eval boxes.jsonl "refs(unc).p" --metric refcoco --set instances=instances.json --set split=testA
-  sgforge eval --ask openai/gpt-4o sugarcrepe.json --metric sugarcrepe --images val2017
-  sgforge eval --ask openai/gpt-4o questions.json --metric vqa --set annotations=answers.json --graphs runs/svg
+  sgforge eval --ask openai/gpt-6.2-sol sugarcrepe.json --metric sugarcrepe --images val2017
+  sgforge eval --ask openai/gpt-6.2-sol questions.json --metric vqa --set annotations=answers.json --graphs runs/svg
 
 exit codes: 0 done, 1 failed, 2 usage or config"""
 

@@ -12,6 +12,6 @@ _PLAIN = Needs(network=True, deterministic=False)
 
 @hookimpl
 def sgforge_register_models(register: Register) -> None:
-    """openai/gpt-4o; compat/NAME with the base_url of vLLM, Ollama, SGLang or another server."""
+    """openai/gpt-6.2-sol; compat/NAME with the base_url of vLLM, Ollama, SGLang or another server."""
     register("openai", "sgforge_openai.chat:OpenAIProvider", config=ModelSettings, needs=_SDK)
     register("compat", "sgforge_openai.compat:CompatProvider", config=ModelSettings, needs=_PLAIN)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   sgforge check pipeline.toml
-  sgforge check pipeline.toml --set step.complete.model=anthropic/claude-sonnet-4-5
+  sgforge check pipeline.toml --set step.complete.model=anthropic/claude-sonnet-5-5
   sgforge check pipeline.toml --json"""
 
 

@@ -40,7 +40,7 @@ complete = "geometry"                  # reads them off boxes, masks and depth; 
 subjects = 5
 # To let a model complete them, write instead (its key is in the environment, never in this file):
 #   complete = "svg"
-#   model = "openai/gpt-4o"
+#   model = "openai/gpt-6.2-sol"
 
 [[step]]                               # rejects what the boxes contradict; rejected rows stay, with the reason
 filter = "spatial-rules"
@@ -55,7 +55,7 @@ generate = "prior"
 edit = "consistency"
 
 # Settings of one model, where wanted:
-# [models."openai/gpt-4o"]
+# [models."openai/gpt-6.2-sol"]
 # max_in_flight = 100
 # requests_per_minute = 5000
 #

@@ -24,7 +24,7 @@ _EXAMPLES = """\
 examples:
   sgforge run pipeline.toml
   sgforge run pipeline.toml --limit 20                        at most 20 images of each source
-  sgforge run pipeline.toml --set step.complete.model=anthropic/claude-sonnet-4-5
+  sgforge run pipeline.toml --set step.complete.model=anthropic/claude-sonnet-5-5
   sgforge run pipeline.toml --root coco=/data/coco --json
 
 Ctrl-C finishes what is in flight and prints the command that goes on; a second Ctrl-C cancels.

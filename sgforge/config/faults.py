@@ -28,7 +28,7 @@ class Fault:
 
 
 def render_path(where: Where) -> str:
-    """A path as people write it: `step[2].checkpoint`, `models."openai/gpt-4o".base_url`."""
+    """A path as people write it: `step[2].checkpoint`, `models."openai/gpt-6.2-sol".base_url`."""
     text = ""
     for part in where:
         if isinstance(part, int):

@@ -1,7 +1,7 @@
 """`--set a.b=c`: one value of a config replaced from the command line, typed as TOML.
 
 `step.NAME.option=value` names a step by its name, `step[2].option=value` by its index from 0. A value that is no TOML
-is taken as a text, so that quotes need not pass through the shell: `--set step.complete.model=openai/gpt-4o`.
+is taken as a text, so that quotes need not pass through the shell: `--set step.complete.model=openai/gpt-6.2-sol`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _split(override: str) -> tuple[Where, Any]:
         if keys:
             return keys, _read_value(override, override[position + 1 :].strip())
     raise ConfigError(
-        f"--set {override.partition('=')[0]}: must read key=value, such as step.complete.model=openai/gpt-4o"
+        f"--set {override.partition('=')[0]}: must read key=value, such as step.complete.model=openai/gpt-6.2-sol"
     )
 
 

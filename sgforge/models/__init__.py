@@ -20,7 +20,7 @@ provider gives no probabilities (`model.capabilities.probabilities` says so befo
 Whoever runs components opens one gateway over a `responses.sqlite` and binds models to it:
 
     async with Gateway.open(path, GatewaySettings(budget_usd=5.0), resolve_provider) as gateway:
-        model = gateway.bind("openai/gpt-4o", ModelSettings(max_in_flight=200))
+        model = gateway.bind("openai/gpt-6.2-sol", ModelSettings(max_in_flight=200))
         with collect_calls() as calls:          # ids of the calls that stand behind one item's answer
             ...
 

@@ -88,7 +88,7 @@ class Gateway:
             return self._bound[name]
         provider_name, slash, model = name.partition("/")
         if not slash or not model:
-            raise ConfigError(f"model {name!r} must read provider/model, such as openai/gpt-4o")
+            raise ConfigError(f"model {name!r} must read provider/model, such as openai/gpt-6.2-sol")
         provider = self._resolve(provider_name, settings)
         capabilities = provider.capabilities(model)
         price = self.prices.needed(name, settings, self.settings.budget_usd) if capabilities.paid else _FREE

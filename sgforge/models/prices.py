@@ -150,7 +150,7 @@ def _read(text: str, where: str) -> PriceTable:
         faults.append('version must be a text such as "2026-11-20"')
     faults += [f"unknown key {name!r}: it may hold version and models" for name in content]
     if not isinstance(models, dict):
-        faults.append('models must be tables such as [models."openai/gpt-4o"]')
+        faults.append('models must be tables such as [models."openai/gpt-6.2-sol"]')
         models = {}
     prices = {name: price for name, entry in models.items() if (price := _entry(name, entry, faults)) is not None}
     if faults:

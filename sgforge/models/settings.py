@@ -38,7 +38,7 @@ def _web_address(instance: object, attribute: attrs.Attribute[str | None], value
 
 @attrs.frozen
 class ModelSettings:
-    """Settings of one "provider/model": `[models."openai/gpt-4o"]` in a config.
+    """Settings of one "provider/model": `[models."openai/gpt-6.2-sol"]` in a config.
 
     `base_url`: another server than the vendor's own. `api_key_env`: the environment variable that holds the key (the
     provider's usual one if not given); `api_key_file`: a file that holds it. Keys themselves are never settings.
