@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -59,8 +59,9 @@ class Journal:
         self._fresh = path.with_name(path.name + ".new")
         self._fresh.unlink(missing_ok=True)
         self._lock = threading.Lock()
-        with self._errors():
+        with self._errors(), ExitStack() as opened:
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            opened.callback(self._base.close)
             for pragma in (
                 f"page_size={_PAGE}",
                 "journal_mode=WAL",
@@ -71,6 +72,7 @@ class Journal:
             for table, create in _TABLES.items():
                 self._base.execute(create.format(table))
             self._base.execute("CREATE TEMP TABLE forgotten (key BLOB PRIMARY KEY) WITHOUT ROWID")
+            opened.pop_all()
 
     def close(self) -> None:
         """Remove what was forgotten and close the file; the log is folded into it."""

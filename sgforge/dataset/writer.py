@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -67,20 +67,24 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        has_failed = isinstance(error, Exception) and bool(self._made)
-        is_unused = has_failed and self._folder.is_unused() and not len(self.journal)
-        self.journal.close()
-        if is_unused:
-            self._folder.remove()
-            with suppress(OSError):  # a folder above it in which something else lies by now
-                for folder in self._made[1:]:
-                    folder.rmdir()
-        self._lock.release()
+        try:
+            with closing(self.journal) as journal:
+                has_failed = isinstance(error, Exception) and bool(self._made)
+                is_unused = has_failed and self._folder.is_unused() and not len(journal)
+            if is_unused:
+                self._folder.remove()
+                with suppress(OSError):  # a folder above it in which something else lies by now
+                    for folder in self._made[1:]:
+                        folder.rmdir()
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the journal and let others write."""
-        self.journal.close()
-        self._lock.release()
+        try:
+            self.journal.close()
+        finally:
+            self._lock.release()
 
     @property
     def path(self) -> Path:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -73,11 +74,10 @@ def evaluate(job: EvaluateJob, should_stop: Callable[[], bool]) -> Report:
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     evaluator = build(job.spec, Resources())
-    mode: Mode = evaluator.mode
     partial = job.folder / f".{_PREDICTIONS}.tmp"
     try:
-        with partial.open("wb") as stream:
-            report = evaluator.evaluate(_judge(job, mode, stream.write, should_stop))
+        with partial.open("wb") as stream, closing(_judge(job, evaluator.mode, stream.write, should_stop)) as judged:
+            report = evaluator.evaluate(judged)
             stream.flush()
             os.fsync(stream.fileno())
     except (SgforgeError, Stopped):
@@ -113,11 +113,18 @@ def _notes(job: EvaluateJob) -> Iterator[str]:
 
 def _judge(
     job: EvaluateJob, mode: Mode, write: Callable[[bytes], Any], should_stop: Callable[[], bool]
-) -> Iterator[Judged]:
+) -> Generator[Judged, None, None]:
     """Each held-out image with the student's answer; batch by batch, as the evaluator asks for them."""
-    student = build(job.student, job.resources)
-    finders = [_Finder(step, build(step.spec, resources)) for step, resources in job.segmenters if mode == "sgdet"]
-    try:
+    with ExitStack() as opened:
+
+        def open_one(spec: ComponentSpec, resources: Resources) -> Any:
+            instance = build(spec, resources)
+            opened.callback(close, instance)
+            return instance
+
+        student = open_one(job.student, job.resources)
+        segmenters = job.segmenters if mode == "sgdet" else ()
+        finders = [_Finder(step, open_one(step.spec, resources)) for step, resources in segmenters]
         truths = iter(job.held_out)
         while batch := list(islice(truths, job.batch_size or DEFAULT_BATCH)):
             if should_stop():
@@ -127,10 +134,6 @@ def _judge(
                 line, prediction = _written(truth, answer)
                 write(line)
                 yield Judged(truth.image_id, truth.graph, prediction)
-    finally:
-        close(student)
-        for finder in finders:
-            close(finder.instance)
 
 
 def _predict(

@@ -153,10 +153,15 @@ class _ThreadCrew:
         workers = [_Worker(spec, method, resources, number) for number in range(count)]
         crew = cls(workers, batch)
         try:
-            await asyncio.gather(*(worker.start() for worker in workers))
-        except BaseException:
-            await crew.close()
+            # All are waited for, so that one that is still being set up when another fails is closed too.
+            started = await asyncio.gather(*(worker.start() for worker in workers), return_exceptions=True)
+        except asyncio.CancelledError:
+            crew.abandon()
             raise
+        for error in started:
+            if error is not None:
+                await crew.close()
+                raise error
         return crew
 
     async def close(self) -> None:
@@ -190,9 +195,11 @@ class _Worker:
         return [Outcome(answer) for answer in answers]
 
     async def close(self) -> None:
-        if self._instance is not None:
-            await self._in_thread(close, self._instance)
-        self.abandon()
+        try:
+            if self._instance is not None:
+                await self._in_thread(close, self._instance)
+        finally:
+            self.abandon()
 
     def abandon(self) -> None:
         self._calls.put(None)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -98,8 +99,9 @@ class GroupRun:
                     crews.pop().abandon()
                 raise
             finally:
-                for crew in crews:
-                    await crew.close()
+                async with AsyncExitStack() as closing:
+                    for crew in crews:
+                        closing.push_async_callback(crew.close)
         if stream.stopped_by is not None:
             self.stopped_by = stream.stopped_by
             context.stop.set()

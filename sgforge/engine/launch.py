@@ -180,13 +180,13 @@ class _Runner:
         self._task = asyncio.current_task()
         self._stop = asyncio.Event()
         self._ready.set()
-        from sgforge.dataset import DatasetWriter
-
         request, plan = self._request, self._plan
         responses = request.responses or request.dataset / "responses.sqlite"
-        for note in plan.notes:
-            self._progress.note(note)
         try:
+            from sgforge.dataset import DatasetWriter
+
+            for note in plan.notes:
+                self._progress.note(note)
             with (
                 tempfile.TemporaryDirectory(prefix="sgforge-") as scratch,
                 DatasetWriter.open(request.dataset) as writer,

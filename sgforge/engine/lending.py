@@ -61,7 +61,11 @@ def opened_model(access: ModelAccess | None, registry: Registry) -> Iterator[Bou
 
     async def bind() -> BoundModel:
         gateway = Gateway.open(access.responses, access.gateway, provider_resolver(registry))
-        return gateway.bind(access.model, access.settings)
+        try:
+            return gateway.bind(access.model, access.settings)
+        except BaseException:
+            await gateway.close()
+            raise
 
     with _running_loop() as loop:
         owner = asyncio.run_coroutine_threadsafe(bind(), loop).result()

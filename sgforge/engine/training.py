@@ -129,8 +129,26 @@ def _finish(job: TrainJob, checkpoint: Checkpoint) -> None:
 async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, Any] | None:
     answer, orders = job.folder / "answer.json", job.folder / "job.json"
     answer.unlink(missing_ok=True)
-    write_json(orders, _as_json(job, answer))
     log = job.folder / "log.txt"
+    try:
+        write_json(orders, _as_json(job, answer))
+        code, was_stopped = await _run_child(orders, log, stop)
+    finally:
+        # It holds paths of this machine, and options as they were given.
+        orders.unlink(missing_ok=True)
+    found = json.loads(answer.read_text()) if answer.exists() else {}
+    answer.unlink(missing_ok=True)
+    if code == 0 and "sha256" in found:
+        return found
+    if was_stopped:
+        return None
+    if "error" in found:
+        raise _told(job, found)
+    raise StepError(f"step {job.step!r}: {job.spec.name} {_ending(code)}; {_last_words(log)}")
+
+
+async def _run_child(orders: Path, log: Path, stop: asyncio.Event) -> tuple[int, bool]:
+    """Run the child to its end; its exit code, and whether it was stopped."""
     with log.open("ab") as stream:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -149,17 +167,7 @@ async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, An
         if process.returncode is None:
             _kill(process.pid, signal.SIGKILL)
             await process.wait()
-        # It holds paths of this machine, and options as they were given.
-        orders.unlink(missing_ok=True)
-    found = json.loads(answer.read_text()) if answer.exists() else {}
-    answer.unlink(missing_ok=True)
-    if process.returncode == 0 and "sha256" in found:
-        return found
-    if was_stopped:
-        return None
-    if "error" in found:
-        raise _told(job, found)
-    raise StepError(f"step {job.step!r}: {job.spec.name} {_ending(process.returncode or 0)}; {_last_words(log)}")
+    return process.returncode or 0, was_stopped
 
 
 def _told(job: TrainJob, found: Mapping[str, Any]) -> SgforgeError:

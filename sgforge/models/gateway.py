@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -121,17 +122,13 @@ class Gateway:
         self._guard.halt()
 
     async def close(self) -> None:
-        """Close the watcher, the providers and the file."""
-        try:
+        """Close the watcher, the providers and the file, each of them even if one fails to."""
+        async with AsyncExitStack() as closing:
+            closing.callback(self.store.close)
+            for bound in self._bound.values():
+                closing.push_async_callback(bound.caller.provider.close)
             if self.watcher is not None:
-                await self.watcher.close(self)
-        finally:
-            await self._close_providers()
-            self.store.close()
-
-    async def _close_providers(self) -> None:
-        for bound in self._bound.values():
-            await bound.caller.provider.close()
+                closing.push_async_callback(self.watcher.close, self)
 
     async def __aenter__(self) -> Gateway:
         return self

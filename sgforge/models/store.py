@@ -13,6 +13,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
@@ -73,17 +74,16 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._reader = _connect(path)
         self._ballast = Ballast(path)
         self._is_full = False
-        try:
-            self._ballast.take()
-        except BaseException:
-            self._reader.close()
-            raise
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="sgforge-responses", daemon=True)
-        self._thread.start()
+        with ExitStack() as opened:
+            self._reader = opened.enter_context(closing(_connect(path)))
+            self._writer = opened.enter_context(closing(_connect(path)))
+            self._ballast.take()
+            self._thread = threading.Thread(target=self._work, name="sgforge-responses", daemon=True)
+            self._thread.start()
+            opened.pop_all()
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """All rows of a query."""
@@ -122,31 +122,28 @@ class Store:
         self.close()
 
     def _work(self) -> None:
-        connection = _connect(self.path)
-        try:
+        with closing(self._writer) as connection:
             ended = False
             while not ended:
                 jobs, ended = self._gather()
                 if jobs:
                     self._commit_together(connection, jobs)
                     _tell(jobs)
-        finally:
-            connection.close()
 
     def _commit_together(self, connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
         """One transaction for all jobs; if an operation breaks it, each is run in a transaction of its own."""
         try:
             _transact(connection, jobs)
-        except sqlite3.Error as failure:
+        except Exception as failure:
             self._make_room(failure)
             for job in jobs:
                 try:
                     _transact(connection, [job])
-                except sqlite3.Error as error:
+                except Exception as error:
                     self._make_room(error)
                     job.error = StoreError(self._no_room(str(error))) if _cannot_write(error) else error
 
-    def _make_room(self, error: sqlite3.Error) -> None:
+    def _make_room(self, error: Exception) -> None:
         """On a full disk, give the ballast to the answers that are under way."""
         if _cannot_write(error):
             self._is_full = True
@@ -183,13 +180,13 @@ def _transact(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
             except ModelError as error:
                 job.error = error
         connection.execute("COMMIT")
-    except sqlite3.Error:
+    except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
-def _cannot_write(error: sqlite3.Error) -> bool:
+def _cannot_write(error: Exception) -> bool:
     """Whether it is the disk that failed, and not the operation."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
@@ -201,7 +198,7 @@ def _tell(jobs: Sequence[_Job]) -> None:
     for job in jobs:
         by_loop.setdefault(job.loop, []).append(job)
     for loop, group in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
             loop.call_soon_threadsafe(_resolve, group)
 
 
@@ -216,17 +213,19 @@ def _resolve(jobs: Sequence[_Job]) -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60.0)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
-        connection.executescript(_SCHEMA)
-        connection.execute("INSERT OR IGNORE INTO meta VALUES ('version', ?)", (STORE_VERSION,))
-        found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
-    except (sqlite3.Error, OSError) as error:
-        raise DatasetError(f"responses file {path}: {error}") from error
-    if found != STORE_VERSION:
-        connection.close()
-        raise DatasetError(f"responses file {path} has version {found}, this sgforge reads {STORE_VERSION}")
+    with ExitStack() as opened:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60.0)
+            opened.callback(connection.close)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.executescript(_SCHEMA)
+            connection.execute("INSERT OR IGNORE INTO meta VALUES ('version', ?)", (STORE_VERSION,))
+            found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
+        except (sqlite3.Error, OSError) as error:
+            raise DatasetError(f"responses file {path}: {error}") from error
+        if found != STORE_VERSION:
+            raise DatasetError(f"responses file {path} has version {found}, this sgforge reads {STORE_VERSION}")
+        opened.pop_all()
     return connection

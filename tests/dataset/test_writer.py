@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from dataset.given import key_of
 from dataset.made import FILTER, TEACHER, TEACHER_EDITS, answers, keys_after, make_dataset, three_samples
+from support.opened import open_below
 
 from sgforge.dataset import Dataset, DatasetWriter, JournalRow, RunRecord, Snapshot, StepRecord
 from sgforge.dataset.journal import FileHash
@@ -124,6 +125,24 @@ def test_a_folder_made_for_nothing_is_taken_away_and_any_other_stays(tmp_path):
     make_dataset(tmp_path / "made")
     fail(tmp_path / "made")
     assert len(Dataset.open(tmp_path / "made")) == 3
+
+
+def test_a_journal_that_cannot_be_opened_or_read_leaves_nothing_open(tmp_path):
+    DatasetWriter.open(tmp_path).close()
+    (tmp_path / "journal.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(DatasetError, match=r"journal\.sqlite"):
+        DatasetWriter.open(tmp_path)
+    assert open_below(tmp_path) == []
+
+    def ask_at_the_end(folder):
+        with DatasetWriter.open(folder) as writer:
+            writer.journal.close()
+            raise ValueError("a new folder's journal is asked what it holds")
+
+    with pytest.raises(DatasetError, match="closed database"):
+        ask_at_the_end(tmp_path / "new")
+    assert open_below(tmp_path) == []
+    DatasetWriter.open(tmp_path / "new").close()
 
 
 def test_leftovers_of_a_killed_writer_go_with_the_next_writer_not_with_a_reader(tmp_path):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from models.support import REMOTE, SCHEMA, ask, at, gateway, picture, run
+from support.opened import open_below, threads_named
 
-from sgforge.models import ChatResponse, ModelError, collect_calls
+from sgforge.models import ChatResponse, ModelError, ModelSettings, collect_calls
 from sgforge.models.ledger import find_answer
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest
 
@@ -46,6 +47,27 @@ def test_an_answer_is_bought_once(name: str, tmp_path: Path) -> None:
     assert (first.usage.input, first.usage.cache_read, first.usage.output) == (600, 400, 50)
     assert first.cost_usd == pytest.approx((600 * 1.0 + 400 * 0.1 + 50 * 2.0) / 1e6, abs=1e-12)
     assert second.cost_usd == first.cost_usd
+
+
+def test_a_provider_that_cannot_be_closed_keeps_nothing_else_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sgforge_openai.compat import CompatProvider
+
+    async def fail(provider: CompatProvider) -> None:
+        raise OSError("stuck")
+
+    monkeypatch.setattr(CompatProvider, "close", fail)
+
+    async def work() -> None:
+        async with gateway(tmp_path) as opened:
+            for name in ("compat/a", "compat/b"):
+                opened.bind(name, ModelSettings(base_url="http://127.0.0.1:1/v1"))
+
+    with pytest.raises(OSError, match="stuck"):
+        run(work())
+    assert open_below(tmp_path) == []
+    assert threads_named("sgforge-responses") == []
 
 
 def test_one_more_item_is_one_more_call(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 from pathlib import Path
 
 import orjson
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from models.support import REMOTE, SCHEMA, ask, at, gateway, picture, run
+from support.opened import threads_named
 
 from sgforge.errors import ConfigError
 from sgforge.models import Gateway, GatewaySettings, ModelError, ModelSettings, Usage
@@ -230,7 +230,7 @@ def test_a_gateway_that_is_refused_leaves_nothing_open_and_no_ballast(tmp_path: 
     with pytest.raises(ConfigError):
         Gateway.open(folder / "responses.sqlite", GatewaySettings(prices=prices))
     assert [path.name for path in folder.iterdir()] == ["responses.sqlite"]
-    assert "sgforge-responses" not in {thread.name for thread in threading.enumerate()}
+    assert threads_named("sgforge-responses") == []
 
 
 def test_a_budget_needs_prices_before_anything_is_sent(tmp_path: Path) -> None:

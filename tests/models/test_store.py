@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from models.support import run
+from support.opened import open_below, threads_named
 
 from sgforge.errors import DatasetError
 from sgforge.models.errors import ModelError
@@ -36,9 +39,13 @@ def test_an_operation_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
     def refused(db: sqlite3.Connection) -> None:
         raise ModelError("no", "not now")
 
+    def wrong(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO meta VALUES ('half', '')")
+        raise TypeError("a bug")
+
     async def work() -> list[object]:
         with Store(tmp_path / "r.sqlite") as store:
-            operations = [good(1), broken, good(2), refused, good(3), broken]
+            operations = [good(1), broken, good(2), refused, wrong, good(3), broken]
             results = await asyncio.gather(*(store.write(one) for one in operations), return_exceptions=True)
             names = {row[0] for row in store.read("SELECT name FROM meta")}
             assert {"k1", "k2", "k3"} <= names
@@ -47,20 +54,41 @@ def test_an_operation_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
 
     results = run(work())
     assert [type(result) for result in results] == [
-        *(int, sqlite3.OperationalError, int, ModelError, int, sqlite3.OperationalError)
+        *(int, sqlite3.OperationalError, int, ModelError, TypeError, int, sqlite3.OperationalError)
     ]
 
 
 def test_a_file_of_another_version_or_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     Store(path).close()
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute("UPDATE meta SET value = '999' WHERE name = 'version'")
     with pytest.raises(DatasetError, match="version 999"):
         Store(path)
     (tmp_path / "text").write_text("not a database at all, but long enough to have a header" * 10)
     with pytest.raises(DatasetError, match="text"):
         Store(tmp_path / "text")
+    assert open_below(tmp_path) == []
+    assert threads_named("sgforge-responses") == []
+
+
+def test_a_loop_that_has_ended_does_not_end_the_writer(tmp_path: Path) -> None:
+    """The caller is gone when its operation is committed; the next caller is served all the same."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(db: sqlite3.Connection) -> None:
+        begun.set()
+        may_end.wait()
+
+    async def leave(store: Store) -> None:
+        task = asyncio.create_task(store.write(slow))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+
+    with Store(tmp_path / "r.sqlite") as store:
+        run(leave(store))
+        may_end.set()
+        assert run(store.write(lambda db: 7)) == 7
 
 
 def test_two_processes_may_write_one_file(tmp_path: Path) -> None:
