@@ -28,9 +28,14 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 def test_after_an_error_the_old_file_stands_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "there.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), whole_file(path) as stream:
-        stream.write(b"half")
-        raise RuntimeError
+
+    def break_off() -> None:
+        with whole_file(path) as stream:
+            stream.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        break_off()
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["there.txt"]
 
