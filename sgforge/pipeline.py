@@ -1,4 +1,4 @@
-"""Pipelines in Python: `Pipeline(segment("sam"), complete("svg", model="openai/gpt-6-sol"), ...).run(source, "runs/x")`.
+"""Pipelines in Python: `Pipeline(segment("sam"), complete("svg", model="openai/gpt-6.2-sol")).run(source, "runs/x")`.
 
 The verbs build steps: the first argument names a component (or is an instance of one), `name`, `on`, `weights`,
 `batch_size` and `workers` are the engine's, all other keyword arguments are the component's options. A config file
