@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import attrs
 import numpy as np
 
@@ -28,29 +26,6 @@ class Ranked:
     predicate: Ints
     rank: Ints
     score: Floats
-
-    def rows(self, kept: Flags) -> Ranked:
-        """The triplets where `kept` (n,) is true; ranks stay as they are."""
-        return Ranked(
-            self.image[kept],
-            self.subject[kept],
-            self.object[kept],
-            self.predicate[kept],
-            self.rank[kept],
-            self.score[kept],
-        )
-
-    @classmethod
-    def concat(cls, parts: Sequence[Ranked]) -> Ranked:
-        """The triplets of all parts behind each other."""
-        return cls(
-            np.concatenate([part.image for part in parts]),
-            np.concatenate([part.subject for part in parts]),
-            np.concatenate([part.object for part in parts]),
-            np.concatenate([part.predicate for part in parts]),
-            np.concatenate([part.rank for part in parts]),
-            np.concatenate([part.score for part in parts]),
-        )
 
 
 @attrs.frozen(eq=False)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
 from sgforge.errors import ConfigError
 from sgforge.stages import Mode
-from sgforge_eval.arrays import Flags, Ints
+from sgforge_eval.arrays import Flags, Ints, concat_rows, take_rows
 from sgforge_eval.batch import Dense, EvalBatch, Listed, offsets_of
 from sgforge_eval.conventions import Convention
 from sgforge_eval.matching import BoxLocalizer, Localizer, TripletJoin, equal_keys, first_hit, unique_truth
 from sgforge_eval.precision import Detections, box_detections, relation_detections
-from sgforge_eval.ranked import Ranked, Rankings, rank_within
+from sgforge_eval.ranked import Rankings, rank_within
 from sgforge_eval.ranking import rank_predictions
 
 __all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]
 
-_T = TypeVar("_T", bound=np.generic)
 _EVERY = 2**31 - 2
 """The cut where a convention has none: every listed triplet."""
 
@@ -132,7 +130,7 @@ class Scorer:
         )
         if convention.least_score:
             listed = rankings.constrained
-            rankings = attrs.evolve(rankings, constrained=listed.rows(listed.score > convention.least_score))
+            rankings = attrs.evolve(rankings, constrained=take_rows(listed, listed.score > convention.least_score))
         ordinal = batch.ordinal
         if ordinal is None:
             seen = sum(map(len, self._ordinals))
@@ -149,7 +147,7 @@ class Scorer:
         truth, size = batch.truth, len(batch.truth.image)
         phrases = self.measure.phrases and self.measure.mode == "sgdet"
         lists = [rankings.constrained] + ([rankings.free] if rankings.free is not None else [])
-        joined = Ranked.concat(lists)
+        joined = concat_rows(lists)
         join = TripletJoin(batch, joined)
         listed, rows = join.listed_rows, join.truth_rows
         matched = join.both_regions(localizer)
@@ -207,18 +205,12 @@ class Scorer:
         """All batches so far as one table, images in the order of their ordinals; at least one batch must be there."""
         parts = self._parts
         order = np.argsort(np.concatenate(self._ordinals), kind="stable")
-        table = HitTable(
-            np.concatenate([part.image for part in parts]),
-            np.concatenate([part.predicate for part in parts]),
-            np.concatenate([part.category for part in parts]),
-            _stacked([part.zero_shot for part in parts]),
-            np.concatenate([part.constrained for part in parts]),
-            _stacked([part.free for part in parts]),
-            _stacked([part.phrase for part in parts]),
-            _stacked([part.paired for part in parts]),
-            np.concatenate([part.truth_count for part in parts])[order],
-            np.concatenate([part.answered for part in parts])[order],
-            np.concatenate([part.failed for part in parts])[order],
+        table = concat_rows(parts)
+        table = attrs.evolve(
+            table,
+            truth_count=table.truth_count[order],
+            answered=table.answered[order],
+            failed=table.failed[order],
         )
         # The whole takes the place of its parts: millions of rows are held once.
         self._parts, self._ordinals = [table], [np.arange(len(order))]
@@ -233,8 +225,3 @@ def _true_pairs_only(batch: EvalBatch) -> Dense | Listed:
     _, kept = equal_keys(related, predictions.subject * span + predictions.object)
     image, _ = rank_within(predictions.offsets)
     return predictions.rows(np.sort(kept), offsets_of(np.bincount(image[kept], minlength=batch.count)))
-
-
-def _stacked(parts: Sequence[NDArray[_T] | None]) -> NDArray[_T] | None:
-    arrays = [part for part in parts if part is not None]
-    return np.concatenate(arrays) if arrays else None

@@ -20,7 +20,7 @@ from sgforge_eval.tasks.base import (
     rows_of,
     task_report,
 )
-from sgforge_eval.tasks.choice import LETTERS, ChoiceQuestion, score_choices
+from sgforge_eval.tasks.choice import ChoiceQuestion, lettered, score_choices
 from sgforge_eval.tasks.vqa_text import exact_text, soft_accuracy
 
 __all__ = ["AokvqaOptions", "AokvqaTask", "GqaOptions", "GqaTask", "OpenQuestion", "VqaOptions", "VqaTask"]
@@ -146,16 +146,14 @@ class VqaTask:
 
 def _soft_report(name: str, questions: Sequence[OpenQuestion], predictions: Predictions) -> Report:
     predictions.check(question.id for question in questions)
-    scores: dict[str, list[float]] = {}
+    scores = []
     for question in questions:
         answer = _answer(predictions.get(question.id), predictions)
-        score = 0.0 if answer is None else soft_accuracy(answer, question.answers)
-        scores.setdefault(question.kind, []).append(score)
-    every = [score for kind in scores.values() for score in kind]
-    table = [{"type": kind, "questions": len(own), "accuracy": sum(own) / len(own)} for kind, own in scores.items()]
+        scores.append(0.0 if answer is None else soft_accuracy(answer, question.answers))
+    table = by_group(((question.kind, score) for question, score in zip(questions, scores, strict=True)), "type")
     return task_report(
         name,
-        {"accuracy": sum(every) / len(every) if every else 0.0},
+        {"accuracy": accuracy(scores)},
         predictions,
         len(questions),
         convention="min(1, matches / 3), mean over the sets without one of the answers",
@@ -194,8 +192,7 @@ class AokvqaTask:
             correct = field_of(row, "correct_choice_idx", int, where)
             if not 0 <= correct < len(choices):
                 raise TaskFileError(f"{where}: correct_choice_idx {correct} is none of its {len(choices)} choices")
-            listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
-            text = f"{field_of(row, 'question', str, where)}\n{listed}\nReply with the letter and nothing else."
+            text = lettered(field_of(row, "question", str, where), choices)
             found.append(ChoiceQuestion(key, key, text, choices, correct, "", str(row.get("image_id", ""))))
         return found
 

@@ -168,15 +168,15 @@ class Predictions:
             self.skipped["question without a prediction, counted as wrong"] += missing
 
 
-def accuracy(right: Iterable[bool]) -> float:
-    """The share of true values; 0 of none."""
+def accuracy(right: Iterable[float]) -> float:
+    """The share of true values, or the mean of soft ones in [0, 1]; 0 of none."""
     values = list(right)
     return sum(values) / len(values) if values else 0.0
 
 
-def by_group(right: Iterable[tuple[str, bool]], key: str) -> list[dict[str, Any]]:
+def by_group(right: Iterable[tuple[str, float]], key: str) -> list[dict[str, Any]]:
     """Rows of accuracy per group, in order of first occurrence."""
-    groups: dict[str, list[bool]] = {}
+    groups: dict[str, list[float]] = {}
     for group, value in right:
         groups.setdefault(group, []).append(value)
     return [{key: group, "questions": len(values), "accuracy": accuracy(values)} for group, values in groups.items()]

@@ -19,7 +19,7 @@ from sgforge_eval.tasks.base import (
     rows_of,
     task_report,
 )
-from sgforge_eval.tasks.choice import LETTERS, ChoiceQuestion, circular_accuracy, rotations, score_choices, shuffled
+from sgforge_eval.tasks.choice import ChoiceQuestion, circular_accuracy, lettered, rotations, score_choices, shuffled
 
 __all__ = ["CaptionOptions", "SugarCrepeTask", "WhatsUpTask"]
 
@@ -40,9 +40,7 @@ class CaptionOptions:
     questions: Path
 
 
-def _prompt(captions: Sequence[str]) -> str:
-    listed = "\n".join(f"{letter}. {caption}" for letter, caption in zip(LETTERS, captions, strict=False))
-    return f"Which of these captions is true of the image?\n{listed}\nReply with its letter and nothing else."
+_QUESTION: Final = "Which of these captions is true of the image?"
 
 
 class SugarCrepeTask:
@@ -69,7 +67,7 @@ class SugarCrepeTask:
             where = f"{self._path}: {key}"
             captions = (field_of(row, "caption", str, where), field_of(row, "negative_caption", str, where))
             question = ChoiceQuestion(str(key), str(key), "", captions, 0, "", field_of(row, "filename", str, where))
-            found += [attrs.evolve(turn, prompt=_prompt(turn.choices)) for turn in rotations(question)]
+            found += [attrs.evolve(turn, prompt=lettered(_QUESTION, turn.choices)) for turn in rotations(question)]
         return found
 
     def evaluate(self, predictions: Predictions) -> Report:
@@ -133,7 +131,7 @@ class WhatsUpTask:
                 ChoiceQuestion(
                     image,
                     "" if place is None else place[0],
-                    _prompt(shown),
+                    lettered(_QUESTION, shown),
                     shown,
                     order.index(0),
                     "" if place is None else place[1],

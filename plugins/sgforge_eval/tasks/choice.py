@@ -18,6 +18,7 @@ __all__ = [
     "Chosen",
     "chosen_letter",
     "circular_accuracy",
+    "lettered",
     "rotations",
     "score_choices",
     "shuffled",
@@ -57,6 +58,12 @@ class Chosen:
     def right(self) -> bool:
         """Whether the right choice was taken."""
         return self.index == self.question.correct
+
+
+def lettered(question: str, choices: Sequence[str]) -> str:
+    """The whole text of a question whose choices are named by letters."""
+    listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
+    return f"{question}\n{listed}\nReply with the letter of the right option and nothing else."
 
 
 def shuffled(count: int, key: str) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from sgforge_eval.tasks.choice import (
     ChoiceQuestion,
     Chosen,
     circular_accuracy,
+    lettered,
     rotations,
     score_choices,
 )
@@ -36,7 +37,6 @@ __all__ = ["CrpeTask", "MMBenchTask", "QuizOptions", "SeedTask"]
 
 _CRPE_TURNS = 4
 _MMBENCH_SPAN = 1_000_000
-_LETTER_ONLY = "Reply with the letter of the right option and nothing else."
 
 
 @attrs.frozen
@@ -45,11 +45,6 @@ class QuizOptions:
 
     questions: Path
     circular: bool = True
-
-
-def _shown(question: str, choices: Sequence[str]) -> str:
-    listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
-    return f"{question}\n{listed}\n{_LETTER_ONLY}"
 
 
 class CrpeTask:
@@ -157,7 +152,7 @@ class MMBenchTask:
         is_rotated = len({question.group for question in found}) < len(found)
         if self._options.circular and not is_rotated:
             found = [turn for question in found for turn in rotations(question)]
-        return [attrs.evolve(question, prompt=_shown(question.prompt, question.choices)) for question in found]
+        return [attrs.evolve(question, prompt=lettered(question.prompt, question.choices)) for question in found]
 
     def evaluate(self, predictions: Predictions) -> Report:
         """`accuracy` is circular where rotations are asked; `vanilla_accuracy` over single questions."""
@@ -206,7 +201,7 @@ class SeedTask:
                 raise TaskFileError(f"{where}: answer {letter!r} is not A, B, C or D")
             key = str(field_of(row, "question_id", (str, int), where))
             kind = str(row.get("question_type_id", ""))
-            prompt = _shown(field_of(row, "question", str, where), choices)
+            prompt = lettered(field_of(row, "question", str, where), choices)
             image = row.get("data_id")
             found.append(ChoiceQuestion(key, key, prompt, choices, LETTERS.index(letter), types.get(kind, kind), image))
         return found
