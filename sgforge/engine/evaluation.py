@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,19 +16,23 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
+from sgforge.blame import place_of
+from sgforge.durable import whole_file
 from sgforge.edits import apply_edit
 from sgforge.engine.components import ComponentSpec, is_async
 from sgforge.engine.executors import DEFAULT_BATCH, Stopped, answer_batch, build, check_answer, close
 from sgforge.engine.plan import PlannedStep
+from sgforge.engine.rankings import check_ranking, on_shown
 from sgforge.engine.training import write_json
 from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Resources, check_role
 
-__all__ = ["EvaluateJob", "bare_sample", "compact_truth", "evaluate", "load_report"]
+__all__ = ["PREDICTIONS", "EvaluateJob", "bare_sample", "compact_truth", "evaluate", "load_report"]
 
 _REPORT: Final = "report.json"
-_PREDICTIONS: Final = "predictions.jsonl"
+PREDICTIONS: Final = "predictions.jsonl"
+"""The file in a step's folder that holds what the student said of each image."""
 SAVED_RELATIONS: Final = 1000
 """Relations of one image in the saved predictions: the best predicate of every pair, and the best so many of all."""
 
@@ -74,28 +76,25 @@ def evaluate(job: EvaluateJob, should_stop: Callable[[], bool]) -> Report:
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     evaluator = build(job.spec, Resources())
-    partial = job.folder / f".{_PREDICTIONS}.tmp"
+    mode: Mode = evaluator.mode
+    failures: list[Judged] = []
     try:
-        with partial.open("wb") as stream, closing(_judge(job, evaluator.mode, stream.write, should_stop)) as judged:
-            report = evaluator.evaluate(judged)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with whole_file(job.folder / PREDICTIONS) as stream:
+            report = evaluator.evaluate(_judge(job, mode, stream.write, failures.append, should_stop))
     except (SgforgeError, Stopped):
         raise
     except Exception as error:
         raise StepError(
-            f"step {job.step!r}: {job.spec.name} failed: {type(error).__name__}: {error} (--debug shows where)"
+            f"step {job.step!r}: {job.spec.name} failed: {type(error).__name__}: {error}{place_of(error)}"
         ) from error
     finally:
         close(evaluator)
-    if not isinstance(report, Report):
-        raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(report).__name__}, not a Report")
+    report = _checked(job, report)
     skipped = {**report.images_skipped}
     for reason, count in job.skipped.items():
         skipped[reason] = skipped.get(reason, 0) + count
-    notes = (*report.notes, *_notes(job))
+    notes = (*report.notes, *_notes(job), *_unanswered(failures))
     report = attrs.evolve(report, images_skipped=skipped, notes=notes)
-    partial.replace(job.folder / _PREDICTIONS)
     write_json(job.folder / _REPORT, attrs.asdict(report))
     return report
 
@@ -111,20 +110,37 @@ def _notes(job: EvaluateJob) -> Iterator[str]:
         yield "truth: all kept relations of the graph, not only those that the source gave"
 
 
+def _checked(job: EvaluateJob, report: Any) -> Report:
+    if not isinstance(report, Report):
+        raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(report).__name__}, not a Report")
+    for name, value in report.values.items():
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise StepError(f"step {job.step!r}: {job.spec.name}: value {name!r} is {value!r}, not a number")
+    return report
+
+
+def _unanswered(failures: Sequence[Judged]) -> Iterator[str]:
+    """Why the student gave no prediction, one remark per reason with an example."""
+    found: dict[str, list[str]] = {}
+    for judged in failures:
+        if isinstance(judged.prediction, Failure):
+            example = f"{judged.image_id}: {judged.prediction.detail or judged.prediction.reason}"
+            found.setdefault(judged.prediction.reason, []).append(example)
+    for reason, examples in found.items():
+        yield f"no prediction for {len(examples)} images: {reason}, such as {examples[0]}"
+
+
 def _judge(
-    job: EvaluateJob, mode: Mode, write: Callable[[bytes], Any], should_stop: Callable[[], bool]
-) -> Generator[Judged, None, None]:
+    job: EvaluateJob,
+    mode: Mode,
+    write: Callable[[bytes], Any],
+    note_failure: Callable[[Judged], None],
+    should_stop: Callable[[], bool],
+) -> Iterator[Judged]:
     """Each held-out image with the student's answer; batch by batch, as the evaluator asks for them."""
-    with ExitStack() as opened:
-
-        def open_one(spec: ComponentSpec, resources: Resources) -> Any:
-            instance = build(spec, resources)
-            opened.callback(close, instance)
-            return instance
-
-        student = open_one(job.student, job.resources)
-        segmenters = job.segmenters if mode == "sgdet" else ()
-        finders = [_Finder(step, open_one(step.spec, resources)) for step, resources in segmenters]
+    student = build(job.student, job.resources)
+    finders = [_Finder(step, build(step.spec, resources)) for step, resources in job.segmenters if mode == "sgdet"]
+    try:
         truths = iter(job.held_out)
         while batch := list(islice(truths, job.batch_size or DEFAULT_BATCH)):
             if should_stop():
@@ -133,7 +149,14 @@ def _judge(
             for truth, answer in zip(batch, _predict(student, finders, batch, mode), strict=True):
                 line, prediction = _written(truth, answer)
                 write(line)
-                yield Judged(truth.image_id, truth.graph, prediction)
+                judged = Judged(truth.image_id, truth.graph, prediction)
+                if isinstance(prediction, Failure):
+                    note_failure(judged)
+                yield judged
+    finally:
+        close(student)
+        for finder in finders:
+            close(finder.instance)
 
 
 def _predict(
@@ -143,29 +166,9 @@ def _predict(
     for finder in finders:
         shown = list(finder.find(shown))
     asked = [sample for sample in shown if isinstance(sample, Sample)]
-    answers = iter(answer_batch(student.rank, asked, _check_ranking) if asked else ())
+    answers = iter(answer_batch(student.rank, asked, check_ranking) if asked else ())
     for sample in shown:
-        yield sample if isinstance(sample, Failure) else _on_shown(sample, next(answers), mode)
-
-
-def _on_shown(shown: Sample, answer: Ranking | Failure, mode: Mode) -> Ranking | Failure:
-    """The answer, or the failure that it ranks other regions than predcls and sgcls show."""
-    if isinstance(answer, Failure) or mode == "sgdet":
-        return answer
-    regions = shown.graph.all.regions
-    if len(answer.regions) == len(regions) and all(map(_is_shown, regions, answer.regions)):
-        if mode == "sgcls" or all(map(_is_named, regions, answer.regions)):
-            return answer
-        return Failure("contract", "rank gave other labels than those shown, which predcls does not allow")
-    return Failure("contract", f"rank gave other regions than the {len(regions)} shown, which {mode} does not allow")
-
-
-def _is_shown(shown: Region, answered: Any) -> bool:
-    return isinstance(answered, Region) and (answered.box, answered.mask) == (shown.box, shown.mask)
-
-
-def _is_named(shown: Region, answered: Region) -> bool:
-    return shown.label is None or answered.label == shown.label
+        yield sample if isinstance(sample, Failure) else on_shown(sample, next(answers), mode)
 
 
 def bare_sample(truth: Sample, mode: Mode) -> Sample:
@@ -223,21 +226,6 @@ class _Finder:
             return attrs.evolve(sample, graph=apply_edit(sample.graph, answer, self.step.name).graph)
         except Exception as error:
             return Failure("contract", f"its edit does not fit the graph: {error}")
-
-
-def _check_ranking(answer: Any) -> Ranking | Failure:
-    if isinstance(answer, Failure):
-        return answer
-    if not isinstance(answer, Ranking):
-        return Failure("contract", f"rank answered {type(answer).__name__}, not a Ranking or a Failure")
-    pairs, scores = np.asarray(answer.pairs), np.asarray(answer.scores)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or scores.shape != (len(pairs), len(answer.predicates)):
-        return Failure("contract", f"rank gave pairs {pairs.shape} with scores {scores.shape}")
-    if len(pairs) and not (pairs.min() >= 0 and pairs.max() < len(answer.regions)):
-        return Failure("contract", f"rank gave a pair outside its {len(answer.regions)} regions")
-    if scores.size and not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= 1.0):
-        return Failure("contract", "rank gave scores outside [0, 1]")
-    return answer
 
 
 def saved_relations(ranking: Ranking) -> list[Relation]:

@@ -364,6 +364,11 @@ def test_predictions_and_report_are_saved_with_the_step(toys, tmp_path):
     (file,) = (tmp_path / "data" / "steps").glob("*/predictions.jsonl")
     lines = {line.sample.image_id: line for line in read_lines(file)}
     assert [lines[name].failed for name in sorted(lines)] == ["too-hard", "exception", "contract", None]
+    notes = report.step("evaluate").report.notes
+    assert [note.partition(", such as ")[0] for note in notes] == [
+        f"no prediction for 1 images: {reason}" for reason in ("too-hard", "exception", "contract")
+    ]
+    assert "(test_evaluation.py, line " in notes[1]
     graph = lines["00019"].sample.graph
     assert len({(row.subject, row.object) for row in graph.all.relations}) == 6
     assert [region.label for region in graph.all.regions] == ["person", "cup", "table"]
