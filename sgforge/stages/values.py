@@ -87,8 +87,8 @@ class Resources:
     """What the engine gives a component when it is entered; the only place that names a device, dtype or seed.
 
     `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the gateway bound to the model that
-    the option `model` names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder for temporary files. `roots`: the image folders of the run, for a
-    training that reads pixels.
+    the option `model` names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder
+    for temporary files. `roots`: the image folders of the run, for a training that reads pixels.
     """
 
     device: str = "cpu"
