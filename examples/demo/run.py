@@ -29,7 +29,10 @@ SCENES = {"seed": range(10), "new": range(10, 160), "held-out": range(160, 200)}
 
 
 def prepare(folder: Path) -> None:
-    """Write the graph files that demo.toml names, and their images; a file that is there is left alone."""
+    """Write the files that demo.toml names, and their images; a graph file that is there is left alone.
+
+    predicates.txt lists what is said of the held-out images: what mean recall is the mean over, for every student.
+    """
     for source, seeds in SCENES.items():
         if (folder / f"{source}.jsonl").exists():
             continue
@@ -40,6 +43,9 @@ def prepare(folder: Path) -> None:
             samples = [without_relations(sample) for sample in samples]
         else:
             samples += photo_samples(folder / "photos", split)
+        if source == "held-out":
+            said = {relation.predicate for sample in samples for relation in sample.graph.relations.values()}
+            (folder / "predicates.txt").write_text("\n".join(sorted(said)) + "\n", encoding="utf-8")
         write_jsonl(samples, folder / f"{source}.jsonl")
 
 
@@ -56,7 +62,7 @@ def main() -> int:
     sources = {name: sg.source(source.use, **source.options) for name, source in config.sources.items()}
     report = sg.Pipeline.from_config(config).run(sources, config.dataset, roots=config.roots)
 
-    print(step_table(report), student_table(report), sep="\n\n")
+    print(step_table(report), student_table(report, DEMO / "data"), sep="\n\n")
     dataset = sg.Dataset.open(config.dataset, roots=sg.Roots(config.roots))
     print("\nPictures of the photos with their regions and relations:")
     for path in draw_photos(dataset, DEMO / "pictures"):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import sgforge as sg
 from sgforge.engine.report import RunReport
+from sgforge_eval.compare import Difference, compare
+from sgforge_eval.run import Settings
 
 METRICS = ("R@20", "R@50", "R@100", "mR@50")
 ROUNDS = {"before": "after the first round", "after": "after the second round"}
@@ -40,20 +43,35 @@ def rejected_by_reason(snapshot: sg.Snapshot) -> Counter[str]:
     return Counter(reasons[index] if index >= 0 else "without a reason" for index in rejected.tolist())
 
 
-def student_table(report: RunReport) -> str:
+def student_table(report: RunReport, data: Path) -> str:
     """Recall on the held-out images before and after the second round, with 95 % bootstrap intervals."""
     images = report.step("after").counts
     lines = [
         f"Recall of the student on {images.computed + images.reused} held-out images, with 95 % bootstrap intervals:",
-        f"{'':<24}" + "".join(f"{metric:>22}" for metric in METRICS),
+        f"{'':<24}" + "".join(f"{metric:>25}" for metric in METRICS),
     ]
     intervals = {name: intervals_of(report, name) for name in ROUNDS}
     for name, what in ROUNDS.items():
         cells = (f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in intervals[name].values())
-        lines.append(f"{what:<24}" + "".join(f"{cell:>22}" for cell in cells))
-    changes = (intervals["after"][metric]["value"] - intervals["before"][metric]["value"] for metric in METRICS)
-    lines.append((f"{'change':<24}" + "".join(f"{f'{change:+.3f}':<17}".rjust(22) for change in changes)).rstrip())
+        lines.append(f"{what:<24}" + "".join(f"{cell:>25}" for cell in cells))
+    changes = changes_of(report, data)
+    cells = (f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]" for change in changes)
+    lines.append(f"{'change, image by image':<24}" + "".join(f"{cell:>25}" for cell in cells))
+    clear = [change.metric for change in changes if change.clear]
+    lines.append(
+        f"The second round {'changes ' + ', '.join(clear) + ' clearly' if clear else 'changes nothing clearly'}."
+    )
     return "\n".join(lines)
+
+
+def changes_of(report: RunReport, data: Path) -> list[Difference]:
+    """After against before, on the same images and under the same vocabulary."""
+    before, after = (report.step(name).predictions for name in ROUNDS)
+    assert before is not None
+    assert after is not None
+    names = tuple((data / "predicates.txt").read_text(encoding="utf-8").split("\n")[:-1])
+    found = compare(before, after, data / "held-out.jsonl", Settings("predcls", predicates=names))
+    return [change for metric in METRICS for change in found.metrics if change.metric == metric]
 
 
 def intervals_of(report: RunReport, step: str) -> dict[str, Mapping[str, Any]]:

@@ -48,7 +48,7 @@ def sgforge_register_filters(register: Register) -> None:
 @hookimpl
 def sgforge_register_students(register: Register) -> None:
     """`prior`."""
-    register("prior", "sgforge_baseline.prior:PriorStudent", config=PriorOptions)
+    register("prior", "sgforge_baseline.prior:PriorStudent", config=PriorOptions, revision=2)
 
 
 @hookimpl

@@ -89,9 +89,10 @@ class SpatialRulesOptions:
 class PriorOptions:
     """`prior`: P(predicate | labels of the pair, layout of their boxes), counted, with back-off.
 
-    `relations_per_subject`: `generate` adds at most so many (R). `min_score`: and none with a lower score, in [0, 1].
-    `strength`: how many observations the next coarser estimate weighs as, at every step of the back-off. `max_pairs`:
-    candidate pairs scored per image; where there are more, each region is paired with those nearest to it.
+    `relations_per_subject`: `generate` adds at most so many (R); where another student learns from these, what was cut
+    off counts as false, so let it be more than people say of one thing. `min_score`: and none with a lower score, in
+    [0, 1]. `strength`: how many observations the next coarser estimate weighs as, at every step of the back-off.
+    `max_pairs`: candidate pairs scored per image; where there are more, each region is paired with those nearest to it.
     `label_images`: the label model reads at most so many training images; 0 trains none. `checkpoint`: a folder with
     trained weights, where no training runs before.
     """
@@ -121,15 +122,16 @@ _CLOSE = (
 class ConsistencyOptions:
     """`consistency`: rejects what geometry and the prior both doubt, adds missing inverses.
 
-    `min_degree` and `min_prior`, both in [0, 1]: a relation below both is rejected. `close`: non-spatial predicates
-    whose two regions must be near each other; their degree is that of "near". `inverses`: couples of non-spatial
-    predicates that hold with subject and object exchanged; a predicate coupled with itself is symmetric.
-    `add_inverses`: add what is missing, at most `max_added` relations an image. `checkpoint`: a folder with the weights
-    of a trained `prior`; without it the prior is the score that each relation came with.
+    `min_degree` and `min_prior`, both in [0, 1]: a relation below both is rejected; by default what geometry
+    contradicts and the prior holds for more likely false than true. `close`: non-spatial predicates whose two regions
+    must be near each other; their degree is that of "near". `inverses`: couples of non-spatial predicates that hold
+    with subject and object exchanged; a predicate coupled with itself is symmetric. `add_inverses`: add what is
+    missing, at most `max_added` relations an image. `checkpoint`: a folder with the weights of a trained `prior`;
+    without it the prior is the score that each relation came with.
     """
 
     min_degree: float = attrs.field(default=0.1, validator=_UNIT)
-    min_prior: float = attrs.field(default=0.1, validator=_UNIT)
+    min_prior: float = attrs.field(default=0.5, validator=_UNIT)
     close: tuple[str, ...] = attrs.field(default=_CLOSE, converter=tuple)
     inverses: tuple[tuple[str, str], ...] = _INVERSES
     add_inverses: bool = True

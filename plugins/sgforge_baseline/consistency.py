@@ -40,8 +40,9 @@ class ConsistencyEditor:
 
     Without weights the prior of a relation is the score it came with. A relation on which geometry or the prior has no
     opinion is never rejected. A verdict's degree is the degree by geometry. Nothing that was rejected is restored: the
-    inverse of a kept relation is added only where no row of any status says it, and its score is that relation's.
-    Inverses beyond `max_added` are counted as `too-many`.
+    inverse of a kept relation is added only where no row of any status says it. Its score is what the prior gives it,
+    since people say of a cup that it is on the table, hardly of the table that it supports the cup; where the prior has
+    no opinion, the score is that of the relation. Inverses beyond `max_added` are counted as `too-many`.
     """
 
     def __init__(self, options: ConsistencyOptions) -> None:
@@ -84,13 +85,14 @@ class ConsistencyEditor:
         if not measured:
             return {}
         relations = graph.relations
+        rates = self._prior(graph, [relations[index] for index in measured])
+        return {index: _Doubt(degree, rate) for (index, degree), rate in zip(measured.items(), rates, strict=True)}
+
+    def _prior(self, graph: SceneGraph, relations: Sequence[Relation]) -> list[float | None]:
+        """What the prior thinks of each: by the weights, without them the score it came with."""
         if self._model is None:
-            return {index: _Doubt(degree, relations[index].score) for index, degree in measured.items()}
-        rates = relation_rates(self._model, graph, [relations[index] for index in measured])
-        return {
-            index: _Doubt(degree, None if rate is None else rate)
-            for (index, degree), rate in zip(measured.items(), rates, strict=True)
-        }
+            return [relation.score for relation in relations]
+        return relation_rates(self._model, graph, relations)
 
     def _measured(self, graph: SceneGraph) -> dict[int, float]:
         """The degree of every kept relation on which geometry has an opinion."""
@@ -123,7 +125,10 @@ class ConsistencyEditor:
             back = Relation(subject, predicate, object_, relation.category, relation.score)
             known.add([back])
             missing.append(back)
-        return missing
+        rates = self._prior(graph, missing)
+        return [
+            back if rate is None else attrs.evolve(back, score=rate) for back, rate in zip(missing, rates, strict=True)
+        ]
 
     def _inverse(self, predicate: str) -> str | None:
         return inverse(predicate) or self._inverses.get(predicate)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import attrs
 
-from sgforge.graph import Relation, SceneGraph
+from sgforge.graph import REJECTED, Relation, SceneGraph
 from sgforge.spatial import are_contradictory, canonical, inverse
 
 __all__ = ["KnownRelations", "canonical_text"]
@@ -22,9 +22,10 @@ def canonical_text(predicate: str) -> str:
 
 @attrs.define(eq=False)
 class KnownRelations:
-    """The predicates of each ordered pair: `kept` by their canonical texts, `rows` of any status likewise."""
+    """The predicates of each ordered pair by their canonical texts: of `kept` rows, `rejected` ones, and all `rows`."""
 
     kept: dict[Pair, set[str]] = attrs.field(factory=dict)
+    rejected: dict[Pair, set[str]] = attrs.field(factory=dict)
     rows: dict[Pair, set[str]] = attrs.field(factory=dict)
 
     @classmethod
@@ -33,7 +34,10 @@ class KnownRelations:
         known = cls()
         known.add(graph.relations.values())
         for relation in graph.all.relations:
-            known.rows.setdefault((relation.subject, relation.object), set()).add(canonical_text(relation.predicate))
+            pair, text = (relation.subject, relation.object), canonical_text(relation.predicate)
+            known.rows.setdefault(pair, set()).add(text)
+            if relation.status == REJECTED:
+                known.rejected.setdefault(pair, set()).add(text)
         return known
 
     def add(self, relations: Iterable[Relation]) -> None:
@@ -48,12 +52,18 @@ class KnownRelations:
         pairs = [pair for pair, texts in self.kept.items() if region in pair and any(map(canonical, texts))]
         return [first if second == region else second for first, second in pairs]
 
+    def has_row(self, subject: int, predicate: str, object_: int) -> bool:
+        """Whether the triplet has a row of any status."""
+        return canonical_text(predicate) in self.rows.get((subject, object_), ())
+
     def says(self, subject: int, predicate: str, object_: int) -> bool:
         """Whether the triplet, or its inverse the other way round, has a row of any status."""
-        back = inverse(predicate)
-        return canonical_text(predicate) in self.rows.get((subject, object_), ()) or (
-            back is not None and back in self.rows.get((object_, subject), ())
-        )
+        return self.has_row(subject, predicate, object_) or _turned(predicate, (subject, object_), self.rows)
+
+    def is_rejected(self, subject: int, predicate: str, object_: int) -> bool:
+        """Whether the triplet, or its inverse the other way round, stands rejected."""
+        pair = (subject, object_)
+        return canonical_text(predicate) in self.rejected.get(pair, ()) or _turned(predicate, pair, self.rejected)
 
     def denies(self, subject: int, predicate: str, object_: int) -> bool:
         """Whether a kept relation of the two regions, either way round, cannot hold together with the triplet."""
@@ -63,3 +73,9 @@ class KnownRelations:
         return back is not None and any(
             are_contradictory(back, other) for other in self.kept.get((object_, subject), ())
         )
+
+
+def _turned(predicate: str, pair: Pair, rows: Mapping[Pair, set[str]]) -> bool:
+    """Whether `rows` has the inverse of `predicate` the other way round."""
+    back = inverse(predicate)
+    return back is not None and back in rows.get(pair[::-1], ())

@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from sgforge.engine.context import Context
-from sgforge.engine.evaluation import EvaluateJob, evaluate, load_report, truth_kind
+from sgforge.engine.evaluation import PREDICTIONS, EvaluateJob, evaluate, load_report, truth_kind
 from sgforge.engine.executors import Stopped
 from sgforge.engine.fingerprints import digest_of, fingerprint
 from sgforge.engine.plan import Plan, PlannedStep
@@ -117,8 +117,15 @@ async def run_evaluation(
             report = await asyncio.to_thread(evaluate, job, context.stop.is_set)
         except Stopped:
             return StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
-    seconds = time.monotonic() - started
-    return StepReport(step.name, step.verb.name, step.spec.name, _counts(len(rows), reused), seconds, report=report)
+    return StepReport(
+        step.name,
+        step.verb.name,
+        step.spec.name,
+        _counts(len(rows), reused),
+        time.monotonic() - started,
+        report=report,
+        predictions=folder / PREDICTIONS,
+    )
 
 
 def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray) -> None:

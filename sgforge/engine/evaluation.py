@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -76,11 +77,13 @@ def evaluate(job: EvaluateJob, should_stop: Callable[[], bool]) -> Report:
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     evaluator = build(job.spec, Resources())
-    mode: Mode = evaluator.mode
     failures: list[Judged] = []
     try:
-        with whole_file(job.folder / PREDICTIONS) as stream:
-            report = evaluator.evaluate(_judge(job, mode, stream.write, failures.append, should_stop))
+        with (
+            whole_file(job.folder / PREDICTIONS) as stream,
+            closing(_judge(job, evaluator.mode, stream.write, failures.append, should_stop)) as judged,
+        ):
+            report = evaluator.evaluate(judged)
     except (SgforgeError, Stopped):
         raise
     except Exception as error:
@@ -136,11 +139,18 @@ def _judge(
     write: Callable[[bytes], Any],
     note_failure: Callable[[Judged], None],
     should_stop: Callable[[], bool],
-) -> Iterator[Judged]:
+) -> Generator[Judged, None, None]:
     """Each held-out image with the student's answer; batch by batch, as the evaluator asks for them."""
-    student = build(job.student, job.resources)
-    finders = [_Finder(step, build(step.spec, resources)) for step, resources in job.segmenters if mode == "sgdet"]
-    try:
+    with ExitStack() as opened:
+
+        def open_one(spec: ComponentSpec, resources: Resources) -> Any:
+            instance = build(spec, resources)
+            opened.callback(close, instance)
+            return instance
+
+        student = open_one(job.student, job.resources)
+        segmenters = job.segmenters if mode == "sgdet" else ()
+        finders = [_Finder(step, open_one(step.spec, resources)) for step, resources in segmenters]
         truths = iter(job.held_out)
         while batch := list(islice(truths, job.batch_size or DEFAULT_BATCH)):
             if should_stop():
@@ -153,10 +163,6 @@ def _judge(
                 if isinstance(prediction, Failure):
                     note_failure(judged)
                 yield judged
-    finally:
-        close(student)
-        for finder in finders:
-            close(finder.instance)
 
 
 def _predict(

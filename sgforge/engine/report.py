@@ -68,6 +68,8 @@ class StepReport:
     snapshot: str | None = None
     checkpoint: Checkpoint | None = None
     report: Report | None = None
+    predictions: Path | None = None
+    """Graph JSONL of what a student said in an evaluation."""
     reasons: Mapping[str, int] = attrs.field(factory=dict)
     """Failed images by reason."""
     notes: tuple[str, ...] = ()

@@ -46,9 +46,9 @@ def test_only_what_both_doubt_is_rejected() -> None:
 def test_the_limits_are_options() -> None:
     # The shift is full, dx 11 and no gap: left of to the degree 1; the opposite 0.
     relation = Relation(0, "right of", 1, score=0.3)
-    assert not edit(relation, add_inverses=False).verdicts
-    assert len(edit(relation, add_inverses=False, min_prior=0.4).verdicts) == 1
-    assert not edit(relation, add_inverses=False, min_prior=0.4, min_degree=0.0).verdicts
+    assert len(edit(relation, add_inverses=False).verdicts) == 1
+    assert not edit(relation, add_inverses=False, min_prior=0.2).verdicts
+    assert not edit(relation, add_inverses=False, min_degree=0.0).verdicts
 
 
 def test_missing_inverses_and_symmetric_relations_are_added() -> None:
@@ -136,6 +136,28 @@ def test_trained_weights_are_the_prior_where_there_are_any(tmp_path: Path) -> No
     by_option = ConsistencyEditor(ConsistencyOptions(add_inverses=False, checkpoint=tmp_path / "weights"))
     by_option.setup(Resources())
     assert by_option.edit([sample]) == [answer]
+
+
+def test_an_inverse_is_scored_by_the_weights_where_they_know_its_predicate(tmp_path: Path) -> None:
+    regions = [MAN, DOG]
+    # Everyone says that the man is left of the dog, one in ten says the opposite too, nobody says "has part".
+    said = [Relation(0, "left of", 1)]
+    samples = [
+        Sample(f"{i}", SceneGraph(100, 100, regions, [*said, Relation(1, "right of", 0)] if i == 0 else said))
+        for i in range(10)
+    ]
+    snapshot = publish(tmp_path / "data", samples)
+    weights = PriorStudent(PriorOptions()).train(snapshot.path, Selection(), tmp_path / "weights", Resources())
+    editor = ConsistencyEditor(ConsistencyOptions())
+    editor.setup(Resources(checkpoint=weights))
+    graph = SceneGraph(100, 100, regions, [Relation(0, "left of", 1, score=0.9), Relation(0, "part of", 1, score=0.9)])
+    (answer,) = editor.edit([Sample("x", graph)])
+    assert isinstance(answer, Edit)
+    left, part = answer.relations
+    assert (left.triplet, part.triplet) == ((1, "right of", 0), (1, "has part", 0))
+    assert left.score is not None
+    assert 0.02 < left.score < 0.5
+    assert part.score == pytest.approx(0.9)
 
 
 @pytest.mark.parametrize("options", [{"min_degree": -0.1}, {"min_prior": 2.0}, {"max_added": -1}])

@@ -60,12 +60,15 @@ def test_one_pair_counted_by_hand(tmp_path: Path) -> None:
     (ranking,) = rank(student, two("x", "cat", "mat"))
     assert ranking.predicates == ("facing", "leaving")
     assert ranking.pairs.tolist() == [[0, 1], [1, 0]]
-    # Every table has seen the same four pairs, three of them "facing". The first is smoothed towards next to nothing
-    # with the weight of one pair: 3/5. Subject and object: (3 + 0.6) / 5 = 0.72. Both labels, from 0.72 * 0.72 / 0.6:
-    # (3 + 0.864) / 5. Cell: 0.72. All: from 0.72 * 0.7728 / 0.6 = 0.92736: (3 + 0.92736) / 5.
-    assert score(ranking, 0, "facing", 1) == pytest.approx(0.785472, abs=1e-5)
-    # "leaving": 0.2; 0.24; (1 + 0.288) / 5 = 0.2576; 0.24 * 0.2576 / 0.2 = 0.30912; (1 + 0.30912) / 5.
-    assert score(ranking, 0, "leaving", 1) == pytest.approx(0.261824, abs=1e-5)
+    # Four pairs of cat and mat, three of them "facing"; as many of mat and cat, which nobody described: half of the
+    # regions are, so each of these weighs 0.5. All pairs, smoothed towards next to nothing with the weight of one pair:
+    # 3/7. By subject, by object and by cell: (3 + 3/7) / 5 = 24/35. By both labels, from (24/35)² / (3/7), at most 1:
+    # (3 + 1) / 5. By all, from 24/35 * 0.8 / (3/7), at most 1: (3 + 1) / 5.
+    assert score(ranking, 0, "facing", 1) == pytest.approx(0.8, abs=1e-5)
+    # "leaving": 1/7; 8/35; from (8/35)² * 7: 0.273143; from 8/35 * 0.273143 * 7 = 0.437029: (1 + 0.437029) / 5.
+    assert score(ranking, 0, "leaving", 1) == pytest.approx(0.287406, abs=1e-5)
+    # The other way round nothing was seen: the base, the labels' and the cell's (0 + rate) / 3 of it.
+    assert score(ranking, 1, "facing", 0) < 0.1
 
 
 def test_rejected_rows_teach_nothing(tmp_path: Path) -> None:
@@ -82,9 +85,26 @@ def test_rejected_rows_teach_nothing(tmp_path: Path) -> None:
 def test_a_relation_counts_as_much_as_its_score(tmp_path: Path) -> None:
     samples = [two(f"{i}", "cat", "mat", Relation(0, "facing", 1, score=0.5)) for i in range(4)]
     (ranking,) = rank(trained(tmp_path, samples, strength=1.0), two("x", "cat", "mat"))
-    # Two of four pairs, smoothed with one: 0.4; 0.48 by each label; (2 + 0.48 * 0.48 / 0.4) / 5 = 0.5152 by both;
-    # then (2 + 0.48 * 0.5152 / 0.4) / 5.
-    assert score(ranking, 0, "facing", 1) == pytest.approx(0.523648, abs=1e-5)
+    # Two of four pairs and of two more for the other way round, smoothed with one: 2/7; 16/35 by each label;
+    # (2 + (16/35)² * 7/2) / 5 = 0.546286 by both; then (2 + 16/35 * 0.546286 * 7/2) / 5.
+    assert score(ranking, 0, "facing", 1) == pytest.approx(0.574811, abs=1e-5)
+
+
+def test_silence_about_a_region_tells_more_the_more_others_are_described(tmp_path: Path) -> None:
+    def scene(name: str, *relations: Relation) -> Sample:
+        boxes = [(20.0 * i, 0.0, 20.0 * i + 10, 10.0) for i in range(4)]
+        regions = [Region(label, box) for label, box in zip(("cat", "mat", "dog", "wall"), boxes, strict=True)]
+        return Sample(name, SceneGraph(100, 100, regions, relations), split="train")
+
+    facing = [Relation(0, "facing", 1), Relation(1, "facing", 2), Relation(2, "facing", 1)]
+    one = [scene(f"{i}", facing[0]) for i in range(4)]
+    most = [scene(f"{i}", *facing) for i in range(4)]
+    asked = scene("x")
+    # Nobody ever says anything of the wall; where one of four regions is described that means less than of three.
+    (few,), (many,) = rank(trained(tmp_path / "a", one), asked), rank(trained(tmp_path / "b", most), asked)
+    assert score(few, 3, "facing", 1) / score(few, 0, "facing", 1) > score(many, 3, "facing", 1) / score(
+        many, 0, "facing", 1
+    )
 
 
 def test_doubled_rows_count_once(tmp_path: Path) -> None:
@@ -192,6 +212,30 @@ def test_generate_adds_new_relations_up_to_its_limits(tmp_path: Path) -> None:
     (again,) = student.generate([Sample("x", after.graph)])
     assert isinstance(again, Edit)
     assert not {relation.triplet for relation in again.relations} & {relation.triplet for relation in edit.relations}
+
+
+def test_generate_says_all_that_is_likely_of_a_pair_but_no_contradiction(tmp_path: Path) -> None:
+    said = [Relation(0, "facing", 1), Relation(0, "left of", 1), Relation(0, "chasing", 1), Relation(1, "right of", 0)]
+    samples = [two(f"{i}", "cat", "mat", *said) for i in range(8)]
+    samples += [two(f"{i}", "cat", "mat", Relation(0, "right of", 1)) for i in range(8, 12)]
+    student = trained(tmp_path, samples, min_score=0.2)
+    (edit,) = student.generate([two("x", "cat", "mat")])
+    assert isinstance(edit, Edit)
+    assert {relation.triplet for relation in edit.relations} == {
+        *((0, predicate, 1) for predicate in ("chasing", "facing", "left of")),
+        (1, "right of", 0),
+    }
+    (ranking,) = rank(student, two("x", "cat", "mat"))
+    assert score(ranking, 0, "right of", 1) > 0.2, "likely enough, but excluded"
+    scores = [relation.score or 0 for relation in edit.relations]
+    assert scores == sorted(scores, reverse=True)
+    # What was rejected is not said again, nor as its inverse; what is said already is not said twice.
+    rejected = Relation(0, "left of", 1, status="rejected")
+    (edit,) = student.generate([two("x", "cat", "mat", rejected, Relation(0, "facing", 1))])
+    assert isinstance(edit, Edit)
+    held = {relation.triplet for relation in edit.relations}
+    assert (0, "chasing", 1) in held
+    assert not held & {(0, "left of", 1), (1, "right of", 0), (0, "facing", 1)}
 
 
 def test_generate_names_regions_by_their_own_index(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["PriorStudent"]
 
 _MOST_REGIONS: Final = 20_000
+_LEAST_SCORE: Final = 1e-9
 
 
 class PriorStudent:
@@ -82,7 +83,12 @@ class PriorStudent:
         return LabelModel.fit(np.concatenate(features), labels) if labels else None, unreadable
 
     def generate(self, samples: Sequence[Sample], /) -> list[Answer]:
-        """At most `relations_per_subject` new relations of each region, the likeliest first."""
+        """At most `relations_per_subject` new relations of each region, the likeliest first.
+
+        One pair may get several predicates, each with its own probability: a label that keeps the likeliest alone would
+        tell the next student that the others do not hold. What a kept relation excludes, and what was rejected, itself
+        or as its inverse, is not said.
+        """
         return [_attempt(self._generate, sample) for sample in samples]
 
     def rank(self, samples: Sequence[Sample], /) -> list[Ranking | Failure]:
@@ -96,37 +102,24 @@ class PriorStudent:
         return Ranking(tuple(regions), pairs.astype(np.int32), trained.relations.predicates, scores.astype(np.float32))
 
     def _generate(self, sample: Sample) -> Edit:
+        model = self._weights().relations
         indices = list(sample.graph.regions)
         pairs, scores = self._scores(self._labelled(sample, [sample.graph.regions[index] for index in indices]))
         known = KnownRelations.of(sample.graph)
-        limit = self.options.relations_per_subject
-        left = dict.fromkeys(indices, limit)
+        left = dict.fromkeys(indices, self.options.relations_per_subject)
         added: list[Relation] = []
-        best = scores.max(axis=1, initial=0.0)
-        for row in np.argsort(-best, kind="stable").tolist():
-            if best[row] < max(self.options.min_score, 1e-9):
-                break
+        for row, column in _likeliest(scores, max(self.options.min_score, _LEAST_SCORE)):
             subject, object_ = (indices[end] for end in pairs[row].tolist())
-            if left[subject] and (relation := self._relation(subject, object_, scores[row], known)) is not None:
-                left[subject] -= 1
-                added.append(relation)
-        return Edit(relations=added)
-
-    def _relation(
-        self, subject: int, object_: int, scores: NDArray[np.float64], known: KnownRelations
-    ) -> Relation | None:
-        """The likeliest predicate that is not said of the pair yet and contradicts nothing; None below the least."""
-        model = self._weights().relations
-        for column in np.argsort(-scores, kind="stable").tolist():
-            if scores[column] < self.options.min_score:
-                return None
             predicate = model.predicates[column]
-            if not known.says(subject, predicate, object_) and not known.denies(subject, predicate, object_):
-                category = cast(Category, model.categories[column])
-                relation = Relation(subject, predicate, object_, category, float(scores[column]))
-                known.add([relation])
-                return relation
-        return None
+            if not left[subject] or known.has_row(subject, predicate, object_):
+                continue
+            if known.is_rejected(subject, predicate, object_) or known.denies(subject, predicate, object_):
+                continue
+            category = cast(Category, model.categories[column])
+            added.append(Relation(subject, predicate, object_, category, float(scores[row, column])))
+            known.add(added[-1:])
+            left[subject] -= 1
+        return Edit(relations=added)
 
     def _labelled(self, sample: Sample, regions: list[Region]) -> list[Region]:
         """The regions, those without a label with the likeliest one and its probability times their own score."""
@@ -153,6 +146,13 @@ class PriorStudent:
         if self._trained is None:
             raise StepError("the prior has no weights: put a train step before it, or give it a checkpoint = PATH")
         return self._trained
+
+
+def _likeliest(scores: NDArray[np.float64], least: float) -> Iterator[tuple[int, int]]:
+    """(row, column) of every score of at least `least`, the highest first, of equals the earlier."""
+    rows, columns = np.nonzero(scores >= least)
+    order = np.argsort(-scores[rows, columns], kind="stable")
+    yield from zip(rows[order].tolist(), columns[order].tolist(), strict=True)
 
 
 _T = TypeVar("_T")

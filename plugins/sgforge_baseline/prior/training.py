@@ -1,9 +1,9 @@
 """Fitting the relation model on the columns of a snapshot: which pairs count, and as what.
 
 Positive pairs are those of kept relations between kept regions, each triplet once; a relation counts as much as its
-score says, one without a score (an annotated one) fully. The other candidates are the pairs
-of a subject that has at least one kept relation: a region that nobody described says nothing about what does not hold
-of it. Of a subject with more than `_OBJECTS` candidates, that many are taken at even steps and weigh accordingly.
+score says, one without a score (an annotated one) fully. The other candidates are all other pairs of an image with at
+least one kept relation; those of a subject that nobody described weigh less (see `_candidates`). Of a subject with more
+than `_OBJECTS` candidates, that many are taken at even steps and weigh accordingly.
 """
 
 from __future__ import annotations
@@ -148,15 +148,23 @@ def _count_block(counter: RelationCounter, block: _Block) -> None:
 
 
 def _candidates(block: _Block) -> tuple[Ints, Floats]:
-    """(Q, 2) pairs of each described subject with regions of its image, itself among them, and what each weighs."""
-    subjects = np.unique(block.triplets[:, 0])
+    """(Q, 2) pairs of each subject with regions of its image, itself among them, and what each weighs.
+
+    The pairs of a subject that nobody described weigh as the share of its image's regions that are described: where
+    all others are, silence tells something, where five of fifty are, it hardly does.
+    """
+    described = np.zeros(len(block.label), np.bool_)
+    described[block.triplets[:, 0]] = True
+    share = np.bincount(block.image, described, len(block.count)) / np.maximum(block.count, 1)
+    telling = np.where(described, 1.0, share[block.image])
+    subjects = np.flatnonzero(telling)
     image = block.image[subjects]
     count = block.count[image]
     taken = np.minimum(count, _OBJECTS)
     who = np.repeat(np.arange(len(subjects)), taken)
     step = np.arange(len(who)) - np.repeat(np.cumsum(taken) - taken, taken)
     place = block.first[image][who] + step * count[who] // np.maximum(taken[who], 1)
-    return np.stack([subjects[who], place], axis=1), count[who] / taken[who]
+    return np.stack([subjects[who], place], axis=1), telling[subjects][who] * count[who] / taken[who]
 
 
 def _starts(counts: NDArray[Any]) -> Ints:
