@@ -65,7 +65,7 @@ class Dataset:
         return (self.snapshot.sample(row, self._roots) for row in range(len(self)))
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self.snapshot.image_ids
+        return image_id in self.snapshot
 
     def __getitem__(self, image_id: str) -> Sample:
         return self.snapshot.sample(self.snapshot.row_of(image_id), self._roots)

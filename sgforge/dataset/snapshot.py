@@ -73,6 +73,9 @@ class Snapshot:
     def __len__(self) -> int:
         return self.meta.counts["images"]
 
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._row_by_id
+
     def __iter__(self) -> Iterator[Sample]:
         return (self.sample(row) for row in range(len(self)))
 
