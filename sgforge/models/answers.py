@@ -38,7 +38,9 @@ def check(request: ChatRequest, reply: Reply) -> Checked:
     if request.choices and (reply.text.strip() or reply.tokens):
         return Checked("ok")  # the first word is all that counts
     if reply.finish == "length":
-        return Checked("truncated", detail=f"cut off at max_tokens={request.max_tokens}")
+        thought = reply.usage.reasoning if reply.usage is not None else 0
+        spent = f", {thought} of them spent on reasoning" if thought else ""
+        return Checked("truncated", detail=f"cut off at max_tokens={request.max_tokens}{spent}: raise max_tokens")
     if request.schema is None:
         return Checked("ok") if reply.text.strip() else Checked("invalid", detail="the answer is empty")
     try:

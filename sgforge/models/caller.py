@@ -228,7 +228,7 @@ class Caller:
     async def _note_failure(self, error: ProviderError, state: _Try, ticket: Ticket) -> None:
         """Tell the gate and the ledger; a call that was surely not billed keeps its reservation for the next try."""
         state.attempt += 1
-        if error.status == 429:
+        if error.status == 429 and error.blame is None:
             self.gate.throttled(ticket, error.retry_after)
         elif error.status is None or error.status >= 500:
             self.gate.struggled()

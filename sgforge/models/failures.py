@@ -28,6 +28,7 @@ _NO_MODEL = re.compile(
     r"|\bmodel\b.{0,100}\b(does not exist|not found)",
     re.DOTALL | re.IGNORECASE,
 )
+_NO_MONEY = re.compile(r"insufficient_quota|billing_hard_limit_reached|credit balance is too low", re.IGNORECASE)
 _UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout"})
 """Names of the errors of an HTTP client whose connection never stood: nothing was sent, so nothing is billed."""
 
@@ -89,12 +90,15 @@ def _blame(status: int, body: bytes) -> Blame | None:
     """What is to be mended before any call can succeed, as far as the body tells; None where it may be this call alone.
 
     An unknown model is a 404 at the vendors and at vLLM and Ollama, a 400 at some gateways; a 404 that does not speak
-    of a model comes from an address that is no endpoint.
+    of a model comes from an address that is no endpoint. An account without money is a 429 at OpenAI, which no waiting
+    mends, and was a 400 at Anthropic before it became a 402.
     """
     text = body.decode("utf-8", "replace")
     if status in _NOT_THERE:
         is_page = body.lstrip().startswith(b"<")
         return "model" if "model" in text.casefold() and not is_page else "address"
+    if status in (400, 429) and _NO_MONEY.search(text):
+        return "account"
     return "model" if status == 400 and _NO_MODEL.search(text) else None
 
 

@@ -20,10 +20,10 @@ _CAP_S: Final = 60.0
 
 def judge(error: ProviderError) -> Verdict:
     """Connection errors, 408, 409, 429 and 5xx (529 too) are tried again; "refused" is what every call would be: keys,
-    payment, an unknown model, a wrong address."""
-    if error.status is None or error.status in _RETRIED or error.status >= 500:
-        return "retry"
-    return "fail" if error.blame is None else "refused"
+    payment (also as a 429), an unknown model, a wrong address."""
+    if error.blame is not None:
+        return "refused"
+    return "retry" if error.status is None or error.status in _RETRIED or error.status >= 500 else "fail"
 
 
 def backoff_s(attempt: int, retry_after: float | None, chance: random.Random) -> float:

@@ -32,6 +32,8 @@ def _web_address(instance: object, attribute: attrs.Attribute[str | None], value
         is_address = bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_address = False
+    if "@" in value:
+        raise ValueError(f"{attribute.name} must hold no user and no password: put the key into api_key_file")
     if not is_address or any(letter.isspace() for letter in value) or parts.query or parts.fragment:
         raise ValueError(f"{attribute.name} must read http(s)://HOST[:PORT][/PATH] and no more, got {value!r}")
 

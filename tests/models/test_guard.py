@@ -105,3 +105,9 @@ def test_a_halt_ends_what_waits_and_keeps_what_is_under_way(tmp_path: Path) -> N
 def test_a_base_url_is_a_web_address(address: str) -> None:
     with pytest.raises(ValueError, match="must start with http"):
         ModelSettings(base_url=address)
+
+
+def test_a_base_url_holds_no_password_and_none_is_told() -> None:
+    with pytest.raises(ValueError, match="must hold no user and no password") as caught:
+        ModelSettings(base_url="https://me:secret-word@host/v1")
+    assert "secret-word" not in str(caught.value)

@@ -9,6 +9,7 @@ from models.support import REMOTE, ask, at, gateway, run
 
 from sgforge.models import Gateway, ModelError, ModelSettings
 from sgforge.models.failures import http_error
+from sgforge.models.retry import judge
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 
 # Bodies as vendors and servers send them.
@@ -60,6 +61,34 @@ def test_an_address_that_is_no_endpoint_is_known(body: bytes) -> None:
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_other_refusals_concern_one_call(status: int, body: bytes) -> None:
     assert http_error(status, {}, body).blame is None
+
+
+NO_MONEY = {
+    429: b'{"error": {"message": "You exceeded your current quota, please check your plan and billing details.", '
+    b'"type": "insufficient_quota", "param": null, "code": "insufficient_quota"}}',
+    400: b'{"type": "error", "error": {"type": "invalid_request_error", "message": "Your credit balance is too low to '
+    b'access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits."}}',
+}
+
+
+@pytest.mark.parametrize("status", NO_MONEY)
+def test_an_account_without_money_is_not_waited_for(status: int) -> None:
+    error = http_error(status, {"retry-after": "1"}, NO_MONEY[status])
+    assert error.blame == "account"
+    assert judge(error) == "refused"
+    assert judge(http_error(429, {}, b'{"error": {"message": "Rate limit reached for gpt-4o"}}')) == "retry"
+
+
+@pytest.mark.parametrize("name", REMOTE)
+def test_an_account_without_money_stops_the_run(name: str, tmp_path: Path) -> None:
+    async def work() -> list[ModelError]:
+        async with gateway(tmp_path) as opened:
+            return await ask_often(opened, name, at(fake, name, deadline_s=3600.0))
+
+    with FakeProvider(lambda _: FakeAnswer("insufficient_quota", 429, retry_after_s=600.0)) as fake:
+        errors = run(work())
+    assert [error.stops_run for error in errors] == [False, False, True, True, True]
+    assert "check the key, its permissions and the account" in errors[2].detail
 
 
 async def ask_often(opened: Gateway, name: str, settings: ModelSettings, times: int = 5) -> list[ModelError]:
