@@ -296,6 +296,21 @@ def test_sealing_publishes_an_unfinished_chain_step_by_step(tmp_path):
     assert dataset["b"] == samples[1]
 
 
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_of_two_snapshots_that_fit_alike_the_one_of_the_branch_is_sealed_on(tmp_path, chosen):
+    samples = three_samples()
+    with DatasetWriter.open(tmp_path) as writer:
+        sources = [
+            writer.publish_source(part, [key_of(sample.image_id) for sample in part]) for part in (samples[:2], samples)
+        ]
+        writer.move_branch("main", sources[chosen])
+        writer.begin_step(TEACHER)
+        writer.journal.put(answers(sources[0], TEACHER, {"a": TEACHER_EDITS["a"]}))
+        (sealed,) = seal(writer)
+        assert sealed.meta.parents == (sources[chosen].id,)
+        assert sealed.image_ids == sources[chosen].image_ids
+
+
 def test_answers_of_no_snapshot_cannot_be_sealed(tmp_path):
     with DatasetWriter.open(tmp_path) as writer:
         writer.publish_source(three_samples(), [key_of(sample.image_id) for sample in three_samples()])
