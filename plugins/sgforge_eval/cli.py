@@ -121,17 +121,18 @@ def _cuts(text: str) -> tuple[int, ...]:
 
 def _run_recall(args: argparse.Namespace) -> None:
     from sgforge_eval.bootstrap import checked_draws
+    from sgforge_eval.plot import check_plot, plot_recall
     from sgforge_eval.report import recall_report
     from sgforge_eval.run import evaluate_graphs
 
     draws = checked_draws(args.bootstrap or 0)
+    if args.plot is not None:
+        check_plot(args.plot)
     predictions, truth = _paths(args, ("PREDICTIONS", "GROUND_TRUTH"))
     settings = _settings(args)
     outcome = evaluate_graphs(predictions, truth, settings, _vocabulary(args, settings, truth))
     report = recall_report(outcome, draws=draws)
     if args.plot is not None:
-        from sgforge_eval.plot import plot_recall
-
         plot_recall(report, args.plot)
     details = ("per_category", *(("per_predicate",) if args.per_predicate else ()), "interval")
     _print_report(args, report, args.localization, details)

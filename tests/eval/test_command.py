@@ -101,8 +101,11 @@ def test_plots(files, tmp_path) -> None:
     root = ElementTree.parse(tmp_path / "plot.svg").getroot()
     bars = [item for item in root.iter("{http://www.w3.org/2000/svg}rect") if item.get("height") != "100%"]
     assert {float(bar.get("width")) for bar in bars} == {420.0, 210.0}  # on: all found, near: half
+    named = {item.text for item in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"R@20", "R@50", "R@100", "near", "on"} <= named
     assert (np.asarray(Image.open(tmp_path / "plot.png")) != 255).any()
     assert main(["eval", *files, "--plot", str(tmp_path / "plot.gif")]) == 2
+    assert main(["eval", *files, "--plot", str(tmp_path / "nowhere" / "plot.svg")]) == 2
 
 
 def test_compare(files, capsys) -> None:
