@@ -10,7 +10,7 @@ from PIL import Image
 import sgforge as sg
 from sgforge.draw import draw_graph
 
-SHOWN = 11
+SHOWN = 9
 """Arrows in one picture; more cannot be read."""
 
 
