@@ -61,6 +61,12 @@ def test_columns_and_vocabularies(folder):
         dataset.vocabulary("predicates")
 
 
+@pytest.mark.parametrize(("start", "stop"), [(-1, 1), (2, 1), (0, 4), (4, 4)])
+def test_rows_that_are_not_there_are_refused(folder, start, stop):
+    with pytest.raises(DatasetError, match=f"rows {start} to {stop} of 3 images"):
+        Dataset.open(folder).snapshot.between(start, stop)
+
+
 def test_pick_reads_the_same_as_whole_columns(folder):
     snapshot = Dataset.open(folder).snapshot
     whole = snapshot.columns()

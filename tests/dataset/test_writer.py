@@ -311,6 +311,24 @@ def test_of_two_snapshots_that_fit_alike_the_one_of_the_branch_is_sealed_on(tmp_
         assert sealed.image_ids == sources[chosen].image_ids
 
 
+def test_steps_are_sealed_in_the_order_in_which_they_answered_first(tmp_path):
+    """Image a took both steps, image b only the second: each step is sealed once, for all its images."""
+    first, second = StepRecord("zoom", "complete", "svg", "fp1"), StepRecord("again", "complete", "svg", "fp2")
+    samples = three_samples()
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(samples, [key_of(sample.image_id) for sample in samples])
+        for step in (first, second):
+            writer.begin_step(step)
+        (one,) = answers(source, first, {"a": TEACHER_EDITS["a"]})
+        (other,) = answers(source, second, {"b": TEACHER_EDITS["b"]})
+        more = pack_edit(Edit.reject(2, "left-right"))
+        two = JournalRow(key_of("again", one.key), "a", second.name, more, (), "r", {}, one.key)
+        writer.journal.put([one, two, other])
+        sealed = seal(writer)
+    assert [snapshot.meta.step.name for snapshot in sealed] == ["zoom", "again"]
+    assert [len(sealed[-1].graph(row).all.relations) for row in range(3)] == [3, 2, 0]
+
+
 def test_answers_of_no_snapshot_cannot_be_sealed(tmp_path):
     with DatasetWriter.open(tmp_path) as writer:
         writer.publish_source(three_samples(), [key_of(sample.image_id) for sample in three_samples()])
