@@ -71,11 +71,11 @@ class Caller:
     account: Account
     settings: GatewaySettings
     chance: random.Random = attrs.field(factory=random.Random)
+    capabilities: Capabilities = attrs.field(init=False)
     _loading: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the provider can do with this model."""
+    @capabilities.default
+    def _capabilities(self) -> Capabilities:
         return self.provider.capabilities(self.model)
 
     async def buy(self, key: bytes, request: ChatRequest, kind: CallKind, settle: Settle) -> Bought:
