@@ -209,11 +209,11 @@ class Pipeline:
         return Request(
             self.steps,
             named_sources(source),
-            Path(dataset),
+            Path(dataset).expanduser(),
             roots if isinstance(roots, Roots) else Roots(roots),
             gateway,
             self.models,
-            None if responses is None else Path(responses),
+            None if responses is None else Path(responses).expanduser(),
             limit,
             "main" if branch is None else branch,
             seed,

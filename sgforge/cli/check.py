@@ -48,7 +48,7 @@ def _lines(request: Request, plan: Plan) -> Iterator[str]:
     yield f"dataset  {request.dataset} (branch {request.branch})"
     for name, spec in plan.sources.items():
         yield f"source   {name}: {spec.name}{_render(spec)}"
-    width = max(len(step.name) for step in plan.steps)
+    width = max((len(step.name) for step in plan.steps), default=0)
     for number, step in enumerate(plan.steps, start=1):
         text = f"{step.spec.name}{_render(step.spec)}{_on(step)}"
         if step.weights is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from datetime import date, time
+from typing import Any, TypeAlias
 
 import attrs
 
 from sgforge.errors import ConfigError
 
-__all__ = ["Fault", "Where", "as_error", "render_path"]
+__all__ = ["Fault", "Where", "as_error", "as_written", "render_path"]
 
 Where: TypeAlias = tuple[str | int, ...]
 
@@ -25,6 +26,13 @@ class Fault:
     def under(self, prefix: Where) -> Fault:
         """The same fault with its path continued towards the root of the document."""
         return attrs.evolve(self, where=(*prefix, *self.where))
+
+
+def as_written(value: Any) -> str:
+    """A value as it reads in a config: `true`, not `True`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if isinstance(value, (date, time)) else repr(value)
 
 
 def render_path(where: Where) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
-
-from sgforge.config.faults import Fault, Where, as_error
+from sgforge.config.document import Document, On, StepKeys
+from sgforge.config.faults import Fault, Where, as_error, as_written
 from sgforge.config.lines import find_lines
 from sgforge.config.options import check_options
 from sgforge.config.overrides import apply_override
 from sgforge.config.strict import structure
 from sgforge.config.values import DEFAULT_SOURCE, PipelineConfig, SourceConfig, StepConfig, default_names
+from sgforge.dataset.folder import check_branch
 from sgforge.errors import ConfigError, PluginError
 from sgforge.images import Roots
-from sgforge.models.settings import GatewaySettings, ModelSettings
 from sgforge.near import choices
 from sgforge.plugins import Registry, load_plugins
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
@@ -33,7 +33,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = (), *, registry: Re
         ConfigError: the file cannot be read, or holds faults: all of them, each with its line and path.
     """
     try:
-        text = Path(path).read_bytes().decode()
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"config {path} does not exist; `sgforge init {path}` writes one to start from") from None
     except OSError as error:
@@ -50,7 +50,9 @@ def parse_config(
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name}: not valid TOML: {error}") from None
+        twice = _DECLARED_TWICE.match(str(error))
+        hint = f": [{twice[1]}] stands there before; {_SEVERAL}" if twice else ""
+        raise ConfigError(f"{name}: not valid TOML: {error}{hint}") from None
     # The key alone, never the value: it could be a secret, and messages end up in logs.
     origins = {
         apply_override(document, override): f"--set {override.partition('=')[0].strip()}: " for override in overrides
@@ -70,51 +72,17 @@ def _locate(where: Where, name: str, lines: Mapping[Where, int], origins: Mappin
             return origins[prefix]
         if prefix in lines:
             return f"{name}:{lines[prefix]}: "
-    return f"{name}: "
+    # A table that only parts of it stand for: an array, or [a.b] without [a].
+    inside = [line for path, line in lines.items() if where and path[: len(where)] == where]
+    return f"{name}:{min(inside)}: " if inside else f"{name}: "
 
 
-@attrs.frozen
-class _Document:
-    """The top level of a config; steps and sources are read one by one."""
-
-    dataset: Path
-    branch: str = "main"
-    roots: Mapping[str, Path] = attrs.field(factory=dict)
-    source: Mapping[str, Any] | None = None
-    sources: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
-    models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
-    gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
-    responses: Path | None = None
-    step: list[Mapping[str, Any]] = attrs.field(factory=list)
-
-
-@attrs.frozen
-class _On:
-    """The `on` table of a step."""
-
-    source: str | tuple[str, ...] | None = None
-    split: str | tuple[str, ...] | None = None
-
-
-def _from_one(instance: object, attribute: attrs.Attribute[int | None], value: int | None) -> None:
-    if value is not None and value < 1:
-        raise ValueError(f"{attribute.name} must be 1 or more, not {value}")
-
-
-def _printable(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
-    if value is not None and not (value and value.isprintable()):
-        raise ValueError(f"{attribute.name} must be one line of printable text, not {value!r}")
-
-
-@attrs.frozen
-class _StepKeys:
-    """The reserved keys of a step."""
-
-    name: str | None = attrs.field(default=None, validator=_printable)
-    on: _On | None = None
-    weights: str | None = None
-    batch_size: int | None = attrs.field(default=None, validator=_from_one)
-    workers: int | None = attrs.field(default=None, validator=_from_one)
+_DECLARED_TWICE = re.compile(r"Cannot declare \('([^']*)',\) twice")
+_SEVERAL = "several sources are [sources.NAME] each, each step is a [[step]]"
+_OTHER_FORMS = (
+    ("step", Mapping, "write [[step]] with two brackets, before each step"),
+    ("source", list, "write [source] with one bracket, or [sources.NAME] for each of several"),
+)
 
 
 class _Reader:
@@ -136,7 +104,7 @@ class _Reader:
 
     def read(self) -> PipelineConfig | None:
         """The config, or None if there are faults."""
-        top = self._structure(self._document, _Document, ())
+        top = self._structure(self._in_form(), Document, ())
         sources = self._read_sources()
         steps = self._read_steps(set(sources))
         for name in _table(self._document.get("roots")):
@@ -144,6 +112,7 @@ class _Reader:
                 Roots({name: "."})
             except ConfigError as error:
                 self._faults.append(Fault(("roots", name), str(error)))
+        self._check_branch(self._document.get("branch"))
         for name in _table(self._document.get("models")):
             if not all(name.partition("/")):
                 self._faults.append(Fault(("models", name), 'must read [models."provider/model"]'))
@@ -152,6 +121,19 @@ class _Reader:
         return PipelineConfig(
             top.dataset, top.branch, top.roots, sources, top.models, top.gateway, top.responses, tuple(steps)
         )
+
+    def _in_form(self) -> Mapping[str, Any]:
+        """The document without tables that have brackets too many or too few, each told with its right form."""
+        wrong = {key: form for key, kind, form in _OTHER_FORMS if isinstance(self._document.get(key), kind)}
+        self._faults.extend(Fault((key,), form) for key, form in wrong.items())
+        return {key: value for key, value in self._document.items() if key not in wrong}
+
+    def _check_branch(self, branch: Any) -> None:
+        try:
+            if isinstance(branch, str):
+                check_branch(branch)
+        except ConfigError as error:
+            self._faults.append(Fault(("branch",), str(error)))
 
     def _structure(self, value: Any, cls: type[Any], where: Where) -> Any:
         typed, faults = structure(value, cls)
@@ -177,7 +159,8 @@ class _Reader:
         options = {key: value for key, value in table.items() if key != "use"}
         if not isinstance(use, str):
             known = [component.name for component in self._registry.components("source")]
-            self._faults.append(Fault((*where, "use"), f"missing: name a source; {choices(str(use), known)}"))
+            wrong = "missing" if use is None else f"must be a text, not {as_written(use)}"
+            self._faults.append(Fault((*where, "use"), f"{wrong}: name a source; {choices(str(use), known)}"))
             return SourceConfig("", options)
         self._check_options("source", use, options, where, (*where, "use"))
         return SourceConfig(use, options)
@@ -192,7 +175,7 @@ class _Reader:
 
     def _read_steps(self, sources: set[str]) -> list[StepConfig]:
         tables = self._document.get("step")
-        if "step" not in self._document:
+        if tables is None or tables == []:
             self._faults.append(Fault((), "there is no [[step]]: say what to do with the images"))
         found = [
             self._read_step(table, ("step", index))
@@ -205,7 +188,7 @@ class _Reader:
         return found
 
     def _read_step(self, table: Mapping[str, Any], where: Where) -> StepConfig:
-        keys = self._structure({key: table[key] for key in RESERVED_STEP_KEYS if key in table}, _StepKeys, where)
+        keys = self._structure({key: table[key] for key in RESERVED_STEP_KEYS if key in table}, StepKeys, where)
         if keys is None:
             keys = _salvage(table)
         options = {key: value for key, value in table.items() if key not in RESERVED_STEP_KEYS and key not in VERBS}
@@ -219,7 +202,7 @@ class _Reader:
         if isinstance(use, str):
             self._check_options(VERBS[verb].kind, use, options, where, (*where, verb))
         else:
-            self._faults.append(Fault((*where, verb), f"must name a {VERBS[verb].kind}, not {use!r}"))
+            self._faults.append(Fault((*where, verb), f"must name a {VERBS[verb].kind}, not {as_written(use)}"))
         return StepConfig(verb, str(use), options, keys.name, on, keys.weights, keys.batch_size, keys.workers)
 
     def _check_step(
@@ -247,11 +230,11 @@ def _table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _salvage(table: Mapping[str, Any]) -> _StepKeys:
+def _salvage(table: Mapping[str, Any]) -> StepKeys:
     """What can be read of faulty reserved keys, so that the checks across steps still see this step."""
-    on, _ = structure(table.get("on"), _On)
+    on, _ = structure(table.get("on"), On)
     name = _text(table.get("name"))
-    return _StepKeys(name=name if name and name.isprintable() else None, on=on, weights=_text(table.get("weights")))
+    return StepKeys(name=name if name and name.isprintable() else None, on=on, weights=_text(table.get("weights")))
 
 
 def _text(value: Any) -> str | None:

@@ -20,6 +20,7 @@ from sgforge.stages import VERBS
 
 __all__ = ["apply_override"]
 
+_EXAMPLES: Final = 'step.complete.subjects=5, step[2].batch_size=4 or models."openai/NAME".max_in_flight=9'
 _INDEXED_STEP: Final = re.compile(r"step\[(\d+)\]\.(.+)")
 
 
@@ -48,9 +49,9 @@ def _split(override: str) -> tuple[Where, Any]:
         keys = _read_path(override[:position].strip())
         if keys:
             return keys, _read_value(override, override[position + 1 :].strip())
-    raise ConfigError(
-        f"--set {override.partition('=')[0]}: must read key=value, such as step.complete.model=openai/gpt-6.2-sol"
-    )
+    key, equals, _ = override.partition("=")
+    what = "must read key=value" if not (equals and key.strip()) else "this key cannot be read; quote odd parts of it"
+    raise ConfigError(f"--set {key}: {what}, such as {_EXAMPLES}")
 
 
 def _read_path(text: str) -> Where:
@@ -68,7 +69,10 @@ def _read_value(override: str, text: str) -> Any:
     try:
         document = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError as error:
-        if not text or text[0] in "\"'[{":
+        if not text:
+            key = override.partition("=")[0].strip()
+            raise ConfigError(f'--set {key}: no value stands behind the =; an empty text is ""') from None
+        if text[0] in "\"'[{":
             raise ConfigError(f"--set {override.partition('=')[0].strip()}: the value is no TOML: {error}") from None
         return text
     return document["value"] if list(document) == ["value"] else text

@@ -17,7 +17,7 @@ from cattrs import BaseValidationError, Converter, IterableValidationError, Iter
 from cattrs.errors import AttributeValidationNote, ForbiddenExtraKeysError, StructureHandlerNotFoundError
 from cattrs.gen import make_dict_structure_fn, override
 
-from sgforge.config.faults import Fault, Where
+from sgforge.config.faults import Fault, Where, as_written
 from sgforge.config.secret import is_secret
 from sgforge.errors import PluginError
 from sgforge.near import choices
@@ -45,7 +45,7 @@ def structure(value: Any, cls: type[Any]) -> tuple[Any, tuple[Fault, ...]]:
         PluginError: the class itself is at fault: a type that is not known, or cannot be checked.
     """
     if not isinstance(value, Mapping):
-        return None, (Fault((), f"must be a table, not {value!r}"),)
+        return None, (Fault((), f"must be a table, not {as_written(value)}"),)
     try:
         return _converter.structure(value, cls), ()
     except BaseValidationError as error:
@@ -96,7 +96,7 @@ def _scalar_hook(cls: type) -> Callable[[Any, Any], Any]:
 
     def structure_scalar(value: Any, _: Any) -> Any:
         if not isinstance(value, accepted) or (isinstance(value, bool) and cls is not bool):
-            raise _WrongValueError(f"must be {what}, not {value!r}")
+            raise _WrongValueError(f"must be {what}, not {as_written(value)}")
         return cls(value)
 
     return structure_scalar
@@ -106,7 +106,7 @@ def _path(value: Any, _: Any) -> Path:
     if isinstance(value, Path):
         return value
     if not isinstance(value, str) or not value or "\0" in value:
-        raise _WrongValueError(f"must be a path (a text), not {value!r}")
+        raise _WrongValueError(f"must be a path (a text), not {as_written(value)}")
     return Path(value)
 
 
@@ -118,7 +118,7 @@ def _literal_hook(cls: Any) -> Callable[[Any, Any], Any]:
             if type(value) is type(choice) and value == choice:
                 return choice
         listed = ", ".join(map(repr, allowed))
-        raise _WrongValueError(f"must be one of {listed}, not {value!r}")
+        raise _WrongValueError(f"must be one of {listed}, not {as_written(value)}")
 
     return structure_literal
 
@@ -130,7 +130,7 @@ def _enum_hook(cls: type[enum.Enum]) -> Callable[[Any, Any], Any]:
         if isinstance(value, cls):
             return value
         if not isinstance(value, (str, int)) or isinstance(value, bool) or value not in by_value:
-            raise _WrongValueError(f"must be one of {', '.join(map(repr, by_value))}, not {value!r}")
+            raise _WrongValueError(f"must be one of {', '.join(map(repr, by_value))}, not {as_written(value)}")
         return by_value[value]
 
     return structure_enum
@@ -151,8 +151,8 @@ def _union_hook(cls: Any) -> Callable[[Any, Any], Any]:
             try:
                 return _converter.structure(value, member)
             except (_WrongValueError, BaseValidationError, TypeError) as error:
-                reasons.append(str(error).removesuffix(f", not {value!r}"))
-        raise _WrongValueError(f"{' or '.join(dict.fromkeys(reasons))}, not {value!r}")
+                reasons.append(str(error).removesuffix(f", not {as_written(value)}"))
+        raise _WrongValueError(f"{' or '.join(dict.fromkeys(reasons))}, not {as_written(value)}")
 
     return structure_union
 
@@ -176,7 +176,7 @@ def _class_hook(cls: Any) -> Callable[[Any, Any], Any]:
         if isinstance(value, cls):
             return value
         if not isinstance(value, Mapping):
-            raise _WrongValueError(f"must be a table, not {value!r}")
+            raise _WrongValueError(f"must be a table, not {as_written(value)}")
         return base(value, kind)
 
     return structure_class
@@ -206,9 +206,9 @@ def _list_hook(cls: Any) -> Callable[[Any, Any], Any]:
 
     def structure_list(value: Any, _: Any) -> Any:
         if not isinstance(value, (list, tuple, set, frozenset)):
-            raise _WrongValueError(f"must be a list, not {value!r}")
+            raise _WrongValueError(f"must be a list, not {as_written(value)}")
         if is_fixed and len(value) != len(arguments):
-            raise _WrongValueError(f"must be a list of {len(arguments)}, not {value!r}")
+            raise _WrongValueError(f"must be a list of {len(arguments)}, not {as_written(value)}")
         kinds = arguments if is_fixed else [arguments[0]] * len(value)
         return build(_structure_items(enumerate(value), kinds, cls).values())
 
@@ -220,7 +220,7 @@ def _table_hook(cls: Any) -> Callable[[Any, Any], Any]:
 
     def structure_table(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise _WrongValueError(f"must be a table, not {value!r}")
+            raise _WrongValueError(f"must be a table, not {as_written(value)}")
         keys = _structure_items(((key, key) for key in value), [key_type] * len(value), cls)
         items = _structure_items(value.items(), [item_type] * len(value), cls)
         return {keys[key]: item for key, item in items.items()}

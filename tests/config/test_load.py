@@ -178,7 +178,14 @@ def test_every_mistake_of_a_file_is_told_in_order_with_its_line(registry):
         (GOOD.replace("coco = ", '"co/co" = '), 'p.toml:5: roots."co/co": root name'),
         (GOOD.replace('openai/gpt-4o"]', 'gpt"]'), 'must read [models."provider/model"]'),
         (GOOD.replace("[sources.seed]", "[source]"), "write either [source], or [sources.NAME]"),
-        (GOOD.replace("[[step]]", "[step]", 1).split("[[step]]")[0], "step: must be a list"),
+        (GOOD.replace("[[step]]", "[step]", 1).split("[[step]]")[0], "p.toml:17: step: write [[step]] with"),
+        ('dataset = "x"\n[[source]]\nuse = "folder"\n', "p.toml:2: source: write [source] with one bracket, or"),
+        ('[source]\nuse = "folder"\n[source]\n', "[source] stands there before; several sources are [sources.NAME]"),
+        (GOOD.split("[[step]]")[0].replace("branch", "step = []\nbranch"), "p.toml: there is no [[step]]"),
+        (GOOD.replace('branch = "try"', 'branch = "a b"'), "p.toml:2: branch: 'a b' is no name of a branch"),
+        (GOOD.replace('branch = "try"', "branch = true"), "p.toml:2: branch: must be a text, not true"),
+        (GOOD.replace('branch = "try"', "branch = 2026-01-31"), "p.toml:2: branch: must be a text, not 2026-01-31"),
+        ('dataset = "x"\n[source]\nuse = 3\n', "p.toml:3: source.use: must be a text, not 3: name a source"),
         (GOOD.replace('train = "prior"', "train = 3"), "p.toml:26: step[1].train: must name a student, not 3"),
         (GOOD.replace('train = "prior"', 'train = "svg"'), "there is no student 'svg'; 'svg' is a teacher"),
         (
@@ -229,6 +236,8 @@ def test_overrides(override, read, registry):
         ("step[7].subjects=7", "there is no step[7]; the config has 3 steps, from 0"),
         ("step.complete=7", "name the step and the option"),
         ("dataset", "must read key=value"),
+        ("dataset=", "--set dataset: no value stands behind the =; an empty text is"),
+        ("models.a/b.max_in_flight=3", "this key cannot be read; quote odd parts of it"),
         ("=3", "must read key=value"),
         ("dataset.x=3", "dataset is a value, not a table"),
         ("step.complete.words=[1,", "the value is no TOML"),
@@ -242,6 +251,12 @@ def test_bad_overrides(override, expected, registry):
 def test_a_missing_file_says_how_to_write_one(tmp_path):
     with pytest.raises(ConfigError, match=r"`sgforge init .*p\.toml` writes one"):
         load_config(tmp_path / "p.toml")
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_the_config(tmp_path, registry):
+    path = tmp_path / "p.toml"
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert load_config(path, registry=registry) == parse_config(GOOD, registry=registry)
 
 
 def test_a_file_that_is_no_text(tmp_path):
