@@ -103,24 +103,6 @@ class PackedMasks:
         shared = self.intersections(other)
         return _ratio(shared, np.broadcast_to(self.areas[:, None], shared.shape))
 
-    def union(self, indices: ArrayLike) -> PackedMasks:
-        """One mask: every pixel that is in any of the masks `indices`."""
-        chosen = self.words[np.asarray(indices, np.int64)]
-        words = np.bitwise_or.reduce(chosen, axis=0, keepdims=True)
-        return PackedMasks(self.width, words, _tight_boxes(words), _count(words))
-
-    def covered_by_union(self, index: int, others: ArrayLike) -> float:
-        """Share of mask `index` that the masks `others` cover together, in [0, 1]; 0 for an empty mask."""
-        x0, y0, x1, y1 = self.boxes[index].tolist()
-        area = int(self.areas[index])
-        if not area:
-            return 0.0
-        rows, columns = slice(y0, y1), slice(x0 >> 6, (x1 + 63) >> 6)
-        cover = np.zeros((y1 - y0, columns.stop - columns.start), np.uint64)
-        for other in np.asarray(others, np.int64).tolist():
-            cover |= self.words[other, rows, columns]
-        return int(np.bitwise_count(cover & self.words[index, rows, columns]).sum(dtype=np.int64)) / area
-
 
 def _ratio(part: Ints, whole: NDArray[Any]) -> NDArray[np.float64]:
     ratio: NDArray[np.float64] = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)

@@ -79,25 +79,6 @@ def test_masks_larger_than_one_step_of_work() -> None:
     assert np.array_equal(masks.to_arrays(masks.from_arrays(arrays)), arrays)
 
 
-@MANY
-@given(mask_arrays(min_size=3))
-def test_union_and_what_it_covers(arrays: np.ndarray) -> None:
-    packed = PackedMasks.from_arrays(arrays)
-    others = list(range(1, len(arrays)))
-    union = arrays[1:].any(axis=0)
-    assert np.array_equal(packed.union(others).arrays()[0], union)
-    area = arrays[0].sum()
-    expected = (arrays[0] & union).sum() / area if area else 0.0
-    assert packed.covered_by_union(0, others) == pytest.approx(expected)
-    assert packed.covered_by_union(0, [0]) == float(area > 0)
-
-
-def test_nothing_covers_by_an_empty_union() -> None:
-    packed = PackedMasks.from_arrays(np.ones((2, 3, 3), bool))
-    assert packed.covered_by_union(0, []) == 0.0
-    assert packed.union([]).areas.tolist() == [0]
-
-
 def test_masks_of_other_frames_are_not_compared() -> None:
     with pytest.raises(GraphError, match="frames 3x4 and 4x3"):
         PackedMasks.from_arrays(np.ones((1, 4, 3), bool)).iou(PackedMasks.from_arrays(np.ones((1, 3, 4), bool)))
