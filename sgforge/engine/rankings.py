@@ -13,7 +13,7 @@ __all__ = ["check_ranking", "on_shown"]
 
 
 def check_ranking(answer: Any) -> Ranking | Failure:
-    """The answer, or the failure that it is no ranking with scores in [0, 1] of pairs of its own regions."""
+    """The answer, or the failure that it is no ranking with scores in [0, 1] of pairs of its own regions, each once."""
     if isinstance(answer, Failure):
         return answer
     if not isinstance(answer, Ranking):
@@ -23,6 +23,9 @@ def check_ranking(answer: Any) -> Ranking | Failure:
         return Failure("contract", f"rank gave pairs {pairs.shape} with scores {scores.shape}")
     if len(pairs) and not (pairs.min() >= 0 and pairs.max() < len(answer.regions)):
         return Failure("contract", f"rank gave a pair outside its {len(answer.regions)} regions")
+    if len(np.unique(pairs[:, 0].astype(np.int64) * len(answer.regions) + pairs[:, 1])) < len(pairs):
+        # Several rows of a pair would list several predicates of it, which the graph constraint forbids.
+        return Failure("contract", "rank gave a pair twice: its predicates belong into one row of scores")
     if scores.size and not (np.isfinite(scores).all() and scores.min() >= 0.0 and scores.max() <= 1.0):
         return Failure("contract", "rank gave scores outside [0, 1]")
     return answer

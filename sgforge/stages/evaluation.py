@@ -20,8 +20,8 @@ __all__ = ["Judged", "Ranking", "Report"]
 class Ranking:
     """A student's full answer for evaluation: every candidate with a score, nothing cut.
 
-    `regions`: the regions the pairs index, with labels and scores. `pairs`: (P, 2) int32 subject and object indices.
-    `predicates`: C texts. `scores`: (P, C) float32, P(predicate | pair) in [0, 1]; 0 means not proposed.
+    `regions`: the regions the pairs index, with labels and scores. `pairs`: (P, 2) int32 subject and object indices,
+    no pair twice. `predicates`: C texts. `scores`: (P, C) float32, P(predicate | pair) in [0, 1]; 0 means not proposed.
     """
 
     regions: tuple[Region, ...]

@@ -295,6 +295,21 @@ def test_regions_that_are_shown_must_be_ranked_as_they_are(toys, tmp_path, mode,
     assert {line.failed for line in read_lines(file)} == ({"contract"} if failures else {None})
 
 
+class Doubling(ToyStudent):
+    """Ranks every pair twice, so that both its predicates would be listed."""
+
+    def rank(self, samples):
+        return [
+            attrs.evolve(answer, pairs=np.concatenate([answer.pairs] * 2), scores=np.concatenate([answer.scores] * 2))
+            for answer in super().rank(samples)
+        ]
+
+
+def test_a_pair_is_ranked_once(toys, tmp_path):
+    report = run(tmp_path / "data", sg.train(Doubling()), sg.evaluate("toy"))
+    assert report.step("evaluate").report.values["failures"] == 4.0
+
+
 class Sure:
     """A student without options and revision: it learns the same every time and ranks with its class's score."""
 

@@ -93,5 +93,6 @@ def _check_ranking(sample: Sample, ranking: Any) -> None:
         assert pairs.min() >= 0, f"{where}: a pair has a negative index"
         assert pairs.max() < len(ranking.regions), f"{where}: a pair names a region that is not there"
         assert (pairs[:, 0] != pairs[:, 1]).all(), f"{where}: a region is related to itself"
+        assert len(np.unique(pairs, axis=0)) == len(pairs), f"{where}: a pair is ranked twice"
     assert np.isfinite(scores).all(), f"{where}: a score is not finite"
     assert ((scores >= 0) & (scores <= 1)).all(), f"{where}: scores are probabilities in [0, 1]"
