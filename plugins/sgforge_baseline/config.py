@@ -76,8 +76,8 @@ class SpatialRulesOptions:
     """`spatial-rules`: judges spatial relations by geometry.
 
     `min_degree`: a relation whose predicate holds to a lower degree, in [0, 1], is rejected. `duplicates`: reject all
-    but the first of equal triplets, synonyms counted as equal. `contradictions`: of two relations that cannot both
-    hold, reject the one that holds less.
+    but the first of equal triplets, spatial or not; spatial synonyms count as equal. `contradictions`: of two relations
+    that cannot both hold, reject the one that holds less.
     """
 
     min_degree: float = attrs.field(default=0.1, validator=_UNIT)

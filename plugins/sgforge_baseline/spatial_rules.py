@@ -14,13 +14,14 @@ from sgforge.graph import KEPT, REJECTED, Relation, Sample, SceneGraph
 from sgforge.spatial import Geometry, Predicate, are_contradictory, canonical, degrees
 from sgforge.stages import Answer
 from sgforge_baseline.config import SpatialRulesOptions
+from sgforge_baseline.known import canonical_text
 
 __all__ = ["REASONS", "SpatialRulesFilter"]
 
 REASONS: Final[Mapping[str, str]] = {
     "boxes-contradict": "the boxes do not lie as the predicate says",
     "masks-contradict": "the boxes would allow the predicate, the masks do not",
-    "depth-contradicts": "the depths are the other way round",
+    "depth-contradicts": "the boxes would allow the predicate, the depths do not",
     "duplicate": "an earlier row says the same of the same two regions",
     "contradictory-pair": "another relation of the same two regions holds more firmly and excludes this one",
 }
@@ -42,7 +43,7 @@ class _Judged:
 
 
 class SpatialRulesFilter:
-    """Judges kept relations whose predicate is spatial; the others are left alone.
+    """Judges kept relations whose predicate is spatial; of the others it only rejects duplicates.
 
     A passed test is recorded as a verdict that keeps the relation with its degree. Relations that geometry cannot tell
     (no box, no depth) are counted as `no-geometry` and `no-depth`, and still checked for doubles and contradictions.
@@ -62,57 +63,72 @@ class SpatialRulesFilter:
             for index, relation in graph.relations.items()
             if (predicate := canonical(relation.predicate)) is not None
         ]
-        if not spatial:
-            return Edit()
         geometry = Geometry.of(graph)
         judged = _measure(geometry, spatial)
-        rejected: dict[int, Verdict] = {}
-        for item in judged:
-            if item.degree is not None and item.degree < self._least:
-                reason = self._evidence(geometry, item)
-                rejected[item.index] = Verdict("relation", item.index, REJECTED, reason, item.degree)
+        rejected = self._contradicted(geometry, judged)
+        degree_of = {item.index: item.degree for item in judged}
         if self.options.duplicates:
-            _reject_duplicates(judged, rejected)
+            _reject_duplicates(graph, degree_of, rejected)
         if self.options.contradictions:
             _reject_contradictions(judged, rejected)
         verdicts = [
-            rejected.get(item.index) or Verdict("relation", item.index, KEPT, None, item.degree)
-            for item in judged
-            if item.index in rejected or item.degree is not None
+            rejected.get(index) or Verdict("relation", index, KEPT, None, degree_of[index])
+            for index in graph.relations
+            if index in rejected or degree_of.get(index) is not None
         ]
         return Edit(verdicts=verdicts, faults=_untold(geometry, judged))
 
-    def _evidence(self, geometry: Geometry, item: _Judged) -> str:
-        """Which evidence would allow the relation if it stood alone decides what contradicts it."""
-        ends = [item.relation.subject, item.relation.object]
-        name = item.predicate.name
-        pair = np.array([[0, 1]])
-        if item.predicate.needs_depth:
-            by_depth = Geometry.from_boxes([(0, 0, 1, 1)] * 2, geometry.depth[ends])
-            return "depth-contradicts" if degrees(by_depth, pair, [name])[0, 0] < self._least else "boxes-contradict"
-        by_boxes = Geometry.from_boxes(geometry.boxes[ends])
-        return "boxes-contradict" if degrees(by_boxes, pair, [name])[0, 0] < self._least else "masks-contradict"
+    def _contradicted(self, geometry: Geometry, judged: Sequence[_Judged]) -> dict[int, Verdict]:
+        """Verdicts on what holds to less than the least degree.
+
+        The reason is the first evidence that contradicts it, alone or with those before: boxes, depth, masks. Of a
+        predicate that needs depth it is depth, unless that alone would allow it.
+        """
+        low = [item for item in judged if item.degree is not None and item.degree < self._least]
+        if not low:
+            return {}
+        boxes = geometry.boxes
+        in_place = np.broadcast_to(np.array([0.0, 0.0, 1.0, 1.0]), boxes.shape)
+        by_boxes = _degrees_of(Geometry.from_boxes(boxes), low)
+        by_boxes_and_depth = _degrees_of(Geometry.from_boxes(boxes, geometry.depth), low)
+        by_depth = _degrees_of(Geometry.from_boxes(in_place, geometry.depth), low)
+        verdicts = {}
+        for item, plain, deep, depth in zip(low, by_boxes, by_boxes_and_depth, by_depth, strict=True):
+            if item.predicate.needs_depth:
+                reason = "depth-contradicts" if depth < self._least else "boxes-contradict"
+            elif plain < self._least:
+                reason = "boxes-contradict"
+            else:
+                reason = "depth-contradicts" if deep < self._least else "masks-contradict"
+            verdicts[item.index] = Verdict("relation", item.index, REJECTED, reason, item.degree)
+        return verdicts
 
 
 def _measure(geometry: Geometry, spatial: Sequence[tuple[int, Relation, Predicate]]) -> list[_Judged]:
-    names = sorted({predicate.name for _, _, predicate in spatial})
-    pairs = np.array([(relation.subject, relation.object) for _, relation, _ in spatial], np.int64)
-    columns = [names.index(predicate.name) for _, _, predicate in spatial]
-    measured = degrees(geometry, pairs, names)[np.arange(len(spatial)), columns].tolist()
+    items = [_Judged(index, relation, predicate, None) for index, relation, predicate in spatial]
     return [
-        _Judged(index, relation, predicate, None if math.isnan(degree) else degree)
-        for (index, relation, predicate), degree in zip(spatial, measured, strict=True)
+        attrs.evolve(item, degree=None if math.isnan(degree) else degree)
+        for item, degree in zip(items, _degrees_of(geometry, items), strict=True)
     ]
 
 
-def _reject_duplicates(judged: Sequence[_Judged], rejected: dict[int, Verdict]) -> None:
+def _degrees_of(geometry: Geometry, items: Sequence[_Judged]) -> list[float]:
+    """The degree of each relation by this geometry, NaN where it cannot be told."""
+    names = sorted({item.predicate.name for item in items})
+    pairs = np.array([(item.relation.subject, item.relation.object) for item in items], np.int64).reshape(-1, 2)
+    columns = np.array([names.index(item.predicate.name) for item in items], np.int64)
+    measured: list[float] = degrees(geometry, pairs, names)[np.arange(len(items)), columns].tolist()
+    return measured
+
+
+def _reject_duplicates(graph: SceneGraph, degree_of: Mapping[int, float | None], rejected: dict[int, Verdict]) -> None:
     seen: set[tuple[int, str, int]] = set()
-    for item in judged:
-        key = (item.relation.subject, item.predicate.name, item.relation.object)
-        if item.index in rejected:
+    for index, relation in graph.relations.items():
+        if index in rejected:
             continue
+        key = (relation.subject, canonical_text(relation.predicate), relation.object)
         if key in seen:
-            rejected[item.index] = Verdict("relation", item.index, REJECTED, "duplicate", item.degree)
+            rejected[index] = Verdict("relation", index, REJECTED, "duplicate", degree_of.get(index))
         seen.add(key)
 
 

@@ -90,11 +90,20 @@ def test_a_measured_relation_outweighs_one_that_is_not() -> None:
     assert edit.verdicts == (keep(0, pytest.approx(0.3)), reject(1, "contradictory-pair", 0.0))
 
 
-def test_other_predicates_are_left_alone() -> None:
+def test_of_other_predicates_only_duplicates_are_rejected() -> None:
     relations = [Relation(0, "holding", 1), Relation(0, "holding", 1), Relation(0, "wearing", 1)]
     edit = judge(boxed(LEFT, RIGHT), relations)
-    assert edit.is_empty
+    assert edit.verdicts == (reject(1, "duplicate", None),)
     assert not edit.faults
+    assert judge(boxed(LEFT, RIGHT), relations, duplicates=False).is_empty
+
+
+def test_what_only_depth_speaks_against_is_named_so() -> None:
+    # A quarter of the inner box is within the outer one: 0.25 by boxes; nearer by half of the larger depth: 0.3 of it.
+    boxes = boxed((15, 0, 25, 10), (-80, -80, 17.5, 20), depth=(1.0, 2.0))
+    edit = judge(boxes, [Relation(0, "inside", 1)])
+    assert edit.verdicts == (reject(0, "depth-contradicts", pytest.approx(0.075)),)
+    assert judge(boxed((15, 0, 25, 10), (-80, -80, 17.5, 20)), [Relation(0, "inside", 1)]).verdicts[0].status == "kept"
 
 
 def test_what_cannot_be_told_is_counted_and_not_judged() -> None:
