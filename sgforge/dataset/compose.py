@@ -74,7 +74,6 @@ class _Composer:
         self._journal = journal
         self._runs: list[RunRecord] = journal.runs()
         self._changed = (parent.keys != keys).any(axis=1)
-        self._whole: dict[str, GraphColumns] = {}
 
     def whole(self, failures: Failures) -> Content:
         """All images, with their failures marked, over exactly the texts that are used."""
@@ -132,20 +131,21 @@ class _Composer:
             by_snapshot.setdefault(ref.snapshot_id, []).append(row)
         for snapshot_id, targets in by_snapshot.items():
             found = np.asarray([reused[row].row for row in targets], np.int64)
-            columns.append(self._columns_of(snapshot_id).gather(found))
+            snapshot = self._states.snapshot(snapshot_id)
+            columns.append(_gathered(snapshot, found))
             rows.append(np.asarray(targets, np.int64))
-            provenances.extend(_calls_of(self._states.snapshot(snapshot_id), found, start + rows[-1]))
+            provenances.extend(_calls_of(snapshot, found, start + rows[-1]))
         mixed = GraphColumns.concat(columns).gather(np.argsort(np.concatenate(rows)))
         words = merged([mixed.vocabularies, own.vocabularies])
         names = {name: getattr(own.over(words).image, name) for name in _NAMING_COLUMNS}
         mixed = mixed.over(words)
         return attrs.evolve(mixed, image=attrs.evolve(mixed.image, **names)), provenances
 
-    def _columns_of(self, snapshot_id: str) -> GraphColumns:
-        found = self._whole.get(snapshot_id)
-        if found is None:
-            found = self._whole[snapshot_id] = self._states.snapshot(snapshot_id).columns()
-        return found
+
+def _gathered(snapshot: Snapshot, rows: np.ndarray) -> GraphColumns:
+    """These rows of a snapshot; both sides are sorted by id, so they lie close together: only their span is read."""
+    first = int(rows.min())
+    return snapshot.between(first, int(rows.max()) + 1).gather(rows - first)
 
 
 def _calls_of(snapshot: Snapshot, rows: np.ndarray, targets: np.ndarray) -> Iterator[Provenance]:

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import attrs
 
+from sgforge.digests import folder_sha256
 from sgforge.durable import write_text
 from sgforge.engine.components import ComponentSpec
 from sgforge.engine.lending import ModelAccess
@@ -54,7 +55,10 @@ class TrainJob:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The finished checkpoint of a step's folder, None if there is none yet; one that lies elsewhere is refused."""
+    """The finished checkpoint of a step's folder, None if there is none yet.
+
+    One that lies elsewhere, or whose files are not those that the training left, is a `StepError`.
+    """
     file = folder / _CHECKPOINT
     try:
         found = json.loads(file.read_text())
@@ -66,7 +70,13 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         raise StepError(f"{file} describes no checkpoint ({error}); remove it to train again") from None
     if not path.resolve().is_relative_to(folder.resolve()):
         raise StepError(f"{file} leads out of its folder: refused; remove it to train again")
-    return checkpoint if path.is_dir() else None
+    if not path.is_dir():
+        return None
+    if folder_sha256(path) != checkpoint.sha256:
+        raise StepError(
+            f"{path} is damaged: its files are not those that the training left; delete {folder} to train again"
+        )
+    return checkpoint
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -117,6 +127,11 @@ def train_here(job: TrainJob) -> Checkpoint:
         raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(checkpoint).__name__}, not a Checkpoint")
     if not checkpoint.path.resolve().is_relative_to(job.out.resolve()):
         raise StepError(f"step {job.step!r}: {job.spec.name} left its checkpoint outside its folder {job.out}")
+    if folder_sha256(checkpoint.path) != checkpoint.sha256:
+        raise StepError(
+            f"step {job.step!r}: the sha256 of {job.spec.name}'s checkpoint is not that of the files in "
+            f"{checkpoint.path}: make it with Checkpoint.of when they are all written"
+        )
     return checkpoint
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,17 +119,43 @@ def outside(out_dir: Path) -> Checkpoint:
     return Checkpoint.of(folder)
 
 
+def too_early(out_dir: Path) -> Checkpoint:
+    (out_dir / "weights").write_text("x")
+    checkpoint = Checkpoint.of(out_dir)
+    (out_dir / "more").write_text("y")
+    return checkpoint
+
+
 @pytest.mark.parametrize(
     ("way", "match"),
     [
         (lambda out_dir: out_dir, "answered PosixPath, not a Checkpoint"),
         (outside, "left its checkpoint outside its folder"),
         (Checkpoint.of, "is empty: the training wrote nothing there"),
+        (too_early, "is not that of the files in .*: make it with Checkpoint.of when they are all written"),
     ],
 )
 def test_a_training_that_breaks_its_contract_fails(toys, tmp_path, way, match):
     with pytest.raises(StepError, match=match):
         run(tmp_path / "data", sg.train(Odd(way)))
+
+
+def change(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b":", b";"))
+
+
+@pytest.mark.parametrize("damage", [change, Path.unlink, lambda file: (file.parent / "more").write_text("x")])
+def test_a_damaged_checkpoint_is_an_error_and_never_used(toys, tmp_path, damage):
+    steps = (sg.train(ToyStudent()), sg.generate("toy"))
+    expected = run(tmp_path / "data", *steps).step("train").checkpoint
+    (folder,) = folders(tmp_path / "data")
+    damage(expected.path / "counts.json")
+    with pytest.raises(StepError, match=f"{expected.path} is damaged: .* delete {folder} to train again"):
+        run(tmp_path / "data", *steps)
+    shutil.rmtree(folder)
+    report = run(tmp_path / "data", *steps)
+    assert report.step("train").checkpoint.sha256 == expected.sha256
+    assert report.step("generate").counts.reused == 20
 
 
 def test_without_an_image_to_train_on_nothing_begins(toys, tmp_path):
