@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.waiting import LONGEST
@@ -164,3 +165,45 @@ def test_a_commit_returns_only_after_its_own_rows_are_written():
 
     asyncio.run(scenario())
     assert len(durable) == 40
+
+
+def test_after_a_failure_the_next_rows_are_written():
+    failures, written = [OSError("disk full")], []
+
+    async def put(rows):
+        if failures:
+            raise failures.pop()
+        written.append(list(rows))
+
+    async def scenario():
+        committer = Committer(put)
+        with pytest.raises(OSError, match="disk full"):
+            await committer.commit(["a"])
+        await committer.commit(["b"])
+        await committer.commit([])
+
+    asyncio.run(scenario())
+    assert written == [["b"]]
+
+
+def test_who_no_longer_waits_takes_no_row_with_it():
+    written = []
+
+    async def scenario():
+        may_write = asyncio.Event()
+
+        async def put(rows):
+            await may_write.wait()
+            written.append(list(rows))
+
+        committer = Committer(put)
+        gone, waiting = (asyncio.create_task(committer.commit([name])) for name in "ab")
+        await asyncio.sleep(0)  # each has begun
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        may_write.set()
+        await waiting
+
+    asyncio.run(scenario())
+    assert written == [["a", "b"]]
