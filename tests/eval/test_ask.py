@@ -18,11 +18,12 @@ from sgforge.stages import Failure
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider
 from sgforge_eval.tasks import ask, task_named
 from sgforge_eval.tasks.ask import Asking, ask_task
-from sgforge_eval.tasks.captions import CaptionOptions, SugarCrepeTask
+from sgforge_eval.tasks.base import FileOptions
+from sgforge_eval.tasks.captions import SugarCrepeTask
 from sgforge_eval.tasks.choice import LETTERS
 from sgforge_eval.tasks.graph_text import graph_text
 from sgforge_eval.tasks.options import task_options
-from sgforge_eval.tasks.vsr import VsrOptions, VsrTask
+from sgforge_eval.tasks.vsr import VsrTask
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_the_image_and_the_question_are_sent(vsr, tmp_path, monkeypatch) -> None
 
     with FakeProvider(script=script) as fake:
         asking = Asking("compat/m", tmp_path, responses=tmp_path / "r.sqlite", base_url=fake.openai_url)
-        ask_task(VsrTask(VsrOptions(vsr)), asking)
+        ask_task(VsrTask(FileOptions(vsr)), asking)
     text, images = min(seen, key=lambda item: len(item[0]))
     assert "The cat is here." in text
     assert images == ((tmp_path / "here.png").read_bytes(),)
@@ -131,14 +132,14 @@ def _registered(monkeypatch, student) -> None:
 
 def test_a_student_is_asked(vsr, tmp_path, monkeypatch) -> None:
     _registered(monkeypatch, _Student())
-    found = ask_task(VsrTask(VsrOptions(vsr)), Asking("student:toy", tmp_path))
+    found = ask_task(VsrTask(FileOptions(vsr)), Asking("student:toy", tmp_path))
     assert found.failed == Counter({"tired": 1, "image": 1})
     assert found.get("0") == {"id": "0", "answer": "Yes"}
 
 
 def test_a_student_that_cannot_answer_says_so(vsr, tmp_path) -> None:
     with pytest.raises(ConfigError, match="cannot answer questions"):
-        ask_task(VsrTask(VsrOptions(vsr)), Asking("student:prior", tmp_path))
+        ask_task(VsrTask(FileOptions(vsr)), Asking("student:prior", tmp_path))
 
 
 def test_images_outside_of_the_folder_are_not_read(tmp_path, monkeypatch) -> None:
@@ -147,7 +148,7 @@ def test_images_outside_of_the_folder_are_not_read(tmp_path, monkeypatch) -> Non
     (tmp_path / "images").mkdir()
     row = {"filename": "../secret.png", "caption": "a", "negative_caption": "b"}
     (tmp_path / "s.json").write_text(json.dumps({"0": row}))
-    found = ask_task(SugarCrepeTask(CaptionOptions(tmp_path / "s.json")), Asking("student:toy", tmp_path / "images"))
+    found = ask_task(SugarCrepeTask(FileOptions(tmp_path / "s.json")), Asking("student:toy", tmp_path / "images"))
     assert found.failed == Counter({"image": 2})
 
 

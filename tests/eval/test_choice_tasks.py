@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 from eval.answers import said
 
-from sgforge_eval.tasks.base import Predictions, TaskFileError
-from sgforge_eval.tasks.captions import CaptionOptions, SugarCrepeTask, WhatsUpTask
+from sgforge_eval.tasks.base import FileOptions, Predictions, TaskFileError
+from sgforge_eval.tasks.captions import SugarCrepeTask, WhatsUpTask
 from sgforge_eval.tasks.choice import (
     ChoiceQuestion,
     chosen_letter,
@@ -18,8 +19,8 @@ from sgforge_eval.tasks.choice import (
     score_choices,
     shuffled,
 )
-from sgforge_eval.tasks.quizzes import CrpeTask, MMBenchTask, QuizOptions, SeedTask
-from sgforge_eval.tasks.vsr import VsrOptions, VsrTask, yes_or_no
+from sgforge_eval.tasks.quizzes import CrpeTask, MMBenchOptions, MMBenchTask, SeedTask
+from sgforge_eval.tasks.vsr import VsrTask, yes_or_no
 
 SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
@@ -79,7 +80,7 @@ def _crpe(path: Path, groups: int = 2) -> Path:
 
 
 def test_crpe_needs_all_four_rotations(tmp_path) -> None:
-    task = CrpeTask(QuizOptions(_crpe(tmp_path / "crpe.jsonl")))
+    task = CrpeTask(FileOptions(_crpe(tmp_path / "crpe.jsonl")))
     right = {question.id: "ABCD"[question.correct] for question in task.questions()}
     assert task.evaluate(said(right)).values["accuracy"] == 1.0
     # One wrong rotation of one subject question, and a wordy answer to an object question.
@@ -95,7 +96,7 @@ def test_crpe_files_come_in_fours(tmp_path) -> None:
     path = _crpe(tmp_path / "crpe.jsonl", 1)
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
     with pytest.raises(TaskFileError, match="not fours"):
-        CrpeTask(QuizOptions(path)).questions()
+        CrpeTask(FileOptions(path)).questions()
 
 
 MMBENCH = "index\tquestion\thint\tA\tB\tC\tD\tanswer\tcategory\n5\tWhat?\tLook.\tone\ttwo\tthree\t\tB\tocr\n"
@@ -103,7 +104,7 @@ MMBENCH = "index\tquestion\thint\tA\tB\tC\tD\tanswer\tcategory\n5\tWhat?\tLook.\
 
 def test_mmbench_is_rotated_and_circular(tmp_path) -> None:
     (tmp_path / "m.tsv").write_text(MMBENCH)
-    task = MMBenchTask(QuizOptions(tmp_path / "m.tsv"))
+    task = MMBenchTask(MMBenchOptions(tmp_path / "m.tsv"))
     questions = task.questions()
     assert [question.id for question in questions] == ["5#0", "5#1", "5#2"]
     assert "Look.\nWhat?\nA. one\nB. two\nC. three" in questions[0].prompt
@@ -113,14 +114,16 @@ def test_mmbench_is_rotated_and_circular(tmp_path) -> None:
     assert half.values["accuracy"] == 0.0
     assert half.values["vanilla_accuracy"] == pytest.approx(2 / 3)
     assert half.images_skipped == {"question without a prediction, counted as wrong": 1}
-    plain = MMBenchTask(QuizOptions(tmp_path / "m.tsv", circular=False))
+    plain = MMBenchTask(MMBenchOptions(tmp_path / "m.tsv", circular=False))
     assert plain.evaluate(said({"5": "two"})).values["accuracy"] == 1.0
+    (tmp_path / "m.tsv.gz").write_bytes(gzip.compress(MMBENCH.encode()))
+    assert MMBenchTask(MMBenchOptions(tmp_path / "m.tsv.gz")).questions() == questions
 
 
 def test_mmbench_files_with_rotations_of_their_own(tmp_path) -> None:
     rows = MMBENCH + "1000005\tWhat?\t\ttwo\tthree\tone\t\tA\tocr\n"
     (tmp_path / "m.tsv").write_text(rows)
-    task = MMBenchTask(QuizOptions(tmp_path / "m.tsv"))
+    task = MMBenchTask(MMBenchOptions(tmp_path / "m.tsv"))
     assert task.evaluate(said({"5": "B", "1000005": "A"})).values["accuracy"] == 1.0
     assert task.evaluate(said({"5": "B", "1000005": "B"})).values["accuracy"] == 0.0
 
@@ -135,7 +138,7 @@ def test_seed_leaves_videos_out(tmp_path) -> None:
         ],
     }
     (tmp_path / "s.json").write_text(json.dumps(data))
-    report = SeedTask(QuizOptions(tmp_path / "s.json")).evaluate(said({"1": "C"}))
+    report = SeedTask(FileOptions(tmp_path / "s.json")).evaluate(said({"1": "C"}))
     assert report.values["accuracy"] == 1.0
     assert report.images_used == 1
     assert report.tables["per_category"] == [{"category": "Scene", "questions": 1, "accuracy": 1.0}]
@@ -151,7 +154,7 @@ def _crepe(path: Path) -> Path:
 
 def test_sugarcrepe_averages_both_orders(tmp_path) -> None:
     path = _crepe(tmp_path / "s.json")
-    task = SugarCrepeTask(CaptionOptions(path))
+    task = SugarCrepeTask(FileOptions(path))
     assert [question.choices for question in task.questions()[:2]] == [("a 0", "b 0"), ("b 0", "a 0")]
     always = task.evaluate(said({f"{key}#{turn}": "A" for key in range(4) for turn in range(2)}))
     assert always.values == {"accuracy": 0.5, "both_orders": 0.0, "failure_rate": 0.0}
@@ -167,7 +170,7 @@ def test_sugarcrepe_averages_both_orders(tmp_path) -> None:
 
 
 def test_equal_scores_are_not_won(tmp_path) -> None:
-    task = SugarCrepeTask(CaptionOptions(_crepe(tmp_path / "s.json")))
+    task = SugarCrepeTask(FileOptions(_crepe(tmp_path / "s.json")))
     report = task.evaluate(said({str(key): [0.5, 0.5] for key in range(4)}, "scores"))
     assert report.values["accuracy"] == 0.0
     assert report.images_skipped == {"tied scores, counted as wrong": 8}
@@ -175,7 +178,7 @@ def test_equal_scores_are_not_won(tmp_path) -> None:
 
 @pytest.mark.parametrize("scores", [["a", 1], [float("nan"), 1], [1], 1, None, [1, 2, 3]])
 def test_scores_that_are_no_numbers_are_counted(tmp_path, scores) -> None:
-    task = SugarCrepeTask(CaptionOptions(_crepe(tmp_path / "s.json")))
+    task = SugarCrepeTask(FileOptions(_crepe(tmp_path / "s.json")))
     report = task.evaluate(said(dict.fromkeys("0123", scores), "scores"))
     assert report.values["accuracy"] == 0.0
     assert report.images_skipped == {"answer whose scores are not one number per choice, counted as wrong": 8}
@@ -191,7 +194,7 @@ def test_whatsup_pairs_and_sets(tmp_path) -> None:
         for place in places
     ]
     (tmp_path / "w.json").write_text(json.dumps([*rows, {"image_path": "d/odd.jpeg", "caption_options": list("xyzw")}]))
-    task = WhatsUpTask(CaptionOptions(tmp_path / "w.json"))
+    task = WhatsUpTask(FileOptions(tmp_path / "w.json"))
     right = {row["image_path"]: row["caption_options"][0] for row in rows} | {"d/odd.jpeg": "x"}
     whole = task.evaluate(said(right)).values
     assert (whole["accuracy"], whole["pair_accuracy"], whole["set_accuracy"]) == (1.0, 1.0, 1.0)
@@ -230,7 +233,7 @@ def test_vsr_counts_what_says_neither_as_wrong(tmp_path) -> None:
         for label in (1, 1, 0, 0)
     ]
     (tmp_path / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    report = VsrTask(VsrOptions(tmp_path / "v.jsonl")).evaluate(said({"0": "yes", "1": "hm", "2": "yes", "3": "no"}))
+    report = VsrTask(FileOptions(tmp_path / "v.jsonl")).evaluate(said({"0": "yes", "1": "hm", "2": "yes", "3": "no"}))
     assert report.values["accuracy"] == 0.5
     assert report.values["precision"] == 0.5
     assert report.values["recall"] == 0.5
@@ -244,7 +247,7 @@ def test_predictions_that_fail_repeat_or_answer_nothing_asked(tmp_path) -> None:
     )
     row = {"image": "x.jpg", "caption": "c", "label": 1, "relation": "on"}
     (tmp_path / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for _ in range(3)))
-    report = VsrTask(VsrOptions(tmp_path / "v.jsonl")).evaluate(Predictions.read(tmp_path / "p"))
+    report = VsrTask(FileOptions(tmp_path / "v.jsonl")).evaluate(Predictions.read(tmp_path / "p"))
     assert report.values["accuracy"] == pytest.approx(1 / 3)
     assert report.values["failure_rate"] == pytest.approx(1 / 3)
     assert report.images_skipped == {
@@ -259,7 +262,7 @@ needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the annotation 
 
 @needs_samples
 def test_the_real_vsr_split_loads() -> None:
-    task = VsrTask(VsrOptions(SAMPLES / "vsr_zeroshot_test.jsonl.gz"))
+    task = VsrTask(FileOptions(SAMPLES / "vsr_zeroshot_test.jsonl.gz"))
     statements = task.statements()
     assert len(statements) == 1222
     assert statements[0].caption == "The car is behind the suitcase."
@@ -269,7 +272,7 @@ def test_the_real_vsr_split_loads() -> None:
 
 @needs_samples
 def test_the_real_sugarcrepe_file_loads() -> None:
-    task = SugarCrepeTask(CaptionOptions(SAMPLES / "sugarcrepe_replace_rel.json.gz"))
+    task = SugarCrepeTask(FileOptions(SAMPLES / "sugarcrepe_replace_rel.json.gz"))
     questions = task.questions()
     assert len(questions) == 2 * 1406
     report = task.evaluate(said({question.id: "ABCD"[question.correct] for question in questions}))

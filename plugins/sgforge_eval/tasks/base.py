@@ -15,6 +15,7 @@ from sgforge.errors import ConfigError
 from sgforge.stages import Report
 
 __all__ = [
+    "FileOptions",
     "Predictions",
     "Task",
     "TaskFileError",
@@ -31,6 +32,13 @@ __all__ = [
 
 class TaskFileError(ConfigError):
     """A file of a task, or its predictions, that is not as its format says."""
+
+
+@attrs.frozen
+class FileOptions:
+    """`questions`: the task's public file, .gz too."""
+
+    questions: Path
 
 
 class Task(Protocol):

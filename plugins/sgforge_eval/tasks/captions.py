@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, Final
 
 import attrs
 
 from sgforge.stages import Report
 from sgforge_eval.tasks.base import (
+    FileOptions,
     Predictions,
     TaskFileError,
     accuracy,
@@ -21,7 +22,7 @@ from sgforge_eval.tasks.base import (
 )
 from sgforge_eval.tasks.choice import ChoiceQuestion, circular_accuracy, lettered, rotations, score_choices, shuffled
 
-__all__ = ["CaptionOptions", "SugarCrepeTask", "WhatsUpTask"]
+__all__ = ["SugarCrepeTask", "WhatsUpTask"]
 
 _OPPOSITES: Final = {
     "left_of": "right_of",
@@ -31,13 +32,6 @@ _OPPOSITES: Final = {
     "in-front_of": "behind",
     "behind": "in-front_of",
 }
-
-
-@attrs.frozen
-class CaptionOptions:
-    """`questions`: the public JSON file, .gz too."""
-
-    questions: Path
 
 
 _QUESTION: Final = "Which of these captions is true of the image?"
@@ -53,9 +47,9 @@ class SugarCrepeTask:
 
     name: ClassVar[str] = "sugarcrepe"
     shows_images: ClassVar[bool] = True
-    options: ClassVar[type[Any]] = CaptionOptions
+    options: ClassVar[type[Any]] = FileOptions
 
-    def __init__(self, options: CaptionOptions) -> None:
+    def __init__(self, options: FileOptions) -> None:
         self._path = options.questions
 
     def questions(self) -> list[ChoiceQuestion]:
@@ -111,9 +105,9 @@ class WhatsUpTask:
 
     name: ClassVar[str] = "whatsup"
     shows_images: ClassVar[bool] = True
-    options: ClassVar[type[Any]] = CaptionOptions
+    options: ClassVar[type[Any]] = FileOptions
 
-    def __init__(self, options: CaptionOptions) -> None:
+    def __init__(self, options: FileOptions) -> None:
         self._path = options.questions
 
     def questions(self) -> list[ChoiceQuestion]:

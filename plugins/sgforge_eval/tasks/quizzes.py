@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import attrs
 
 from sgforge.stages import Report
 from sgforge_eval.tasks.base import (
+    FileOptions,
     Predictions,
     TaskFileError,
     accuracy,
@@ -33,15 +35,15 @@ from sgforge_eval.tasks.choice import (
     score_choices,
 )
 
-__all__ = ["CrpeTask", "MMBenchTask", "QuizOptions", "SeedTask"]
+__all__ = ["CrpeTask", "MMBenchOptions", "MMBenchTask", "SeedTask"]
 
 _CRPE_TURNS = 4
 _MMBENCH_SPAN = 1_000_000
 
 
 @attrs.frozen
-class QuizOptions:
-    """`questions`: the public file. `circular`: MMBench rows are asked in every rotation of their choices."""
+class MMBenchOptions:
+    """`questions`: the public TSV, .gz too. `circular`: rows are asked in every rotation of their choices."""
 
     questions: Path
     circular: bool = True
@@ -55,9 +57,9 @@ class CrpeTask:
 
     name: ClassVar[str] = "crpe"
     shows_images: ClassVar[bool] = True
-    options: ClassVar[type[Any]] = QuizOptions
+    options: ClassVar[type[Any]] = FileOptions
 
-    def __init__(self, options: QuizOptions) -> None:
+    def __init__(self, options: FileOptions) -> None:
         self._path = options.questions
 
     def questions(self) -> list[ChoiceQuestion]:
@@ -117,9 +119,9 @@ class MMBenchTask:
     """MMBench: TSV of questions with up to four choices; CircularEval over the rotations of a question."""
 
     name: ClassVar[str] = "mmbench"
-    options: ClassVar[type[Any]] = QuizOptions
+    options: ClassVar[type[Any]] = MMBenchOptions
 
-    def __init__(self, options: QuizOptions) -> None:
+    def __init__(self, options: MMBenchOptions) -> None:
         self._options = options
 
     def _rows(self) -> Iterator[tuple[str, Mapping[str, str]]]:
@@ -127,10 +129,11 @@ class MMBenchTask:
         # Pictures stand in the file as base64: far above the csv module's limit for a field.
         csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
         try:
-            with path.open(encoding="utf-8", newline="") as stream:
+            opened = gzip.open if path.suffix == ".gz" else open
+            with opened(path, "rt", encoding="utf-8", newline="") as stream:
                 for number, row in enumerate(csv.DictReader(stream, delimiter="\t"), 2):
                     yield f"{path}:{number}", row
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
             raise TaskFileError(f"MMBench file {path} cannot be read: {error}") from None
 
     def questions(self) -> list[ChoiceQuestion]:
@@ -181,9 +184,9 @@ class SeedTask:
     """SEED-Bench, image part: four choices, plain accuracy."""
 
     name: ClassVar[str] = "seed"
-    options: ClassVar[type[Any]] = QuizOptions
+    options: ClassVar[type[Any]] = FileOptions
 
-    def __init__(self, options: QuizOptions) -> None:
+    def __init__(self, options: FileOptions) -> None:
         self._path = options.questions
 
     def questions(self) -> list[ChoiceQuestion]:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import attrs
 
 from sgforge.stages import Report
-from sgforge_eval.tasks.base import Predictions, TaskFileError, accuracy, by_group, field_of, json_lines, task_report
+from sgforge_eval.tasks.base import (
+    FileOptions,
+    Predictions,
+    TaskFileError,
+    accuracy,
+    by_group,
+    field_of,
+    json_lines,
+    task_report,
+)
 from sgforge_eval.tasks.choice import ChoiceQuestion, chosen_letter
 
-__all__ = ["VsrOptions", "VsrQuestion", "VsrTask", "yes_or_no"]
+__all__ = ["VsrQuestion", "VsrTask", "yes_or_no"]
 
 _YES: Final = frozenset(("yes", "true", "correct", "1"))
 _NO: Final = frozenset(("no", "false", "incorrect", "0"))
-
-
-@attrs.frozen
-class VsrOptions:
-    """`questions`: the JSONL of a split, .gz too. Ids are line numbers from 0."""
-
-    questions: Path
 
 
 @attrs.frozen
@@ -61,13 +62,16 @@ def yes_or_no(answer: Any) -> bool | None:
 
 
 class VsrTask:
-    """Accuracy, and precision, recall and F1 of "true". Source: Visual Spatial Reasoning (Liu et al. 2023)."""
+    """Accuracy, and precision, recall and F1 of "true". Ids are line numbers from 0.
+
+    Source: Visual Spatial Reasoning (Liu et al. 2023).
+    """
 
     name: ClassVar[str] = "vsr"
     shows_images: ClassVar[bool] = True
-    options: ClassVar[type[Any]] = VsrOptions
+    options: ClassVar[type[Any]] = FileOptions
 
-    def __init__(self, options: VsrOptions) -> None:
+    def __init__(self, options: FileOptions) -> None:
         self._path = options.questions
 
     def statements(self) -> list[VsrQuestion]:
