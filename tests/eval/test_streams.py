@@ -198,10 +198,11 @@ def test_told_boxes_and_told_labels(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["sgcls", "predcls"])
-def test_regions_that_are_not_the_truth_s_are_counted(tmp_path, mode) -> None:
+@pytest.mark.parametrize(("subject", "target"), [(3, 1), (1, 3)])
+def test_regions_that_are_not_the_truth_s_are_counted(tmp_path, mode, subject, target) -> None:
     truth = write(tmp_path / "t", line("a", None, ON), line("b", None, ON))
     more = [*line("a")["regions"], region("dog", FAR)]
-    said = write(tmp_path / "p", line("a", more, [*ON, relation(3, "on", 1)]), line("b", None, ON))
+    said = write(tmp_path / "p", line("a", more, [*ON, relation(subject, "on", target)]), line("b", None, ON))
     notes = score(said, truth, metric=mode).notes
     assert "1 x prediction: relation with a region index that the truth does not have" in notes
     assert any(note.startswith("1 x prediction: image with more or fewer regions than the truth") for note in notes)
