@@ -72,6 +72,8 @@ class Roots:
 
         `spec` is "root:relative/path", or a plain path, which becomes (its folder, if a file) a root named `source`.
         """
+        if not spec:
+            raise ConfigError(f"source {source!r}: an empty path names no folder and no file")
         root, colon, _ = spec.partition(":")
         if colon and root in self._folders:
             try:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -16,9 +16,7 @@ from sgforge.dataset.snapshot import Snapshot, SnapshotMeta, read_meta
 from sgforge.dataset.statistics import Stats, statistics_of
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
-
-if TYPE_CHECKING:
-    from sgforge.images import Roots
+from sgforge.images import Roots
 
 __all__ = ["Dataset"]
 
@@ -35,10 +33,13 @@ class Dataset:
         self.snapshot = snapshot
 
     @classmethod
-    def open(cls, path: Path | str, ref: str = "main", roots: Roots | None = None) -> Dataset:
+    def open(
+        cls, path: Path | str, ref: str = "main", roots: Roots | Mapping[str, Path | str] | None = None
+    ) -> Dataset:
         """The version of the dataset at `path` that a branch, a tag or (the start of) a snapshot id names.
 
-        With `roots` the samples' images can be opened. No such dataset or ref is a `DatasetError`.
+        With `roots`, folders by the name that uris have for them, the samples' images can be opened. No such dataset
+        or ref is a `DatasetError`.
         """
         folder = DatasetFolder.open(path)
         snapshot_id = folder.resolve(ref)
@@ -47,7 +48,8 @@ class Dataset:
                 f"{folder.path}: {ref!r} names snapshot {snapshot_id[:12]}, which is not here: run again, which makes "
                 f"it anew, or use another version (sgforge tag {folder.path} lists them)"
             )
-        return cls(folder, Snapshot.open(folder.snapshot(snapshot_id)), roots)
+        named = roots if roots is None or isinstance(roots, Roots) else Roots(roots)
+        return cls(folder, Snapshot.open(folder.snapshot(snapshot_id)), named)
 
     @property
     def path(self) -> Path:

@@ -70,8 +70,10 @@ class Request:
     watcher: Watcher | None = None
 
     def __attrs_post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise ConfigError(f"limit must be a whole number from 1, not {self.limit}")
+        if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
+            raise ConfigError(f"limit must be a whole number from 1, not {self.limit!r}")
+        if type(self.seed) is not int:
+            raise ConfigError(f"seed must be a whole number, not {self.seed!r}")
         check_branch(self.branch)
 
     def resolve(self, registry: Registry) -> Plan:

@@ -140,9 +140,11 @@ def _find(
 ) -> ComponentSpec | None:
     try:
         spec = find_spec(registry, kind, component, options, where)
-        for method in [verb.method for verb in VERBS.values() if verb.kind == kind][:1]:
-            if spec.instance is not None and not callable(getattr(spec.instance, method, None)):
+        methods = ["samples"] if kind == "source" else [verb.method for verb in VERBS.values() if verb.kind == kind]
+        for method in methods[:1]:
+            if spec.component is None and not callable(getattr(spec.instance, method, None)):
                 problems.config(f"{where}: {type(spec.instance).__name__} is no {kind}, it has no method {method}()")
+                return None
     except SgforgeError as error:
         problems.config(_located(where, error))
         return None

@@ -43,7 +43,7 @@ def _texts_by_name(value: Mapping[str, str]) -> dict[str, str]:
     return dict(value)
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, repr=False)
 class SceneGraph:
     """The regions and relations of one image (or of none: width and height 0).
 
@@ -78,6 +78,12 @@ class SceneGraph:
         for index, relation in enumerate(self._relations):
             _check_index(relation.subject, count, f"subject of relation {index}")
             _check_index(relation.object, count, f"object of relation {index}")
+
+    def __repr__(self) -> str:
+        rejected = len(self._regions) + len(self._relations) - len(self.regions) - len(self.relations)
+        size = f"{self.width}x{self.height}" if self.width else "no image"
+        rows = f"{len(self.regions)} regions, {len(self.relations)} relations"
+        return f"<SceneGraph {size}: {rows}{f', {rejected} rows not kept' if rejected else ''}>"
 
     @property
     def all(self) -> Rows:

@@ -44,6 +44,7 @@ def test_roots_open_the_pixels(folder, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
     dataset = Dataset.open(folder, roots=Roots({"coco": tmp_path}))
     assert dataset["a"].image.read_bytes() == b"x"
+    assert Dataset.open(folder, roots={"coco": tmp_path})["a"].image.read_bytes() == b"x"
     assert Dataset.open(folder)["a"].image is None
 
 

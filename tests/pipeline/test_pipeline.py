@@ -136,6 +136,24 @@ def test_the_report_says_what_happened(toys, tmp_path):
         report.step("filter")
 
 
+@pytest.mark.parametrize("wrong", [None, [sg.source("toy")], 3])
+def test_what_is_no_source_is_told_before_any_work(toys, tmp_path, wrong):
+    with pytest.raises(ConfigError, match=f"source 'source': {type(wrong).__name__} is no source, it has no method"):
+        sg.Pipeline(sg.segment("toy")).run(wrong, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_source_with_an_empty_path_does_not_read_the_current_folder(tmp_path):
+    with pytest.raises(ConfigError, match="source 'source': an empty path names no folder"):
+        sg.Pipeline(sg.complete("geometry")).run(sg.source("folder", images=""), tmp_path / "data")
+
+
+@pytest.mark.parametrize(("key", "value"), [("limit", "3"), ("limit", 2.0), ("seed", "x"), ("seed", None)])
+def test_numbers_of_a_run_are_whole(toys, tmp_path, key, value):
+    with pytest.raises(ConfigError, match=f"{key} must be a whole number"):
+        sg.Pipeline(sg.segment("toy")).run(sg.source("toy", count=2), tmp_path / "data", **{key: value})
+
+
 def test_a_limit_must_be_at_least_one(toys, tmp_path):
     with pytest.raises(ConfigError, match="limit must be a whole number from 1"):
         small(tmp_path / "data", limit=0)
