@@ -8,19 +8,16 @@ from typing import Final
 
 import attrs
 
+from sgforge.testing.scenes._brush import Brush
 from sgforge.testing.scenes._paint import (
     Bounds,
-    Capsule,
     Cut,
     Ellipse,
     Layer,
     Paint,
-    Point,
     Polygon,
     Rgb,
-    RoundBox,
     Shadow,
-    Shape,
     Stroke,
 )
 from sgforge.testing.scenes._things import COLOURS, Camera, Thing
@@ -33,7 +30,7 @@ _WOOD: Final[Rgb] = (0.50, 0.33, 0.18)
 
 def layers_of(thing: Thing, index: int, ground: int, camera: Camera) -> tuple[Layer, ...]:
     """How `thing` is drawn: its layers, each at its own depth; the farthest casts the shadow."""
-    layers = _DRAWN[thing.kind](thing, _Brush(thing, index, camera))
+    layers = _DRAWN[thing.kind](thing, Brush(thing, index, camera))
     shadow = _shadow(thing, index, ground, camera)
     return (attrs.evolve(layers[0], shadow=shadow), *layers[1:]) if shadow else layers
 
@@ -56,67 +53,7 @@ def _shadow(thing: Thing, index: int, ground: int, camera: Camera) -> Shadow | N
     return Shadow(shape, ground if thing.support < 0 else thing.support)
 
 
-@attrs.frozen
-class _Brush:
-    """Makes strokes and layers of one thing, in world coordinates relative to the thing's middle bottom."""
-
-    thing: Thing
-    index: int
-    camera: Camera
-
-    def paint(self, relief: str = "flat", gain: float = 1.0, rgb: Rgb | None = None) -> Paint:
-        """The thing's own paint, or a plain one of another colour."""
-        if rgb is not None:
-            return Paint(rgb, relief=relief, gain=gain, light=self.camera.light)
-        thing = self.thing
-        scale = self.camera.size / thing.depth
-        period = max(5.0, min(thing.width, thing.height) * scale / 3)
-        base, second = COLOURS[thing.colour], COLOURS[thing.second]
-        return Paint(base, second, thing.texture, relief, gain, period, self.camera.light)
-
-    def at(self, x: float, y: float, depth: float | None = None) -> Point:
-        """Pixel coordinates of a point given from the thing's middle bottom."""
-        thing = self.thing
-        return self.camera.point(thing.x + x, thing.y + y, thing.depth if depth is None else depth)
-
-    def scale(self, depth: float | None = None) -> float:
-        """Pixels a unit."""
-        return self.camera.size / (self.thing.depth if depth is None else depth)
-
-    def box(self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, depth: float | None = None) -> Shape:
-        """A rectangle that faces the camera."""
-        (left, top), (right, bottom) = self.at(x0, y1, depth), self.at(x1, y0, depth)
-        return RoundBox(left, top, right, bottom, radius * self.scale(depth))
-
-    def ball(self, x: float, y: float, rx: float, ry: float) -> Ellipse:
-        """An ellipse around (x, y)."""
-        cx, cy = self.at(x, y)
-        return Ellipse(cx, cy, rx * self.scale(), ry * self.scale())
-
-    def disc(self, y: float, radius: float) -> Ellipse:
-        """A round horizontal face at height `y`, centred between front and back."""
-        thing = self.thing
-        middle = thing.depth + thing.thick / 2
-        cx, _ = self.at(0, y, middle)
-        front, back = self.at(0, y)[1], self.at(0, y, thing.back)[1]
-        return Ellipse(cx, (front + back) / 2, radius * self.scale(middle), max(abs(front - back) / 2, 1.0))
-
-    def limb(self, a: Point, b: Point, radius: float) -> Capsule:
-        """A thick line between two points."""
-        return Capsule(*self.at(*a), *self.at(*b), radius * self.scale())
-
-    def top_face(self, x0: float, x1: float, y: float, depth: float, back: float) -> Shape:
-        """The horizontal face of a cuboid."""
-        return Polygon(
-            (self.at(x0, y, back), self.at(x1, y, back), self.at(x1, y, depth), self.at(x0, y, depth)),
-        )
-
-    def layer(self, depth: float, *strokes: Stroke) -> Layer:
-        """Strokes at one depth."""
-        return Layer(self.index, depth, strokes)
-
-
-def _cuboid(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _cuboid(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     half, height, front, back = thing.width / 2, thing.height, thing.depth, thing.back
     far = [Stroke(brush.top_face(-half, half, height, front, back), brush.paint(gain=1.16))]
     side = -half if brush.at(-half, 0, front)[0] > brush.at(-half, 0, back)[0] else half
@@ -132,7 +69,7 @@ def _cuboid(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     )
 
 
-def _crate(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _crate(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     far, near = _cuboid(thing, brush)
     half, height = thing.width / 2, thing.height
     bar = 0.1 * min(thing.width, height)
@@ -146,19 +83,19 @@ def _crate(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     return far, brush.layer(near.depth, *near.strokes, *(Stroke(shape, wood) for shape in frame))
 
 
-def _book(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _book(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     far, near = _cuboid(thing, brush)
     half, height = thing.width / 2, thing.height
     pages = Stroke(brush.box(-half * 0.94, height * 0.25, half, height * 0.75), brush.paint(rgb=COLOURS["white"]))
     return far, brush.layer(near.depth, *near.strokes, pages)
 
 
-def _ball(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _ball(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     radius = thing.width / 2
     return (brush.layer(thing.depth, Stroke(brush.ball(0, radius, radius, radius), brush.paint("ball"))),)
 
 
-def _apple(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _apple(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     radius = thing.width / 2
     stem = brush.limb((0, 1.7 * radius), (0.3 * radius, 2.35 * radius), 0.13 * radius)
     leaf = brush.ball(0.6 * radius, 2.2 * radius, 0.4 * radius, 0.2 * radius)
@@ -172,7 +109,7 @@ def _apple(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     )
 
 
-def _cone(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _cone(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     half, height = thing.width / 2, thing.height
     tip, right, left = brush.at(0, height), brush.at(half * 0.78, 0.0), brush.at(-half * 0.78, 0.0)
     foot = brush.box(-half, 0, half, 0.08 * height, 0.02)
@@ -185,7 +122,7 @@ def _cone(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     )
 
 
-def _cup(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _cup(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     half, height = thing.width / 2, thing.height
     body = half * 0.78
     handle = brush.ball(body * 0.95, 0.55 * height, half - body * 0.9, 0.26 * height)
@@ -205,7 +142,7 @@ def _cup(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     )
 
 
-def _bowl(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _bowl(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     half, height = thing.width / 2, thing.height
     rim = brush.disc(height, half)
     base = brush.at(0, 0)[1]
@@ -216,7 +153,7 @@ def _bowl(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     )
 
 
-def _table(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _table(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     half, height, front, back = thing.width / 2, thing.height, thing.depth, thing.back
     slab, leg = 0.12 * height, 0.05 * thing.width
     wood = brush.paint(gain=0.8, rgb=COLOURS[thing.colour])
@@ -235,7 +172,7 @@ def _table(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     )
 
 
-def _tree(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _tree(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     half, height = thing.width / 2, thing.height
     trunk = brush.box(-0.14 * thing.width, 0, 0.14 * thing.width, 0.5 * height, 0.02)
     crown = [
@@ -248,7 +185,7 @@ def _tree(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     return (brush.layer(thing.depth, Stroke(trunk, brush.paint("column", rgb=_WOOD)), *leaves),)
 
 
-def _balloon(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _balloon(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     half, height = thing.width / 2, thing.height
     end = thing.anchor or (0.0, -0.8 * height)
     string = brush.limb((0, 0.04 * height), end, 0.0035)
@@ -264,7 +201,7 @@ def _balloon(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     )
 
 
-def _plank(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _plank(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     """A board from its foot at the middle bottom to `anchor`."""
     half = thing.thick / 2
     tip = thing.anchor or (0.0, thing.height)
@@ -275,7 +212,7 @@ def _plank(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     return (brush.layer(thing.depth, Stroke(Polygon(tuple(points)), brush.paint())),)
 
 
-def _robot(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
+def _robot(thing: Thing, brush: Brush) -> tuple[Layer, ...]:
     w, h = thing.width, thing.height
     metal, body = brush.paint("column", rgb=COLOURS["grey"]), brush.paint("column")
     near: list[Stroke] = [
@@ -300,7 +237,7 @@ def _robot(thing: Thing, brush: _Brush) -> tuple[Layer, ...]:
     return brush.layer(thing.depth, *near), brush.layer(thing.depth - 0.03, *arms)
 
 
-_DRAWN: Final[Mapping[str, Callable[[Thing, _Brush], tuple[Layer, ...]]]] = {
+_DRAWN: Final[Mapping[str, Callable[[Thing, Brush], tuple[Layer, ...]]]] = {
     "crate": _crate,
     "book": _book,
     "ball": _ball,

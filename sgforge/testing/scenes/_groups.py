@@ -1,47 +1,21 @@
-"""The things a scene may hold, and the small groups they stand in with the facts that hold there.
+"""The small groups that things of a scene stand in, with the facts that hold there.
 
 Each kind of interaction has a look-alike group without it, so that no label alone tells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 
 from sgforge.graph import Category
-from sgforge.testing.scenes._things import COLOURS, Thing
+from sgforge.testing.scenes import _makers as make
+from sgforge.testing.scenes._dice import Dice
+from sgforge.testing.scenes._things import Thing
 
-__all__ = ["GROUPS", "Dice", "Fact", "Group"]
-
-T = TypeVar("T")
-
-
-class Dice:
-    """Seeded choices; only integers and uniform numbers, which are the same on every platform."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = np.random.Generator(np.random.PCG64(seed))
-
-    def pick(self, options: Sequence[T]) -> T:
-        return options[int(self._random.integers(len(options)))]
-
-    def between(self, low: float, high: float) -> float:
-        return low + (high - low) * float(self._random.random())
-
-    def whole(self, low: int, high: int) -> int:
-        """A whole number from `low` to `high`, both possible."""
-        return int(self._random.integers(low, high + 1))
-
-    def chance(self, part: float) -> bool:
-        return float(self._random.random()) < part
-
-    def noise(self, rows: int, columns: int) -> npt.NDArray[np.float32]:
-        """(rows, columns) float32 in [0, 1)."""
-        return self._random.random((rows, columns), dtype=np.float32)
+__all__ = ["GROUPS", "Fact", "Group"]
 
 
 @attrs.frozen
@@ -65,96 +39,21 @@ class Group:
 _Maker: TypeAlias = Callable[[Dice], Thing]
 
 
-# ---- single things, with their middle at X = 0 and standing on the ground --------------------------------------------
-
-_TEXTURES: Final = ("plain", "plain", "plain", "striped", "dotted", "checked")
-
-
-def _colours(dice: Dice, *names: str) -> tuple[str, str]:
-    """A colour out of `names` (all if none) and another one that can be told from it."""
-    first = dice.pick(names or tuple(COLOURS))
-    return first, "yellow" if first == "white" else "white"
-
-
-def _ball(dice: Dice, width: float | None = None) -> Thing:
-    width = width or dice.between(0.09, 0.19)
-    first, second = _colours(dice, "red", "orange", "yellow", "green", "blue", "purple", "pink")
-    texture = dice.pick(_TEXTURES) if width > 0.11 else "plain"
-    return Thing("ball", 0, 0, 0, width, width, width * 0.6, first, texture, second)
-
-
-def _apple(dice: Dice, width: float | None = None) -> Thing:
-    width = width or dice.between(0.075, 0.1)
-    return Thing("apple", 0, 0, 0, width, 1.05 * width, 0.05, _colours(dice, "red", "green", "yellow")[0])
-
-
-def _crate(dice: Dice, low: float = 0.14, high: float = 0.24) -> Thing:
-    width = dice.between(low, high)
-    first, second = _colours(dice, "brown", "orange", "blue", "red", "green", "grey")
-    texture = dice.pick(_TEXTURES) if width > 0.15 else "plain"
-    return Thing("crate", 0, 0, 0, width, width * dice.between(0.7, 1.0), 0.15, first, texture, second)
-
-
-def _cone(dice: Dice) -> Thing:
-    width = dice.between(0.11, 0.16)
-    first, second = _colours(dice, "orange", "red", "yellow")
-    return Thing("cone", 0, 0, 0, width, 1.35 * width, 0.08, first, dice.pick(("plain", "striped")), second)
-
-
-def _cup(dice: Dice) -> Thing:
-    first, second = _colours(dice)
-    return Thing("cup", 0, 0, 0, dice.between(0.1, 0.13), 0.1, 0.06, first, "plain", second)
-
-
-def _book(dice: Dice) -> Thing:
-    first, second = _colours(dice, "red", "blue", "green", "purple", "brown")
-    return Thing("book", 0, 0, 0, dice.between(0.13, 0.17), 0.035, 0.09, first, "plain", second)
-
-
-def _bowl(dice: Dice, low: float = 0.2, high: float = 0.28) -> Thing:
-    width = dice.between(low, high)
-    first, second = _colours(dice, "blue", "white", "pink", "green", "purple")
-    return Thing("bowl", 0, 0, 0, width, 0.42 * width, 0.7 * width, first, "plain", second)
-
-
-def _tree(dice: Dice) -> Thing:
-    width = dice.between(0.28, 0.36)
-    return Thing("tree", 0, 0, 0, width, dice.between(0.5, 0.6), 0.06, dice.pick(("green", "green", "orange")))
-
-
-def _table(dice: Dice) -> Thing:
-    first, second = _colours(dice, "brown", "white", "grey", "orange")
-    return Thing("table", 0, 0, 0, dice.between(0.46, 0.58), dice.between(0.22, 0.28), 0.3, first, "plain", second)
-
-
-def _balloon(dice: Dice) -> Thing:
-    width = dice.between(0.1, 0.14)
-    first, _ = _colours(dice, "red", "orange", "yellow", "green", "blue", "purple", "pink")
-    return Thing("balloon", 0, dice.between(0.3, 0.4), 0, width, 1.3 * width, 0, first)
-
-
-_DOWN: Final = ((-0.26, 0.32), (0.26, 0.32))
-
-
-def _robot(dice: Dice, facing: int = 0) -> Thing:
-    height = dice.between(0.32, 0.42)
-    first, second = _colours(dice, "red", "blue", "green", "yellow", "purple", "orange", "white")
-    return Thing("robot", 0, 0, 0, 0.36 * height, height, 0.06, first, "plain", second, facing, _DOWN)
-
-
-def _waving(robot: Thing, side: int) -> Thing:
-    hands = ((-0.34, 0.86), (0.26, 0.32)) if side < 0 else ((-0.26, 0.32), (0.34, 0.86))
-    return attrs.evolve(robot, hands=hands, facing=side)
-
-
-# ---- groups ----------------------------------------------------------------------------------------------------------
-
-
 def _alone(dice: Dice) -> Group:
-    makers: tuple[_Maker, ...] = (_ball, _crate, _cone, _tree, _tree, _robot, _balloon, _apple, _cup)
+    makers: tuple[_Maker, ...] = (
+        make.ball,
+        make.crate,
+        make.cone,
+        make.tree,
+        make.tree,
+        make.robot,
+        make.balloon,
+        make.apple,
+        make.cup,
+    )
     thing = dice.pick(makers)(dice)
     if thing.kind == "robot" and dice.chance(0.5):
-        thing = _waving(thing, dice.pick((-1, 1)))
+        thing = make.waving(thing, dice.pick((-1, 1)))
     return Group((thing,))
 
 
@@ -173,16 +72,16 @@ def _stacked(upper: int, lower: int) -> tuple[Fact, ...]:
 
 
 def _laid_table(dice: Dice) -> Group:
-    table = _table(dice)
+    table = make.table(dice)
     things = [table]
     facts: list[Fact] = []
     slots = [-0.32, 0.0, 0.32]
     for slot in slots[: dice.whole(1, 3)] if dice.chance(0.5) else slots[dice.whole(0, 2) :]:
-        item = dice.pick((_cup, _apple, _book, _bowl_small, _ball_small))(dice)
+        item = dice.pick((make.cup, make.apple, make.book, make.small_bowl, make.small_ball))(dice)
         things.append(_on(table, item, 0, slot * table.width))
         facts += _stacked(len(things) - 1, 0)
     if dice.chance(0.5):
-        item = dice.pick((_ball, _crate_small, _apple))(dice)
+        item = dice.pick((make.ball, make.small_crate, make.apple))(dice)
         if item.height < 0.62 * table.height:
             x = dice.between(-0.2, 0.2) * table.width
             things.append(attrs.evolve(item, x=x, depth=0.45 * table.thick, thick=0.04))
@@ -193,25 +92,13 @@ def _laid_table(dice: Dice) -> Group:
     return Group(tuple(things), tuple(facts))
 
 
-def _bowl_small(dice: Dice) -> Thing:
-    return _bowl(dice, 0.14, 0.16)
-
-
-def _ball_small(dice: Dice) -> Thing:
-    return _ball(dice, dice.between(0.08, 0.1))
-
-
-def _crate_small(dice: Dice) -> Thing:
-    return _crate(dice, 0.11, 0.14)
-
-
 def _holding(dice: Dice) -> Group:
     side = dice.pick((-1, 1))
-    robot = _robot(dice, dice.pick((0, side)))
+    robot = make.robot(dice, dice.pick((0, side)))
     hand = (side * 0.36, dice.between(0.44, 0.56))
-    hands = (hand, _DOWN[1]) if side < 0 else (_DOWN[0], hand)
+    hands = (hand, make.DOWN[1]) if side < 0 else (make.DOWN[0], hand)
     x, y = hand[0] * robot.height, hand[1] * robot.height
-    item = dice.pick((_ball_small, _cup, _apple, _book, _cone, _balloon, _balloon))(dice)
+    item = dice.pick((make.small_ball, make.cup, make.apple, make.book, make.cone, make.balloon, make.balloon))(dice)
     if item.kind == "balloon":
         lift = dice.between(0.1, 0.16)
         item = attrs.evolve(item, x=x + side * 0.02, y=y + lift, anchor=(-side * 0.02, -lift))
@@ -223,27 +110,27 @@ def _holding(dice: Dice) -> Group:
 
 def _hugging(dice: Dice) -> Group:
     """A robot that holds a crate with both hands before its body."""
-    robot = attrs.evolve(_robot(dice), hands=((-0.17, 0.42), (0.17, 0.42)))
-    crate = attrs.evolve(_crate(dice, 0.11, 0.13), y=0.3 * robot.height, depth=-0.02, thick=0.004)
+    robot = attrs.evolve(make.robot(dice), hands=((-0.17, 0.42), (0.17, 0.42)))
+    crate = attrs.evolve(make.crate(dice, 0.11, 0.13), y=0.3 * robot.height, depth=-0.02, thick=0.004)
     return Group((robot, crate), (Fact(0, "holding", 1, "interactional"),))
 
 
 def _pushing(dice: Dice) -> Group:
     side = dice.pick((-1, 1))
-    robot = _robot(dice, side)
+    robot = make.robot(dice, side)
     reach = side * 0.42
     robot = attrs.evolve(robot, hands=((reach, 0.4), (reach, 0.46)))
-    item = _crate(dice, 0.19, 0.24) if dice.chance(0.7) else _ball(dice, dice.between(0.19, 0.22))
+    item = make.crate(dice, 0.19, 0.24) if dice.chance(0.7) else make.ball(dice, dice.between(0.19, 0.22))
     item = attrs.evolve(item, x=reach * robot.height + side * (0.5 * item.width + 0.01))
     return Group((robot, item), (Fact(0, "pushing", 1, "interactional"),))
 
 
 def _beside(dice: Dice) -> Group:
     """A robot that only stands near something: what pushing and holding must be told from."""
-    robot = _robot(dice, dice.pick((-1, 0, 1)))
+    robot = make.robot(dice, dice.pick((-1, 0, 1)))
     if dice.chance(0.4):
-        robot = _waving(robot, dice.pick((-1, 1)))
-    makers: tuple[_Maker, ...] = (_crate, _ball, _cup, _apple, _cone, _balloon)
+        robot = make.waving(robot, dice.pick((-1, 1)))
+    makers: tuple[_Maker, ...] = (make.crate, make.ball, make.cup, make.apple, make.cone, make.balloon)
     item = dice.pick(makers)(dice)
     side = dice.pick((-1, 1))
     away = 0.28 * robot.height + 0.5 * item.width + dice.between(0.03, 0.1)
@@ -251,31 +138,31 @@ def _beside(dice: Dice) -> Group:
 
 
 def _standing(dice: Dice) -> Group:
-    crate = attrs.evolve(_crate(dice, 0.18, 0.24), height=dice.between(0.1, 0.14))
-    robot = attrs.evolve(_robot(dice, dice.pick((-1, 0, 1))), height=0.3, width=0.11)
+    crate = attrs.evolve(make.crate(dice, 0.18, 0.24), height=dice.between(0.1, 0.14))
+    robot = attrs.evolve(make.robot(dice, dice.pick((-1, 0, 1))), height=0.3, width=0.11)
     if dice.chance(0.4):
-        robot = _waving(robot, dice.pick((-1, 1)))
+        robot = make.waving(robot, dice.pick((-1, 1)))
     return Group((crate, _on(crate, robot, 0)), (*_stacked(1, 0), Fact(1, "standing on", 0, "interactional")))
 
 
 def _stack(dice: Dice) -> Group:
-    lower = attrs.evolve(_crate(dice, 0.2, 0.25), height=dice.between(0.13, 0.17))
-    upper = dice.pick((_crate_small, _ball_small, _cone, _apple, _cup))(dice)
+    lower = attrs.evolve(make.crate(dice, 0.2, 0.25), height=dice.between(0.13, 0.17))
+    upper = dice.pick((make.small_crate, make.small_ball, make.cone, make.apple, make.cup))(dice)
     things = [lower, _on(lower, upper, 0, dice.between(-0.04, 0.04))]
     facts = [*_stacked(1, 0)]
     if upper.kind == "crate" and dice.chance(0.6):
-        things.append(_on(things[1], dice.pick((_apple, _cup))(dice), 1))
+        things.append(_on(things[1], dice.pick((make.apple, make.cup))(dice), 1))
         facts += _stacked(2, 1)
     return Group(tuple(things), tuple(facts))
 
 
 def _full_bowl(dice: Dice) -> Group:
-    bowl = _bowl(dice, 0.24, 0.3)
+    bowl = make.bowl(dice, 0.24, 0.3)
     things = [bowl]
     facts: list[Fact] = []
     spots = ((0.0,), (-0.2, 0.2), (-0.26, 0.26, 0.0))[dice.whole(0, 2)]
     for number, spot in enumerate(spots):
-        item = (_apple if dice.chance(0.7) else _ball_small)(dice)
+        item = (make.apple if dice.chance(0.7) else make.small_ball)(dice)
         depth = bowl.thick * (0.55 - 0.12 * number)
         things.append(attrs.evolve(item, x=spot * bowl.width, y=0.55 * bowl.height, depth=depth, thick=0.02))
         index = len(things) - 1
@@ -284,22 +171,22 @@ def _full_bowl(dice: Dice) -> Group:
             Fact(0, "contains", index, "spatial"),
         ]
     if dice.chance(0.4):
-        item = _apple(dice)
+        item = make.apple(dice)
         things.append(attrs.evolve(item, x=dice.pick((-1, 1)) * (0.5 * bowl.width + 0.08)))
     return Group(tuple(things), tuple(facts))
 
 
 def _tied(dice: Dice) -> Group:
-    anchor = dice.pick((_crate, _cone))(dice)
+    anchor = dice.pick((make.crate, make.cone))(dice)
     lift, x = dice.between(0.14, 0.22), dice.between(-0.05, 0.05)
     depth = 0.4 * anchor.thick
-    balloon = attrs.evolve(_balloon(dice), x=x, y=anchor.top + lift, depth=depth, anchor=(-x, -lift - 0.01))
+    balloon = attrs.evolve(make.balloon(dice), x=x, y=anchor.top + lift, depth=depth, anchor=(-x, -lift - 0.01))
     return Group((anchor, balloon), (Fact(1, "tied to", 0, "functional"), Fact(1, "above", 0, "spatial")))
 
 
 def _greeting(dice: Dice) -> Group:
     gap = dice.between(0.2, 0.27)
-    left, right = _waving(_robot(dice), 1), _waving(_robot(dice), -1)
+    left, right = make.waving(make.robot(dice), 1), make.waving(make.robot(dice), -1)
     things = (attrs.evolve(left, x=-gap), attrs.evolve(right, x=gap, height=left.height, width=left.width))
     return Group(things, (Fact(0, "greeting", 1, "social"), Fact(1, "greeting", 0, "social")))
 
@@ -308,15 +195,15 @@ def _strangers(dice: Dice) -> Group:
     """Two robots that do not greet: at most one waves, or both look away from each other."""
     gap = dice.between(0.17, 0.24)
     if dice.chance(0.5):
-        left, right = _waving(_robot(dice), -1), _waving(_robot(dice), 1)
+        left, right = make.waving(make.robot(dice), -1), make.waving(make.robot(dice), 1)
     else:
-        left, right = _waving(_robot(dice), 1), _robot(dice, dice.pick((0, 1)))
+        left, right = make.waving(make.robot(dice), 1), make.robot(dice, dice.pick((0, 1)))
     return Group((attrs.evolve(left, x=-gap), attrs.evolve(right, x=gap)))
 
 
 def _leaning(dice: Dice) -> Group:
     side = dice.pick((-1, 1))
-    support = attrs.evolve(_crate(dice, 0.18, 0.24), height=dice.between(0.17, 0.22))
+    support = attrs.evolve(make.crate(dice, 0.18, 0.24), height=dice.between(0.17, 0.22))
     run, rise = dice.between(0.1, 0.14), support.height * 1.12
     foot = side * (0.5 * support.width + run)
     plank = Thing("plank", foot, 0, -0.02, 0.05, rise, 0.03, "brown", anchor=(-side * run * 1.15, rise))
@@ -327,7 +214,7 @@ def _lying(dice: Dice) -> Group:
     """A plank flat on the ground near a crate."""
     length = dice.between(0.2, 0.28)
     plank = Thing("plank", 0, 0, -0.02, length, 0.03, 0.03, "brown", anchor=(length, 0.0))
-    crate = _crate(dice, 0.14, 0.2)
+    crate = make.crate(dice, 0.14, 0.2)
     gap = dice.between(0.02, 0.05) + 0.5 * crate.width
     x = -gap if dice.chance(0.5) else length + gap
     return Group((plank, attrs.evolve(crate, x=x)))

@@ -7,8 +7,9 @@ from typing import Final
 
 import attrs
 
+from sgforge.testing.scenes._dice import Dice
 from sgforge.testing.scenes._draw import bounds_of
-from sgforge.testing.scenes._groups import GROUPS, Dice, Fact, Group
+from sgforge.testing.scenes._groups import GROUPS, Fact, Group
 from sgforge.testing.scenes._paint import Bounds
 from sgforge.testing.scenes._things import Camera, Thing
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from sgforge import masks
 from sgforge.errors import GraphError
 from sgforge.graph import Region, Sample, SceneGraph
+from sgforge.testing.scenes._dice import Dice
 from sgforge.testing.scenes._draw import layers_of
-from sgforge.testing.scenes._groups import Dice
 from sgforge.testing.scenes._layout import Layout, lay_out
 from sgforge.testing.scenes._paint import Canvas, Rgb
 from sgforge.testing.scenes._things import Camera, Thing

@@ -1,0 +1,120 @@
+"""Single things of a scene, each with its middle at X = 0 and standing on the ground, and how a robot may pose."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from sgforge.testing.scenes._dice import Dice
+from sgforge.testing.scenes._things import COLOURS, Thing
+
+__all__ = [
+    "DOWN",
+    "apple",
+    "ball",
+    "balloon",
+    "book",
+    "bowl",
+    "cone",
+    "crate",
+    "cup",
+    "robot",
+    "small_ball",
+    "small_bowl",
+    "small_crate",
+    "table",
+    "tree",
+    "waving",
+]
+
+_TEXTURES: Final = ("plain", "plain", "plain", "striped", "dotted", "checked")
+
+
+def _colours(dice: Dice, *names: str) -> tuple[str, str]:
+    """A colour out of `names` (all if none) and another one that can be told from it."""
+    first = dice.pick(names or tuple(COLOURS))
+    return first, "yellow" if first == "white" else "white"
+
+
+def ball(dice: Dice, width: float | None = None) -> Thing:
+    width = width or dice.between(0.09, 0.19)
+    first, second = _colours(dice, "red", "orange", "yellow", "green", "blue", "purple", "pink")
+    texture = dice.pick(_TEXTURES) if width > 0.11 else "plain"
+    return Thing("ball", 0, 0, 0, width, width, width * 0.6, first, texture, second)
+
+
+def apple(dice: Dice, width: float | None = None) -> Thing:
+    width = width or dice.between(0.075, 0.1)
+    return Thing("apple", 0, 0, 0, width, 1.05 * width, 0.05, _colours(dice, "red", "green", "yellow")[0])
+
+
+def crate(dice: Dice, low: float = 0.14, high: float = 0.24) -> Thing:
+    width = dice.between(low, high)
+    first, second = _colours(dice, "brown", "orange", "blue", "red", "green", "grey")
+    texture = dice.pick(_TEXTURES) if width > 0.15 else "plain"
+    return Thing("crate", 0, 0, 0, width, width * dice.between(0.7, 1.0), 0.15, first, texture, second)
+
+
+def cone(dice: Dice) -> Thing:
+    width = dice.between(0.11, 0.16)
+    first, second = _colours(dice, "orange", "red", "yellow")
+    return Thing("cone", 0, 0, 0, width, 1.35 * width, 0.08, first, dice.pick(("plain", "striped")), second)
+
+
+def cup(dice: Dice) -> Thing:
+    first, second = _colours(dice)
+    return Thing("cup", 0, 0, 0, dice.between(0.1, 0.13), 0.1, 0.06, first, "plain", second)
+
+
+def book(dice: Dice) -> Thing:
+    first, second = _colours(dice, "red", "blue", "green", "purple", "brown")
+    return Thing("book", 0, 0, 0, dice.between(0.13, 0.17), 0.035, 0.09, first, "plain", second)
+
+
+def bowl(dice: Dice, low: float = 0.2, high: float = 0.28) -> Thing:
+    width = dice.between(low, high)
+    first, second = _colours(dice, "blue", "white", "pink", "green", "purple")
+    return Thing("bowl", 0, 0, 0, width, 0.42 * width, 0.7 * width, first, "plain", second)
+
+
+def tree(dice: Dice) -> Thing:
+    width = dice.between(0.28, 0.36)
+    return Thing("tree", 0, 0, 0, width, dice.between(0.5, 0.6), 0.06, dice.pick(("green", "green", "orange")))
+
+
+def table(dice: Dice) -> Thing:
+    first, second = _colours(dice, "brown", "white", "grey", "orange")
+    return Thing("table", 0, 0, 0, dice.between(0.46, 0.58), dice.between(0.22, 0.28), 0.3, first, "plain", second)
+
+
+def balloon(dice: Dice) -> Thing:
+    width = dice.between(0.1, 0.14)
+    first, _ = _colours(dice, "red", "orange", "yellow", "green", "blue", "purple", "pink")
+    return Thing("balloon", 0, dice.between(0.3, 0.4), 0, width, 1.3 * width, 0, first)
+
+
+DOWN: Final = ((-0.26, 0.32), (0.26, 0.32))
+
+
+def robot(dice: Dice, facing: int = 0) -> Thing:
+    height = dice.between(0.32, 0.42)
+    first, second = _colours(dice, "red", "blue", "green", "yellow", "purple", "orange", "white")
+    return Thing("robot", 0, 0, 0, 0.36 * height, height, 0.06, first, "plain", second, facing, DOWN)
+
+
+def waving(robot: Thing, side: int) -> Thing:
+    hands = ((-0.34, 0.86), (0.26, 0.32)) if side < 0 else ((-0.26, 0.32), (0.34, 0.86))
+    return attrs.evolve(robot, hands=hands, facing=side)
+
+
+def small_bowl(dice: Dice) -> Thing:
+    return bowl(dice, 0.14, 0.16)
+
+
+def small_ball(dice: Dice) -> Thing:
+    return ball(dice, dice.between(0.08, 0.1))
+
+
+def small_crate(dice: Dice) -> Thing:
+    return crate(dice, 0.11, 0.14)
