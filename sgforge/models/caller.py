@@ -179,9 +179,10 @@ class Caller:
             except BaseException:
                 self._hand_back(ticket)
                 raise
-            if state.deadline is None:
-                state.deadline = asyncio.get_running_loop().time() + self.provider.settings.deadline_s
-            return ticket
+            else:
+                if state.deadline is None:
+                    state.deadline = asyncio.get_running_loop().time() + self.provider.settings.deadline_s
+                return ticket
 
     def _hand_back(self, ticket: Ticket) -> None:
         """A slot that was not used."""

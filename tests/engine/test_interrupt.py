@@ -102,7 +102,8 @@ def test_a_second_ctrl_c_cancels_and_waits_for_no_call_or_batch(tmp_path, teache
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 130
-    assert "interrupted" in errors
+    assert "cancelled; what was committed is kept" in errors
+    assert f"go on with: sgforge run {config}" in errors
 
 
 def test_failed_items_end_with_exit_code_4_and_one_json_object(tmp_path):
