@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from engine_toys import StageOptions, ToyStudent, ToyTeacher, arrays, read_log
 from PIL import Image
+from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.engine.report import RunReport
@@ -173,6 +174,22 @@ def test_a_step_added_or_taken_away_at_the_end_costs_only_itself(toys, tmp_path)
     assert len(sg.Dataset.open(tmp_path / "data")["00000"].graph.all.regions[0].descriptions) == 0
 
 
+@pytest.mark.parametrize("lost", [("filter",), ("complete",), ("complete", "filter"), ("segment", "filter")])
+def test_a_version_that_is_gone_is_made_anew_from_the_state_before_it(toys, tmp_path, lost):
+    """Though what follows it is known: its step must not start from what some other step left."""
+    data = tmp_path / "data"
+    run(data, *chain())
+    for meta in sg.Dataset.open(data).log():
+        if meta.step.name in lost:
+            shutil.rmtree(data / "snapshots" / meta.snapshot_id)
+    report = run(data, *chain())
+    assert {name: count for name, count in computed(report).items() if count} == dict.fromkeys(lost, 20)
+    again = tmp_path / "again"
+    run(again, *chain())
+    for made, expected in zip(sg.Dataset.open(data).log(), sg.Dataset.open(again).log(), strict=True):
+        assert arrays(data, made.snapshot_id) == arrays(again, expected.snapshot_id)
+
+
 def test_an_instance_with_options_and_revision_shares_work_with_the_name(toys, tmp_path):
     run(tmp_path / "data", sg.complete("toy", amount=4))
     report = run(tmp_path / "data", sg.complete(ToyTeacher(StageOptions(amount=4))))
@@ -238,12 +255,12 @@ def test_two_runs_at_once_are_refused(toys, tmp_path):
     other = context.Process(target=_hold, args=(tmp_path / "data", started, release))
     other.start()
     try:
-        assert started.wait(30)
+        assert started.wait(LONGEST)
         with pytest.raises(DatasetError, match=f"is being written by process {other.pid} on "):
             run(tmp_path / "data", *chain())
     finally:
         release.set()
-        other.join(30)
+        other.join(LONGEST)
     assert run(tmp_path / "data", *chain()).exit_code == 0
 
 
