@@ -7,15 +7,16 @@ from typing import ClassVar
 
 from sgforge.errors import ConfigError
 from sgforge.stages import Judged, Mode, Report
-from sgforge_eval.batch import Codebook
 from sgforge_eval.bootstrap import checked_draws
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.conventions import convention_named
 from sgforge_eval.judged import JudgedReader
+from sgforge_eval.labels import encoder_named
 from sgforge_eval.mask_overlap import MaskLocalizer
 from sgforge_eval.report import Outcome, recall_report
+from sgforge_eval.run import Settings, Vocabulary
 from sgforge_eval.scorer import Measure, Scorer
-from sgforge_eval.vocabulary import read_names, read_triplets
+from sgforge_eval.vocabulary import read_aliases, read_names, read_triplets
 
 __all__ = ["PredclsEvaluator", "SgclsEvaluator", "SgdetEvaluator"]
 
@@ -29,18 +30,21 @@ class _RecallEvaluator:
         if not options.k or min(options.k) < 1:
             raise ConfigError(f"k = {list(options.k)} must list cuts of 1 or more")
         checked_draws(options.bootstrap)
+        if options.match != "strict" and (options.labels is None or options.predicates is None):
+            raise ConfigError(f"match = {options.match!r} needs the closed vocabularies: give labels and predicates")
+        if options.match == "strict" and (options.aliases is not None or options.threshold is not None):
+            raise ConfigError("aliases and threshold change nothing with match = 'strict'")
 
     def evaluate(self, judged: Iterable[Judged], /) -> Report:
         """Recall, mean recall and their kin over `judged`, with intervals, per predicate and per category."""
-        options = self.options
-        labels = Codebook()
-        names = read_names(options.predicates, "predicates") if options.predicates is not None else ()
-        predicates = Codebook(names, closed=options.predicates is not None)
-        zero_shot = read_triplets(options.zero_shot, labels, predicates) if options.zero_shot is not None else None
+        options, words = self.options, self._vocabulary()
+        zero_shot = (
+            None if options.zero_shot is None else read_triplets(options.zero_shot, words.labels, words.predicates)
+        )
         measure = Measure.of(
             self.mode, self._convention, options.k, zero_shot=zero_shot, localization=options.localization
         )
-        reader = JudgedReader(self.mode, labels, predicates, masks=options.localization == "mask")
+        reader = JudgedReader(self.mode, words, masks=options.localization == "mask")
         scorer = Scorer(measure)
         for item in reader.batches(judged):
             localizer = None
@@ -49,8 +53,28 @@ class _RecallEvaluator:
             scorer.add(item.batch, localizer)
         if scorer.is_empty:
             return Report(self.mode, {}, self._convention.name, notes=("there were no images to evaluate",))
-        outcome = Outcome(scorer, predicates, reader.dropped, reader.failures, options.localization)
+        outcome = Outcome(
+            scorer, words.predicates, reader.dropped, reader.failures, options.localization, remarks=words.remarks()
+        )
         return recall_report(outcome, draws=options.bootstrap)
+
+    def _vocabulary(self) -> Vocabulary:
+        options = self.options
+        settings = Settings(
+            self.mode,
+            predicates=None if options.predicates is None else read_names(options.predicates, "predicates"),
+            labels=None if options.labels is None else read_names(options.labels, "labels"),
+        )
+        if options.match == "strict":
+            return Vocabulary.plain(settings)
+        return Vocabulary.mapped(
+            settings,
+            (),
+            matching=options.match,
+            aliases=None if options.aliases is None else read_aliases(options.aliases),
+            encoder=encoder_named(options.encoder) if options.match == "similarity" else None,
+            threshold=options.threshold,
+        )
 
 
 class PredclsEvaluator(_RecallEvaluator):

@@ -12,14 +12,15 @@ from sgforge.graph import CATEGORIES, Box, Mask, Region
 from sgforge.masks import MaskTable
 from sgforge.stages import Failure, Judged, Mode, Ranking
 from sgforge_eval.arrays import Floats, Ints
-from sgforge_eval.batch import Codebook, Dense, EvalBatch, Objects, Truth, offsets_of
+from sgforge_eval.batch import Dense, EvalBatch, Objects, Truth, offsets_of
 from sgforge_eval.dropped import Dropped
+from sgforge_eval.reading import Names
+from sgforge_eval.run import Vocabulary
 
 __all__ = ["JudgedBatch", "JudgedReader"]
 
 _CELLS = 1 << 22  # pair x predicate scores held at once
 _IMAGES = 512
-_UNNAMED = "\0no label"
 _NO_BOX: Box = (float("nan"),) * 4
 
 
@@ -34,14 +35,13 @@ class JudgedBatch:
 
 @attrs.define
 class JudgedReader:
-    """Turns Judged values into batches; `labels` and `predicates` are shared by all of them.
+    """Turns Judged values into batches; the codes of `words` are shared by all of them.
 
     `dropped` counts rows left out by reason; `failures` counts failed images by reason.
     """
 
     mode: Mode
-    labels: Codebook
-    predicates: Codebook
+    words: Vocabulary
     masks: bool = False
     dropped: Dropped = attrs.field(factory=Dropped)
     failures: Counter[str] = attrs.field(factory=Counter)
@@ -67,23 +67,17 @@ class JudgedReader:
         truth = self._truth(items)
         rankings = [self._ranking(item) for item in items]
         aligned = self.mode != "sgdet"
-        objects = self._aligned(items, truth.objects, rankings) if aligned else self._objects(rankings)
+        names = self.words.predicted_labels
+        objects = self._aligned(items, truth.objects, rankings) if aligned else self._objects(rankings, names)
         pairs = [self._pairs(item, ranking) for item, ranking in zip(items, rankings, strict=True)]
         offsets = offsets_of(len(pair) for pair, _ in pairs)
         start = np.repeat(objects.offsets[:-1], np.diff(offsets))
         both = np.concatenate([pair for pair, _ in pairs]) if pairs else np.zeros((0, 2), np.int64)
-        width = len(columns)
-        scores = [score for _, score in pairs if score.size] or [np.zeros((0, width), np.float32)]
-        dense = Dense(
-            objects,
-            offsets,
-            both[:, 0] + start,
-            both[:, 1] + start,
-            np.concatenate(scores),
-            self.predicates.codes(columns),
-        )
+        scores = [score for _, score in pairs if score.size] or [np.zeros((0, len(columns)), np.float32)]
+        table, codes = _merged(np.concatenate(scores), self.words.predicted_predicates.codes(columns))
+        dense = Dense(objects, offsets, both[:, 0] + start, both[:, 1] + start, table, codes)
         failed = np.fromiter((isinstance(item.prediction, Failure) for item in items), bool, len(items))
-        batch = EvalBatch(len(items), truth, dense, failed, len(self.labels), len(self.predicates), aligned)
+        batch = EvalBatch(len(items), truth, dense, failed, len(self.words.labels), len(self.words.predicates), aligned)
         if not self.masks:
             return JudgedBatch(batch)
         without = sum(region.mask is None for item in items for region in item.truth.all.regions)
@@ -93,20 +87,30 @@ class JudgedReader:
 
     def _truth(self, items: Sequence[Judged]) -> Truth:
         graphs = [item.truth for item in items]
-        objects = self._objects([graph.all.regions for graph in graphs])
+        objects = self._objects([graph.all.regions for graph in graphs], self.words.labels)
         rows = [
             (image, objects.offsets[image] + row.subject, objects.offsets[image] + row.object, row)
             for image, graph in enumerate(graphs)
             for row in graph.relations.values()
         ]
-        return Truth(
+        truth = Truth(
             objects,
             np.array([image for image, *_ in rows], np.int64),
             np.array([subject for _, subject, _, _ in rows], np.int64),
             np.array([target for _, _, target, _ in rows], np.int64),
-            self.predicates.codes(row.predicate for *_, row in rows).astype(np.int64),
+            self.words.predicates.codes(row.predicate for *_, row in rows).astype(np.int64),
             np.array([CATEGORIES.index(row.category) for *_, row in rows], np.uint8),
         )
+        return self._in_vocabulary(truth, [region.label for graph in graphs for region in graph.all.regions])
+
+    def _in_vocabulary(self, truth: Truth, labels: Sequence[str | None]) -> Truth:
+        """The triplets whose names are all in the vocabulary: nobody could find the others, which are counted."""
+        unknown = truth.predicate < 0
+        self.dropped.add("truth: relation with a predicate outside the vocabulary", int(unknown.sum()))
+        outside = (truth.objects.labels < 0) & np.array([label is not None for label in labels], bool)
+        of_outside = ~unknown & (outside[truth.subject] | outside[truth.object])
+        self.dropped.add("truth: relation of a region with a label outside the vocabulary", int(of_outside.sum()))
+        return truth.rows(~unknown & ~of_outside)
 
     def _ranking(self, item: Judged) -> tuple[Region, ...]:
         """The regions of a ranking; none for a failure, which is counted."""
@@ -115,19 +119,22 @@ class JudgedReader:
             return ()
         return item.prediction.regions
 
-    def _objects(self, graphs: Sequence[Sequence[Region]]) -> Objects:
+    def _objects(self, graphs: Sequence[Sequence[Region]], names: Names) -> Objects:
         regions = [region for graph in graphs for region in graph]
         return Objects(
             offsets_of(len(graph) for graph in graphs),
             np.array([_box(region) for region in regions], np.float32).reshape(-1, 4),
-            self._labels(regions),
+            self._labels(regions, names),
             np.array([1.0 if region.score is None else region.score for region in regions], np.float32),
         )
 
-    def _labels(self, regions: Sequence[Region]) -> Ints:
-        # Told the labels, a student that is told none has not named anything wrongly.
-        unnamed = _UNNAMED if self.mode == "predcls" else None
-        return self.labels.codes(unnamed if region.label is None else region.label for region in regions)
+    def _labels(self, regions: Sequence[Region], names: Names) -> Ints:
+        labels = names.codes(region.label for region in regions)
+        if self.mode != "predcls":
+            return labels
+        # Told the labels, a student that is told none has not named anything wrongly: they have a code of their own.
+        none = np.array([region.label is None for region in regions], bool)
+        return np.where(none, np.int32(len(self.words.labels)), labels)
 
     def _aligned(self, items: Sequence[Judged], truth: Objects, rankings: Sequence[tuple[Region, ...]]) -> Objects:
         """The truth's regions as the student saw them: its own labels and scores in sgcls, nothing of it in predcls."""
@@ -136,7 +143,7 @@ class JudgedReader:
             return attrs.evolve(truth, scores=scores)
         for image, (item, regions) in enumerate(zip(items, rankings, strict=True)):
             rows = truth.offsets[image] + _rows_of(item, len(regions))
-            labels[rows] = self._labels(regions)[: len(rows)]
+            labels[rows] = self._labels(regions, self.words.predicted_labels)[: len(rows)]
             scores[rows] = [1.0 if region.score is None else region.score for region in regions[: len(rows)]]
         return attrs.evolve(truth, labels=labels, scores=scores)
 
@@ -155,6 +162,18 @@ class JudgedReader:
         if wrong:
             self.dropped.add("score that is not finite", wrong)
         return rows[pairs], scores
+
+
+def _merged(scores: Floats, codes: Ints) -> tuple[Floats, Ints]:
+    """The table with one column for each known code, the highest where several names stand for one predicate."""
+    known = codes >= 0
+    unique, place = np.unique(codes[known], return_inverse=True)
+    if len(unique) == np.count_nonzero(known):
+        return scores, codes
+    merged = np.zeros((len(scores), len(unique)), scores.dtype)
+    for column, target in zip(np.flatnonzero(known).tolist(), place.tolist(), strict=True):
+        np.maximum(merged[:, target], scores[:, column], out=merged[:, target])
+    return np.concatenate([merged, scores[:, ~known]], axis=1), np.concatenate([unique, codes[~known]])
 
 
 def _box(region: Region) -> Box:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 from eval.batches import reference_scenes
@@ -95,7 +96,59 @@ def test_faulty_rankings_are_counted() -> None:
     assert "1 failed predictions: refused" in report.notes
 
 
-def test_wrong_options_are_errors_before_any_work() -> None:
+def _free_text(tmp_path, **options) -> RecallOptions:
+    (tmp_path / "labels").write_text("person\nhorse\n")
+    (tmp_path / "predicates").write_text("riding\nnear\n")
+    (tmp_path / "aliases").write_text('{"pony": "horse"}')
+    return RecallOptions(
+        bootstrap=0, labels=tmp_path / "labels", predicates=tmp_path / "predicates", k=(1, 2), **options
+    )
+
+
+def _rider() -> Judged:
+    """A person riding a horse and watching a dog, in the words of a student that lists both predicates of a pair."""
+    boxes = (0, 0, 9, 9), (20, 0, 30, 9), (50, 0, 60, 9)
+    names = ("person", "horse", "dog")
+    relations = [Relation(0, "riding", 1), Relation(0, "watching", 1), Relation(0, "near", 2)]
+    regions = [Region(name, box) for name, box in zip(names, boxes, strict=True)]
+    said = tuple(Region(name, box) for name, box in zip(("two people", "pony", "dog"), boxes, strict=True))
+    scores = np.array([[0.5, 0.9, 0.7]], np.float32)
+    predicates = ("rides", "is riding", "gazing at")
+    return Judged(
+        "x", SceneGraph(99, 99, regions, relations), Ranking(said, np.array([[0, 1]], np.int32), predicates, scores)
+    )
+
+
+def test_free_text_is_mapped_to_the_closed_vocabulary(tmp_path) -> None:
+    options = _free_text(tmp_path, match="lemma", aliases=tmp_path / "aliases")
+    report = SgdetEvaluator(options).evaluate([_rider()])
+    assert report.values["R@1"] == 1.0  # watching and dog are outside of it
+    assert report.values["ngR@1"] == 1.0
+    for note in (
+        "1 x truth: relation with a predicate outside the vocabulary",
+        "1 x truth: relation of a region with a label outside the vocabulary",
+        "unique predicates not in the vocabulary as they stand: 2 lemma, 1 unmatched",
+    ):
+        assert note in report.notes
+    assert SgdetEvaluator(_free_text(tmp_path)).evaluate([_rider()]).values["R@1"] == 0.0
+
+
+def test_two_names_of_one_predicate_take_one_rank(tmp_path) -> None:
+    options = _free_text(tmp_path, match="lemma", aliases=tmp_path / "aliases")
+    judged = _rider()
+    scores = np.array([[0.9, 0.8, 0.0]], np.float32)
+    ranking = attrs.evolve(judged.prediction, scores=scores, predicates=("rides", "is riding", "near"))
+    near = attrs.evolve(ranking, scores=np.array([[0.9, 0.8, 0.7]], np.float32))
+    truth = SceneGraph(99, 99, judged.truth.all.regions, [Relation(0, "near", 1)])
+    assert SgdetEvaluator(options).evaluate([Judged("x", truth, near)]).values["ngR@2"] == 1.0
+    assert SgdetEvaluator(options).evaluate([Judged("x", truth, ranking)]).values["ngR@2"] == 0.0
+
+
+def test_wrong_options_are_errors_before_any_work(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="give labels and predicates"):
+        SgdetEvaluator(RecallOptions(match="exact"))
+    with pytest.raises(ConfigError, match="change nothing"):
+        SgdetEvaluator(RecallOptions(threshold=0.5))
     with pytest.raises(ConfigError, match="choose one of"):
         SgdetEvaluator(RecallOptions(convention="best"))
     with pytest.raises(ConfigError, match="1 or more"):
