@@ -7,9 +7,10 @@ from typing import Any, Final, Literal
 import attrs
 from attrs.validators import and_, ge, gt, le
 
-__all__ = ["CompletionConfig", "EditConfig", "VqaConfig"]
+__all__ = ["CompletionConfig", "EditConfig", "Spatial", "VqaConfig"]
 
 Picture = Literal["marks", "plain"]
+Spatial = Literal["never", "without-rule", "always"]
 
 
 _SHARE: Final[Any] = and_(ge(0), le(1))
@@ -45,9 +46,10 @@ class VqaConfig:
     `probabilities`: ask a model that gives token probabilities one question a request, and read P(yes) from the first
     token. Where it is false, or the model gives none, up to `questions_per_request` relations share a request, and an
     answer of yes or no counts as a P(yes) of 1 or 0. `probe_rate`: share of relations for which a question with the
-    answer no is asked as well, to measure how often the judge says yes to everything. `spatial`: also judge spatial
-    relations (rules do that by default). `max_regions`: at most how many regions one picture marks; the relations of
-    others get a picture of their own. `max_tokens`: of an answer to several questions; a single word gets 16.
+    answer no is asked as well, to measure how often the judge says yes to everything. `spatial`: never judge relations
+    of place (they are left to `spatial-rules`), judge those without a rule for their predicate, or all. `max_regions`:
+    at most how many regions one picture marks; the relations of others get a picture of their own. `max_tokens`: of an
+    answer to several questions; a single word gets 16.
     """
 
     model: str
@@ -55,7 +57,7 @@ class VqaConfig:
     probabilities: bool = True
     questions_per_request: int = attrs.field(default=20, validator=ge(1))
     probe_rate: float = attrs.field(default=0.05, validator=_SHARE)
-    spatial: bool = False
+    spatial: Spatial = "never"
     picture: Picture = "marks"
     max_regions: int = attrs.field(default=60, validator=ge(2))
     max_side: int = attrs.field(default=1024, validator=ge(64))

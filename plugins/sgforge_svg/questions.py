@@ -16,9 +16,10 @@ import attrs
 
 from sgforge.graph import Relation, Sample
 from sgforge.spatial import canonical
+from sgforge_svg.config import Spatial
 from sgforge_svg.view import View, as_json, clean_text
 
-__all__ = ["Claim", "Round", "many_facts", "one_fact", "rounds_of"]
+__all__ = ["Claim", "Round", "has_no_rule", "many_facts", "one_fact", "rounds_of"]
 
 Probe = Literal["absent", "swapped"]
 
@@ -53,10 +54,10 @@ class Round:
     claims: tuple[Claim, ...]
 
 
-def rounds_of(sample: Sample, *, spatial: bool, probe_rate: float, max_regions: int) -> Iterator[Round]:
+def rounds_of(sample: Sample, *, spatial: Spatial, probe_rate: float, max_regions: int) -> Iterator[Round]:
     """All claims about one image, in as few rounds of at most `max_regions` regions as come from going in order."""
     kept = sample.graph.relations
-    rows = {index: row for index, row in kept.items() if spatial or not _is_spatial(row)}
+    rows = {index: row for index, row in kept.items() if _is_asked(row, spatial)}
     triplets = {row.triplet for row in kept.values()}
     for part in _parts(rows, max_regions):
         ends = sorted({end for index in part for end in (rows[index].subject, rows[index].object)})
@@ -65,8 +66,15 @@ def rounds_of(sample: Sample, *, spatial: bool, probe_rate: float, max_regions: 
         yield Round(view, tuple(sorted(claims, key=lambda claim: claim.order)))
 
 
-def _is_spatial(row: Relation) -> bool:
-    return row.category == "spatial" or canonical(row.predicate) is not None
+def _is_asked(row: Relation, spatial: Spatial) -> bool:
+    if spatial == "always" or (row.category != "spatial" and canonical(row.predicate) is None):
+        return True
+    return spatial == "without-rule" and has_no_rule(row)
+
+
+def has_no_rule(row: Relation) -> bool:
+    """Whether a relation speaks of place in words that geometry has no rule for, such as "leaning against"."""
+    return row.category == "spatial" and canonical(row.predicate) is None
 
 
 def _parts(rows: Mapping[int, Relation], max_regions: int) -> Iterator[list[int]]:

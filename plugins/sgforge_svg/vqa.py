@@ -20,7 +20,7 @@ from sgforge.stages import Answer, Resources
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import VqaConfig
 from sgforge_svg.prompts import VERDICT_SCHEMA, ask_many, ask_one
-from sgforge_svg.questions import Claim, Round, many_facts, one_fact, rounds_of
+from sgforge_svg.questions import Claim, Round, has_no_rule, many_facts, one_fact, rounds_of
 
 __all__ = ["VqaFilter"]
 
@@ -41,7 +41,8 @@ class VqaFilter:
 
     Counts of an image: `probe-absent-yes`, `probe-absent-no`, `probe-swapped-yes`, `probe-swapped-no` for questions
     whose answer is no; `unanswered` for questions without a usable answer, whose relations stay as they are;
-    `no-probability` for answers of a model that should give P(yes) and gave a word, taken as 1 or 0.
+    `no-probability` for answers of a model that should give P(yes) and gave a word, taken as 1 or 0;
+    `spatial-without-rule` for relations of place that neither this filter nor a geometric rule judges.
     """
 
     def __init__(self, options: VqaConfig) -> None:
@@ -61,7 +62,13 @@ class VqaFilter:
         failure = cannot_be_shown(sample) if rounds else None
         if failure is not None:
             return failure
-        return Edit.sum(await asyncio.gather(*(self._judge(each) for each in rounds)))
+        edits = await asyncio.gather(*(self._judge(each) for each in rounds))
+        return Edit.sum([*edits, self._passed_over(sample)])
+
+    def _passed_over(self, sample: Sample) -> Edit:
+        rows = sample.graph.relations.values() if self.options.spatial == "never" else ()
+        count = sum(has_no_rule(row) for row in rows)
+        return Edit(faults={"spatial-without-rule": count} if count else {})
 
     async def _judge(self, part: Round) -> Edit:
         picture = await picture_part(part.view, self.options.picture, self.options.max_side)
@@ -111,6 +118,11 @@ def _remarks(counts: Mapping[str, int]) -> Iterator[str]:
         yield f"judge left {unanswered} questions without a usable answer: those relations stand unjudged"
     if in_words := counts.get("no-probability", 0):
         yield f"judge gave no probability for {in_words} answers: their yes or no was taken as P(yes) of 1 or 0"
+    if unruled := counts.get("spatial-without-rule", 0):
+        yield (
+            f"judge was not asked about {unruled} spatial relations that no rule covers either: "
+            'spatial = "without-rule" asks about them'
+        )
 
 
 def _word(text: str) -> float | None:

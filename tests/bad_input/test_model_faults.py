@@ -164,7 +164,7 @@ def test_a_judge_that_says_one_thing_to_everything(desk: Desk, verdict: str) -> 
     """The probes find a judge that always says yes, in the report and in the log."""
 
     with FakeProvider(script=lambda request: FakeAnswer(verdict)) as fake:
-        step = 'filter = "vqa"\nspatial = true\nprobe_rate = 0.5'
+        step = 'filter = "vqa"\nspatial = "always"\nprobe_rate = 0.5'
         config(desk, "compat/x", f'base_url = "{fake.openai_url}"', step=step)
         done = desk.sgforge("run", "p.toml")
     assert done.code == 0

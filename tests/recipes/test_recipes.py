@@ -18,6 +18,7 @@ from support.environment import ROOT
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
+from sgforge.spatial import canonical
 from sgforge.testing.fake_provider import FakeProvider, FakeSettings
 
 PAGE = ROOT / "docs" / "recipes.md"
@@ -47,7 +48,7 @@ def test_the_recipes_run_as_their_page_says(tmp_path: Path, monkeypatch: pytest.
         ran = Ran(tmp_path, fake)
         for recipe in RECIPES:
             check_that_a_second_run_computes_and_buys_nothing(recipe.name, ran)
-        check_that_the_judge_leaves_scores_and_spatial_relations_alone(ran)
+        check_that_the_judge_leaves_scores_and_what_has_a_rule_alone(ran)
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-a-test")
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-of-a-test")
         check_that_real_models_answer(ran)
@@ -76,14 +77,14 @@ def test_every_recipe_is_on_the_page() -> None:
     assert all(f"sgforge run examples/svg/{recipe.name}\n" in page for recipe in RECIPES)
 
 
-def check_that_the_judge_leaves_scores_and_spatial_relations_alone(ran: Ran) -> None:
+def check_that_the_judge_leaves_scores_and_what_has_a_rule_alone(ran: Ran) -> None:
     before, after = (Dataset.open(ran.folder / "runs" / "svg-stage1", ref) for ref in versions(ran, "filter", "vqa"))
     judged = 0
     for old, new in zip(before, after, strict=True):
         for row, now in zip(old.graph.all.relations, new.graph.all.relations, strict=True):
             assert (now.score, now.category, now.predicate) == (row.score, row.category, row.predicate)
             judged += now.judged_by == "vqa"
-            assert now.judged_by != "vqa" or (now.category != "spatial" and now.degree is not None)
+            assert now.judged_by != "vqa" or (canonical(now.predicate) is None and now.degree is not None)
     assert judged > 20
 
 

@@ -199,7 +199,7 @@ def prompt_of(sample: Sample, asked: str) -> str:
         return ask_completion(view.facts(rows), subjects=5, relations_per_subject=10, picture="marks")
     if asked == "edit":
         return ask_edit(view.facts([], rows), max_additions=20, picture="plain")
-    (part,) = rounds_of(sample, spatial=True, probe_rate=0.0, max_regions=60)
+    (part,) = rounds_of(sample, spatial="always", probe_rate=0.0, max_regions=60)
     if asked == "one":
         return ask_one(one_fact(part.view, part.claims[0]), "marks")
     return ask_many(many_facts(part.view, part.claims), "marks")

@@ -218,6 +218,19 @@ def test_spatial_relations_are_left_to_the_rules(ask: Any, park: Sample) -> None
     assert (edit, requests) == (Edit(), [])
 
 
+@pytest.mark.parametrize(("spatial", "asked"), [("never", []), ("without-rule", [1]), ("always", [0, 1])])
+def test_relations_of_place_that_no_rule_covers_are_judged_or_counted(
+    spatial: Any, asked: list[int], ask: Any, park: Sample
+) -> None:
+    rows = [Relation(1, "on", 3, category="spatial"), Relation(0, "leaning against", 1, category="spatial")]
+    place = Sample("s", SceneGraph(320, 240, park.graph.all.regions, rows), image=park.image)
+    vqa = VqaFilter(VqaConfig(model="compat/judge", probe_rate=0.0, spatial=spatial))
+    edit, _ = ask(vqa, "filter", place, lambda _: FakeAnswer("no", tokens={"no": 1.0}))
+    assert [verdict.index for verdict in edit.verdicts] == asked
+    assert edit.faults == ({"spatial-without-rule": 1} if spatial == "never" else {})
+    assert len(vqa.notes(edit.faults)) == len(edit.faults)
+
+
 def test_the_editor_removes_only_what_was_generated(ask: Any, park: Sample) -> None:
     reply = {
         "remove": [

@@ -22,7 +22,7 @@ def sample(image_id: str, pairs: list[tuple[int, str, int]]) -> Sample:
 
 
 def claims(given_sample: Sample, rate: float, max_regions: int = 60) -> list[Claim]:
-    rounds = rounds_of(given_sample, spatial=True, probe_rate=rate, max_regions=max_regions)
+    rounds = rounds_of(given_sample, spatial="always", probe_rate=rate, max_regions=max_regions)
     return [claim for part in rounds for claim in part.claims]
 
 
@@ -72,7 +72,7 @@ def test_both_kinds_of_probe_occur_at_about_their_rate_and_absent_things_vary() 
 def test_no_round_shows_more_regions_than_it_may_and_only_those_it_names(
     pairs: list[tuple[int, str, int]], most: int
 ) -> None:
-    rounds = list(rounds_of(sample("r", pairs), spatial=True, probe_rate=1.0, max_regions=most))
+    rounds = list(rounds_of(sample("r", pairs), spatial="always", probe_rate=1.0, max_regions=most))
     for part in rounds:
         named = {end for claim in part.claims for end in (claim.subject, claim.object) if isinstance(end, int)}
         assert len(part.view.regions) <= most
