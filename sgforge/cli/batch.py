@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from sgforge.cli.run import add_run_arguments, build_request
+from sgforge.cli.requests import add_config_arguments, build_request
+from sgforge.visible import visible
 
 if TYPE_CHECKING:
     from sgforge.engine.launch import Request
@@ -35,12 +36,10 @@ _OUTLINE: Final = ("tag", "model", "state", "status", "total", "waiting")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.epilog = _EXAMPLES
     parser.add_argument("action", choices=("submit", "status", "collect", "cancel"), help="what to do")
-    add_run_arguments(parser)
+    add_config_arguments(parser, _EXAMPLES)
     parser.add_argument("tags", nargs="*", metavar="TAG", help="batches to cancel (default: all open ones)")
     parser.add_argument("--wait", type=float, metavar="SECONDS", help="collect: look again until all have ended")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,12 +129,15 @@ async def _collect(args: argparse.Namespace, desk: BatchDesk) -> None:
 
 async def _cancel(args: argparse.Namespace, desk: BatchDesk) -> None:
     tags = await desk.cancel(args.tags)
+    if args.json:
+        print(json.dumps(list(tags)))
+        return
     print("\n".join([f"{tag}: cancelled; collect what was done" for tag in tags] or ["no open batches"]))
 
 
 def _row_line(row: BatchRow) -> str:
     waiting = f", {row.waiting} waiting" if row.waiting else ""
-    return f"{row.tag}  {row.model}  {row.state}  {row.total} requests{waiting}  {row.status}"
+    return f"{row.tag}  {row.model}  {row.state}  {row.total} requests{waiting}  {visible(row.status)}"
 
 
 def _outline(row: BatchRow) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sgforge.cli.run import add_run_arguments, build_request
+from sgforge.cli.requests import add_config_arguments, build_request
 from sgforge.config import dump_options
 from sgforge.visible import visible
 
@@ -25,9 +25,7 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.epilog = _EXAMPLES
-    add_run_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_config_arguments(parser, _EXAMPLES)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from sgforge.cli.run import add_run_arguments, build_request
+from sgforge.cli.requests import add_config_arguments, build_request
 
 if TYPE_CHECKING:
     from sgforge.engine.forecast import Forecast, StepForecast
@@ -23,9 +23,7 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.epilog = _EXAMPLES
-    add_run_arguments(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_config_arguments(parser, _EXAMPLES)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,17 +7,12 @@ import json
 import shlex
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
+from sgforge.cli.requests import add_config_arguments, build_request
 from sgforge.cli.spent import as_json, ledger_of, lines
-from sgforge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sgforge.config import PipelineConfig
-    from sgforge.engine.launch import Request
     from sgforge.engine.report import RunReport
 
 _EXAMPLES = """\
@@ -33,39 +28,12 @@ exit codes: 0 done, 1 failed, 2 usage or config, 3 budget reached, 4 finished wi
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.epilog = _EXAMPLES
-    add_run_arguments(parser)
+    add_config_arguments(
+        parser, _EXAMPLES, of_limit="; a branch with more images is not moved, unless --branch names it"
+    )
     parser.add_argument("--branch", metavar="NAME", help="the branch to move at the end (default: the config's)")
     parser.add_argument(
         "--retry-failed", action="store_true", help="buy answers again that were refused, truncated or invalid"
-    )
-    parser.add_argument("--json", action="store_true", help="end with one JSON object: counts per step")
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that `run` and `plan` share."""
-    parser.add_argument("config", metavar="CONFIG", help="a pipeline in TOML")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="replace a value of the config",
-    )
-    parser.add_argument(
-        "--root",
-        action="append",
-        default=[],
-        metavar="NAME=FOLDER",
-        dest="roots",
-        help="where the images of a root lie",
-    )
-    parser.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="at most N images of each source; a branch with more images is not moved, unless --branch names it",
     )
 
 
@@ -90,36 +58,6 @@ def run(args: argparse.Namespace) -> int:
         why = visible(report.message) if report.status == "budget" else "stopped; everything finished is kept"
         _say_how_to_go_on(why, args)
     return report.exit_code
-
-
-def build_request(args: argparse.Namespace) -> Request:
-    """What the command line asks for."""
-    from sgforge.config import load_config
-    from sgforge.engine.steps import SourceStep
-    from sgforge.pipeline import Pipeline
-
-    config: PipelineConfig = load_config(args.config, args.overrides)
-    branch = getattr(args, "branch", None)
-    request = Pipeline.from_config(config).request(
-        {name: SourceStep(source.use, source.options) for name, source in config.sources.items()},
-        config.dataset,
-        roots={**config.roots, **_roots(args.roots)},
-        limit=args.limit,
-        branch=config.branch if branch is None else branch,
-        retry_failed=getattr(args, "retry_failed", False),
-        responses=config.responses,
-    )
-    return attrs.evolve(request, keeps_larger=branch is None)
-
-
-def _roots(given: list[str]) -> dict[str, Path]:
-    found = {}
-    for text in given:
-        name, equals, folder = text.partition("=")
-        if not (name and equals and folder):
-            raise ConfigError(f"--root {text!r} must read NAME=FOLDER")
-        found[name] = Path(folder)
-    return found
 
 
 def _say_how_to_go_on(why: str, args: argparse.Namespace) -> None:

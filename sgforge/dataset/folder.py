@@ -195,6 +195,8 @@ class DatasetFolder:
     def read_ref(self, kind: str, name: str) -> str:
         """The snapshot id that the file of a branch or tag holds; a damaged file is a `DatasetError`."""
         path = self.ref(kind, name)
+        if path.exists() and not path.is_file():  # a pipe would block whoever reads it
+            raise damaged_ref(path)
         try:
             text = path.read_text(encoding="utf-8").strip()
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -161,3 +162,11 @@ def test_a_damaged_journal_is_named_with_a_way_out_that_works(folder):
     report = run(folder)
     assert report.exit_code == 0
     assert report.step("filter").counts.reused == 3
+
+
+def test_a_name_that_is_a_pipe_is_damaged_and_blocks_nobody(folder, capsys):
+    data = folder / "data"
+    os.mkfifo(data / "refs" / "tags" / "pipe")
+    assert main(["tag", str(data)]) in (0, 1)
+    assert main(["show", f"{data}@pipe"]) == 1
+    assert "refs/tags/pipe does not name a snapshot" in capsys.readouterr().err

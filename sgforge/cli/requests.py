@@ -1,0 +1,61 @@
+"""What the commands that take a config share: their arguments, and the request that these make."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from sgforge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sgforge.config import PipelineConfig
+    from sgforge.engine.launch import Request
+
+__all__ = ["add_config_arguments", "build_request"]
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, examples: str, *, of_limit: str = "") -> None:
+    """CONFIG, --set, --root, --limit, --json, and the examples; `of_limit` says more of what a limit does."""
+    parser.epilog = examples
+    parser.add_argument("config", metavar="CONFIG", help="a pipeline in TOML")
+    _add_repeated(parser, "--set", "KEY=VALUE", "overrides", "replace a value of the config")
+    _add_repeated(parser, "--root", "NAME=FOLDER", "roots", "where the images of a root lie")
+    parser.add_argument("--limit", type=int, metavar="N", help=f"at most N images of each source{of_limit}")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object, for machines")
+
+
+def _add_repeated(parser: argparse.ArgumentParser, flag: str, metavar: str, dest: str, text: str) -> None:
+    parser.add_argument(flag, action="append", default=[], metavar=metavar, dest=dest, help=text)
+
+
+def build_request(args: argparse.Namespace) -> Request:
+    """What the command line asks for."""
+    from sgforge.config import load_config
+    from sgforge.engine.steps import SourceStep
+    from sgforge.pipeline import Pipeline
+
+    config: PipelineConfig = load_config(args.config, args.overrides)
+    branch = getattr(args, "branch", None)
+    request = Pipeline.from_config(config).request(
+        {name: SourceStep(source.use, source.options) for name, source in config.sources.items()},
+        config.dataset,
+        roots={**config.roots, **_roots(args.roots)},
+        limit=args.limit,
+        branch=config.branch if branch is None else branch,
+        retry_failed=getattr(args, "retry_failed", False),
+        responses=config.responses,
+    )
+    return attrs.evolve(request, keeps_larger=branch is None)
+
+
+def _roots(given: list[str]) -> dict[str, Path]:
+    found = {}
+    for text in given:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder):
+            raise ConfigError(f"--root {text!r} must read NAME=FOLDER")
+        found[name] = Path(folder)
+    return found
