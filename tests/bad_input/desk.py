@@ -17,6 +17,7 @@ from unittest import mock
 import attrs
 import numpy as np
 from PIL import Image
+from support.waiting import LONGEST
 
 from sgforge.cli.main import main
 
@@ -72,7 +73,7 @@ class Desk:
     def process(self, *arguments: str, **environment: str) -> Done:
         """A command as a user runs it, in a process of its own."""
         started = self.start(*arguments, **environment)
-        out, err = started.communicate(timeout=120)
+        out, err = started.communicate(timeout=LONGEST)
         return Done(started.returncode, out.decode(), err.decode()).check()
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.cli.main import main
@@ -26,7 +27,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*SGFORGE, *arguments], capture_output=True, check=False, timeout=60, env={**os.environ, **environment}
+        [*SGFORGE, *arguments], capture_output=True, check=False, timeout=LONGEST, env={**os.environ, **environment}
     )
 
 

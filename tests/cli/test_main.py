@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.distributions import Distributions
+from support.waiting import LONGEST
 
 import sgforge
 from sgforge.cli.main import COMMANDS, main
@@ -51,7 +52,9 @@ def acme(tmp_path, monkeypatch):
 
 
 def run(*arguments, **options):
-    return subprocess.run([*SGFORGE, *arguments], capture_output=True, text=True, check=False, timeout=60, **options)
+    return subprocess.run(
+        [*SGFORGE, *arguments], capture_output=True, text=True, check=False, timeout=LONGEST, **options
+    )
 
 
 def test_every_command_of_the_table_exists_and_explains_itself():
@@ -139,14 +142,14 @@ class TestPluginCommand:
 
     def test_a_closed_pipe_is_no_error(self):
         command = f"{' '.join(SGFORGE)} acme-try print | head -1"
-        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True, timeout=LONGEST)
         assert (done.stdout, done.stderr) == ("0\n", "")
 
     def test_ctrl_c_is_one_line(self):
         with subprocess.Popen([*SGFORGE, "acme-try", "sleep"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
             assert child.stdout.readline() == b"ready\n"
             child.send_signal(signal.SIGINT)
-            _, errors = child.communicate(timeout=30)
+            _, errors = child.communicate(timeout=LONGEST)
         assert (child.returncode, errors) == (130, b"sgforge: error: interrupted\n")
 
 

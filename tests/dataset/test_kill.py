@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from dataset.publisher_child import IMAGES, key_of
+from support.waiting import LONGEST
 
 from sgforge.dataset import Dataset, DatasetWriter
 from sgforge.dataset.layout import arrays_of
@@ -31,7 +32,7 @@ def killed(folder: Path, aim: str, rng: random.Random) -> list[list[str]]:
     child = run_child(folder)
     said: list[list[str]] = []
     wanted = rng.randrange(1, 4)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONGEST
     assert child.stdout is not None
     for line in child.stdout:
         said.append(line.split())

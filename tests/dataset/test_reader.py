@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from dataset.given import key_of
 from dataset.made import FILTER, TEACHER, make_dataset, three_samples
+from support.waiting import LONGEST
 
 from sgforge.dataset import Dataset, DatasetWriter, Snapshot
 from sgforge.dataset.diffing import Diff, ImageDiff, RowChange, diff_snapshots
@@ -276,7 +277,7 @@ def test_a_folder_without_write_permission_is_read_whole(folder, tmp_path):
         "assert not problems, problems\n"
     )
     command = [sys.executable, "-c", script, str(copy), *sys.path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in copy.iterdir()) == sorted(path.name for path in folder.iterdir())
 

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.waiting import LONGEST
 
 pytest.importorskip("skimage", reason="the demo's photos come with scikit-image")
 
@@ -27,7 +28,7 @@ def run(folder: Path, *command: str | Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=LONGEST,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
+from support.waiting import LONGEST
 
 _BLOCK = re.compile(r"^(?P<skip><!-- not run: [^\n]+ -->\n)?```(?P<info>[^\n`]+)\n(?P<code>.*?)^```$", re.M | re.S)
 _TITLE = re.compile(r'title="([^"]+)"')
 _COMMANDS = {"bash": ("bash", "-euo", "pipefail", "-c"), "python": ("python", "-c")}
-_LONGEST = 300
+_LONGEST = LONGEST
 
 
 @attrs.frozen

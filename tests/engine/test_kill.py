@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 from engine_toys import arrays, toy_environment
+from support.waiting import LONGEST
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kill.py"
 
 
 def test_killed_runs_lose_double_and_tear_nothing():
     command = [sys.executable, str(SCRIPT), "--kills", "8"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
     found = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
     assert sum(found["kills"].values()) == 8
@@ -42,7 +43,7 @@ def run_with_disk(folder: Path, size: str) -> subprocess.CompletedProcess[str]:
         env=toy_environment(folder / "site"),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONGEST,
         check=False,
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from eval.graphs import line, region, relation, write
 from PIL import Image
+from support.waiting import LONGEST
 
 from sgforge.cli.main import main
 from sgforge.columns import GraphColumns
@@ -76,7 +77,7 @@ def test_a_pipe_is_read_like_a_file(files, tmp_path, capsys) -> None:
 
 def test_a_process_prints_the_convention_and_the_vocabulary(files) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "sgforge", "eval", *files], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-m", "sgforge", "eval", *files], capture_output=True, text=True, check=True, timeout=LONGEST
     )
     assert "convention sgforge: plain IoU >= 0.5" in done.stdout
     assert "mean recall over 2 predicates: near, on" in done.stdout
@@ -209,7 +210,7 @@ BOXES = ([0, 0, 10, 10], [0, 10, 60, 60], [80, 80, 90, 90])
 def test_the_command_module_is_light() -> None:
     code = "import sys, sgforge_eval, sgforge_eval.config; "
     code += "print([name for name in ('numpy', 'PIL', 'torch') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=LONGEST)
     assert done.stdout.strip() == "[]"
 
 

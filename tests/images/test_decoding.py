@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.waiting import LONGEST
 
 from sgforge import Roots
 from sgforge.errors import ImageError
@@ -195,7 +196,7 @@ def test_a_pipe_does_not_block(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-    thread.join(timeout=20)
+    thread.join(timeout=LONGEST)
     assert not thread.is_alive(), "reading a pipe waits for ever"
     assert len(errors) == 2
 

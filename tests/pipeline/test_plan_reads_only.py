@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from engine_toys import toy_environment
+from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.cli.main import main
@@ -86,7 +87,7 @@ def test_a_dataset_without_write_permission_can_be_planned(toys, tmp_path):
             parent.chmod(parent.stat().st_mode | 0o055)
     environment = {**os.environ, **toy_environment(tmp_path / "site")}
     command = [sys.executable, "-c", AS_NOBODY, str(tmp_path / "data"), config]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False)
     for path in tmp_path.rglob("*"):
         if path.is_dir():
             path.chmod(0o755)

@@ -13,6 +13,7 @@ import sys
 import pytest
 from engine_toys import toy_environment
 from PIL import Image
+from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.cli.main import main
@@ -109,7 +110,7 @@ def test_a_terminal_gets_a_live_display(tmp_path):
         if not data:
             break
         seen += data
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=LONGEST)
     os.close(ours)
     assert process.returncode == 0
     assert b"segment: 40 computed" in seen

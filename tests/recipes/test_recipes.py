@@ -15,6 +15,7 @@ import attrs
 import pytest
 from docs.blocks import run_page
 from support.environment import ROOT
+from support.waiting import LONGEST
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
@@ -56,7 +57,7 @@ def test_the_recipes_run_as_their_page_says(tmp_path: Path, monkeypatch: pytest.
 
 def run_recipe(name: str, folder: Path, *more: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "sgforge", "run", f"examples/svg/{name}", "--json", *more]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LONGEST, check=False)
     assert done.returncode == 0, f"{shlex.join(command)}: {done.stderr}"
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.waiting import LONGEST
 
 from sgforge.cli.main import main
 from sgforge.testing.fake_provider import FakeProvider, FakeSettings
@@ -41,7 +42,7 @@ def test_ctrl_c_ends_calls_that_wait_for_another_try(tmp_path: Path) -> None:
             said += line
         process.send_signal(signal.SIGINT)
         # Left alone, the run ends with exit code 1 once the server counts as absent.
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=LONGEST)
     assert process.returncode == 130, said + rest
     assert "go on with: sgforge run p.toml" in rest
 
@@ -64,7 +65,7 @@ def test_a_second_ctrl_c_cancels_and_says_what_is_left_and_how_to_go_on(
                 assert line, said
                 said += line
             process.send_signal(signal.SIGINT)
-            _, rest = process.communicate(timeout=60)
+            _, rest = process.communicate(timeout=LONGEST)
     assert process.returncode == 130, said + rest
     assert "sgforge: cancelled; what was committed is kept" in rest
     assert "go on with: sgforge run p.toml --limit 2" in rest

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import attrs
 
+from support.waiting import LONGEST
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,7 +35,7 @@ class Environment:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=LONGEST,
         )
         assert done.returncode == 0, f"{command} failed with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
@@ -51,7 +53,7 @@ class Environment:
 def build_wheel(folder: Path) -> Path:
     """The wheel of this source tree."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST)
     assert done.returncode == 0, done.stdout + done.stderr
     [wheel] = folder.glob("sgforge-*.whl")
     return wheel

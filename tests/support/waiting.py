@@ -9,7 +9,7 @@ from typing import Final
 
 __all__ = ["LONGEST", "read_until", "wait_until"]
 
-LONGEST: Final = 300.0
+LONGEST: Final = 900.0
 """Seconds after which what a test waits for will not happen any more, however busy the machine is."""
 
 
