@@ -176,3 +176,11 @@ def test_lvis_v1_names_files_by_url(coco: dict[str, Any], read: Reader, images: 
         row["coco_url"] = f"http://images.cocodataset.org/val2017/{row.pop('file_name')}"
     found = read(coco, images="data:images")
     assert [sample.uri for sample in found.samples.values()] == ["data:images/a.png", "data:images/val2017/b.png"]
+
+
+def test_the_name_of_a_file_counts_before_its_url(coco: dict[str, Any], read: Reader, images: Path) -> None:
+    coco["images"][0]["coco_url"] = "http://images.cocodataset.org/val2017/b.png"
+    coco["images"][1]["coco_url"] = "http://images.cocodataset.org/val2017/a.png"
+    coco["images"][1]["file_name"] = "not-there.png"
+    found = read(coco, images="data:images")
+    assert [sample.uri for sample in found.samples.values()] == ["data:images/a.png", "data:images/a.png"]
