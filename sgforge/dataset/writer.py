@@ -16,6 +16,7 @@ from sgforge.dataset.compose import Failures, compose
 from sgforge.dataset.folder import SCHEMA, DatasetFolder, Lock, no_space, write_durably
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.layout import arrays_of
+from sgforge.dataset.memory import give_back_memory
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publish import Draft, write_snapshot
 from sgforge.dataset.records import SOURCE_STEP, RunRecord, StepRecord
@@ -187,10 +188,17 @@ class DatasetWriter:
         if path.is_dir():
             snapshot = self.states().snapshot(snapshot_id)
         else:
-            content = compose(parent, wanted, failures, self.states(), self.journal)
-            snapshot = self._write(Draft(snapshot_id, content.parts, content.provenance, step, parent, partial))
+            snapshot = self._write(self._draft(snapshot_id, step, parent, wanted, failures, partial))
         self.journal.forget(row.tobytes() for row in wanted)
+        give_back_memory()
         return snapshot
+
+    def _draft(
+        self, snapshot_id: str, step: StepRecord, parent: Snapshot, keys: np.ndarray, failures: Failures, partial: bool
+    ) -> Draft:
+        """What a new snapshot is to hold; nothing else keeps it, so that it is freed once it is written."""
+        content = compose(parent, keys, failures, self.states(), self.journal)
+        return Draft(snapshot_id, content.parts, content.provenance, step, parent, partial)
 
     def _write(self, draft: Draft) -> Snapshot:
         if self._folder.snapshot(draft.snapshot_id).is_dir():
