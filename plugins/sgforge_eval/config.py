@@ -6,8 +6,23 @@ from pathlib import Path
 from typing import Final, Literal
 
 import attrs
+from attrs import validators
 
 __all__ = ["MODES", "RecallOptions"]
+
+
+def _check_localization(instance: RecallOptions, attribute: attrs.Attribute[str], value: str) -> None:
+    if value == "mask" and instance.convention == "oi":
+        raise ValueError("convention oi is defined by box: it has no scores by mask")
+
+
+def _check_match(instance: RecallOptions, attribute: attrs.Attribute[str], value: str) -> None:
+    if value != "strict" and (instance.labels is None or instance.predicates is None):
+        raise ValueError(f"match = {value!r} needs the closed vocabularies: give labels and predicates")
+    if value == "strict" and instance.aliases is not None:
+        raise ValueError("aliases change nothing with match = 'strict'")
+    if value != "similarity" and instance.threshold is not None:
+        raise ValueError(f"threshold changes nothing with match = {value!r}: it is the least cosine of similarity")
 
 
 @attrs.frozen
@@ -25,18 +40,22 @@ class RecallOptions:
     (least cosine) of similarity.
     """
 
-    convention: str = "sgforge"
-    k: tuple[int, ...] = (20, 50, 100)
-    localization: Literal["box", "mask"] = "box"
+    convention: Literal["sgforge", "sgb", "openpsg", "maelic", "svg", "asmv2", "oi"] = "sgforge"
+    k: tuple[int, ...] = attrs.field(
+        default=(20, 50, 100), validator=[validators.min_len(1), validators.deep_iterable(validators.ge(1))]
+    )
+    localization: Literal["box", "mask"] = attrs.field(default="box", validator=_check_localization)
     predicates: Path | None = None
     zero_shot: Path | None = None
     truth: Literal["source", "graph"] = "source"
-    bootstrap: int = 1000
+    bootstrap: int = attrs.field(default=1000, validator=validators.ge(0))
     labels: Path | None = None
-    match: Literal["strict", "exact", "lemma", "similarity"] = "strict"
+    match: Literal["strict", "exact", "lemma", "similarity"] = attrs.field(default="strict", validator=_check_match)
     aliases: Path | None = None
     encoder: str = "minilm"
-    threshold: float | None = None
+    threshold: float | None = attrs.field(
+        default=None, validator=validators.optional([validators.ge(-1.0), validators.le(1.0)])
+    )
 
 
 MODES: Final = ("sgdet", "sgcls", "predcls")

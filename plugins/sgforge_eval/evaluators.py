@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from sgforge.errors import ConfigError
 from sgforge.stages import Judged, Mode, Report
-from sgforge_eval.bootstrap import checked_draws
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.conventions import convention_named
 from sgforge_eval.judged import JudgedReader
@@ -27,13 +25,6 @@ class _RecallEvaluator:
     def __init__(self, options: RecallOptions) -> None:
         self.options = options
         self._convention = convention_named(options.convention)
-        if not options.k or min(options.k) < 1:
-            raise ConfigError(f"k = {list(options.k)} must list cuts of 1 or more")
-        checked_draws(options.bootstrap)
-        if options.match != "strict" and (options.labels is None or options.predicates is None):
-            raise ConfigError(f"match = {options.match!r} needs the closed vocabularies: give labels and predicates")
-        if options.match == "strict" and (options.aliases is not None or options.threshold is not None):
-            raise ConfigError("aliases and threshold change nothing with match = 'strict'")
 
     def evaluate(self, judged: Iterable[Judged], /) -> Report:
         """Recall, mean recall and their kin over `judged`, with intervals, per predicate and per category."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import typing
+
 import attrs
 import numpy as np
 import pytest
 from eval.batches import reference_scenes
 from eval.oracle import Scene, evaluate
 
+from sgforge.config import structure_options
 from sgforge.errors import ConfigError
 from sgforge.graph import Region, Relation, SceneGraph
 from sgforge.masks import from_arrays
+from sgforge.plugins import load_plugins
 from sgforge.stages import Failure, Judged, Ranking
 from sgforge_eval.config import RecallOptions
+from sgforge_eval.conventions import CONVENTIONS
 from sgforge_eval.evaluators import PredclsEvaluator, SgclsEvaluator, SgdetEvaluator
 
 EVALUATORS = {"predcls": PredclsEvaluator, "sgcls": SgclsEvaluator, "sgdet": SgdetEvaluator}
@@ -144,15 +149,29 @@ def test_two_names_of_one_predicate_take_one_rank(tmp_path) -> None:
     assert SgdetEvaluator(options).evaluate([Judged("x", truth, ranking)]).values["ngR@2"] == 0.0
 
 
-def test_wrong_options_are_errors_before_any_work(tmp_path) -> None:
-    with pytest.raises(ConfigError, match="give labels and predicates"):
-        SgdetEvaluator(RecallOptions(match="exact"))
-    with pytest.raises(ConfigError, match="change nothing"):
-        SgdetEvaluator(RecallOptions(threshold=0.5))
-    with pytest.raises(ConfigError, match="choose one of"):
-        SgdetEvaluator(RecallOptions(convention="best"))
-    with pytest.raises(ConfigError, match="1 or more"):
-        SgdetEvaluator(RecallOptions(k=()))
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"convention": "best"}, "convention"),
+        ({"k": []}, "k"),
+        ({"k": [20, 0]}, "k"),
+        ({"bootstrap": -1}, "bootstrap"),
+        ({"convention": "oi", "localization": "mask"}, "no scores by mask"),
+        ({"match": "exact"}, "give labels and predicates"),
+        ({"threshold": 0.5}, "least cosine of similarity"),
+        ({"aliases": "a.json"}, "change nothing"),
+        ({"threshold": 2.0}, "threshold"),
+    ],
+)
+def test_wrong_options_are_errors_of_the_config(options, message) -> None:
+    component = load_plugins().lookup("evaluator", "sgdet")
+    with pytest.raises(ConfigError, match=message):
+        structure_options(component, options, "step 1")
+
+
+def test_the_conventions_of_the_options_are_those_there_are() -> None:
+    names = typing.get_args(typing.get_type_hints(RecallOptions)["convention"])
+    assert list(names) == list(CONVENTIONS)
 
 
 def test_nothing_judged_is_said() -> None:
