@@ -72,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     _print_in_any_encoding()
+    if debug:
+        _log_all()
     try:
         code = _dispatch(arguments)
         if sys.stdout is not None:  # it is where the caller closed it
@@ -132,7 +134,7 @@ def _run_command(name: str, before: list[str], after: list[str]) -> int:
         allow_abbrev=False,
     )
     command.configure(parser)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error, and of each failed image")
     return command.run(parser.parse_args([*before, *after]))
 
 
@@ -166,6 +168,14 @@ def _help_text() -> str:
             _EXAMPLES,
         )
     )
+
+
+def _log_all() -> None:
+    """Let the log of sgforge, which has the traceback of every failed image, go to stderr."""
+    import logging
+
+    logging.basicConfig(format="%(name)s: %(message)s")
+    logging.getLogger("sgforge").setLevel(logging.DEBUG)
 
 
 def _print_in_any_encoding() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sgforge.config.faults import Fault, as_error
 from sgforge.config.strict import structure
+from sgforge.errors import PluginError
 from sgforge.plugins import Component
 
 __all__ = ["check_options", "structure_options"]
@@ -29,4 +30,7 @@ def check_options(component: Component, options: Mapping[str, Any]) -> tuple[Any
     if component.config is None:
         what = f"{component.kind} {component.name!r}"
         return None, tuple(Fault((name,), f"unknown option: {what} takes none") for name in options)
-    return structure(options, component.config)
+    try:
+        return structure(options, component.config)
+    except PluginError as error:
+        raise PluginError(f"{component}: {error}") from error.__cause__

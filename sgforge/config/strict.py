@@ -51,9 +51,9 @@ def structure(value: Any, cls: type[Any]) -> tuple[Any, tuple[Fault, ...]]:
     except BaseValidationError as error:
         return None, tuple(_without_secret(fault) for fault in _faults_of(error, ()))
     except (StructureHandlerNotFoundError, NameError) as error:
-        raise PluginError(
-            f"{cls.__module__}.{cls.__qualname__} has an option of a type that is not usable: {error}"
-        ) from error
+        why = str(error).partition(". ")[0]  # the rest is advice to those who call cattrs themselves
+        name = f"{cls.__module__}.{cls.__qualname__}"
+        raise PluginError(f"{name} has an option of a type that no config can hold: {why}") from error
 
 
 def unstructure(value: Any) -> Any:
