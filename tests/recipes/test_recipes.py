@@ -95,7 +95,7 @@ def versions(ran: Ran, *steps: str) -> list[str]:
     return [next(meta.snapshot_id for meta in log if meta.step.name == step) for step in steps]
 
 
-VENDORS = ("openai/gpt-4o", "anthropic/claude-sonnet-4-5")
+VENDORS = ("openai/gpt-6.2-sol", "anthropic/claude-sonnet-5-5")  # as on the page
 
 
 def with_real_models(recipe: Path) -> tuple[str, int]:
