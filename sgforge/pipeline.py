@@ -58,7 +58,7 @@ def segment(
     workers: int | None = None,
     **options: Any,
 ) -> Step:
-    """Find regions in each image."""
+    """Find regions in each image. `help(sgforge.Step)` tells the arguments."""
     return Step("segment", component, options, name, on, weights, batch_size, workers)
 
 
@@ -72,7 +72,7 @@ def complete(
     workers: int | None = None,
     **options: Any,
 ) -> Step:
-    """Let a teacher complete the relations of each graph."""
+    """Let a teacher complete the relations of each graph. `help(sgforge.Step)` tells the arguments."""
     return Step("complete", component, options, name, on, weights, batch_size, workers)
 
 
@@ -86,7 +86,7 @@ def filter(
     workers: int | None = None,
     **options: Any,
 ) -> Step:
-    """Judge what is in each graph; rejected rows stay, with their reason."""
+    """Judge what is in each graph; rejected rows stay, with their reason. `help(sgforge.Step)` tells the arguments."""
     return Step("filter", component, options, name, on, weights, batch_size, workers)
 
 
@@ -100,7 +100,7 @@ def generate(
     workers: int | None = None,
     **options: Any,
 ) -> Step:
-    """Let a trained student propose relations for each image."""
+    """Let a trained student propose relations for each image. `help(sgforge.Step)` tells the arguments."""
     return Step("generate", component, options, name, on, weights, batch_size, workers)
 
 
@@ -114,7 +114,7 @@ def edit(
     workers: int | None = None,
     **options: Any,
 ) -> Step:
-    """Let an editor correct each graph."""
+    """Let an editor correct each graph. `help(sgforge.Step)` tells the arguments."""
     return Step("edit", component, options, name, on, weights, batch_size, workers)
 
 
@@ -128,7 +128,7 @@ def train(
     workers: int | None = None,
     **options: Any,
 ) -> Step:
-    """Train a student on the graphs so far."""
+    """Train a student on the graphs so far. `help(sgforge.Step)` tells the arguments."""
     return Step("train", component, options, name, on, weights, batch_size, workers)
 
 
@@ -142,7 +142,7 @@ def refine(
     workers: int | None = None,
     **options: Any,
 ) -> Step:
-    """Refine a trained student with rewards."""
+    """Refine a trained student with rewards. `help(sgforge.Step)` tells the arguments."""
     return Step("refine", component, options, name, on, weights, batch_size, workers)
 
 
@@ -156,7 +156,7 @@ def evaluate(
     workers: int | None = None,
     **options: Any,
 ) -> Step:
-    """Measure the last trained student on held-out images."""
+    """Measure the last trained student on held-out images. `help(sgforge.Step)` tells the arguments."""
     return Step("evaluate", component, options, name, on, weights, batch_size, workers)
 
 

@@ -60,8 +60,12 @@ def _check_positive(instance: Step, attribute: attrs.Attribute[int | None], valu
 class Step:
     """One step of a pipeline: a verb, a component (its name, or an instance) and its options, not yet checked.
 
-    `name` defaults to the verb, numbered from its second use on. `batch_size`: samples a sync component gets at most
-    at once. `workers`: threads of a sync component, each with its own instance; calls in flight of an async one.
+    `name` defaults to the verb, numbered from its second use on. `on`: which images, {"source": ..., "split": ...} by
+    one name or several; all of them without it, train and refine those of split "train", evaluate the held-out ones.
+    `weights`: the name of the earlier train or refine step whose weights it takes; without it those of the nearest
+    that fits. `batch_size`: samples a sync component gets at most at once. `workers`: threads of a sync component, each
+    with its own instance; calls in flight of an async one. Every other keyword argument of a verb is an option of the
+    component, as `sgforge plugins NAME` lists them; an instance has its options already.
     """
 
     verb: str

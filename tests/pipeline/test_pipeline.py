@@ -154,6 +154,12 @@ def test_numbers_of_a_run_are_whole(toys, tmp_path, key, value):
         sg.Pipeline(sg.segment("toy")).run(sg.source("toy", count=2), tmp_path / "data", **{key: value})
 
 
+def test_a_tilde_is_the_home_folder(toys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    small("~/data")
+    assert len(sg.Dataset.open(tmp_path / "data")) == len(list(sg.Dataset.open(tmp_path / "data"))) > 0
+
+
 def test_a_limit_must_be_at_least_one(toys, tmp_path):
     with pytest.raises(ConfigError, match="limit must be a whole number from 1"):
         small(tmp_path / "data", limit=0)
