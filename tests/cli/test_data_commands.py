@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -85,10 +86,13 @@ def test_an_image_as_json_is_a_line_that_can_be_imported(capsys: pytest.CaptureF
 def test_an_export_into_a_pipe_is_alone_in_it() -> None:
     main(["import", "g.jsonl", "d"])
     os.mkfifo("pipe")
-    with subprocess.Popen([*SGFORGE, "export", "d", "--to", "jsonl", "--output", "pipe"]) as exporting:
-        written = Path("pipe").read_text()
-        assert exporting.wait(60) == 0
-    assert json.loads(written)["image_id"] == "bild ü"
+    received: list[str] = []
+    # A daemon: an export that never opens the pipe fails the test, where a plain read would wait for ever.
+    reader = threading.Thread(target=lambda: received.append(Path("pipe").read_text()), daemon=True)
+    reader.start()
+    assert run("export", "d", "--to", "jsonl", "--output", "pipe").returncode == 0
+    reader.join(60)
+    assert json.loads(received[0])["image_id"] == "bild ü"
     assert Path("pipe").is_fifo()
 
 
