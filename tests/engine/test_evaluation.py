@@ -54,6 +54,13 @@ def evaluator(mode: str, **options) -> ToyEvaluator:
 
 
 def all_texts(value: object) -> str:
+    """Everything that a value holds, at any depth; its own repr may leave things out."""
+    if attrs.has(type(value)):
+        return all_texts([getattr(value, field.name) for field in attrs.fields(type(value))])
+    if isinstance(value, dict):
+        return all_texts(list(value.items()))
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(all_texts, value))
     return repr(value)
 
 
