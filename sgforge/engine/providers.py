@@ -55,14 +55,29 @@ class ModelIdentities:
         self._found: dict[str, str | None] = {}
 
     def of(self, name: str) -> str | None:
-        """What its provider adds to a name, None if the name says all; a `ConfigError` if weights cannot be read."""
+        """What its provider and settings add to a name, None if the name says all.
+
+        A `ConfigError` if weights cannot be read. Limits that the user sets for images count, since a smaller picture
+        is another question.
+        """
         if name not in self._found:
             from sgforge.models import ModelSettings
 
             provider_name, _, model = name.partition("/")
-            provider = self._resolve(provider_name, typed_models(self._models).get(name, ModelSettings()))
+            settings = typed_models(self._models).get(name, ModelSettings())
+            provider = self._resolve(provider_name, settings)
             try:
-                self._found[name] = provider.identity(model)
+                identity = provider.identity(model)
             except OSError as error:
                 raise ConfigError(f"model {name!r} cannot be identified: {error}") from error
+            self._found[name] = _with_limits(identity, settings)
         return self._found[name]
+
+
+def _with_limits(identity: str | None, settings: ModelSettings) -> str | None:
+    limits = [
+        f"{limit}={getattr(settings, limit)}"
+        for limit in ("max_image_side", "max_image_bytes")
+        if getattr(settings, limit) is not None
+    ]
+    return " ".join([identity or "", *limits]) if limits else identity

@@ -110,6 +110,16 @@ def test_what_changes_no_answer_is_in_no_key(registry, tmp_path):
         assert counts(slower, tmp_path / "data", registry).reused == 3
 
 
+def test_pictures_of_another_size_are_asked_about_anew(registry, tmp_path):
+    data = tmp_path / "data"
+    with FakeProvider(lambda _: FakeAnswer("seen")) as server:
+        assert counts(pipeline(base_url=server.openai_url), data, registry).computed == 3
+        for limit in ({"max_image_side": 512}, {"max_image_side": 256}, {"max_image_bytes": 512}):
+            step = pipeline(base_url=server.openai_url, **limit)
+            assert counts(step, data, registry).computed == 3
+            assert counts(step, data, registry).reused == 3
+
+
 def test_what_is_known_is_known_without_the_server_and_its_key(registry, tmp_path, monkeypatch):
     data = tmp_path / "data"
     monkeypatch.setenv("THE_KEY", "secret-key")
