@@ -13,8 +13,8 @@ import numpy as np
 
 from sgforge.engine.context import Context
 from sgforge.engine.evaluation import PREDICTIONS, EvaluateJob, evaluate, load_report, truth_kind
-from sgforge.engine.executors import Stopped
 from sgforge.engine.fingerprints import digest_of, fingerprint
+from sgforge.engine.instances import Stopped
 from sgforge.engine.plan import Plan, PlannedStep
 from sgforge.engine.report import StepCounts, StepReport
 from sgforge.engine.reuse import Images

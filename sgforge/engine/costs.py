@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from sgforge.dataset.known import connect_to_read
 from sgforge.engine.components import is_async
-from sgforge.engine.executors import build
 from sgforge.engine.forecast import Forecast, StepForecast
 from sgforge.engine.gateway import Models, open_models
+from sgforge.engine.instances import build
 from sgforge.engine.launch import Request
 from sgforge.engine.plan import Plan
 from sgforge.graph import Sample

@@ -21,7 +21,8 @@ from sgforge.blame import place_of
 from sgforge.durable import whole_file
 from sgforge.edits import apply_edit
 from sgforge.engine.components import ComponentSpec, is_async
-from sgforge.engine.executors import DEFAULT_BATCH, Stopped, answer_batch, build, check_answer, close
+from sgforge.engine.executors import DEFAULT_BATCH
+from sgforge.engine.instances import Stopped, answer_batch, build, check_answer, close
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.rankings import check_ranking, on_shown
 from sgforge.engine.training import write_json

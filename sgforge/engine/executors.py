@@ -8,56 +8,26 @@ executor needs only `Crew`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 import attrs
 
-from sgforge.blame import place_of
-from sgforge.edits import Edit
 from sgforge.engine.components import ComponentSpec, is_async
-from sgforge.errors import ImageError, SgforgeError, StepError
+from sgforge.engine.instances import answer_batch, build, check_answer, close, failure_of
+from sgforge.errors import StepError
 from sgforge.graph import Sample
-from sgforge.stages import Answer, Failure, Resources
+from sgforge.stages import Answer, Resources
 
-__all__ = [
-    "DEFAULT_BATCH",
-    "DEFAULT_IN_FLIGHT",
-    "Crew",
-    "Lane",
-    "Outcome",
-    "StopRunError",
-    "Stopped",
-    "answer_batch",
-    "build",
-    "check_answer",
-    "close",
-    "failure_of",
-    "open_crew",
-]
+__all__ = ["DEFAULT_BATCH", "DEFAULT_IN_FLIGHT", "Crew", "Lane", "Outcome", "open_crew"]
 
 DEFAULT_BATCH: Final = 32
 """Samples per batch of a sync component that asks for no other number."""
 DEFAULT_IN_FLIGHT: Final = 128
 """Calls in flight of an async component; its model's own limit is usually lower."""
-
-_log = logging.getLogger("sgforge.engine")
-
-
-class StopRunError(Exception):
-    """A component met an error after which other items are pointless (budget, refused keys)."""
-
-    def __init__(self, cause: SgforgeError) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-class Stopped(Exception):  # noqa: N818 - it is no error
-    """The run was asked to stop while a source was read or an evaluation ran; nothing of that is kept."""
 
 
 @attrs.frozen
@@ -236,71 +206,3 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | Non
 def _in_flight(resources: Resources) -> int:
     """Items at one time: with a model, enough that its gateway always finds the next call ready."""
     return DEFAULT_IN_FLIGHT if resources.model is None else max(DEFAULT_IN_FLIGHT, 2 * resources.model.max_in_flight)
-
-
-def build(spec: ComponentSpec, resources: Resources) -> Any:
-    """An instance, set up; what fails there is a `StepError`."""
-    try:
-        instance = spec.build()
-        setup = getattr(instance, "setup", None)
-        if setup is not None:
-            setup(resources)
-    except (SgforgeError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        told = f"{type(error).__name__}: {error}{place_of(error)}"
-        raise StepError(f"{spec.kind} {spec.name!r} could not be set up: {told}") from error
-    return instance
-
-
-def close(instance: Any) -> None:
-    """Close a sync component, if it can be closed."""
-    closing = getattr(instance, "close", None)
-    if closing is not None:
-        closing()
-
-
-def answer_batch(
-    call: Callable[[Sequence[Sample]], Any], samples: Sequence[Sample], check: Callable[[Any], Any]
-) -> list[Any]:
-    """Checked answers for a batch; if it fails as a whole, each sample is tried alone, so that only the bad one fails.
-
-    `check` gives the answer, or a `Failure` for one that breaks the contract.
-    """
-    try:
-        given = call(samples)
-        if not isinstance(given, Iterable):
-            raise StepError(f"it answered {type(given).__name__} for a batch, not a list with an answer per sample")
-        answers = list(given)
-        if len(answers) != len(samples):
-            raise StepError(f"it gave {len(answers)} answers for {len(samples)} samples")
-        return [check(answer) for answer in answers]
-    except (KeyboardInterrupt, GeneratorExit):
-        raise
-    except BaseException as error:  # also sys.exit() or a panic of an extension module: the run goes on
-        if len(samples) == 1:
-            return [failure_of(error)]
-        _log.info("a batch of %d failed, trying one by one: %s: %s", len(samples), type(error).__name__, error)
-    return [answer_batch(call, [sample], check)[0] for sample in samples]
-
-
-def check_answer(answer: Any) -> Answer:
-    """What an item component answered, or the failure that it is neither an Edit nor a Failure."""
-    if isinstance(answer, (Edit, Failure)):
-        return answer
-    return Failure("contract", f"it answered {type(answer).__name__}, not an Edit or a Failure")
-
-
-def failure_of(error: BaseException) -> Failure:
-    """An exception as the failure of one item; one that ends the whole run passes on as `StopRunError`."""
-    if isinstance(error, SgforgeError) and getattr(error, "stops_run", False):
-        raise StopRunError(error) from error
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, str) and isinstance(error, SgforgeError):
-        return Failure(reason, getattr(error, "detail", "") or str(error))
-    if isinstance(error, ImageError):
-        return Failure("image", str(error))
-    if isinstance(error, StepError):
-        return Failure("contract", str(error))
-    _log.debug("an item failed", exc_info=error)
-    return Failure("exception", f"{type(error).__name__}: {error}{place_of(error)}")

@@ -14,7 +14,8 @@ import numpy as np
 
 from sgforge.engine.committer import Committer
 from sgforge.engine.context import Context
-from sgforge.engine.executors import Crew, Lane, StopRunError, open_crew
+from sgforge.engine.executors import Crew, Lane, open_crew
+from sgforge.engine.instances import StopRunError
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.progress import StepTotal
 from sgforge.engine.recall import read_rows, recall

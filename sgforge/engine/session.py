@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from sgforge.engine.barriers import held_out, run_evaluation, run_training
 from sgforge.engine.context import Context
-from sgforge.engine.executors import Stopped, StopRunError
 from sgforge.engine.groups import GroupRun
+from sgforge.engine.instances import Stopped, StopRunError
 from sgforge.engine.plan import PlannedStep, selects
 from sgforge.engine.report import Failed, RunReport, RunStatus, StepCounts, StepReport
 from sgforge.engine.reuse import Images

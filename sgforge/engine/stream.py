@@ -15,7 +15,8 @@ import attrs
 
 from sgforge.edits import Edit, apply_edit
 from sgforge.engine.channel import Channel
-from sgforge.engine.executors import Crew, Lane, Outcome, StopRunError
+from sgforge.engine.executors import Crew, Lane, Outcome
+from sgforge.engine.instances import StopRunError
 from sgforge.engine.tally import Tally
 from sgforge.errors import SgforgeError
 from sgforge.graph import Sample, SceneGraph
