@@ -15,7 +15,7 @@ from sgforge.dataset.known import connect_to_read
 from sgforge.engine.components import is_async
 from sgforge.engine.forecast import Forecast, StepForecast
 from sgforge.engine.gateway import Models, open_models
-from sgforge.engine.instances import build
+from sgforge.engine.instances import build, close_async
 from sgforge.engine.launch import Request
 from sgforge.engine.plan import Plan
 from sgforge.graph import Sample
@@ -70,4 +70,7 @@ async def _one(step: StepForecast, samples: Sequence[Sample], models: Models) ->
         return await call(sample) if is_async(instance, method) else await asyncio.to_thread(call, [sample])
 
     in_flight = min(model.max_in_flight, step.step.workers or model.max_in_flight)
-    return estimate(await observe(one, samples), step.to_compute or 0, in_flight)
+    try:
+        return estimate(await observe(one, samples), step.to_compute or 0, in_flight)
+    finally:
+        await close_async(instance)

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from sgforge.engine.components import ComponentSpec, is_async
-from sgforge.engine.instances import answer_batch, build, check_answer, close, failure_of
+from sgforge.engine.instances import answer_batch, build, check_answer, close, close_async, failure_of
 from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Resources
@@ -103,11 +103,7 @@ class _AsyncCrew:
         return [attrs.evolve(outcome, calls=tuple(calls))]
 
     async def close(self) -> None:
-        closing = getattr(self._instance, "close", None)
-        if closing is not None:
-            done = closing()
-            if asyncio.iscoroutine(done):
-                await done
+        await close_async(self._instance)
 
     def abandon(self) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Resources
 
-__all__ = ["StopRunError", "Stopped", "answer_batch", "build", "check_answer", "close", "failure_of"]
+__all__ = ["StopRunError", "Stopped", "answer_batch", "build", "check_answer", "close", "close_async", "failure_of"]
 
 _log = logging.getLogger("sgforge.engine")
 
@@ -50,6 +51,15 @@ def close(instance: Any) -> None:
     closing = getattr(instance, "close", None)
     if closing is not None:
         closing()
+
+
+async def close_async(instance: Any) -> None:
+    """Close a component on the event loop, if it can be closed; its `close` may be a coroutine."""
+    closing = getattr(instance, "close", None)
+    if closing is not None:
+        done = closing()
+        if asyncio.iscoroutine(done):
+            await done
 
 
 def answer_batch(

@@ -154,7 +154,13 @@ def test_a_model_that_cannot_be_asked_is_told_before_any_work(models, tmp_path, 
     assert not read_log(tmp_path / "log")
 
 
-def test_a_plan_tells_calls_and_cost_and_sends_nothing(models, tmp_path):
+def test_a_plan_tells_calls_and_cost_and_sends_nothing(models, tmp_path, monkeypatch):
+    closed = []
+
+    async def close(teacher):
+        closed.append(teacher)
+
+    monkeypatch.setattr(AskingTeacher, "close", close, raising=False)
     request = pipeline().request(sg.source("toy", count=40), tmp_path / "data")
     plan = request.resolve(models)
     found = forecast(plan, request.dataset, request.roots)
@@ -167,6 +173,7 @@ def test_a_plan_tells_calls_and_cost_and_sends_nothing(models, tmp_path):
     assert estimate.calls.mean == pytest.approx(40)
     # 40 calls of at most 10 output tokens at 100 USD per million, and a few input tokens at 10.
     assert 0.04 <= estimate.cost_usd.mean < 0.06
+    assert len(closed) == 1
 
 
 def test_a_plan_after_the_run_has_nothing_to_buy(models, tmp_path):

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -54,8 +55,11 @@ class CocoExporter:
         counts: Counter[str] = Counter()
         categories = _categories(self._options.categories, snapshot)
         # Rows stream through temporary files: COCO's lists stand one after the other, images come one by one.
-        with tempfile.TemporaryDirectory(prefix="sgforge-coco-") as scratch, whole_file(output) as stream:
-            lists = _Lists(Path(scratch))
+        with (
+            tempfile.TemporaryDirectory(prefix="sgforge-coco-") as scratch,
+            closing(_Lists(Path(scratch))) as lists,
+            whole_file(output) as stream,
+        ):
             for sample in exported(snapshot, counts):
                 _write_sample(sample, categories.ids, lists, counts)
             stream.write(b'{"info":{"description":"exported by sgforge"},"categories":')
@@ -85,6 +89,9 @@ class _Lists:
             while block := file.read(1 << 20):
                 stream.write(block)
             stream.write(b"]")
+
+    def close(self) -> None:
+        for file in self._files.values():
             file.close()
 
 
