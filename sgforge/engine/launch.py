@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from sgforge.dataset.folder import check_branch
+from sgforge.engine.collector import seldom_collecting
 from sgforge.engine.context import Context, options_json
 from sgforge.engine.events import RunFinished, RunStarted
 from sgforge.engine.gateway import open_models
@@ -206,7 +207,7 @@ class _Runner:
                         self._progress,
                         self._stop,
                     )
-                    async with models.halted_by(self._stop):
+                    async with models.halted_by(self._stop), seldom_collecting():
                         return await _with_events(context, request, self._registry)
         finally:
             self._progress.close()
