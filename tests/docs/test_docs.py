@@ -105,5 +105,7 @@ class TestRunner:
         with pytest.raises(subprocess.TimeoutExpired):
             self.page(tmp_path, "```bash\nsleep 60\n```\n")
 
-    def test_compare_takes_parts_of_lines(self) -> None:
+    def test_compare_takes_parts_of_lines_in_their_order(self) -> None:
         compare("b\nd", "abc\n\nxdx", "here")
+        with pytest.raises(AssertionError, match="here: 'b' is not printed"):
+            compare("d\nb", "abc\n\nxdx", "here")

@@ -30,16 +30,22 @@ base_url = "http://127.0.0.1:1/v1"
 """
 
 
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """What a run says on its stderr, up to the line with these words."""
+    assert process.stderr is not None
+    said = ""
+    while words not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    return said
+
+
 def test_ctrl_c_ends_calls_that_wait_for_another_try(tmp_path: Path) -> None:
     (tmp_path / "p.toml").write_text(CONFIG)
     command = [sys.executable, "-m", "sgforge", "run", "p.toml"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = ""
-        while "complete: 2 to do" not in said:
-            line = process.stderr.readline()
-            assert line, said
-            said += line
+        said = read_until(process, "complete: 2 to do")
         process.send_signal(signal.SIGINT)
         # Left alone, the run ends with exit code 1 once the server counts as absent.
         _, rest = process.communicate(timeout=LONGEST)
@@ -55,15 +61,10 @@ def test_a_second_ctrl_c_cancels_and_says_what_is_left_and_how_to_go_on(
         (tmp_path / "p.toml").write_text(CONFIG.replace("http://127.0.0.1:1/v1", fake.openai_url))
         command = [sys.executable, "-m", "sgforge", "run", "p.toml", "--limit", "2"]
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
             while fake.ledger.received < 2 and process.poll() is None:
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            said = ""
-            while "Ctrl-C again cancels it" not in said:
-                line = process.stderr.readline()
-                assert line, said
-                said += line
+            said = read_until(process, "Ctrl-C again cancels it")
             process.send_signal(signal.SIGINT)
             _, rest = process.communicate(timeout=LONGEST)
     assert process.returncode == 130, said + rest

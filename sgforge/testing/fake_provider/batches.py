@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -38,7 +39,7 @@ class _Batch:
 
 
 @attrs.define
-class _Batches:
+class _Batches(ABC):
     """What both vendors have in common: when a batch ends, and what becomes of each of its requests."""
 
     settings: FakeSettings
@@ -74,9 +75,11 @@ class _Batches:
             return "expired"
         return "errored" if draw < self.settings.batch_expire_share + self.settings.batch_error_share else "run"
 
+    @abstractmethod
     def run(self, batch: _Batch, number: int, line: Mapping[str, Any]) -> Mapping[str, Any]:
-        raise NotImplementedError
+        """The result of one request, as it stands in the vendor's result files."""
 
+    @abstractmethod
     def finish(self, batch: _Batch) -> None:
         """What is left to do when the results are there."""
 
@@ -221,6 +224,9 @@ class AnthropicBatches(_Batches):
             if answered.status != 200:
                 result = {"type": "errored", "error": {"type": "error", **(answered.body or {})}}
         return {"custom_id": line["custom_id"], "result": result}
+
+    def finish(self, batch: _Batch) -> None:
+        """Nothing: results are served from the batch itself, not from files."""
 
     def describe(self, batch: _Batch, request: web.Request) -> dict[str, Any]:
         kinds = [row["result"]["type"] for row in batch.results or ()]

@@ -38,6 +38,7 @@ def _colours(dice: Dice, *names: str) -> tuple[str, str]:
 
 
 def ball(dice: Dice, width: float | None = None) -> Thing:
+    """A ball; a small one is plain."""
     width = width or dice.between(0.09, 0.19)
     first, second = _colours(dice, "red", "orange", "yellow", "green", "blue", "purple", "pink")
     texture = dice.pick(_TEXTURES) if width > 0.11 else "plain"
@@ -45,11 +46,13 @@ def ball(dice: Dice, width: float | None = None) -> Thing:
 
 
 def apple(dice: Dice, width: float | None = None) -> Thing:
+    """An apple."""
     width = width or dice.between(0.075, 0.1)
     return Thing("apple", 0, 0, 0, width, 1.05 * width, 0.05, _colours(dice, "red", "green", "yellow")[0])
 
 
 def crate(dice: Dice, low: float = 0.14, high: float = 0.24) -> Thing:
+    """A crate whose width lies between `low` and `high`."""
     width = dice.between(low, high)
     first, second = _colours(dice, "brown", "orange", "blue", "red", "green", "grey")
     texture = dice.pick(_TEXTURES) if width > 0.15 else "plain"
@@ -57,38 +60,45 @@ def crate(dice: Dice, low: float = 0.14, high: float = 0.24) -> Thing:
 
 
 def cone(dice: Dice) -> Thing:
+    """A traffic cone."""
     width = dice.between(0.11, 0.16)
     first, second = _colours(dice, "orange", "red", "yellow")
     return Thing("cone", 0, 0, 0, width, 1.35 * width, 0.08, first, dice.pick(("plain", "striped")), second)
 
 
 def cup(dice: Dice) -> Thing:
+    """A cup."""
     first, second = _colours(dice)
     return Thing("cup", 0, 0, 0, dice.between(0.1, 0.13), 0.1, 0.06, first, "plain", second)
 
 
 def book(dice: Dice) -> Thing:
+    """A book."""
     first, second = _colours(dice, "red", "blue", "green", "purple", "brown")
     return Thing("book", 0, 0, 0, dice.between(0.13, 0.17), 0.035, 0.09, first, "plain", second)
 
 
 def bowl(dice: Dice, low: float = 0.2, high: float = 0.28) -> Thing:
+    """A bowl whose width lies between `low` and `high`."""
     width = dice.between(low, high)
     first, second = _colours(dice, "blue", "white", "pink", "green", "purple")
     return Thing("bowl", 0, 0, 0, width, 0.42 * width, 0.7 * width, first, "plain", second)
 
 
 def tree(dice: Dice) -> Thing:
+    """A tree."""
     width = dice.between(0.28, 0.36)
     return Thing("tree", 0, 0, 0, width, dice.between(0.5, 0.6), 0.06, dice.pick(("green", "green", "orange")))
 
 
 def table(dice: Dice) -> Thing:
+    """A table."""
     first, second = _colours(dice, "brown", "white", "grey", "orange")
     return Thing("table", 0, 0, 0, dice.between(0.46, 0.58), dice.between(0.22, 0.28), 0.3, first, "plain", second)
 
 
 def balloon(dice: Dice) -> Thing:
+    """A balloon above the ground."""
     width = dice.between(0.1, 0.14)
     first, _ = _colours(dice, "red", "orange", "yellow", "green", "blue", "purple", "pink")
     return Thing("balloon", 0, dice.between(0.3, 0.4), 0, width, 1.3 * width, 0, first)
@@ -98,23 +108,28 @@ DOWN: Final = ((-0.26, 0.32), (0.26, 0.32))
 
 
 def robot(dice: Dice, facing: int = 0) -> Thing:
+    """A robot that looks left (-1), right (1) or at the viewer (0), its hands down."""
     height = dice.between(0.32, 0.42)
     first, second = _colours(dice, "red", "blue", "green", "yellow", "purple", "orange", "white")
     return Thing("robot", 0, 0, 0, 0.36 * height, height, 0.06, first, "plain", second, facing, DOWN)
 
 
 def waving(robot: Thing, side: int) -> Thing:
+    """The robot with one hand up: its left in the picture for a negative `side`, else its right."""
     hands = ((-0.34, 0.86), (0.26, 0.32)) if side < 0 else ((-0.26, 0.32), (0.34, 0.86))
     return attrs.evolve(robot, hands=hands, facing=side)
 
 
 def small_bowl(dice: Dice) -> Thing:
+    """A bowl that something else can hold or carry."""
     return bowl(dice, 0.14, 0.16)
 
 
 def small_ball(dice: Dice) -> Thing:
+    """A ball that something else can hold or carry."""
     return ball(dice, dice.between(0.08, 0.1))
 
 
 def small_crate(dice: Dice) -> Thing:
+    """A crate that something else can hold or carry."""
     return crate(dice, 0.11, 0.14)
