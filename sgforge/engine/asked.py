@@ -51,7 +51,7 @@ class AskedModels:
         from sgforge.models import ModelSettings
 
         settings = self._settings.get(model, ModelSettings())
-        unmet = [problem for problem in unmet_needs(component) if not _is_met_by(settings, problem)]
+        unmet = unmet_needs(component, has_key=bool(settings.api_key_env or settings.api_key_file))
         found = [*(f", whose provider {problem}" for problem in unmet), *_key_problems(settings)]
         found += [f": {problem}" for problem in self._refusals(model, settings, can_be_asked=not found)]
         yield from (f"asks {model!r}{problem}" for problem in found)
@@ -84,11 +84,6 @@ class AskedModels:
 
             self._prices = PriceTable.load(None if self._gateway is None else self._gateway.prices)
         return self._prices
-
-
-def _is_met_by(settings: ModelSettings, problem: str) -> bool:
-    """Whether the settings themselves say where the key is; then the provider's usual variable is not needed."""
-    return "environment variable" in problem and bool(settings.api_key_env or settings.api_key_file)
 
 
 def _key_problems(settings: ModelSettings) -> Iterator[str]:

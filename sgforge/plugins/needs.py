@@ -10,11 +10,12 @@ from sgforge.plugins.components import Component
 __all__ = ["unmet_needs"]
 
 
-def unmet_needs(component: Component) -> tuple[str, ...]:
+def unmet_needs(component: Component, *, has_key: bool = False) -> tuple[str, ...]:
     """One sentence per unmet need (modules, environment variables, a GPU); empty if the component can run here.
 
     Modules are looked up, never imported, but for torch where a GPU is required and everything else is there. A model
-    (`Needs.model`) is the preflight's to check: it is known only with the component's options.
+    (`Needs.model`) is the preflight's to check: it is known only with the component's options. `has_key`: the settings
+    name another place of the key, so the usual environment variables are not needed.
     """
     needs = component.needs
     found = [
@@ -22,8 +23,9 @@ def unmet_needs(component: Component) -> tuple[str, ...]:
         for module in needs.modules
         if not _is_installed(module)
     ]
+    variables = () if has_key else needs.env
     found += [
-        f"needs the environment variable {name}: export {name}=..." for name in needs.env if not os.environ.get(name)
+        f"needs the environment variable {name}: export {name}=..." for name in variables if not os.environ.get(name)
     ]
     if needs.gpu == "required" and not found and not _has_gpu():
         found.append("needs a GPU, and none is usable here: run it on a machine that has one")
