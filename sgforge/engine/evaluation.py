@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import islice
@@ -120,6 +121,10 @@ def _checked(job: EvaluateJob, report: Any) -> Report:
     for name, value in report.values.items():
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise StepError(f"step {job.step!r}: {job.spec.name}: value {name!r} is {value!r}, not a number")
+        if not math.isfinite(value):
+            raise StepError(
+                f"step {job.step!r}: {job.spec.name}: value {name!r} is {value}: leave out what is undefined"
+            )
     return report
 
 

@@ -41,7 +41,10 @@ class Judged:
 
 @attrs.frozen
 class Report:
-    """What an evaluator found: named values as fractions, rows of tables, images used and skipped by reason."""
+    """What an evaluator found: named values as fractions, rows of tables, images used and skipped by reason.
+
+    Values are finite; one that is undefined is left out.
+    """
 
     metric: str
     values: Mapping[str, float]

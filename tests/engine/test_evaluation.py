@@ -440,3 +440,21 @@ def test_an_evaluator_that_answers_something_else_fails_the_step(toys, tmp_path)
 
     with pytest.raises(StepError, match=r"step 'evaluate': Wrong answered dict, not a Report"):
         run(tmp_path / "data", sg.train(ToyStudent()), sg.evaluate(Wrong()))
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("0.5", "is '0.5', not a number"),
+        (True, "is True, not a number"),
+        (float("nan"), "is nan: leave out what is undefined"),
+        (np.float64("inf"), "is inf: leave out what is undefined"),
+    ],
+)
+def test_a_value_that_no_report_can_hold_fails_the_step(toys, tmp_path, value, told):
+    class Wrong(ToyEvaluator):
+        def evaluate(self, judged):
+            return attrs.evolve(super().evaluate(judged), values={"R@20": value})
+
+    with pytest.raises(StepError, match=f"step 'evaluate': Wrong: value 'R@20' {told}"):
+        run(tmp_path / "data", sg.train(ToyStudent()), sg.evaluate(Wrong()))
