@@ -21,7 +21,7 @@ lint: .venv/.installed-dev
 	$(BIN)/python docs/make_reference.py --check
 
 # At small scale, a few minutes; without --small each runs at the scale of its bar.
-BENCHMARKS := startup engine masks relations one_graph size publish metrics gateway
+BENCHMARKS := startup engine masks relations one_graph size publish stats metrics gateway
 bench: .venv/.installed-bench
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --small || exit 1; done
 	@$(BIN)/python benchmarks/kill.py --kills 10
