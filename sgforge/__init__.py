@@ -22,7 +22,6 @@ __all__ = [
     "Mask",
     "Needs",
     "Pipeline",
-    "Provenance",
     "Ranking",
     "Region",
     "Relation",
@@ -62,7 +61,6 @@ _HOMES = {
     "Mask": "sgforge.graph",
     "Needs": "sgforge.stages",
     "Pipeline": "sgforge.pipeline",
-    "Provenance": "sgforge.edits",
     "Ranking": "sgforge.stages",
     "Region": "sgforge.graph",
     "Relation": "sgforge.graph",
@@ -105,7 +103,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from sgforge.dataset import Dataset, Snapshot
-    from sgforge.edits import Edit, FieldSet, Provenance, Verdict, apply_edit
+    from sgforge.edits import Edit, FieldSet, Verdict, apply_edit
     from sgforge.errors import SgforgeError
     from sgforge.graph import CATEGORIES, Mask, Region, Relation, Sample, SceneGraph
     from sgforge.hookspecs import API_VERSION, hookimpl

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import Any, Final, Literal, SupportsIndex, TypeVar
 
 import attrs
 
 from sgforge.errors import GraphError
 from sgforge.graph import KEPT, REJECTED, Region, Relation, SceneGraph, Status
 
-__all__ = ["REGION_FIELDS", "RELATION_FIELDS", "Applied", "Edit", "FieldSet", "Provenance", "Verdict", "apply_edit"]
+__all__ = ["REGION_FIELDS", "RELATION_FIELDS", "Applied", "Edit", "FieldSet", "Verdict", "apply_edit", "joined_as_one"]
 
 Target = Literal["region", "relation"]
 REGION_FIELDS: Final = frozenset({"label", "box", "mask", "descriptions", "attributes", "score", "depth"})
@@ -27,6 +29,9 @@ class Verdict:
     reason: str | None = None
     degree: float | None = None
 
+    def __attrs_post_init__(self) -> None:
+        _check_place(self)
+
 
 @attrs.frozen
 class FieldSet:
@@ -38,6 +43,7 @@ class FieldSet:
     value: Any
 
     def __attrs_post_init__(self) -> None:
+        _check_place(self)
         allowed = REGION_FIELDS if self.target == "region" else RELATION_FIELDS
         if self.field not in allowed:
             raise GraphError(
@@ -45,12 +51,15 @@ class FieldSet:
             )
 
 
-@attrs.frozen
-class Provenance:
-    """Where an answer came from: the step's name and the ids of the model calls it used."""
-
-    step: str
-    calls: tuple[str, ...] = ()
+def _check_place(item: Verdict | FieldSet) -> None:
+    """Refuse what names no row; numpy's whole numbers become ints, which journal and graph expect."""
+    if item.target not in ("region", "relation"):
+        raise GraphError(f"{item.target!r} is neither 'region' nor 'relation'")
+    if type(item.index) is int:
+        return
+    if isinstance(item.index, bool) or not isinstance(item.index, SupportsIndex):
+        raise GraphError(f"{item.target} {item.index!r}: an index must be an int, not {type(item.index).__name__}")
+    object.__setattr__(item, "index", int(operator.index(item.index)))
 
 
 def _as_tuple(value: Iterable[Any]) -> tuple[Any, ...]:
@@ -66,12 +75,47 @@ def _counts(value: Mapping[str, int]) -> dict[str, int]:
 
 
 @attrs.frozen
+class _Part:
+    """How many of a sum's rows, verdicts and sets one of its edits brought."""
+
+    regions: int
+    relations: int
+    verdicts: int
+    sets: int
+
+    @property
+    def adds(self) -> bool:
+        return bool(self.regions or self.relations)
+
+    def __add__(self, other: _Part) -> _Part:
+        return _Part(
+            regions=self.regions + other.regions,
+            relations=self.relations + other.relations,
+            verdicts=self.verdicts + other.verdicts,
+            sets=self.sets + other.sets,
+        )
+
+
+_NO_PART: Final = _Part(regions=0, relations=0, verdicts=0, sets=0)
+
+
+def _told_apart(parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
+    """What of its parts makes an edit another one: nothing while one of them alone adds regions."""
+    return parts if sum(part.regions > 0 for part in parts) > 1 else ()
+
+
+@attrs.frozen
 class Edit:
     """What one step answers for one image; the empty Edit changes nothing.
 
-    Added relations may name added regions by their future index (number of all regions before, then counting on).
-    `dropped` takes the image out of all later steps, with this reason. `faults` counts, by reason code, the parts of an
-    answer that could not be used. Edits add up with `+`.
+    An edit names rows that it adds by their future index: the number of all rows of that kind before, then counting on
+    (added relations and parents of added regions name regions, sets and verdicts both kinds). `dropped` takes the image
+    out of all later steps, with this reason. `faults` counts, by reason code, what of an answer could not be used.
+
+    Edits that were made for the same graph add up with `+`, and each goes on naming its own rows: `parts`, which `+`
+    fills, says where one ends. All rows are added first, then fields are set, then rows judged, each in the order of
+    the edits. An edit that names a row to come without adding it means the one that another adds; where several add
+    rows, it cannot be known which, and applying the sum is a `GraphError`.
     """
 
     regions: tuple[Region, ...] = attrs.field(default=(), converter=_as_tuple)
@@ -80,11 +124,23 @@ class Edit:
     sets: tuple[FieldSet, ...] = attrs.field(default=(), converter=_as_tuple)
     dropped: str | None = None
     faults: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
-    provenance: Provenance | None = attrs.field(default=None, eq=False)
+    parts: tuple[_Part, ...] = attrs.field(default=(), kw_only=True, repr=False, eq=_told_apart)
 
     def __attrs_post_init__(self) -> None:
         if self.dropped is not None and not (isinstance(self.dropped, str) and self.dropped):
             raise GraphError(f"an image is dropped for a reason code, not {self.dropped!r}")
+        if self.parts and sum(self.parts, _NO_PART) != self._whole:
+            raise GraphError("rows of a sum of edits were changed: change them in the edits before they are added up")
+
+    @property
+    def _whole(self) -> _Part:
+        """This edit as a part of a sum."""
+        return _Part(
+            regions=len(self.regions),
+            relations=len(self.relations),
+            verdicts=len(self.verdicts),
+            sets=len(self.sets),
+        )
 
     @property
     def is_empty(self) -> bool:
@@ -125,26 +181,115 @@ class Edit:
         return cls(dropped=reason)
 
     def __add__(self, other: Edit) -> Edit:
-        faults = dict(self.faults)
-        for reason, count in other.faults.items():
-            faults[reason] = faults.get(reason, 0) + count
-        return Edit(
-            self.regions + other.regions,
-            self.relations + other.relations,
-            self.verdicts + other.verdicts,
-            self.sets + other.sets,
-            self.dropped if self.dropped is not None else other.dropped,
-            faults,
-            self.provenance or other.provenance,
-        )
+        return Edit.sum((self, other)) if isinstance(other, Edit) else NotImplemented
 
     @classmethod
     def sum(cls, edits: Iterable[Edit]) -> Edit:
-        """All edits in one, in order."""
-        total = cls()
+        """All edits in one, in order, as `+` adds them; of several reasons to drop the image the first stands."""
+        edits = tuple(edits)
         for edit in edits:
-            total = total + edit
-        return total
+            if not isinstance(edit, Edit):
+                raise GraphError(f"a sum of edits has {type(edit).__name__} among them: {edit!r}")
+        faults: dict[str, int] = {}
+        for edit in edits:
+            for reason, count in edit.faults.items():
+                faults[reason] = faults.get(reason, 0) + count
+        return cls(
+            regions=[region for edit in edits for region in edit.regions],
+            relations=[relation for edit in edits for relation in edit.relations],
+            verdicts=[verdict for edit in edits for verdict in edit.verdicts],
+            sets=[item for edit in edits for item in edit.sets],
+            dropped=next((edit.dropped for edit in edits if edit.dropped is not None), None),
+            faults=faults,
+            parts=_parts_of(edits),
+        )
+
+
+def _parts_of(edits: Iterable[Edit]) -> tuple[_Part, ...]:
+    """The parts of a sum, flat, so that `+` is associative; neighbours that add no row are one."""
+    parts: list[_Part] = []
+    for edit in edits:
+        for part in edit.parts or (edit._whole,):
+            if part == _NO_PART:
+                continue
+            if parts and not part.adds and not parts[-1].adds:
+                parts[-1] = parts[-1] + part
+            else:
+                parts.append(part)
+    return tuple(parts) if len(parts) > 1 else ()
+
+
+def joined_as_one(edit: Edit, regions: int, relations: int) -> Edit:
+    """A sum of edits as one edit without parts, for a graph of this many rows before it (rejected ones included).
+
+    What an edit of the sum names among its own rows is counted on behind the rows that earlier edits add. A name of
+    which it cannot be known whose row it is, is a `GraphError`.
+    """
+    if not edit.parts:
+        return edit
+    by_region = _Places(edit.parts, "region", regions)
+    by_relation = _Places(edit.parts, "relation", relations)
+    if by_region.are_one and by_relation.are_one:
+        return attrs.evolve(edit, parts=())
+    places = {"region": by_region, "relation": by_relation}
+    region_parts, relation_parts = _owners(edit.parts, "regions"), _owners(edit.parts, "relations")
+    verdict_parts, set_parts = _owners(edit.parts, "verdicts"), _owners(edit.parts, "sets")
+    return attrs.evolve(
+        edit,
+        regions=[by_region.of_parent(*pair) for pair in zip(edit.regions, region_parts, strict=True)],
+        relations=[by_region.of_ends(*pair) for pair in zip(edit.relations, relation_parts, strict=True)],
+        verdicts=[_renumbered(item, places, part) for item, part in zip(edit.verdicts, verdict_parts, strict=True)],
+        sets=[_renumbered(item, places, part) for item, part in zip(edit.sets, set_parts, strict=True)],
+        parts=(),
+    )
+
+
+def _owners(parts: tuple[_Part, ...], what: str) -> list[int]:
+    """The number of the part of each row, verdict or set of a sum."""
+    return [number for number, part in enumerate(parts) for _ in range(getattr(part, what))]
+
+
+_Named = TypeVar("_Named", Verdict, FieldSet)
+
+
+def _renumbered(item: _Named, places: Mapping[str, _Places], part: int) -> _Named:
+    index = places[item.target].of(item.index, part)
+    return item if index == item.index else attrs.evolve(item, index=index)
+
+
+class _Places:
+    """Where the rows of one kind that each part of a sum adds come to stand."""
+
+    def __init__(self, parts: tuple[_Part, ...], kind: Target, before: int) -> None:
+        self._kind = kind
+        self._before = before
+        self._added = [part.regions if kind == "region" else part.relations for part in parts]
+        self._first = list(accumulate(self._added, initial=0))
+        self.are_one = sum(count > 0 for count in self._added) < 2
+        """Whether one part at most adds rows: then every index is right as it stands."""
+
+    def of(self, index: int, part: int) -> int:
+        """The index in the sum of what the part calls `index`."""
+        if self.are_one or index < self._before:
+            return index
+        if index >= self._before + self._added[part]:
+            raise GraphError(
+                f"an edit of a sum names {self._kind} {index}, which it does not add: the graph has {self._before} and "
+                f"the edit adds {self._added[part]}; add a row and what names it in one edit"
+            )
+        return index + self._first[part]
+
+    def of_parent(self, region: Region, part: int) -> Region:
+        parent = region.parent
+        if parent is None or self.of(parent, part) == parent:
+            return region
+        return attrs.evolve(region, parent=self.of(parent, part))
+
+    def of_ends(self, relation: Relation, part: int) -> Relation:
+        subject, target = self.of(relation.subject, part), self.of(relation.object, part)
+        if (subject, target) == (relation.subject, relation.object):
+            return relation
+        return attrs.evolve(relation, subject=subject, object=target)
 
 
 @attrs.frozen
@@ -164,59 +309,85 @@ def apply_edit(graph: SceneGraph, edit: Edit, step: str, *, may_restore: bool = 
     """The graph after `edit` by `step`; a pure function.
 
     Added rows get `made_by=step`, judged rows `judged_by=step`. A triplet that exists makes no new row: counted as
-    `duplicate` if its row is kept, as `stays-rejected` if not, unless `may_restore` (an editor), which keeps it again.
-    A verdict that keeps a rejected row needs `may_restore` too. Bad indices are a `GraphError`.
+    `duplicate` if its row is kept, as `stays-rejected` if not, unless `may_restore` (an editor), which keeps it again;
+    what the edit sets or judges of it is then set or judged in that row. A verdict that keeps a rejected row needs
+    `may_restore` too. Bad indices are a `GraphError`.
     """
     if edit.is_empty:
         return Applied(graph, edit, {})
     regions = list(graph.all.regions)
     relations = list(graph.all.relations)
+    edit = joined_as_one(edit, len(regions), len(relations))
     new_regions = [attrs.evolve(region, made_by=step) for region in edit.regions]
     regions.extend(new_regions)
-    counts: dict[str, int] = {}
-    new_relations, restored = _new_relations(relations, edit.relations, step, may_restore, counts)
-    relations.extend(new_relations)
-    for item in edit.sets:
+    added = _Additions(relations, step, may_restore)
+    for relation in edit.relations:
+        added.add(relation)
+    relations.extend(added.fresh)
+    sets = tuple(added.as_it_stands(item) for item in edit.sets)
+    for item in sets:
         _set_field(regions if item.target == "region" else relations, item)
     verdicts = tuple(
         verdict
-        for verdict in (*restored, *edit.verdicts)
-        if _judge(regions if verdict.target == "region" else relations, verdict, step, may_restore, counts)
+        for verdict in (*added.restored, *map(added.as_it_stands, edit.verdicts))
+        if _judge(regions if verdict.target == "region" else relations, verdict, step, may_restore, added.counts)
     )
     after = SceneGraph(graph.width, graph.height, regions, relations, graph.attributes)
-    done = Edit(new_regions, new_relations, verdicts, edit.sets, edit.dropped, edit.faults, edit.provenance)
-    return Applied(after, done, counts)
+    done = attrs.evolve(edit, regions=new_regions, relations=added.fresh, verdicts=verdicts, sets=sets)
+    return Applied(after, done, added.counts)
 
 
 def _count(counts: dict[str, int], reason: str) -> None:
     counts[reason] = counts.get(reason, 0) + 1
 
 
-def _new_relations(
-    existing: list[Relation], added: tuple[Relation, ...], step: str, may_restore: bool, counts: dict[str, int]
-) -> tuple[list[Relation], list[Verdict]]:
+class _Additions:
     """The added relations that are new, and verdicts that restore rejected rows which were added again."""
-    if not added:
-        return [], []
-    seen: dict[tuple[int, str, int], int] = {}
-    for index, relation in enumerate(existing):
-        # Of equal source rows a kept one wins: adding its triplet again is then a plain duplicate.
-        if relation.triplet not in seen or relation.kept:
-            seen[relation.triplet] = index
-    fresh: list[Relation] = []
-    restored: list[Verdict] = []
-    for relation in added:
-        row = seen.get(relation.triplet)
+
+    def __init__(self, existing: Sequence[Relation], step: str, may_restore: bool) -> None:
+        self.fresh: list[Relation] = []
+        self.restored: list[Verdict] = []
+        self.counts: dict[str, int] = {}
+        self._existing = existing
+        self._before = len(existing)
+        self._step = step
+        self._may_restore = may_restore
+        self._rows: list[int] = []  # of each added relation the row that it is, or meets
+        self._row_of: dict[tuple[int, str, int], int] | None = None
+
+    def add(self, relation: Relation) -> None:
+        """Take one relation."""
+        if self._row_of is None:
+            self._row_of = _rows_by_triplet(self._existing)
+        row = self._row_of.get(relation.triplet)
         if row is None:
-            seen[relation.triplet] = len(existing) + len(fresh)
-            fresh.append(attrs.evolve(relation, made_by=step))
-        elif row >= len(existing) or existing[row].kept:
-            _count(counts, "duplicate")
-        elif may_restore:
-            restored.append(Verdict("relation", row, KEPT))
+            row = self._row_of[relation.triplet] = self._before + len(self.fresh)
+            self.fresh.append(attrs.evolve(relation, made_by=self._step))
+        elif row >= self._before or self._existing[row].kept:
+            _count(self.counts, "duplicate")
+        elif self._may_restore:
+            self.restored.append(Verdict("relation", row, KEPT))
         else:
-            _count(counts, "stays-rejected")
-    return fresh, restored
+            _count(self.counts, "stays-rejected")
+        self._rows.append(row)
+
+    def as_it_stands(self, item: _Named) -> _Named:
+        """A set or verdict under the index that its relation got: duplicates made no row, so later ones moved up."""
+        if item.target == "region" or item.index < self._before:
+            return item
+        place = item.index - self._before
+        if place >= len(self._rows) or self._rows[place] == item.index:
+            return item
+        return attrs.evolve(item, index=self._rows[place])
+
+
+def _rows_by_triplet(relations: Sequence[Relation]) -> dict[tuple[int, str, int], int]:
+    """Of equal source rows a kept one wins: adding its triplet again is then a plain duplicate."""
+    row_of: dict[tuple[int, str, int], int] = {}
+    for index, relation in enumerate(relations):
+        if relation.triplet not in row_of or relation.kept:
+            row_of[relation.triplet] = index
+    return row_of
 
 
 def _set_field(rows: list[Any], item: FieldSet) -> None:
@@ -236,8 +407,6 @@ def _judge(rows: list[Any], verdict: Verdict, step: str, may_restore: bool, coun
     return True
 
 
-def _check_row(rows: list[Any], target: str, index: int) -> None:
-    if isinstance(index, (bool, float)):
-        raise GraphError(f"{target} {index!r}: an index must be an int, not {type(index).__name__}")
+def _check_row(rows: Sequence[Any], target: str, index: int) -> None:
     if not 0 <= index < len(rows):
         raise GraphError(f"{target} {index} does not exist: the graph has {len(rows)}")

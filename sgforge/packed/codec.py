@@ -26,7 +26,7 @@ from sgforge.columns.rows import (
     relation_columns,
     relations_from,
 )
-from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, FieldSet, Provenance, Verdict
+from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, FieldSet, Verdict
 from sgforge.errors import GraphError
 from sgforge.graph import KEPT, REJECTED, Region, Relation, Sample, SceneGraph, to_float32
 
@@ -66,15 +66,19 @@ _RELATION: Final = Relation(0, "?", 1)
 
 
 def pack_edit(edit: Edit) -> bytes:
-    """The edit as bytes; its provenance and faults included. A value that breaks the rules is a `GraphError`."""
-    if edit.is_empty and not edit.faults and edit.provenance is None:
+    """The edit as bytes, its faults included. A value that breaks the rules is a `GraphError`.
+
+    So is a sum of edits that add rows: their numbers are known once it was applied (`Applied.edit`).
+    """
+    if edit.is_empty and not edit.faults:
         return _EMPTY
+    if edit.parts:
+        raise GraphError("a sum of edits is packed as it took effect: apply it first")
     tables = StringTables(shared=True)
     regions = _region_block(edit.regions, tables)
     relations = _relation_block(edit.relations, tables)
     verdicts = b"".join([_pack_verdict(verdict, tables) for verdict in edit.verdicts])
     sets, set_regions, set_relations = _pack_sets(edit.sets, tables)
-    provenance = edit.provenance
     fields = [
         VERSION,
         list(tables["label"]),
@@ -86,7 +90,7 @@ def pack_edit(edit: Edit) -> bytes:
         set_relations,
         edit.dropped,
         dict(edit.faults),
-        None if provenance is None else [provenance.step, list(provenance.calls)],
+        None,  # the place of what edits once told of their calls; the journal's row has these
     ]
     return _packb(fields)
 
@@ -96,7 +100,7 @@ def unpack_edit(data: bytes) -> Edit:
     fields = unpack_fields(data, "edit")
     if len(fields) == 1:
         return Edit()
-    _, strings, regions, relations, verdicts, sets, set_regions, set_relations, dropped, faults, provenance = fields
+    _, strings, regions, relations, verdicts, sets, set_regions, set_relations, dropped, faults, _ = fields
     texts = shared_words(strings)
     return Edit(
         regions_from(region_columns([RegionBlock(*regions)]), texts),
@@ -105,7 +109,6 @@ def unpack_edit(data: bytes) -> Edit:
         _unpack_sets(sets, set_regions, set_relations, texts),
         dropped,
         faults,
-        None if provenance is None else Provenance(provenance[0], tuple(provenance[1])),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sgforge as sg
-from sgforge.edits import Edit, Provenance, Verdict
+from sgforge.edits import Edit, Verdict
 from sgforge.engine.report import RunReport
 from sgforge.errors import GraphError, StepError
 from sgforge.graph import Mask, Region, Relation, Sample, SceneGraph
@@ -77,7 +77,6 @@ def run(folder: Path, answer: Callable[[], Answer], *more: Sample) -> RunReport:
         lambda: Edit.add(Region("x", source=5)),
         lambda: Edit.add(Region("x", mask=Mask(80, 100, 0, 0, 1, 1, "01"))),
         lambda: Edit(verdicts=[Verdict("regions", 0, "kept")]),
-        lambda: Edit(verdicts=[Verdict("region", 0, "kept")], provenance=Provenance("edit", (Code.LOW,))),
         lambda: Failure(3),
         lambda: Failure(HALF),
         lambda: Failure(""),

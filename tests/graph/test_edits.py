@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, Provenance, Verdict, apply_edit
+from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, Verdict, apply_edit
 from sgforge.errors import GraphError
 from sgforge.graph import Region, Relation, SceneGraph
 from sgforge.stages import check_role
@@ -79,13 +79,11 @@ def test_the_first_reason_to_drop_an_image_stands() -> None:
 
 def test_edits_add_up_part_by_part_with_their_faults() -> None:
     first = Edit.add(Region("a")) + Edit(faults={"unknown": 2, "empty": 1})
-    second = Edit.reject(0, "tiny") + Edit(faults={"unknown": 3}, provenance=Provenance("edit", ("call-1",)))
+    second = Edit.reject(0, "tiny") + Edit(faults={"unknown": 3})
     total = Edit.sum([first, second, Edit.keep(0)])
     assert total.regions == (Region("a"),)
     assert total.verdicts == (Verdict("relation", 0, "rejected", "tiny"), Verdict("relation", 0, "kept"))
     assert total.faults == {"unknown": 5, "empty": 1}
-    assert total.provenance == Provenance("edit", ("call-1",))
-    assert (Edit(provenance=Provenance("first")) + second).provenance == Provenance("first")
 
 
 @pytest.mark.parametrize("row", ["cup", 3, None, (0, "on", 1), Edit()])
