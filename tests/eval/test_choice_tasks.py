@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from eval.answers import said
+from support.environment import ANNOTATIONS
 
 from sgforge_eval.tasks.base import FileOptions, Predictions, TaskFileError
 from sgforge_eval.tasks.captions import SugarCrepeTask, WhatsUpTask
@@ -21,8 +22,6 @@ from sgforge_eval.tasks.choice import (
 )
 from sgforge_eval.tasks.quizzes import CrpeTask, MMBenchOptions, MMBenchTask, SeedTask
 from sgforge_eval.tasks.vsr import VsrTask, yes_or_no
-
-SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
 
 @pytest.mark.parametrize(
@@ -257,12 +256,8 @@ def test_predictions_that_fail_repeat_or_answer_nothing_asked(tmp_path) -> None:
     }
 
 
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the annotation samples are not here")
-
-
-@needs_samples
 def test_the_real_vsr_split_loads() -> None:
-    task = VsrTask(FileOptions(SAMPLES / "vsr_zeroshot_test.jsonl.gz"))
+    task = VsrTask(FileOptions(ANNOTATIONS / "vsr_zeroshot_test.jsonl.gz"))
     statements = task.statements()
     assert len(statements) == 1222
     assert statements[0].caption == "The car is behind the suitcase."
@@ -270,9 +265,8 @@ def test_the_real_vsr_split_loads() -> None:
     assert task.evaluate(said(truth)).values["accuracy"] == 1.0
 
 
-@needs_samples
 def test_the_real_sugarcrepe_file_loads() -> None:
-    task = SugarCrepeTask(FileOptions(SAMPLES / "sugarcrepe_replace_rel.json.gz"))
+    task = SugarCrepeTask(FileOptions(ANNOTATIONS / "sugarcrepe_replace_rel.json.gz"))
     questions = task.questions()
     assert len(questions) == 2 * 1406
     report = task.evaluate(said({question.id: "ABCD"[question.correct] for question in questions}))

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support.environment import ANNOTATIONS
 
 from sgforge_eval.tasks.base import Predictions, TaskFileError
 from sgforge_eval.tasks.panoptic import PanopticOptions, PanopticTask
 
-SAMPLES = Path(__file__).parents[3] / "shared" / "samples" / "coco_panoptic"
 # A 10 x 10 image: two things of 20 pixels, three stuff segments of 30, 20 and 10.
 AREAS = {1: 20, 2: 20, 3: 30, 4: 20, 5: 10}
 CLASSES = {1: "cat", 2: "dog", 3: "sky", 4: "grass", 5: "sea"}
@@ -96,10 +96,10 @@ def test_a_file_name_may_not_leave_the_folder(tmp_path) -> None:
         PanopticTask(options).evaluate(_said(CLASSES))
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the annotation samples are not here")
 def test_the_real_coco_files_load() -> None:
-    categories = SAMPLES / "panoptic_coco_categories.json"
-    task = PanopticTask(PanopticOptions(SAMPLES / "panoptic_examples.json", SAMPLES, categories))
+    folder = ANNOTATIONS / "coco_panoptic"
+    categories = folder / "panoptic_coco_categories.json"
+    task = PanopticTask(PanopticOptions(folder / "panoptic_examples.json", folder, categories))
     names = [row["name"] for row in json.loads(categories.read_text())]
     segments = list(task.segments())
     found = Predictions()

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eval.answers import said
+from support.environment import ANNOTATIONS
 
 from sgforge_eval.tasks.answers import AokvqaOptions, AokvqaTask, GqaOptions, GqaTask, VqaOptions, VqaTask
 from sgforge_eval.tasks.base import Predictions, TaskFileError
 from sgforge_eval.tasks.refcoco import ReferringOptions, ReferringTask, box_in_text
 from sgforge_eval.tasks.regions import RegionOptions, RegionTask, semantic_iou, semantic_similarity
 from sgforge_eval.tasks.vqa_text import soft_accuracy, vqa_text
-
-SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
 
 
 @pytest.mark.parametrize(
@@ -197,13 +196,12 @@ def test_boxes_in_texts() -> None:
     assert box_in_text("[1,2,3]") is None
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the annotation samples are not here")
 def test_the_real_lvis_file_loads(tmp_path) -> None:
-    task = RegionTask(RegionOptions(SAMPLES / "lvis_val_100.json.gz", encoder=""))
+    task = RegionTask(RegionOptions(ANNOTATIONS / "lvis_val_100.json.gz", encoder=""))
     regions = task.regions()
     assert len(regions) == 977
     assert task.evaluate(said({region.id: region.name.replace("_", " ") for region in regions})).values["S-IoU"] == 1.0
-    with gzip.open(SAMPLES / "lvis_val_100.json.gz") as stream:
+    with gzip.open(ANNOTATIONS / "lvis_val_100.json.gz") as stream:
         assert regions[0].id == str(json.load(stream)["annotations"][0]["id"])
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from eval.graphs import line, region, relation, write
+from support.environment import ANNOTATIONS
 
 from sgforge.cli.main import main
 from sgforge.errors import ConfigError
 from sgforge_eval.batch import Codebook
 from sgforge_eval.vocabulary import read_names, read_triplets
-
-SAMPLES = Path(__file__).parents[3] / "shared" / "samples"
-needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="the annotation samples are not here")
 
 
 def test_plain_lists(tmp_path) -> None:
@@ -41,9 +37,8 @@ def test_zero_shot_numbers_need_their_vocabularies(tmp_path) -> None:
         read_triplets(tmp_path / "z.npy", labels, predicates)
 
 
-@needs_samples
 def test_the_real_vg150_files(tmp_path, capsys) -> None:
-    dicts, zero = SAMPLES / "VG-SGG-dicts-with-attri.json", SAMPLES / "vg150_zeroshot_triplet.npy"
+    dicts, zero = ANNOTATIONS / "VG-SGG-dicts-with-attri.json", ANNOTATIONS / "vg150_zeroshot_triplet.npy"
     names, verbs = read_names(dicts, "labels"), read_names(dicts, "predicates")
     assert (len(names), len(verbs)) == (150, 50)
     triplets = read_triplets(zero, Codebook(names, closed=True), Codebook(verbs, closed=True)).triplets
@@ -58,8 +53,7 @@ def test_the_real_vg150_files(tmp_path, capsys) -> None:
     assert '"mR@20": 0.02' in output  # one predicate of 50
 
 
-@needs_samples
 def test_the_real_psg_file() -> None:
-    path = SAMPLES / "psg_categories.json"
+    path = ANNOTATIONS / "psg_categories.json"
     assert len(read_names(path, "labels")) == 133
     assert read_names(path, "predicates")[:2] == ("over", "in front of")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,12 +67,3 @@ def read(tmp_path: Path) -> Callable[..., Result]:
         return sort_out(source.samples(Roots({"data": tmp_path}), "given"))
 
     return reader
-
-
-@pytest.fixture(scope="session")
-def real_samples() -> Path:
-    """Real annotation files, where they are; the product does not need them."""
-    folder = Path(os.environ.get("SGFORGE_SAMPLES", Path(__file__).parents[3] / "shared" / "samples"))
-    if not folder.is_dir():
-        pytest.skip("no real samples here: name their folder with SGFORGE_SAMPLES")
-    return folder

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocotools.coco import COCO
+from support.environment import ANNOTATIONS
 
 from sgforge import Region, Relation, Roots, Sample, SceneGraph, jsonl, masks
 from sgforge.errors import ConfigError, DatasetError
@@ -58,8 +59,8 @@ def test_coco_to_graphs_to_coco(coco: dict[str, Any], images: Path, read: Reader
     assert counts == {"images": 2, "images failed at a step": 0, "regions": 3}
 
 
-def test_real_instances_there_and_back(real_samples: Path, tmp_path: Path) -> None:
-    path = real_samples / "coco_panoptic" / "coco_instances_detection_format.json"
+def test_real_instances_there_and_back(tmp_path: Path) -> None:
+    path = ANNOTATIONS / "coco_panoptic" / "coco_instances_detection_format.json"
     content = json.loads(path.read_text())
     samples = [s for s in CocoSource(CocoOptions(str(path))).samples(Roots(), "x") if isinstance(s, Sample)]
     written, _ = export(samples, tmp_path, categories=str(path))
@@ -71,10 +72,10 @@ def test_real_instances_there_and_back(real_samples: Path, tmp_path: Path) -> No
     assert sorted(row["segmentation"]["counts"] for row in written["annotations"]) == before
 
 
-def test_lvis_boxes_come_back_to_the_digit(real_samples: Path, tmp_path: Path) -> None:
+def test_lvis_boxes_come_back_to_the_digit(tmp_path: Path) -> None:
     import gzip
 
-    content = json.loads(gzip.decompress((real_samples / "lvis_val_100.json.gz").read_bytes()))
+    content = json.loads(gzip.decompress((ANNOTATIONS / "lvis_val_100.json.gz").read_bytes()))
     path = tmp_path / "lvis.json"
     path.write_text(json.dumps(content))
     samples = [s for s in CocoSource(CocoOptions(str(path))).samples(Roots(), "x") if isinstance(s, Sample)]

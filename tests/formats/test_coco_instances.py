@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from support.environment import ANNOTATIONS
 
 from sgforge import Roots, masks
 from sgforge_formats.coco.source import CocoSource
@@ -130,10 +131,10 @@ def test_text_ids(coco: dict[str, Any], read: Reader) -> None:
     assert list(read(coco).samples) == ["img-7", "img-8"]
 
 
-def test_real_instances_against_pycocotools(real_samples: Path) -> None:
-    path = real_samples / "coco_panoptic" / "coco_instances_detection_format.json"
+def test_real_instances_against_pycocotools(tmp_path: Path) -> None:
+    path = ANNOTATIONS / "coco_panoptic" / "coco_instances_detection_format.json"
     oracle = COCO(str(path))
-    source = CocoSource(CocoOptions(str(path), str(path.parent / "images")))
+    source = CocoSource(CocoOptions(str(path), str(tmp_path)))
     samples = list(source.samples(Roots(), "real"))
     assert len(samples) == 2
     names = {row["id"]: row["name"] for row in oracle.dataset["categories"]}
@@ -148,10 +149,10 @@ def test_real_instances_against_pycocotools(real_samples: Path) -> None:
         assert sample.image is None
 
 
-def test_lvis(real_samples: Path, tmp_path: Path) -> None:
+def test_lvis(tmp_path: Path) -> None:
     import gzip
 
-    content = json.loads(gzip.decompress((real_samples / "lvis_val_100.json.gz").read_bytes()))
+    content = json.loads(gzip.decompress((ANNOTATIONS / "lvis_val_100.json.gz").read_bytes()))
     path = tmp_path / "lvis.json"
     path.write_text(json.dumps(content))
     samples = list(CocoSource(CocoOptions(str(path))).samples(Roots(), "lvis"))

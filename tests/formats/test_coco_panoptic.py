@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support.environment import ANNOTATIONS
 
 from sgforge import Roots, masks
 from sgforge.errors import ConfigError
@@ -127,9 +128,9 @@ def test_too_many_segments(panoptic: dict[str, Any], read: Reader) -> None:
     assert read(panoptic, panoptic="data:segments").reasons == {"too-many-regions": 1}
 
 
-def test_real_panoptic_equals_its_instances_form(real_samples: Path) -> None:
+def test_real_panoptic_equals_its_instances_form() -> None:
     """The same regions are published in both forms."""
-    folder = real_samples / "coco_panoptic"
+    folder = ANNOTATIONS / "coco_panoptic"
     panoptic = CocoSource(CocoOptions(str(folder / "panoptic_examples.json"), panoptic=str(folder)))
     instances = CocoSource(CocoOptions(str(folder / "coco_instances_detection_format.json")))
     by_id = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import attrs
 import numpy as np
 import pytest
 from PIL import Image
+from support.environment import ANNOTATIONS
 
 from sgforge import Region
 from sgforge.masks import from_array
@@ -87,10 +87,7 @@ def panoptic_geometry(folder: Path, image: int) -> Geometry:
 
 @pytest.mark.parametrize(("image", "text"), [(142238, RUGBY), (439180, RIDERS)])
 def test_no_relation_that_one_sees_in_a_photo_is_rejected(image: int, text: str) -> None:
-    samples = Path(os.environ.get("SGFORGE_SAMPLES", Path(__file__).parents[3] / "shared" / "samples"))
-    if not samples.is_dir():
-        pytest.skip("no real samples here: name their folder with SGFORGE_SAMPLES")
-    geometry = panoptic_geometry(samples / "coco_panoptic", image)
+    geometry = panoptic_geometry(ANNOTATIONS / "coco_panoptic", image)
     turned = []
     for subject, predicate, object_ in triplets(text):
         there, back = degrees(geometry, np.array([[subject, object_], [object_, subject]]), [predicate])[:, 0]

@@ -14,6 +14,8 @@ import attrs
 from support.waiting import LONGEST
 
 ROOT = Path(__file__).parents[2]
+ANNOTATIONS = ROOT / "tests" / "data" / "annotations"
+"""Public annotation files; their README says whose."""
 
 
 @attrs.frozen
