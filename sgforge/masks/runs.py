@@ -65,6 +65,10 @@ class Columns:
     top: Ints
     bottom: Ints
 
+    def take(self, rows: Ints) -> Columns:
+        """The pieces of these indices, in this order."""
+        return Columns(self.item[rows], self.x[rows], self.top[rows], self.bottom[rows])
+
 
 def offsets(lengths: NDArray[Any]) -> Ints:
     """Where each of N parts begins, and the end of the last: (N + 1,)."""
@@ -133,15 +137,20 @@ def encode_strings(counts: Ints, per_item: Ints) -> tuple[Bytes, Ints]:
     later = np.flatnonzero(index > 2)
     numbers[later] -= counts[later - 2]
     widths = np.ones(len(numbers), np.int64)
+    largest = int(np.abs(numbers).max(initial=0))
     for groups in range(1, _MAX_BYTES):
         limit = 1 << (_BITS * groups - 1)
+        if largest < limit:
+            break
         widths += (numbers < -limit) | (numbers >= limit)
     starts = offsets(widths)
     data = np.empty(starts[-1], np.uint8)
+    here, place = numbers, starts[:-1]
     for group in range(int(widths.max(initial=0))):
-        here = np.flatnonzero(widths > group)
-        bits = (numbers[here] >> (_BITS * group)) & 31
-        data[starts[here] + group] = bits + _ZERO + _MORE * (widths[here] > group + 1)
+        more = widths > group + 1
+        data[place] = (here & 31) + _ZERO + _MORE * more
+        longer = np.flatnonzero(more)
+        here, place, widths = here[longer] >> _BITS, place[longer] + 1, widths[longer]
     ends = starts[offsets(per_item)]
     return data, np.diff(ends)
 

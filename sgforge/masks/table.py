@@ -15,10 +15,12 @@ from sgforge.masks.runs import (
     BAD_RUN,
     FITS,
     UNFINISHED,
+    Columns,
     Ints,
     Spans,
     decode_strings,
     encode_strings,
+    merge,
     move,
     offsets,
     spans_from_counts,
@@ -26,7 +28,7 @@ from sgforge.masks.runs import (
     tight_crops,
 )
 
-__all__ = ["MaskTable", "crop_spans", "fault_text", "frame_spans", "from_spans"]
+__all__ = ["MaskTable", "crop_spans", "fault_text", "frame_spans", "from_columns", "from_spans"]
 
 
 @attrs.frozen(eq=False)
@@ -103,7 +105,27 @@ def frame_spans(table: MaskTable) -> Spans:
 def from_spans(spans: Spans, frame: Ints) -> MaskTable:
     """The table of masks given by spans in frames (N, 2) height, width."""
     crop = tight_crops(spans, frame[:, 0])
-    cropped = move(spans, frame[:, 0], -crop[:, :2], crop[:, 3])
+    return _from_cropped(move(spans, frame[:, 0], -crop[:, :2], crop[:, 3]), crop, frame)
+
+
+def from_columns(pieces: Columns, frame: Ints) -> MaskTable:
+    """The table of masks given by pieces of columns, in order and filled, in frames (N, 2) height, width."""
+    size = len(frame)
+    number = np.bincount(pieces.item, minlength=size)
+    filled = np.flatnonzero(number > 0)
+    begin = offsets(number)[:-1][filled]
+    crop = np.zeros((size, 4), np.int64)
+    if len(filled):
+        crop[filled, 0] = pieces.x[begin]
+        crop[filled, 1] = np.minimum.reduceat(pieces.top, begin)
+        crop[filled, 2] = pieces.x[begin + number[filled] - 1] + 1 - crop[filled, 0]
+        crop[filled, 3] = np.maximum.reduceat(pieces.bottom, begin) - crop[filled, 1]
+    own = crop[pieces.item]
+    base = (pieces.x - own[:, 0]) * own[:, 3] - own[:, 1]
+    return _from_cropped(merge(Spans(size, pieces.item, base + pieces.top, base + pieces.bottom)), crop, frame)
+
+
+def _from_cropped(cropped: Spans, crop: Ints, frame: Ints) -> MaskTable:
     filled = crop[:, 2] > 0
     counts, per_item = spans_to_counts(cropped, crop[:, 2] * crop[:, 3])
     # An empty mask has no run lengths at all, where COCO would write one run of length 0.

@@ -84,6 +84,17 @@ def test_a_coordinate_beyond_reason_costs_nothing_and_is_refused_past_the_limit(
         masks.from_polygons([[0, 0, 1e9, 1, 5, 5]], 100, 100)
 
 
+def test_frames_too_large_for_one_sort_key() -> None:
+    """Item, column and row of two such frames need more than 63 bits; the pixels are those of a small frame."""
+    shapes = [[[2, 3, 7, 3, 7, 8]], [[1, 1, 4, 1, 4, 4, 1, 4], [3, 3, 8, 3, 8, 8, 3, 8]]]
+    largest = 2**31 - 1
+    small = masks.from_polygons_batch(shapes, [(20, 20)] * 2)
+    large = masks.from_polygons_batch(shapes, [(largest, largest)] * 2)
+    assert [(m.x, m.y, m.crop_width, m.crop_height, m.counts) for m in large] == [
+        (m.x, m.y, m.crop_width, m.crop_height, m.counts) for m in small
+    ]
+
+
 @pytest.mark.parametrize(
     "polygon_values",
     [[], [1, 2, 3, 4], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6, 7], [0, 0, np.nan, 1, 1, 1], [0, 0, np.inf, 1, 1, 1],
