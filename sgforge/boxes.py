@@ -22,6 +22,7 @@ __all__ = [
     "intersection",
     "iou",
     "iou_rows",
+    "salience",
     "union_boxes",
     "xywh_to_xyxy",
     "xyxy_to_cxcywh",
@@ -144,6 +145,22 @@ def union_boxes(first: ArrayLike, second: ArrayLike) -> Boxes:
     if one.shape != two.shape:
         raise GraphError(f"union boxes need as many boxes on both sides, got {len(one)} and {len(two)}")
     return np.concatenate([np.minimum(one[:, :2], two[:, :2]), np.maximum(one[:, 2:], two[:, 2:])], axis=1)
+
+
+def salience(boxes: ArrayLike, scores: ArrayLike, low: ArrayLike, high: ArrayLike) -> NDArray[np.float64]:
+    """How much each box (N, 4) stands out (N,), in [0, 1]: score * (size + centrality) / 2 * (1 - share).
+
+    Share is the box's part of the frame from the corner `low` (x, y) to `high` (a background does not stand out), size
+    its square root. Centrality is 1 in the middle, 0 in a corner.
+    """
+    boxes, low, high = as_boxes(boxes), np.asarray(low, np.float64), np.asarray(high, np.float64)
+    half = (high - low) / 2
+    inner = np.concatenate([np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], axis=1)
+    share = np.prod((inner[:, 2:] - inner[:, :2]) / (high - low), axis=1)
+    offset = ((inner[:, :2] + inner[:, 2:]) / 2 - (low + high) / 2) / half
+    centrality = 1 - np.sqrt((offset * offset).sum(axis=1) / 2)
+    worth: NDArray[np.float64] = np.asarray(scores, np.float64) * (np.sqrt(share) + centrality) / 2 * (1 - share)
+    return worth
 
 
 @attrs.frozen(eq=False)

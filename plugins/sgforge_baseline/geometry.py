@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sgforge import boxes
 from sgforge.edits import Edit
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.spatial import Geometry, Layout, canonical, degrees
@@ -113,25 +114,17 @@ class GeometryTeacher:
 
 
 def salience(graph: SceneGraph, geometry: Geometry, indices: NDArray[np.int64]) -> Floats:
-    """(N,) how much each region `indices` stands out, in [0, 1]: score * (size + centrality) / 2 * (1 - share).
+    """(N,) how much each region `indices` stands out, in [0, 1], as `boxes.salience` has it.
 
-    Share is the box's part of the frame (a background does not stand out), size its square root. Centrality is 1 in the
-    middle, 0 in a corner. A region without a score counts as 1. Without an image's size the frame is the box around
-    all these regions.
+    A region without a score counts as 1. Without an image's size the frame is the box around all these regions.
     """
-    boxes = geometry.boxes[indices]
-    if not len(boxes):
+    places = geometry.boxes[indices]
+    if not len(places):
         return np.zeros(0)
     if graph.width:
         low, high = np.zeros(2), np.array([graph.width, graph.height], np.float64)
     else:
-        low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    half = (high - low) / 2
-    inner = np.concatenate([np.clip(boxes[:, :2], low, high), np.clip(boxes[:, 2:], low, high)], axis=1)
-    share = np.prod((inner[:, 2:] - inner[:, :2]) / (high - low), axis=1)
-    offset = ((inner[:, :2] + inner[:, 2:]) / 2 - (low + high) / 2) / half
-    centrality = 1 - np.sqrt((offset * offset).sum(axis=1) / 2)
+        low, high = places[:, :2].min(axis=0), places[:, 2:].max(axis=0)
     rows: Sequence[Region] = [graph.all.regions[index] for index in indices.tolist()]
     score = np.array([1.0 if region.score is None else region.score for region in rows])
-    worth: Floats = score * (np.sqrt(share) + centrality) / 2 * (1 - share)
-    return worth
+    return boxes.salience(places, score, low, high)

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from sgforge.errors import GraphError
 from sgforge.graph import Mask
 from sgforge.masks.arrays import as_arrays, common_frame
-from sgforge.masks.bits import Words, pack, unpack, words_of
+from sgforge.masks.bits import Words, pack, spans_of, unpack, words_of
 from sgforge.masks.runs import Ints, split_columns
-from sgforge.masks.table import MaskTable, frame_spans
+from sgforge.masks.table import MaskTable, frame_spans, from_spans
 
 __all__ = ["PackedMasks"]
 
@@ -45,8 +45,12 @@ class PackedMasks:
     def from_arrays(cls, arrays: ArrayLike) -> PackedMasks:
         """Pack (N, H, W) booleans."""
         array = as_arrays(arrays)
-        words = pack(array)
-        return cls(array.shape[2], words, _tight_boxes(words), _count(words))
+        return cls.from_words(array.shape[2], pack(array))
+
+    @classmethod
+    def from_words(cls, width: int, words: Words) -> PackedMasks:
+        """Masks of frames `width` pixels wide whose words (N, H, ceil(W / 64)) are packed; bits beyond it are 0."""
+        return cls(width, words, _tight_boxes(words), _count(words))
 
     @classmethod
     def from_masks(cls, masks: Sequence[Mask]) -> PackedMasks:
@@ -61,6 +65,16 @@ class PackedMasks:
     def arrays(self) -> NDArray[np.bool_]:
         """(N, H, W) booleans."""
         return unpack(self.words, self.width)
+
+    def masks(self) -> list[Mask]:
+        """The masks as values of a graph, in order."""
+        frame = np.broadcast_to(np.array([self.height, self.width], np.int64), (len(self), 2))
+        return from_spans(spans_of(self.words), frame).masks()
+
+    def take(self, indices: ArrayLike) -> PackedMasks:
+        """Some of the masks, in the order of `indices`."""
+        chosen = np.asarray(indices, np.int64)
+        return PackedMasks(self.width, self.words[chosen], self.boxes[chosen], self.areas[chosen])
 
     def intersections(self, other: PackedMasks | None = None) -> Ints:
         """Shared pixels (N, M) with `other`, or of all pairs among these masks (N, N)."""

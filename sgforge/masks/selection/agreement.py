@@ -1,0 +1,89 @@
+"""Annotated regions against generated masks: which are confirmed, and which proposals nobody annotated."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sgforge import boxes
+from sgforge.errors import GraphError
+from sgforge.masks.packed import PackedMasks
+from sgforge.masks.selection.given import Floats, Indices, Masks, as_packed
+
+__all__ = ["Confirmed", "Uncovered", "confirm", "uncovered"]
+
+
+@attrs.frozen(eq=False)
+class Confirmed:
+    """Indices of the annotated regions that stand, `kept`, and the best IoU of each (N,), `degree`."""
+
+    kept: Indices
+    degree: Floats
+
+
+@attrs.frozen(eq=False)
+class Uncovered:
+    """Proposals that no annotation covers.
+
+    `proposals`: their indices. `among` (P, 2): pairs of them, lower index first, that may miss a relation.
+    `with_annotations` (Q, 2): pairs of such a proposal and an annotation that may.
+    """
+
+    proposals: Indices
+    among: Indices
+    with_annotations: Indices
+
+
+def confirm(annotated: Masks, generated: Masks, iou: float = 0.5) -> Confirmed:
+    """The annotated regions whose IoU with any generated mask exceeds `iou`; without generated masks none does.
+
+    The paper's keep rule (SVG section 3.1, which does not say of what the IoU is): `annotated` are masks, compared as
+    masks, or (N, 4) xyxy boxes, compared with the generated masks' tight boxes.
+    """
+    return _confirmed(_overlaps(annotated, as_packed(generated)), iou)
+
+
+def _confirmed(overlaps: Floats, iou: float) -> Confirmed:
+    degree = overlaps.max(axis=1, initial=0.0)
+    return Confirmed(np.flatnonzero(degree > iou), degree)
+
+
+def _overlaps(annotated: Masks, generated: PackedMasks) -> Floats:
+    """IoU (N, M) of masks or boxes with masks."""
+    if isinstance(annotated, PackedMasks):
+        return annotated.iou(generated)
+    array = np.asarray(annotated)
+    if array.ndim == 3:
+        return as_packed(array).iou(generated)
+    if array.ndim != 2 and array.size:
+        raise GraphError(f"annotated regions are masks (N, H, W) or boxes (N, 4), got shape {array.shape}")
+    return np.asarray(boxes.iou(array.astype(np.float64), generated.boxes.astype(np.float64)), np.float64)
+
+
+def uncovered(
+    proposals: ArrayLike,
+    annotations: ArrayLike,
+    covered: float = 0.5,
+    near: tuple[float, float] = (0.3, 0.5),
+    convention: boxes.Convention = "legacy",
+) -> Uncovered:
+    """Proposed boxes (N, 4) whose IoU with every annotated box (M, 4) is at most `covered`, and the pairs nearby.
+
+    A pair may miss a relation if near[0] <= IoU < near[1]: an uncovered proposal with another, or with an annotation.
+    SVG's region code counts boxes' pixels inclusively, convention `legacy`; so do these defaults.
+    """
+    proposed, annotated = boxes.as_boxes(proposals), boxes.as_boxes(annotations)
+    overlaps = boxes.iou(proposed, annotated, convention)
+    free = np.flatnonzero(overlaps.max(axis=1, initial=0.0) <= covered)
+    own = np.triu(_between(boxes.iou(proposed[free], proposed[free], convention), near), k=1)
+    return Uncovered(free, _pairs(own, free, free), _pairs(_between(overlaps[free], near), free, None))
+
+
+def _between(overlaps: boxes.Boxes, near: tuple[float, float]) -> np.ndarray:
+    return (overlaps >= near[0]) & (overlaps < near[1])
+
+
+def _pairs(holds: np.ndarray, first: Indices, second: Indices | None) -> Indices:
+    rows, columns = np.nonzero(holds)
+    return np.stack([first[rows], columns if second is None else second[columns]], axis=1)
