@@ -17,7 +17,7 @@ from sgforge.cli.main import COMMANDS
 from sgforge.models.settings import GatewaySettings, ModelSettings
 from sgforge.plugins import Component, discover
 from sgforge.plugins.describe import describe_needs, describe_options, docstring_of
-from sgforge.stages import KINDS, VERBS, Needs
+from sgforge.stages import KINDS, Needs
 
 REFERENCE = Path(__file__).with_name("reference.md")
 FIRST_PARTY = "sgforge"
@@ -68,13 +68,12 @@ def components() -> Iterator[str]:
     broken = [f"{report.owner}: {'; '.join(report.problems)}" for report in registry.reports if not report.ok]
     if broken or registry.skipped:
         sys.exit(f"not every plugin is loaded: {' | '.join((*broken, *registry.skipped))}")
-    verbs = {kind: [verb.name for verb in VERBS.values() if verb.kind == kind] for kind in KINDS}
     found = [component for component in registry.components() if component.owner.distribution == FIRST_PARTY]
-    for kind in (*KINDS, "command"):
-        of_kind = [component for component in found if component.kind == kind]
+    for kind in KINDS.values():
+        of_kind = [component for component in found if component.kind == kind.name]
         if of_kind:
-            steps = " and ".join(f"`{verb}`" for verb in verbs.get(kind, ()))
-            yield f"## {kind.capitalize()}s\n" + (f"\nNamed by the steps {steps}.\n" if steps else "")
+            steps = " and ".join(f"`{verb.name}`" for verb in kind.verbs)
+            yield f"## {kind.plural.capitalize()}\n" + (f"\nNamed by the steps {steps}.\n" if steps else "")
             for component in of_kind:
                 yield from describe(component)
 

@@ -12,11 +12,12 @@ outputs change for equal options, and when a default changes. The data path neve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
-from sgforge.stages import Needs
+from sgforge.stages import KINDS, Kind, Needs
 
 if TYPE_CHECKING:
     from sgforge.engine.events import BatchFinished, RunFinished, RunStarted, StepFinished
@@ -45,54 +46,17 @@ class Register(Protocol):
     ) -> None: ...
 
 
-@hookspec
-def sgforge_register_segmenters(register: Register) -> None:
-    """Register segmenters: they find the regions of an image."""
+def _registration_hook(kind: Kind) -> Callable[[Register], None]:
+    """The hook that collects the components of one kind; a kind of the table is all that a new hook takes."""
+
+    def specification(register: Register) -> None: ...
+
+    specification.__name__ = specification.__qualname__ = f"{PROJECT}_register_{kind.plural}"
+    specification.__doc__ = f"Register {kind.plural}: {kind.does}."
+    return hookspec(specification)
 
 
-@hookspec
-def sgforge_register_teachers(register: Register) -> None:
-    """Register teachers: they complete the relations of a graph."""
-
-
-@hookspec
-def sgforge_register_filters(register: Register) -> None:
-    """Register filters: they judge regions and relations."""
-
-
-@hookspec
-def sgforge_register_students(register: Register) -> None:
-    """Register students: they are trained on a snapshot and propose relations."""
-
-
-@hookspec
-def sgforge_register_editors(register: Register) -> None:
-    """Register editors: they correct a graph."""
-
-
-@hookspec
-def sgforge_register_evaluators(register: Register) -> None:
-    """Register evaluators: they measure a student on held-out images."""
-
-
-@hookspec
-def sgforge_register_models(register: Register) -> None:
-    """Register model providers: the part of "provider/model" before the slash."""
-
-
-@hookspec
-def sgforge_register_sources(register: Register) -> None:
-    """Register sources: they read images and annotations into samples."""
-
-
-@hookspec
-def sgforge_register_exporters(register: Register) -> None:
-    """Register exporters: they write a snapshot in a public format."""
-
-
-@hookspec
-def sgforge_register_commands(register: Register) -> None:
-    """Register subcommands of `sgforge`: a class, or a module by its name, with `configure(parser)` and `run(args)`."""
+globals().update({hook.__name__: hook for hook in map(_registration_hook, KINDS.values())})
 
 
 @hookspec

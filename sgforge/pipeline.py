@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from sgforge.engine.steps import SourceStep, Step
 from sgforge.errors import ConfigError
 from sgforge.images import Roots
-from sgforge.stages import Selection
+from sgforge.stages import VERBS, Selection
 
 if TYPE_CHECKING:
     from sgforge.config import PipelineConfig
@@ -48,116 +48,63 @@ def source(component: Any, **options: Any) -> SourceStep:
     return SourceStep(component, options)
 
 
-def segment(
-    component: Any,
-    *,
-    name: str | None = None,
-    on: On = None,
-    weights: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    **options: Any,
-) -> Step:
-    """Find regions in each image. `help(sgforge.Step)` tells the arguments."""
-    return Step("segment", component, options, name, on, weights, batch_size, workers)
+class StepVerb(Protocol):
+    """A verb of a pipeline, called with a component (its name, or an instance) to make a step of it.
+
+    `help(sgforge.Step)` tells the arguments.
+    """
+
+    def __call__(
+        self,
+        component: Any,
+        *,
+        name: str | None = None,
+        on: On = None,
+        weights: str | None = None,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        **options: Any,
+    ) -> Step: ...
 
 
-def complete(
-    component: Any,
-    *,
-    name: str | None = None,
-    on: On = None,
-    weights: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    **options: Any,
-) -> Step:
-    """Let a teacher complete the relations of each graph. `help(sgforge.Step)` tells the arguments."""
-    return Step("complete", component, options, name, on, weights, batch_size, workers)
+def _verb(verb: str) -> StepVerb:
+    """The function of one verb; all take the same arguments, so that they are written once."""
+
+    def step(
+        component: Any,
+        *,
+        name: str | None = None,
+        on: On = None,
+        weights: str | None = None,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        **options: Any,
+    ) -> Step:
+        return Step(
+            verb,
+            component,
+            options,
+            name=name,
+            on=on,
+            weights=weights,
+            batch_size=batch_size,
+            workers=workers,
+        )
+
+    step.__name__ = step.__qualname__ = verb
+    step.__doc__ = f"{VERBS[verb].does} `help(sgforge.Step)` tells the arguments."
+    return step
 
 
-def filter(
-    component: Any,
-    *,
-    name: str | None = None,
-    on: On = None,
-    weights: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    **options: Any,
-) -> Step:
-    """Judge what is in each graph; rejected rows stay, with their reason. `help(sgforge.Step)` tells the arguments."""
-    return Step("filter", component, options, name, on, weights, batch_size, workers)
-
-
-def generate(
-    component: Any,
-    *,
-    name: str | None = None,
-    on: On = None,
-    weights: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    **options: Any,
-) -> Step:
-    """Let a trained student propose relations for each image. `help(sgforge.Step)` tells the arguments."""
-    return Step("generate", component, options, name, on, weights, batch_size, workers)
-
-
-def edit(
-    component: Any,
-    *,
-    name: str | None = None,
-    on: On = None,
-    weights: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    **options: Any,
-) -> Step:
-    """Let an editor correct each graph. `help(sgforge.Step)` tells the arguments."""
-    return Step("edit", component, options, name, on, weights, batch_size, workers)
-
-
-def train(
-    component: Any,
-    *,
-    name: str | None = None,
-    on: On = None,
-    weights: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    **options: Any,
-) -> Step:
-    """Train a student on the graphs so far. `help(sgforge.Step)` tells the arguments."""
-    return Step("train", component, options, name, on, weights, batch_size, workers)
-
-
-def refine(
-    component: Any,
-    *,
-    name: str | None = None,
-    on: On = None,
-    weights: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    **options: Any,
-) -> Step:
-    """Refine a trained student with rewards. `help(sgforge.Step)` tells the arguments."""
-    return Step("refine", component, options, name, on, weights, batch_size, workers)
-
-
-def evaluate(
-    component: Any,
-    *,
-    name: str | None = None,
-    on: On = None,
-    weights: str | None = None,
-    batch_size: int | None = None,
-    workers: int | None = None,
-    **options: Any,
-) -> Step:
-    """Measure the last trained student on held-out images. `help(sgforge.Step)` tells the arguments."""
-    return Step("evaluate", component, options, name, on, weights, batch_size, workers)
+# One line a verb, so that editors and type checkers see each; a test holds them to the table.
+segment = _verb("segment")
+complete = _verb("complete")
+filter = _verb("filter")
+generate = _verb("generate")
+edit = _verb("edit")
+train = _verb("train")
+refine = _verb("refine")
+evaluate = _verb("evaluate")
 
 
 class Pipeline:

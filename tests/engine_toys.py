@@ -355,14 +355,14 @@ def sgforge_register_editors(register) -> None:
 
 @sgforge.hookimpl
 def sgforge_register_students(register) -> None:
-    register("toy", ToyStudent, config=StudentOptions)
+    register("toy", ToyStudent, config=StudentOptions, needs=Needs(checkpoint=True))
 
 
 @sgforge.hookimpl
 def sgforge_register_evaluators(register) -> None:
-    register("toy", ToyEvaluator, config=EvaluatorOptions)
-    register("toy-sgdet", ToySgdet, config=EvaluatorOptions)
-    register("toy-sgcls", ToySgcls, config=EvaluatorOptions)
+    register("toy", ToyEvaluator, config=EvaluatorOptions, needs=Needs(truth=True))
+    register("toy-sgdet", ToySgdet, config=EvaluatorOptions, needs=Needs(truth=True))
+    register("toy-sgcls", ToySgcls, config=EvaluatorOptions, needs=Needs(truth=True))
 
 
 def this_plugin() -> ModuleType:

@@ -48,7 +48,13 @@ def sgforge_register_filters(register: Register) -> None:
 @hookimpl
 def sgforge_register_students(register: Register) -> None:
     """`prior`."""
-    register("prior", "sgforge_baseline.prior:PriorStudent", config=PriorOptions, revision=2)
+    register(
+        "prior",
+        "sgforge_baseline.prior:PriorStudent",
+        config=PriorOptions,
+        needs=Needs(checkpoint=True),
+        revision=2,
+    )
 
 
 @hookimpl

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import sgforge
 from sgforge.hookspecs import Register
+from sgforge.stages import Needs
 from sgforge_eval.config import RecallOptions
 
 if TYPE_CHECKING:
@@ -17,13 +18,15 @@ __all__ = ["compare", "score"]
 
 sgforge_api = 1
 
+_TRUTH = Needs(truth=True)
+
 
 @sgforge.hookimpl
 def sgforge_register_evaluators(register: Register) -> None:
     """predcls, sgcls and sgdet: recall of a student that is told boxes and labels, boxes, or nothing."""
-    register("predcls", "sgforge_eval.evaluators:PredclsEvaluator", config=RecallOptions)
-    register("sgcls", "sgforge_eval.evaluators:SgclsEvaluator", config=RecallOptions)
-    register("sgdet", "sgforge_eval.evaluators:SgdetEvaluator", config=RecallOptions)
+    register("predcls", "sgforge_eval.evaluators:PredclsEvaluator", config=RecallOptions, needs=_TRUTH)
+    register("sgcls", "sgforge_eval.evaluators:SgclsEvaluator", config=RecallOptions, needs=_TRUTH)
+    register("sgdet", "sgforge_eval.evaluators:SgdetEvaluator", config=RecallOptions, needs=_TRUTH)
 
 
 @sgforge.hookimpl

@@ -21,7 +21,7 @@ from sgforge.images import Roots
 from sgforge.near import choices
 from sgforge.plugins import Registry, load_plugins
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
-from sgforge.stages import VERBS, Selection
+from sgforge.stages import VERBS, Selection, weight_givers
 
 __all__ = ["load_config", "parse_config"]
 
@@ -213,17 +213,15 @@ class _Reader:
             message = f"there is a step {names[index]!r} already, step[{names.index(names[index])}]: names are unique"
             self._faults.append(Fault((*where, "name"), message))
         if step.weights is not None:
-            trained = [name for name, other in zip(names[:index], steps, strict=False) if other.verb in _TRAINING]
+            trained = [name for name, other in zip(names[:index], steps, strict=False) if other.verb in weight_givers()]
             if step.weights not in trained:
-                message = f"there is no earlier train or refine step {step.weights!r}; {choices(step.weights, trained)}"
+                givers = " or ".join(weight_givers())
+                message = f"there is no earlier {givers} step {step.weights!r}; {choices(step.weights, trained)}"
                 self._faults.append(Fault((*where, "weights"), message))
         for name in (step.on.sources or ()) if step.on is not None else ():
             if name not in sources:
                 message = f"there is no source {name!r}; {choices(name, sources)}"
                 self._faults.append(Fault((*where, "on", "source"), message))
-
-
-_TRAINING = frozenset({"train", "refine"})
 
 
 def _table(value: Any) -> Mapping[str, Any]:

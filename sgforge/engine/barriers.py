@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from sgforge.engine.context import Context
-from sgforge.engine.evaluation import PREDICTIONS, EvaluateJob, evaluate, load_report, truth_kind
+from sgforge.engine.evaluation import PREDICTIONS, EvaluateJob, evaluate, load_report
 from sgforge.engine.fingerprints import digest_of, fingerprint
 from sgforge.engine.instances import Stopped
 from sgforge.engine.plan import Plan, PlannedStep
@@ -26,7 +26,7 @@ from sgforge.stages import Selection
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
 
-__all__ = ["evaluation_fingerprint", "held_out", "run_evaluation", "run_training"]
+__all__ = ["evaluation_fingerprint", "run_evaluation", "run_training"]
 
 Failures = Mapping[str, tuple[str, str]]
 
@@ -72,13 +72,6 @@ def _named(on: Selection) -> str:
     return " of ".join(reversed(parts)) or "the dataset"
 
 
-def held_out(step: PlannedStep, splits: Sequence[str | None]) -> Selection:
-    """Which images an evaluation holds out: as its `on` says, else split "val", else "test"."""
-    if step.on.splits is not None:
-        return step.on
-    return attrs.evolve(step.on, splits=("val",) if "val" in splits else ("test",))
-
-
 async def run_evaluation(
     context: Context, step: PlannedStep, source: Snapshot, snapshot: Snapshot, failures: Failures
 ) -> StepReport:
@@ -88,9 +81,9 @@ async def run_evaluation(
     """
     started = time.monotonic()
     images = Images.of(snapshot)
-    selection = held_out(step, images.splits)
+    selection = step.selection(images.splits)
     rows = snapshot.rows(selection)
-    truths = snapshot if truth_kind(step.spec) == "graph" else source
+    truths = snapshot if step.spec.truth == "graph" else source
     _check_truth(step, truths, rows)
     left_out = _left_out(images, selection, failures)
     notes = tuple(_leaks(context.plan, step, snapshot, rows))

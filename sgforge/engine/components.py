@@ -57,12 +57,18 @@ class ComponentSpec:
     @property
     def model(self) -> str | None:
         """The "provider/model" it asks, if it needs one."""
-        return getattr(self.options, "model", None) if self.needs.model else None
+        found: str | None = self.needs.read("model", self.options)
+        return found
+
+    @property
+    def truth(self) -> str:
+        """Where an evaluator takes the truth from: "source", or "graph" if its options say so."""
+        return str(self.needs.read("truth", self.options) or "source")
 
     @property
     def checkpoint(self) -> Path | None:
-        """Its option `checkpoint`, the weights it starts from when no step of the pipeline gives any."""
-        value = getattr(self.options, "checkpoint", None)
+        """The folder its options name, of the weights it starts from when no step of the pipeline gives any."""
+        value = self.needs.read("checkpoint", self.options)
         return None if value is None else Path(value)
 
     def target(self) -> type[Any]:

@@ -110,7 +110,7 @@ def find_weights(step: PlannedStep, checkpoints: Mapping[str, Checkpoint]) -> Ch
     """The checkpoint that a step takes, given those of earlier steps by name."""
     if step.weights is not None:
         return checkpoints[step.weights]
-    if step.checkpoint is not None and step.verb.name in ("generate", "refine", "evaluate"):
+    if step.checkpoint is not None and step.verb.weights != "named":
         return Checkpoint.of(step.checkpoint)
     return None
 

@@ -104,14 +104,9 @@ def evaluate(job: EvaluateJob, should_stop: Callable[[], bool]) -> Report:
     return report
 
 
-def truth_kind(spec: ComponentSpec) -> str:
-    """Where an evaluator takes its truth from: "source", or "graph" if its option `truth` says so."""
-    return str(getattr(spec.options, "truth", None) or "source")
-
-
 def _notes(job: EvaluateJob) -> Iterator[str]:
     yield from job.notes
-    if truth_kind(job.spec) == "graph":
+    if job.spec.truth == "graph":
         yield "truth: all kept relations of the graph, not only those that the source gave"
 
 
@@ -219,8 +214,9 @@ class _Finder:
             yield sample if isinstance(sample, Failure) else self._apply(sample, next(answers))
 
     def _answers(self, samples: Sequence[Sample]) -> list[Any]:
-        call = self.instance.segment
-        if not is_async(self.instance, "segment"):
+        method = self.step.verb.method
+        call = getattr(self.instance, method)
+        if not is_async(self.instance, method):
             return answer_batch(call, samples, check_answer)
 
         async def ask() -> list[Any]:
@@ -231,7 +227,7 @@ class _Finder:
     def _apply(self, sample: Sample, answer: Any) -> Sample | Failure:
         if isinstance(answer, Failure):
             return answer
-        wrong = check_role("segment", answer)
+        wrong = check_role(self.step.verb.name, answer)
         if wrong is not None:
             return Failure("role", wrong)
         try:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from sgforge.engine.barriers import evaluation_fingerprint, held_out
+from sgforge.engine.barriers import evaluation_fingerprint
 from sgforge.engine.context import step_fingerprint, weights_sha256
-from sgforge.engine.evaluation import load_report, truth_kind
+from sgforge.engine.evaluation import load_report
 from sgforge.engine.fingerprints import digest_of
 from sgforge.engine.plan import Plan, PlannedStep, selects
 from sgforge.engine.reuse import Images, StepWork, plan_group
@@ -153,9 +153,9 @@ class _Forecaster:
             after = step.weights
         if after is not None:
             return StepForecast(step, after=after)
-        if step.verb.name == "evaluate":
-            truths = images if truth_kind(step.spec) == "graph" else source
-            keys = _selected(truths, held_out(step, images.splits))
+        if step.verb.answers == "report":
+            truths = images if step.spec.truth == "graph" else source
+            keys = _selected(truths, step.selection(images.splits))
             return self._told(step, keys, lambda folder: load_report(folder) is not None)
         keys = _selected(images, step.on)
         return self._told(step, keys, lambda folder: self._remember(step, load_checkpoint(folder)))
@@ -166,7 +166,7 @@ class _Forecaster:
         return checkpoint is not None
 
     def _told(self, step: PlannedStep, keys: Sequence[bytes], is_done: Callable[[Path], bool]) -> StepForecast:
-        read = evaluation_fingerprint(step, keys, _RUN) if step.verb.name == "evaluate" else digest_of(keys)
+        read = evaluation_fingerprint(step, keys, _RUN) if step.verb.answers == "report" else digest_of(keys)
         folder = None if self._known is None else self._known.path / "steps" / self._fingerprint(step, read)
         if folder is not None and is_done(folder):
             return StepForecast(step, 0, len(keys))

@@ -115,7 +115,7 @@ class GroupRun:
             resources = context.resources(step.spec, context.weights_of(step), step.workers)
             crews.append(await open_crew(step.spec, step.verb.method, resources, step.batch_size, step.workers))
         crew = crews[-1] if work.to_compute else _Idle()
-        return Stage(step.name, step.verb.name, crew, work.applies, work.keys, work.parents, work.shared(), tally)
+        return Stage(step.name, step.verb, crew, work.applies, work.keys, work.parents, work.shared(), tally)
 
     async def _run_stream(self, stream: Stream, rows: Sequence[int]) -> None:
         async def stop_when_told() -> None:

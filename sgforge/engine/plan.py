@@ -24,7 +24,7 @@ from sgforge.errors import SgforgeError
 from sgforge.images import Roots
 from sgforge.near import choices
 from sgforge.plugins import Registry
-from sgforge.stages import VERBS, Selection, Verb
+from sgforge.stages import KINDS, Selection, Verb, weight_givers
 
 if TYPE_CHECKING:
     from sgforge.models import GatewaySettings
@@ -58,6 +58,12 @@ class PlannedStep:
         if self.spec.checkpoint is None and self.student is not None:
             return self.student.checkpoint
         return self.spec.checkpoint
+
+    def selection(self, present: Iterable[str | None]) -> Selection:
+        """Which images it works on, given the splits that there are: as `on` says, else as its verb does."""
+        if self.on.splits is not None:
+            return self.on
+        return attrs.evolve(self.on, splits=self.verb.default_splits(present))
 
     def applies_to(self, source: str | None, split: str | None) -> bool:
         """Whether an image of this source and split is among those the step works on."""
@@ -140,8 +146,7 @@ def _find(
 ) -> ComponentSpec | None:
     try:
         spec = find_spec(registry, kind, component, options, where)
-        methods = ["samples"] if kind == "source" else [verb.method for verb in VERBS.values() if verb.kind == kind]
-        for method in methods[:1]:
+        for method in KINDS[kind].all_methods[:1]:
             if spec.component is None and not callable(getattr(spec.instance, method, None)):
                 problems.config(f"{where}: {type(spec.instance).__name__} is no {kind}, it has no method {method}()")
                 return None
@@ -198,7 +203,7 @@ class _Planner:
             # Later steps may name this one: keep its place, the problem is noted already.
             spec = ComponentSpec(step.kind.kind, step.label, "", {})
         student = self._student(step, name, spec, weights)
-        segmenters = tuple(earlier for earlier in self.planned if earlier.verb.name == "segment")
+        finders = tuple(earlier for earlier in self.planned if earlier.verb.name == step.kind.finders)
         self.planned.append(
             PlannedStep(
                 name,
@@ -209,7 +214,7 @@ class _Planner:
                 step.workers,
                 weights.name if weights is not None else None,
                 student,
-                segmenters if step.verb == "evaluate" else (),
+                finders,
             )
         )
 
@@ -217,12 +222,13 @@ class _Planner:
         for source in step.on.sources or ():
             if source not in self._sources:
                 self._problems.order(f"step {name!r}: on names source {source!r}; {choices(source, self._sources)}")
-        if step.on.splits is None and step.verb in ("train", "refine"):
-            return attrs.evolve(step.on, splits=("train",))
+        if step.on.splits is None and len(step.kind.splits) == 1:
+            # Nothing of the images can change it, so the plan and the run's record say it.
+            return attrs.evolve(step.on, splits=step.kind.splits)
         return step.on
 
     def _givers(self) -> list[PlannedStep]:
-        return [step for step in self.planned if step.verb.name in ("train", "refine")]
+        return [step for step in self.planned if step.verb.gives_weights]
 
     def _weights(self, step: Step, name: str, spec: ComponentSpec | None) -> PlannedStep | None:
         """The earlier step whose checkpoint a step takes."""
@@ -233,31 +239,34 @@ class _Planner:
                     return giver
             near = choices(step.weights, [giver.name for giver in givers])
             self._problems.order(
-                f"step {name!r}: weights = {step.weights!r} is no earlier train or refine step; {near}"
+                f"step {name!r}: weights = {step.weights!r} is no earlier {' or '.join(weight_givers())} step; {near}"
             )
             return None
-        if step.verb not in ("generate", "refine", "evaluate") or spec is None:
+        if step.kind.weights == "named" or spec is None:
             return None
         for giver in reversed(givers):
-            if step.verb != "generate" or (giver.student is not None and giver.student.path == spec.path):
+            if step.kind.weights == "nearest" or (giver.student is not None and giver.student.path == spec.path):
                 return giver
-        if spec.checkpoint is None and not (step.verb == "evaluate" and self._generators()):
+        if spec.checkpoint is None and not (step.kind.answers == "report" and self._generators()):
             self._problems.order(
                 f"step {name!r} has no weights: put a train step before it, or give it a checkpoint = PATH"
             )
         return None
 
     def _generators(self) -> list[PlannedStep]:
-        return [step for step in self.planned if step.verb.name == "generate" and step.checkpoint is not None]
+        """Steps that use a student with weights of its own, which an evaluation may take as its student."""
+        return [step for step in self.planned if step.verb.weights == "own" and step.checkpoint is not None]
 
     def _student(self, step: Step, name: str, spec: ComponentSpec, weights: PlannedStep | None) -> ComponentSpec | None:
         """The student that a step's checkpoint belongs to."""
-        if step.verb in ("train", "generate"):
+        if step.kind.student == "itself":
             return spec
         if weights is not None:
             return weights.student
-        if step.verb == "evaluate" and (generators := self._generators()):
+        if step.kind.answers != "report":
+            return None
+        if generators := self._generators():
             return generators[-1].spec
-        if step.verb == "evaluate" and spec.path and step.weights is None and spec.checkpoint is not None:
+        if spec.path and step.weights is None and spec.checkpoint is not None:
             self._problems.order(f"step {name!r}: a checkpoint alone names no student; put its generate step before it")
         return None

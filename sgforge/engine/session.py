@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from sgforge.engine.barriers import held_out, run_evaluation, run_training
+from sgforge.engine.barriers import run_evaluation, run_training
 from sgforge.engine.context import Context
 from sgforge.engine.groups import GroupRun
 from sgforge.engine.instances import Stopped, StopRunError
@@ -77,7 +77,7 @@ class Session:
     async def _run_barrier(self, step: PlannedStep, source: Snapshot) -> None:
         assert self.snapshot is not None
         context = self._context
-        if step.verb.name == "evaluate":
+        if step.verb.answers == "report":
             report = await run_evaluation(context, step, source, self.snapshot, self._failures)
         else:
             report = await run_training(context, step, self.snapshot)
@@ -113,14 +113,13 @@ class Session:
         for step in self._context.plan.steps:
             if step.verb.is_item:
                 continue
-            on = held_out(step, images.splits) if step.verb.name == "evaluate" else step.on
+            on = step.selection(images.splits)
             if not any(selects(on, *image) for image in zip(images.sources, images.splits, strict=True)):
-                what = "held-out images to evaluate on" if step.verb.name == "evaluate" else "images to train on"
                 where = f" of source {' or '.join(on.sources)}" if on.sources else ""
                 splits = sorted(Counter(images.splits).items(), key=str)
                 has = ", ".join(f"{count} in {split}" for split, count in splits)
                 problems.append(
-                    f"step {step.name!r} has no {what}: no image{where} is in split "
+                    f"step {step.name!r} has no {step.verb.images}: no image{where} is in split "
                     f"{' or '.join(on.splits or ('any',))} (there are {has})"
                 )
         if problems:

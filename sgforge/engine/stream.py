@@ -20,7 +20,7 @@ from sgforge.engine.instances import StopRunError
 from sgforge.engine.tally import Tally
 from sgforge.errors import SgforgeError
 from sgforge.graph import Sample, SceneGraph
-from sgforge.stages import Failure, check_role
+from sgforge.stages import Failure, Verb, check_role
 
 if TYPE_CHECKING:
     from sgforge.dataset import JournalRow
@@ -65,7 +65,7 @@ class Stage:
     """
 
     name: str
-    verb: str
+    verb: Verb
     crew: Crew
     applies: Sequence[bool]
     keys: Sequence[bytes]
@@ -256,11 +256,11 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
     """Apply an answer to its image; one that breaks the contract becomes a failure of the image."""
     if isinstance(answer, Failure):
         return answer
-    wrong = check_role(stage.verb, answer)
+    wrong = check_role(stage.verb.name, answer)
     if wrong is not None:
         return Failure("role", wrong)
     try:
-        applied = apply_edit(item.sample.graph, answer, stage.name, may_restore=stage.verb == "edit")
+        applied = apply_edit(item.sample.graph, answer, stage.name, may_restore=stage.verb.may_restore)
         # Packed here and not later: what no column can hold is a fault of this answer, not of the run.
         packed = _pack(applied.edit) if is_kept else b""
     except Exception as error:
@@ -284,7 +284,7 @@ def _pack(edit: Edit) -> bytes:
 def _replay(stage: Stage, graph: SceneGraph, edit: Edit | None) -> SceneGraph:
     if edit is None:
         return graph
-    return apply_edit(graph, edit, stage.name, may_restore=stage.verb == "edit").graph
+    return apply_edit(graph, edit, stage.name, may_restore=stage.verb.may_restore).graph
 
 
 def _intake(crew: Crew) -> int:

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from sgforge.errors import PluginError
 from sgforge.near import choices
-from sgforge.stages import Needs
+from sgforge.stages import KINDS, Needs
 
-__all__ = ["METHODS", "Component", "Owner", "PluginReport"]
-
-METHODS: Final[Mapping[str, tuple[str, ...]]] = {
-    "segmenter": ("segment",),
-    "teacher": ("complete",),
-    "filter": ("filter",),
-    "student": ("train", "generate", "rank"),
-    "editor": ("edit",),
-    "evaluator": ("evaluate",),
-    "refiner": ("refine",),
-    "model": (),
-    "source": ("samples",),
-    "exporter": ("export",),
-    "command": ("configure", "run"),
-}
-"""The methods that the target of each kind must have; the gateway checks its model providers itself."""
+__all__ = ["Component", "Owner", "PluginReport"]
 
 
 @attrs.frozen
@@ -77,9 +61,10 @@ class Component:
             PluginError: the module or the class cannot be imported, or lacks a method that its kind must have.
         """
         target = self._import() if isinstance(self.target, str) else self.target
-        if not isinstance(target, type) and not (self.kind == "command" and isinstance(target, ModuleType)):
+        kind = KINDS[self.kind]
+        if not isinstance(target, type) and not (kind.may_be_module and isinstance(target, ModuleType)):
             raise PluginError(f"{self}: target {self.path!r} is not a class")
-        missing = [name for name in METHODS.get(self.kind, ()) if not callable(getattr(target, name, None))]
+        missing = [name for name in kind.all_methods if not callable(getattr(target, name, None))]
         if missing:
             raise PluginError(f"{self}: {self.path} has no method {', '.join(f'{name}()' for name in missing)}")
         return target

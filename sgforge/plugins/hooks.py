@@ -15,7 +15,7 @@ from sgforge.errors import PluginError
 from sgforge.hookspecs import API_VERSION, PROJECT, Register
 from sgforge.near import choices
 from sgforge.plugins.components import Component, Owner
-from sgforge.stages import VERBS, Needs
+from sgforge.stages import KINDS, VERBS, Kind, Needs
 
 __all__ = ["RESERVED_STEP_KEYS", "collect_components", "find_problems", "new_manager"]
 
@@ -25,11 +25,13 @@ RESERVED_STEP_KEYS: Final = ("name", "on", "weights", "batch_size", "workers")
 _PREFIX: Final = f"{PROJECT}_"
 _SPEC_MARK: Final = f"{PROJECT}_spec"
 _IMPL_MARK: Final = f"{PROJECT}_impl"
+_READ_BY_NAME: Final = ("model", "checkpoint", "truth")
 _API_ATTRIBUTE: Final = f"{PROJECT}_api"
 _REGISTER: Final = f"{PROJECT}_register_"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _MODULE: Final = re.compile(r"[A-Za-z_][\w.]*")
+_KIND_OF_HOOK: Final = {f"{_REGISTER}{kind.plural}": kind for kind in KINDS.values()}
 _HOOKS: Final = {
     name: tuple(inspect.signature(value).parameters)
     for name, value in vars(hookspecs).items()
@@ -87,14 +89,14 @@ def collect_components(manager: pluggy.PluginManager, plugin: object, owner: Own
     for caller in sorted(manager.get_hookcallers(plugin) or (), key=lambda caller: caller.name):
         if not caller.name.startswith(_REGISTER):
             continue
-        kind = caller.name.removeprefix(_REGISTER).removesuffix("s")
+        kind = _KIND_OF_HOOK[caller.name]
         for implementation in caller.get_hookimpls():
             if implementation.plugin is plugin:
                 register = _collector(kind, owner, into.append)
                 implementation.function(*(register for _ in implementation.argnames))
 
 
-def _collector(kind: str, owner: Owner, accept: Callable[[Component], None]) -> Register:
+def _collector(kind: Kind, owner: Owner, accept: Callable[[Component], None]) -> Register:
     """The `register` argument that a hook is called with."""
 
     def register(
@@ -105,10 +107,10 @@ def _collector(kind: str, owner: Owner, accept: Callable[[Component], None]) -> 
         needs: Needs = Needs(),
         revision: int = 1,
     ) -> None:
-        component = Component(kind, name, target, config, needs, revision, owner)
+        component = Component(kind.name, name, target, config, needs, revision, owner)
         fault = _find_fault(component)
         if fault is not None:
-            raise PluginError(f"{kind} {name!r}: {fault}")
+            raise PluginError(f"{kind.name} {name!r}: {fault}")
         accept(component)
 
     register.__qualname__ = "register"  # what an error about a wrong argument calls it
@@ -123,7 +125,7 @@ def _find_fault(component: Component) -> str | None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return f"a name is lower-case letters, digits, '.', '_' and '-', not {name!r}"
     if isinstance(target, str):
-        lazy_module = component.kind == "command" and _MODULE.fullmatch(target)
+        lazy_module = KINDS[component.kind].may_be_module and _MODULE.fullmatch(target)
         if not (_TARGET.fullmatch(target) or lazy_module):
             return f"target {target!r} must be a class or text like 'package.module:Class'"
     elif not isinstance(target, type):
@@ -133,7 +135,17 @@ def _find_fault(component: Component) -> str | None:
     revision = values["revision"]
     if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
         return f"revision must be a whole number from 1 up, not {revision!r}"
-    return _find_config_fault(component.kind, values["config"])
+    return _find_config_fault(component.kind, values["config"]) or _find_undeclared(component)
+
+
+def _find_undeclared(component: Component) -> str | None:
+    """An option that the needs name and the options class does not have."""
+    fields = () if component.config is None else tuple(field.name for field in attrs.fields(component.config))
+    for key in _READ_BY_NAME:
+        option = component.needs.option(key)
+        if option is not None and option not in fields:
+            return f"its needs say that option {option!r} names its {key}, and it has no such option"
+    return None
 
 
 def _find_config_fault(kind: str, config: Any) -> str | None:
@@ -156,6 +168,4 @@ def _find_config_fault(kind: str, config: Any) -> str | None:
 
 
 def _reserved_keys(kind: str) -> frozenset[str]:
-    if kind in {verb.kind for verb in VERBS.values()}:
-        return frozenset((*RESERVED_STEP_KEYS, *VERBS))
-    return frozenset({"use"}) if kind == "source" else frozenset()
+    return frozenset((*RESERVED_STEP_KEYS, *VERBS) if KINDS[kind].verbs else KINDS[kind].reserved)

@@ -25,7 +25,7 @@ from sgforge.stages.protocols import (
 )
 from sgforge.stages.roles import check_role
 from sgforge.stages.values import Answer, Checkpoint, Failure, Needs, Resources, SourceFailure
-from sgforge.stages.verbs import KINDS, VERBS, Kind, Mode, Verb
+from sgforge.stages.verbs import KINDS, VERBS, Kind, Mode, Role, Verb, weight_givers
 
 __all__ = [
     "KINDS",
@@ -45,6 +45,7 @@ __all__ = [
     "Refiner",
     "Report",
     "Resources",
+    "Role",
     "Segmenter",
     "Selection",
     "Source",
@@ -53,4 +54,5 @@ __all__ = [
     "Teacher",
     "Verb",
     "check_role",
+    "weight_givers",
 ]

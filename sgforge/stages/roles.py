@@ -1,39 +1,11 @@
-"""What the edits of each verb may hold."""
+"""Whether an edit holds only what the role of its verb allows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
-import attrs
-
 from sgforge.edits import Edit
+from sgforge.stages.verbs import VERBS
 
 __all__ = ["check_role"]
-
-
-@attrs.frozen
-class _Role:
-    """What the edits of one verb may hold."""
-
-    regions: bool = False
-    relations: bool = False
-    region_verdicts: bool = False
-    relation_verdicts: bool = False
-    region_fields: frozenset[str] = frozenset()
-    relation_fields: frozenset[str] = frozenset()
-
-
-_ROLES: Final[Mapping[str, _Role]] = {
-    "segment": _Role(regions=True, region_verdicts=True),
-    "complete": _Role(relations=True, region_fields=frozenset({"descriptions", "attributes"})),
-    "filter": _Role(region_verdicts=True, relation_verdicts=True),
-    "generate": _Role(
-        relations=True,
-        region_fields=frozenset({"label", "score"}),
-        relation_fields=frozenset({"score"}),
-    ),
-}
 
 
 def check_role(verb: str, edit: Edit) -> str | None:
@@ -41,17 +13,16 @@ def check_role(verb: str, edit: Edit) -> str | None:
 
     An editor may emit anything (nothing in an Edit deletes). Any step may drop an image.
     """
-    role = _ROLES.get(verb)
+    role = VERBS[verb].role
     if role is None:
         return None
-    if edit.regions and not role.regions:
-        return f"a {verb} step may not add regions"
-    if edit.relations and not role.relations:
-        return f"a {verb} step may not add relations"
+    for target, rows in (("region", edit.regions), ("relation", edit.relations)):
+        if rows and target not in role.adds:
+            return f"a {verb} step may not add {target}s"
     for verdict in edit.verdicts:
-        if not (role.region_verdicts if verdict.target == "region" else role.relation_verdicts):
+        if verdict.target not in role.judges:
             return f"a {verb} step may not judge {verdict.target}s"
     for item in edit.sets:
-        if item.field not in (role.region_fields if item.target == "region" else role.relation_fields):
+        if item.field not in role.fields(item.target):
             return f"a {verb} step may not set {item.field} of {item.target}s"
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
@@ -28,17 +28,33 @@ class Needs:
     """What a component needs before it can run; the preflight checks all of a plan at once.
 
     `modules`: importable top-level modules. `extra`: the extra of sgforge that brings them. `gpu`: no, optional or
-    required. `env`: environment variables that must be set. `model`: its option `model` names a provider/model.
-    `network`: it reaches other machines. `deterministic`: equal input and options give equal output.
+    required. `env`: environment variables that must be set. `network`: it reaches other machines. `deterministic`:
+    equal input and options give equal output.
+
+    Options that the engine reads, by name (True stands for the usual one): `model`: the provider/model that it asks;
+    `checkpoint`: the folder of weights that it starts from where no step gives any; `truth`: of an evaluator, where the
+    truth comes from, "source" or "graph".
     """
 
     modules: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     extra: str | None = None
     gpu: Literal["no", "optional", "required"] = "no"
     env: tuple[str, ...] = attrs.field(default=(), converter=_texts)
-    model: bool = False
+    model: bool | str = False
+    checkpoint: bool | str = False
+    truth: bool | str = False
     network: bool = False
     deterministic: bool = True
+
+    def option(self, key: Literal["model", "checkpoint", "truth"]) -> str | None:
+        """The name of the option that holds what `key` says; None where no option does."""
+        name = getattr(self, key)
+        return key if name is True else (name or None)
+
+    def read(self, key: Literal["model", "checkpoint", "truth"], options: object) -> Any:
+        """What typed options hold for `key`; None where no option does."""
+        name = self.option(key)
+        return None if name is None else getattr(options, name, None)
 
 
 @attrs.frozen

@@ -1,43 +1,209 @@
-"""The verbs of a pipeline and the kinds of components they name."""
+"""The one table of kinds and verbs: what a component must be able to do, and what a step of each verb means.
+
+Hooks, methods, roles, the Python verbs, default splits, weights and messages follow from it; a new verb is a new row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["KINDS", "VERBS", "Kind", "Mode", "Verb"]
+__all__ = ["KINDS", "VERBS", "Answers", "Kind", "Mode", "Role", "Verb", "weight_givers"]
 
-Kind = Literal[
-    "segmenter", "teacher", "filter", "student", "editor", "evaluator", "refiner", "model", "source", "exporter"
-]
-Mode = Literal["predcls", "sgcls", "sgdet"]
+Mode: TypeAlias = Literal["predcls", "sgcls", "sgdet"]
+Answers: TypeAlias = Literal["edit", "checkpoint", "report"]
 
 
-@attrs.frozen
-class Verb:
-    """One verb of a pipeline: the kind of component it names, the method it calls, whether it is an item step."""
+@attrs.frozen(kw_only=True)
+class Kind:
+    """One kind of component. Its hook is `sgforge_register_<plural>`.
+
+    `does`: what its components do, as the hook's docstring says it. `methods`: those that a target must have besides
+    the methods of its verbs. `reserved`: option names that belong to whoever names the component. `may_be_module`:
+    whether a target may be a whole module.
+    """
 
     name: str
-    kind: Kind
-    method: str
-    is_item: bool
+    does: str
+    methods: tuple[str, ...] = ()
+    reserved: tuple[str, ...] = ()
+    may_be_module: bool = False
+
+    @property
+    def plural(self) -> str:
+        """The name for several of them."""
+        return f"{self.name}s"
+
+    @property
+    def verbs(self) -> tuple[Verb, ...]:
+        """The verbs whose steps name a component of this kind."""
+        return tuple(verb for verb in VERBS.values() if verb.kind == self.name)
+
+    @property
+    def all_methods(self) -> tuple[str, ...]:
+        """Every method that the target of a component must have."""
+        return (*(verb.method for verb in self.verbs), *self.methods)
 
 
-VERBS: Final[Mapping[str, Verb]] = {
-    verb.name: verb
-    for verb in (
-        Verb("segment", "segmenter", "segment", True),
-        Verb("complete", "teacher", "complete", True),
-        Verb("filter", "filter", "filter", True),
-        Verb("generate", "student", "generate", True),
-        Verb("edit", "editor", "edit", True),
-        Verb("train", "student", "train", False),
-        Verb("refine", "refiner", "refine", False),
-        Verb("evaluate", "evaluator", "evaluate", False),
-    )
-}
-KINDS: Final[tuple[str, ...]] = (
-    *("segmenter", "teacher", "filter", "student", "editor", "evaluator", "refiner", "model", "source", "exporter"),
+@attrs.frozen(kw_only=True)
+class Role:
+    """What the edits of one verb may hold: rows, verdicts, and fields set on rows that are there."""
+
+    adds: frozenset[str] = frozenset()
+    judges: frozenset[str] = frozenset()
+    region_fields: frozenset[str] = frozenset()
+    relation_fields: frozenset[str] = frozenset()
+
+    def fields(self, target: str) -> frozenset[str]:
+        """The fields that may be set on rows of `target`, "region" or "relation"."""
+        return self.region_fields if target == "region" else self.relation_fields
+
+
+@attrs.frozen(kw_only=True)
+class Verb:
+    """What a step of one verb means.
+
+    `kind` and `method`: the component it names and what it calls. `does`: its docstring. `answers`: what comes back.
+    `is_item`: it answers image by image and streams; else it is a barrier, which waits for a published snapshot.
+    `role`: what its edits may hold, None for anything. `may_restore`: whether a verdict of its edits may bring back a
+    row that was rejected. `weights`: where they come from if the step does not name them: nowhere ("named"), the
+    nearest training of the same component ("own"), the nearest training ("nearest"). `student`: whose weights those
+    are: of no student, of the step's own component, of the one that was trained. `splits`: which images it works on
+    where `on` does not say: the first of these splits that there is, all images if there is none here. `images`: what
+    it works on, in messages. `finders`: the verb whose earlier steps find regions on the images that it shows bare.
+    """
+
+    name: str
+    kind: str
+    does: str
+    answers: Answers = "edit"
+    is_item: bool = True
+    role: Role | None = None
+    may_restore: bool = False
+    weights: Literal["named", "own", "nearest"] = "named"
+    student: Literal["none", "itself", "trained"] = "none"
+    splits: tuple[str, ...] = ()
+    images: str = "images"
+    finders: str | None = None
+
+    @property
+    def method(self) -> str:
+        """The method of the component that a step calls: it has the verb's name."""
+        return self.name
+
+    @property
+    def gives_weights(self) -> bool:
+        """Whether later steps may take the checkpoint that it leaves."""
+        return self.answers == "checkpoint"
+
+    def default_splits(self, present: Iterable[str | None]) -> tuple[str, ...] | None:
+        """The splits it works on where `on` names none, given those of the images; None for all."""
+        if not self.splits:
+            return None
+        there = set(present)
+        return (next((split for split in self.splits if split in there), self.splits[-1]),)
+
+
+def _fields(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+_VERBS: Final = (
+    Verb(
+        name="segment",
+        kind="segmenter",
+        does="Find regions in each image.",
+        role=Role(adds=_fields("region"), judges=_fields("region")),
+    ),
+    Verb(
+        name="complete",
+        kind="teacher",
+        does="Let a teacher complete the relations of each graph.",
+        role=Role(adds=_fields("relation"), region_fields=_fields("descriptions", "attributes")),
+    ),
+    Verb(
+        name="filter",
+        kind="filter",
+        does="Judge what is in each graph; rejected rows stay, with their reason.",
+        role=Role(judges=_fields("region", "relation")),
+    ),
+    Verb(
+        name="generate",
+        kind="student",
+        does="Let a trained student propose relations for each image.",
+        role=Role(adds=_fields("relation"), region_fields=_fields("label", "score"), relation_fields=_fields("score")),
+        weights="own",
+        student="itself",
+    ),
+    Verb(name="edit", kind="editor", does="Let an editor correct each graph.", may_restore=True),
+    Verb(
+        name="train",
+        kind="student",
+        does="Train a student on the graphs so far.",
+        answers="checkpoint",
+        is_item=False,
+        student="itself",
+        splits=("train",),
+        images="images to train on",
+    ),
+    Verb(
+        name="refine",
+        kind="refiner",
+        does="Refine a trained student with rewards.",
+        answers="checkpoint",
+        is_item=False,
+        weights="nearest",
+        student="trained",
+        splits=("train",),
+        images="images to train on",
+    ),
+    Verb(
+        name="evaluate",
+        kind="evaluator",
+        does="Measure the last trained student on held-out images.",
+        answers="report",
+        is_item=False,
+        weights="nearest",
+        student="trained",
+        splits=("val", "test"),
+        images="held-out images to evaluate on",
+        finders="segment",
+    ),
 )
+VERBS: Final[Mapping[str, Verb]] = {verb.name: verb for verb in _VERBS}
+
+_KINDS: Final = (
+    Kind(name="segmenter", does="they find the regions of an image"),
+    Kind(name="teacher", does="they complete the relations of a graph"),
+    Kind(name="filter", does="they judge regions and relations"),
+    Kind(
+        name="student",
+        does="they are trained on a snapshot and propose relations",
+        methods=("rank",),
+    ),
+    Kind(name="editor", does="they correct a graph"),
+    Kind(name="evaluator", does="they measure a student on held-out images"),
+    Kind(name="refiner", does="they refine a student's checkpoint with rewards"),
+    Kind(name="model", does='the part of "provider/model" before the slash'),
+    Kind(
+        name="source",
+        does="they read images and annotations into samples",
+        methods=("samples",),
+        reserved=("use",),
+    ),
+    Kind(name="exporter", does="they write a snapshot in a public format", methods=("export",)),
+    Kind(
+        name="command",
+        does="subcommands of `sgforge`: a class, or a module by its name, with `configure(parser)` and `run(args)`",
+        methods=("configure", "run"),
+        may_be_module=True,
+    ),
+)
+KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _KINDS}
+
+
+def weight_givers() -> Sequence[str]:
+    """The verbs whose steps leave a checkpoint, in the order of the table."""
+    return [verb.name for verb in VERBS.values() if verb.gives_weights]

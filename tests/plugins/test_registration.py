@@ -15,7 +15,6 @@ from sgforge import hookspecs
 from sgforge.errors import ConfigError, PluginError
 from sgforge.near import choices
 from sgforge.plugins import Owner, Registry, discover, unmet_needs
-from sgforge.plugins.components import METHODS
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
 from sgforge.stages import Needs
 
@@ -190,10 +189,16 @@ def test_a_required_gpu_is_looked_for():
     assert unmet_needs(needing(Needs(gpu="optional"))) == ()
 
 
-def test_every_registration_hook_has_the_methods_of_its_kind():
-    hooks = [name for name in vars(hookspecs) if name.startswith("sgforge_register_")]
-    kinds = {name.removeprefix("sgforge_register_").removesuffix("s") for name in hooks}
-    assert kinds <= set(METHODS)
+def test_every_kind_has_a_hook_and_every_hook_a_kind():
+    hooks = {name for name in vars(hookspecs) if name.startswith("sgforge_register_")}
+    named = ["segmenter", "teacher", "filter", "student", "editor", "evaluator", "refiner", "model", "source"]
+    assert hooks == {f"sgforge_register_{name}s" for name in (*named, "exporter", "command")}
+
+
+def test_needs_that_name_an_option_which_is_not_there_are_refused():
+    problem = problem_of("x", Teacher, config=Options, needs=Needs(checkpoint="folder"))
+    assert "its needs say that option 'folder' names its checkpoint, and it has no such option" in problem
+    assert problem_of("x", Teacher, config=config_with(folder=str), needs=Needs(checkpoint="folder")) == ""
 
 
 def test_the_same_plugin_twice_is_refused_and_the_first_stays():

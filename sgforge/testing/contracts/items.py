@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from sgforge.edits import Edit, apply_edit
 from sgforge.graph import Sample
-from sgforge.stages import Answer, Failure, check_role
+from sgforge.stages import VERBS, Answer, Failure, check_role
 from sgforge.testing.contracts.base import ComponentContract
 from sgforge.testing.samples import broken_sample, tiny_samples
 
@@ -30,9 +30,14 @@ def ask(instance: Any, method: str, samples: Sequence[Sample]) -> list[Any]:
 
 
 class ItemContract(ComponentContract):
-    """Samples in, as many answers out. `verb` is the stage, which is also the method's name."""
+    """Samples in, as many answers out. `verb` says the rest: the kind, the method, what its edits may hold."""
 
     verb: ClassVar[str]
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "verb" in vars(cls):
+            cls.kind = VERBS[cls.verb].kind
 
     def samples(self, folder: Path) -> list[Sample]:
         """The samples to try it on; override to show what the component is made for."""
@@ -41,7 +46,7 @@ class ItemContract(ComponentContract):
     def answers(self, folder: Path, samples: Sequence[Sample]) -> list[Answer]:
         """The answers of a new instance."""
         with self.built(folder) as instance:
-            return ask(instance, self.verb, samples)
+            return ask(instance, VERBS[self.verb].method, samples)
 
     def test_every_sample_gets_an_answer(self, tmp_path: Path) -> None:
         samples = self.samples(tmp_path)
@@ -86,7 +91,7 @@ class ItemContract(ComponentContract):
             if isinstance(answer, Edit):
                 fault = check_role(self.verb, answer)
                 assert fault is None, f"{sample.image_id}: {fault}"
-                apply_edit(sample.graph, answer, self.component, may_restore=self.verb == "edit")
+                apply_edit(sample.graph, answer, self.component, may_restore=VERBS[self.verb].may_restore)
 
     def test_samples_are_left_alone(self, tmp_path: Path) -> None:
         samples = self.samples(tmp_path)
@@ -97,26 +102,22 @@ class ItemContract(ComponentContract):
 class SegmenterContract(ItemContract):
     """Contract of a segmenter."""
 
-    kind = "segmenter"
     verb = "segment"
 
 
 class TeacherContract(ItemContract):
     """Contract of a teacher."""
 
-    kind = "teacher"
     verb = "complete"
 
 
 class FilterContract(ItemContract):
     """Contract of a filter."""
 
-    kind = "filter"
     verb = "filter"
 
 
 class EditorContract(ItemContract):
     """Contract of an editor."""
 
-    kind = "editor"
     verb = "edit"

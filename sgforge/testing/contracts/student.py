@@ -22,7 +22,6 @@ __all__ = ["StudentContract"]
 class StudentContract(ItemContract):
     """Contract of a student: it is trained on `training_samples`, then held to the contract of item components."""
 
-    kind = "student"
     verb = "generate"
 
     def training_samples(self, folder: Path) -> list[Sample]:
