@@ -7,13 +7,14 @@ import os
 import traceback
 from typing import Final
 
+import attr
 import pluggy
 
 __all__ = ["place_of"]
 
-_FILES = (__file__, importlib.__file__, pluggy.__file__)
-_OURS: Final = ("<frozen", *(os.path.dirname(file) + os.sep for file in _FILES))
-"""Where the frames of loading and calling come from."""
+_FILES = (__file__, importlib.__file__, pluggy.__file__, attr.__file__)
+_OURS: Final = ("<frozen", "<attrs ", *(os.path.dirname(file) + os.sep for file in _FILES))
+"""Where the frames of loading, calling and building values come from."""
 
 
 def place_of(error: BaseException) -> str:

@@ -27,7 +27,7 @@ from sgforge.engine.instances import Stopped, answer_batch, build, check_answer,
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.rankings import check_ranking, on_shown
 from sgforge.engine.training import write_json
-from sgforge.errors import SgforgeError, StepError
+from sgforge.errors import GraphError, SgforgeError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Resources, check_role
 
@@ -232,7 +232,7 @@ class _Finder:
             return Failure("role", wrong)
         try:
             return attrs.evolve(sample, graph=apply_edit(sample.graph, answer, self.step.name).graph)
-        except Exception as error:
+        except GraphError as error:
             return Failure("contract", f"its edit does not fit the graph: {error}")
 
 

@@ -10,7 +10,8 @@ from typing import Any
 from sgforge.blame import place_of
 from sgforge.edits import Edit
 from sgforge.engine.components import ComponentSpec
-from sgforge.errors import ImageError, SgforgeError, StepError
+from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
+from sgforge.exact import exact_edit
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Resources
 
@@ -87,9 +88,14 @@ def answer_batch(
 
 
 def check_answer(answer: Any) -> Answer:
-    """What an item component answered, or the failure that it is neither an Edit nor a Failure."""
-    if isinstance(answer, (Edit, Failure)):
+    """What an item component answered, its edits made exact; or the failure that it can be neither Edit nor Failure."""
+    if isinstance(answer, Failure):
         return answer
+    if isinstance(answer, Edit):
+        try:
+            return exact_edit(answer)
+        except GraphError as error:
+            return Failure("contract", f"its edit cannot be used: {error}")
     return Failure("contract", f"it answered {type(answer).__name__}, not an Edit or a Failure")
 
 

@@ -18,7 +18,7 @@ from sgforge.engine.channel import Channel
 from sgforge.engine.executors import Crew, Lane, Outcome
 from sgforge.engine.instances import StopRunError
 from sgforge.engine.tally import Tally
-from sgforge.errors import SgforgeError
+from sgforge.errors import GraphError, SgforgeError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.stages import Failure, Verb, check_role
 
@@ -263,7 +263,7 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
         applied = apply_edit(item.sample.graph, answer, stage.name, may_restore=stage.verb.may_restore)
         # Packed here and not later: what no column can hold is a fault of this answer, not of the run.
         packed = _pack(applied.edit) if is_kept else b""
-    except Exception as error:
+    except GraphError as error:  # any other error is one of ours: the values in the edit are exact
         return Failure("contract", f"its edit does not fit the graph: {error}")
     item.become(applied.graph)
     counts = applied.counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -22,6 +23,35 @@ HALF = "\ud83d"
 
 class Code(enum.Enum):
     LOW = "low"
+
+
+class IntEnumOf(enum.IntEnum):
+    FIRST = 0
+
+
+class Hostile:
+    """Equal to nothing, in no set, no text, no list, no index: whatever it is asked raises."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise RuntimeError("hands off")
+
+    __eq__ = __hash__ = __iter__ = __len__ = __index__ = __float__ = __bool__ = __lt__ = __le__ = _refuse  # type: ignore[assignment]
+
+
+class HostileText(str):
+    """A text that must not be compared, hashed or encoded."""
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise TypeError("hands off")
+
+    __eq__ = __hash__ = __iter__ = __len__ = encode = isascii = __str__ = _refuse  # type: ignore[assignment]
+
+
+def bypassed(value: Any, **fields: Any) -> Any:
+    """The value with fields that its own checks never saw."""
+    for name, given in fields.items():
+        object.__setattr__(value, name, given)
+    return value
 
 
 class Given:
@@ -77,6 +107,38 @@ def run(folder: Path, answer: Callable[[], Answer], *more: Sample) -> RunReport:
         lambda: Edit.add(Region("x", source=5)),
         lambda: Edit.add(Region("x", mask=Mask(80, 100, 0, 0, 1, 1, "01"))),
         lambda: Edit(verdicts=[Verdict("regions", 0, "kept")]),
+        lambda: Edit.add(Region("x", label=Hostile())),  # type: ignore[misc]
+        lambda: Edit.set("region", 0, label=Hostile()),
+        lambda: Edit.set("region", 0, box=Hostile()),
+        lambda: Edit.set("region", 0, descriptions=Hostile()),
+        lambda: Edit.set("region", 0, score=Hostile()),
+        lambda: Edit.set("relation", 0, predicate=Hostile()),
+        lambda: Edit.set("region", 0, mask=Hostile()),
+        lambda: Edit.set("region", 0, mask="a mask"),
+        lambda: Edit.set("region", 0, depth=float("nan")),
+        lambda: Edit.set("region", 0, score=10**5000),
+        lambda: Edit.reject(10**5000, "low"),
+        lambda: Edit.reject(Hostile(), "low"),
+        lambda: Edit.reject(0, "low", Hostile()),
+        lambda: Edit.reject(0, "low", float("nan")),
+        lambda: Edit.reject(0, "low", 1e300),
+        lambda: Edit.reject(0, Hostile()),
+        lambda: Edit.reject(0, "low", target=Hostile()),
+        lambda: Edit(verdicts=[Verdict("relation", 0, Hostile())]),
+        lambda: Edit(verdicts=[Verdict("relation", 0, HostileText("maybe"))]),
+        lambda: Edit(verdicts=Hostile()),
+        lambda: Edit(verdicts=[Hostile()]),
+        lambda: Edit(sets=[3]),
+        lambda: Edit(regions=[Relation(0, "on", 1)]),
+        lambda: Edit.add(bypassed(Relation(0, "on", 1), object=10**5000)),
+        lambda: Edit.add(bypassed(Relation(0, "on", 1), subject=Hostile())),
+        lambda: Edit.add(bypassed(Region("x"), parent=10**5000)),
+        lambda: Edit.add(bypassed(Region("x"), descriptions=Hostile())),
+        lambda: Edit.add(bypassed(Region("x"), status=HostileText("maybe"))),
+        lambda: bypassed(Edit.keep(0), faults={"odd": 10**5000}),
+        lambda: bypassed(Edit.keep(0), dropped=Hostile()),
+        lambda: bypassed(Edit.keep(0), sets=None),
+        lambda: Edit.set("relation", 0, category=HALF),
         lambda: Failure(3),
         lambda: Failure(HALF),
         lambda: Failure(""),
@@ -91,6 +153,49 @@ def test_an_answer_that_cannot_be_kept_costs_its_image_alone(toys, tmp_path, ans
     # What stands in the journal and in the snapshot is whole: the next run computes nothing but the failed image.
     again = run(tmp_path, Edit)
     assert again.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "held"),
+    [
+        (lambda: Edit.add(Region(HostileText("cup"))), ("cup", None, ())),
+        (lambda: Edit.add(Region(np.str_("cup"), source=HostileText("s"))), ("cup", None, ())),
+        (lambda: Edit.add(Region("cup"), Relation(IntEnumOf.FIRST, np.str_("near"), 1)), ("cup", None, ())),
+        (lambda: Edit.add(Region("cup", score=np.float32(0.5))), ("cup", 0.5, ())),
+        (
+            lambda: Edit.add(Region("cup")) + Edit.set("region", 2, descriptions=iter(["a", "b"])),
+            ("cup", None, ("a", "b")),
+        ),
+    ],
+)
+def test_values_of_odd_types_are_kept_as_what_they_say(toys, tmp_path, answer, held):
+    """A list that can be read once is read once, and both the journal and the graph have it."""
+    assert run(tmp_path, answer).exit_code == 0
+    region = list(sg.Dataset.open(tmp_path))[1].graph.all.regions[2]
+    assert (region.label, region.score, region.descriptions) == held
+    assert type(region.label) is str
+
+
+def test_a_hostile_value_is_told_with_the_place_where_it_raised(toys, tmp_path):
+    (failure,) = run(tmp_path, lambda: Edit.set("region", 0, label=Hostile(), depth=Hostile())).failures
+    assert failure.reason == "contract"
+    (failure,) = run(tmp_path, lambda: Edit.set("region", 0, descriptions=Hostile())).failures
+    assert (
+        "its edit cannot be used: one of its values raised RuntimeError (test_bad_answers.py, line " in failure.detail
+    )
+
+
+def test_an_error_of_our_own_is_no_fault_of_an_image(toys, tmp_path, monkeypatch):
+    """What an exact edit cannot cause must be seen, not counted among the failed images."""
+
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise TypeError("unsupported operand")
+
+    monkeypatch.setattr("sgforge.engine.stream.apply_edit", broken)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        run(tmp_path, lambda: Edit.keep(0, "seen"))
+    monkeypatch.undo()
+    assert run(tmp_path, lambda: Edit.keep(0, "seen")).exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def replaced(by):
         (replaced(Edit.reject(0, "no")), "role", "a complete step may not judge relations"),
         (replaced(Edit.add(Relation(0, "on", 99))), "contract", "relation 2 is out of range|99"),
         (replaced(Edit.set("region", 99, descriptions=("x",))), "contract", "region 99 does not exist"),
-        (replaced(Edit(relations=[3])), "contract", "its edit does not fit the graph"),
+        (replaced(Edit(relations=[3])), "contract", "its edit cannot be used: int stands where a Relation belongs"),
     ],
     ids=["too-few", "none", "exit", "panic", "type", "role-regions", "role-verdicts", "index", "set", "rubbish"],
 )
