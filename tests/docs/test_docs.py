@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 from docs.blocks import compare, read_blocks, run_page
-from support.environment import ROOT, build_wheel, make_environment
+from support.environment import ROOT, Environment
+
+from sgforge.jsonl import rules
 
 TUTORIAL = ROOT / "docs" / "tutorial-plugin.md"
 README = ROOT / "README.md"
 ECHO = ROOT / "contrib" / "sgforge-echo"
 
 
-PAGES = [README, ROOT / "docs" / "config.md", ROOT / "docs" / "dataset.md"]
+PAGES = [README, *(ROOT / "docs" / name for name in ("config.md", "dataset.md", "graph-jsonl.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
@@ -27,11 +31,14 @@ def test_a_page_runs(page: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.packaging
-def test_the_tutorial_runs_in_a_fresh_environment(tmp_path: Path) -> None:
-    environment = make_environment(tmp_path / "env", build_wheel(tmp_path / "wheel"))
+def test_the_tutorial_runs_beside_a_checkout(tmp_path: Path) -> None:
+    """From its first command on. Third-party packages are those of this environment: nothing is downloaded."""
+    (tmp_path / "sgforge").symlink_to(ROOT)
     folder = tmp_path / "work"
     folder.mkdir()
-    assert run_page(TUTORIAL, folder, environment.variables()) == 8
+    found = Path(attrs.__file__).parents[1]
+    environment = Environment(folder / ".venv")
+    assert run_page(TUTORIAL, folder, environment.variables(PYTHONPATH=str(found))) == 9
 
 
 def test_the_tutorial_is_the_template() -> None:
@@ -45,6 +52,25 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name}: {target} does not exist"
+
+
+FORMS = {"image": rules.IMAGE_KEYS, "region": rules.REGION_KEYS, "relation": rules.RELATION_KEYS}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_page_of_graph_jsonl_tells_and_shows_every_field(form: str) -> None:
+    page = (ROOT / "docs" / "graph-jsonl.md").read_text(encoding="utf-8")
+    table = re.search(rf"^## Fields of an? {form}$(.*?)^##", page, re.M | re.S)
+    assert table is not None
+    cells = [row.split("|")[1] for row in table[1].splitlines() if row.startswith("| `")]
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(FORMS[form])
+    images = [json.loads(line) for block in read_blocks(page) if block.title for line in block.code.splitlines()]
+    shown = {
+        "image": images,
+        "region": [region for image in images for region in image["regions"]],
+        "relation": [relation for image in images for relation in image.get("relations", ())],
+    }
+    assert {name for row in shown[form] for name in row} == set(FORMS[form])
 
 
 PAGE = """
