@@ -1,0 +1,140 @@
+"""Robin: vision tower, projector, mask-aware extractor and a causal language model (Synthetic Visual Genome)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from sgforge.errors import StepError
+from sgforge_robin.model.extractor import MaskExtractor, pad_to_square
+from sgforge_robin.model.shape import IGNORED, RobinShape
+from sgforge_robin.model.splice import RegionTokens, Row, Spliced, padded, splice_row
+from sgforge_robin.model.tower import ConvNeXt
+
+__all__ = ["Output", "RobinModel"]
+
+
+class Output(NamedTuple):
+    """What a forward gives: `logits` (B, L, rows), mean `loss` over learnt positions, `labels` and `attention_mask`.
+
+    L counts the image's tokens in. Loss and labels are None where no labels were given.
+    """
+
+    logits: Tensor
+    loss: Tensor | None
+    labels: Tensor | None
+    attention_mask: Tensor
+
+
+class RobinModel(nn.Module):
+    """`model(images, masks, input_ids, attention_mask, labels=None) -> (logits, loss, labels, attention_mask)`.
+
+    `images`: (B, 3, S, S) pixels as `sgforge_robin.image_tensor` makes them, S a multiple of 32. `masks`: per row
+    (N, h, w) in the frame of the image before it was made square, or None. `input_ids` (B, L): -200 stands for the
+    image; `attention_mask` (B, L) is False at padding on the right. `labels` (B, L): -100 where nothing is learnt.
+    A row whose `<mask>` tokens are not as many as its masks is a `StepError` that names it.
+    """
+
+    def __init__(self, shape: RobinShape, parity: bool = False, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.shape = shape
+        self.parity = parity
+        self.tower = ConvNeXt(shape.tower)
+        self.projector = _projector(shape)
+        self.extractor = MaskExtractor(shape.tower.dims, shape.inner, shape.width, shape.mask_side, parity)
+        self.to(dtype)
+        self.language = _language(shape, dtype)
+
+    def forward(
+        self,
+        images: Tensor,
+        masks: Sequence[Tensor | None] | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Output:
+        batch = self.spliced(images, masks, input_ids, attention_mask, labels)
+        logits = self.language(inputs_embeds=batch.embeds, attention_mask=batch.attention_mask, use_cache=False).logits
+        if labels is None:
+            return Output(logits, None, None, batch.attention_mask)
+        return Output(logits, mean_loss(logits, batch.labels), batch.labels, batch.attention_mask)
+
+    def spliced(
+        self,
+        images: Tensor,
+        masks: Sequence[Tensor | None] | None,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> Spliced:
+        """What the language model reads: the arguments are those of the model."""
+        if images.ndim == 5:
+            images = images.flatten(0, 1)
+        given = [None] * len(input_ids) if masks is None else list(masks)
+        if not len(images) == len(given) == len(input_ids):
+            raise StepError(f"{len(images)} images and masks of {len(given)} for {len(input_ids)} rows of text")
+        features = self.tower(images.to(self.dtype))
+        tokens = self.image_tokens(features["res4"])
+        rows = []
+        for place, ids in enumerate(input_ids):
+            kept = slice(None) if attention_mask is None else attention_mask[place].bool()
+            own = {name: maps[place : place + 1] for name, maps in features.items()}
+            regions = self.region_tokens(own, given[place])
+            row_labels = None if labels is None else labels[place][kept]
+            rows.append(self.row(ids[kept], row_labels, tokens[place], regions, f"row {place}"))
+        return padded(rows)
+
+    def row(self, ids: Tensor, labels: Tensor | None, image: Tensor, regions: RegionTokens | None, where: str) -> Row:
+        """One row of text spliced with its image and regions."""
+        return splice_row(self.table, ids, labels, image, regions, self.shape.tokens, where)
+
+    def image_tokens(self, res4: Tensor) -> Tensor:
+        """(B, C, h, w) maps of stride 16 to (B, h * w, width) tokens, row by row."""
+        out: Tensor = self.projector(res4.flatten(2).transpose(1, 2))
+        return out
+
+    def region_tokens(self, features: dict[str, Tensor], masks: Tensor | None) -> RegionTokens | None:
+        """The tokens of the regions of one image, whose features these are; None without regions."""
+        if masks is None or not len(masks):
+            return None
+        masks = masks.to(features["res4"].device)
+        if self.shape.aspect == "pad" and not self.parity:
+            masks = pad_to_square(masks)
+        return RegionTokens(*self.extractor(features, masks))
+
+    @property
+    def table(self) -> nn.Embedding:
+        """The language model's input embeddings."""
+        table: nn.Embedding = self.language.get_input_embeddings()
+        return table
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the tower, and of pixels."""
+        return next(self.tower.parameters()).dtype
+
+
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each next token, mean over the positions that are learnt; NaN where there are none."""
+    aim = labels[:, 1:].flatten()
+    return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), aim, ignore_index=IGNORED)
+
+
+def _projector(shape: RobinShape) -> nn.Module:
+    width = shape.tower.dims[2]
+    if shape.projector == "linear":
+        return nn.Linear(width, shape.width)
+    return nn.Sequential(nn.Linear(width, shape.width), nn.GELU(), nn.Linear(shape.width, shape.width))
+
+
+def _language(shape: RobinShape, dtype: torch.dtype) -> Any:
+    options = dict(shape.language)
+    try:
+        config = AutoConfig.for_model(options.pop("model_type"), **options)
+        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    except (ValueError, KeyError) as error:
+        raise StepError(f"transformers builds no language model from this config: {error}") from error

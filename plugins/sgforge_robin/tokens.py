@@ -1,0 +1,132 @@
+"""The tokenizer: text to ids in which nothing that people wrote becomes a special token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Self
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from sgforge.errors import StepError
+from sgforge_robin.model.shape import SpecialIds
+
+__all__ = ["MASK", "POS", "TURN_END", "TURN_START", "RobinTokenizer", "load_tokenizer"]
+
+MASK: Final = "<mask>"
+POS: Final = "<pos>"
+TURN_START: Final = "<|im_start|>"
+TURN_END: Final = "<|im_end|>"
+_BOX: Final = ("<|box_start|>", "<|box_end|>")
+_NEEDED: Final = (MASK, POS, TURN_START, TURN_END)
+_FILE: Final = "tokenizer.json"
+
+
+class RobinTokenizer:
+    """A tokenizer with the special tokens of a Robin: `<mask>`, `<pos>`, `<|im_start|>`, `<|im_end|>`.
+
+    Ids are looked up, never assumed: the place of `<mask>` differs between checkpoints. One that lacks them is a
+    `StepError` that names them.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, where: str = "the tokenizer") -> None:
+        missing = [name for name in _NEEDED if tokenizer.token_to_id(name) is None]
+        if missing:
+            raise StepError(
+                f"{where} has no {', '.join(missing)}: it is a plain language model's; "
+                "train from it with the preset's first stage, or use the checkpoint's own"
+            )
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """The tokenizer.json of a checkpoint's folder."""
+        file = folder / _FILE
+        if not file.is_file():
+            raise StepError(f"{folder} has no {_FILE}: a Robin needs its tokenizer beside its weights")
+        try:
+            return cls(Tokenizer.from_file(str(file)), str(file))
+        except StepError:
+            raise
+        except Exception as error:  # the library raises Exception itself
+            raise StepError(f"{file} cannot be read as a tokenizer: {error}") from error
+
+    @classmethod
+    def extended(cls, folder: Path) -> Self:
+        """The tokenizer of a plain language model, `<mask>` and `<pos>` added at its end, as the released code does."""
+        tokenizer = Tokenizer.from_file(str(folder / _FILE))
+        tokenizer.add_special_tokens([AddedToken(name, special=True) for name in (MASK, POS)])
+        return cls(tokenizer, str(folder))
+
+    @classmethod
+    def trained(cls, texts: Iterable[str], rows: int) -> Self:
+        """A byte-level BPE of at most `rows` tokens learnt from these texts; it can write any text."""
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=rows,
+            special_tokens=[AddedToken(name, special=True) for name in (TURN_START, TURN_END, *_BOX, MASK, POS)],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    def __len__(self) -> int:
+        return self._tokenizer.get_vocab_size()
+
+    def ids(self, text: str) -> list[int]:
+        """Ids of a text of ours, special tokens recognised."""
+        return self._encode(text, special=False)
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Ids of a text of somebody else's: a special token spelled in it stays text."""
+        return self._encode(text, special=True)
+
+    def _encode(self, text: str, special: bool) -> list[int]:
+        self._tokenizer.encode_special_tokens = special
+        found: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return found
+
+    def text(self, ids: Sequence[int], special: bool = True) -> str:
+        """The text of these ids, special tokens written out if `special`."""
+        found: str = self._tokenizer.decode(list(ids), skip_special_tokens=not special)
+        return found
+
+    @cached_property
+    def special(self) -> SpecialIds:
+        """The ids that stand for regions."""
+        return SpecialIds(self.id(MASK), self.id(POS))
+
+    @cached_property
+    def end(self) -> int:
+        """The id that ends a turn."""
+        return self.id(TURN_END)
+
+    def id(self, token: str) -> int:
+        """The id of one token, which must be there."""
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise StepError(f"the tokenizer has no {token}")
+        return int(found)
+
+    @cached_property
+    def unspeakable(self) -> tuple[int, ...]:
+        """Ids that an answer may never hold: of regions, of images, of the begin of a turn."""
+        names = (MASK, POS, TURN_START, "<image>", "<im_patch>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>")
+        found = (self._tokenizer.token_to_id(name) for name in names)
+        return tuple(sorted(place for place in found if place is not None))
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f".{_FILE}.tmp"
+        self._tokenizer.save(str(aside))
+        aside.replace(folder / _FILE)
+
+
+def load_tokenizer(folder: Path) -> RobinTokenizer:
+    """The tokenizer of a checkpoint's folder."""
+    return RobinTokenizer.load(folder)
