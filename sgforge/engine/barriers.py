@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
 from sgforge.engine.context import Context
-from sgforge.engine.evaluation import PREDICTIONS, EvaluateJob, evaluate, load_report
+from sgforge.engine.evaluation import PREDICTIONS, EvaluateJob, Seat, evaluate, load_report
 from sgforge.engine.fingerprints import digest_of, fingerprint
 from sgforge.engine.instances import Stopped
 from sgforge.engine.plan import Plan, PlannedStep
@@ -93,21 +93,9 @@ async def run_evaluation(
     reused = report is not None
     if report is None:
         context.progress.note(f"{step.name}: {len(rows)} held-out images")
-        assert step.student is not None
-        job = EvaluateJob(
-            step.name,
-            step.spec,
-            step.student,
-            context.resources(step.student, context.weights_of(step)),
-            [(finder, context.resources(finder.spec, context.weights_of(finder))) for finder in step.segmenters],
-            _samples(context, truths, rows),
-            left_out,
-            folder,
-            step.batch_size,
-            notes,
-        )
+        job = _evaluate_job(context, step, _samples(context, truths, rows), left_out, folder, notes)
         try:
-            report = await asyncio.to_thread(evaluate, job, context.stop.is_set)
+            report = await evaluate(job, context.stop)
         except Stopped:
             return StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
     return StepReport(
@@ -119,6 +107,36 @@ async def run_evaluation(
         report=report,
         predictions=folder / PREDICTIONS,
     )
+
+
+def _evaluate_job(
+    context: Context,
+    step: PlannedStep,
+    held_out: Iterator[Sample],
+    left_out: Mapping[str, int],
+    folder: Path,
+    notes: tuple[str, ...],
+) -> EvaluateJob:
+    assert step.student is not None
+    student = context.resources(step.student, context.weights_of(step))
+    return EvaluateJob(
+        step=step.name,
+        spec=step.spec,
+        # The evaluator alone sees the truth, so it alone may look into the folders that hold it.
+        resources=attrs.evolve(context.resources(step.spec, None), roots=context.roots),
+        student=Seat(step.name, step.verb.name, "rank", step.student, student, step.batch_size),
+        segmenters=[_finder(context, finder) for finder in step.segmenters],
+        held_out=held_out,
+        skipped=left_out,
+        folder=folder,
+        notes=notes,
+    )
+
+
+def _finder(context: Context, step: PlannedStep) -> Seat:
+    resources = context.resources(step.spec, context.weights_of(step), step.workers)
+    verb = step.verb
+    return Seat(step.name, verb.name, verb.method, step.spec, resources, step.batch_size, step.workers)
 
 
 def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from sgforge.blame import told
 from sgforge.engine.fingerprints import differing_options
 from sgforge.errors import ConfigError
 from sgforge.plugins import Component, Registry
@@ -81,7 +82,10 @@ class ComponentSpec:
     def notes(self, counts: Mapping[str, int]) -> tuple[str, ...]:
         """Remarks of the component on the counts of its answers, if it has a static method `notes`."""
         remark = getattr(self.target(), "notes", None)
-        return () if remark is None else tuple(remark(counts))
+        try:
+            return () if remark is None else tuple(map(str, remark(counts)))
+        except Exception as error:  # a remark is not worth the step that it is about
+            return (f"its notes could not be made: {told(error)}",)
 
     def build(self) -> Any:
         """An instance of its own for each worker; an instance given by the user is the only one of its kind."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -18,20 +20,19 @@ from typing import Any, Final
 import attrs
 import numpy as np
 
-from sgforge.blame import place_of
+from sgforge.blame import told, words_of
 from sgforge.durable import whole_file
 from sgforge.edits import apply_edit
-from sgforge.engine.components import ComponentSpec, is_async
-from sgforge.engine.executors import DEFAULT_BATCH
-from sgforge.engine.instances import Stopped, answer_batch, build, check_answer, close
-from sgforge.engine.plan import PlannedStep
+from sgforge.engine.components import ComponentSpec
+from sgforge.engine.executors import Crew, Worker, ask, intake, open_crew
+from sgforge.engine.instances import Stopped, StopRunError, check_answer
 from sgforge.engine.rankings import check_ranking, on_shown
 from sgforge.engine.training import write_json
 from sgforge.errors import GraphError, SgforgeError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Resources, check_role
 
-__all__ = ["PREDICTIONS", "EvaluateJob", "bare_sample", "compact_truth", "evaluate", "load_report"]
+__all__ = ["PREDICTIONS", "EvaluateJob", "Seat", "bare_sample", "compact_truth", "evaluate", "load_report"]
 
 _REPORT: Final = "report.json"
 PREDICTIONS: Final = "predictions.jsonl"
@@ -41,23 +42,39 @@ SAVED_RELATIONS: Final = 1000
 
 
 @attrs.frozen
+class Seat:
+    """One component that answers in an evaluation: what is asked of it, and what it is set up with.
+
+    `step` and `verb` are those under whose name and role it answers.
+    """
+
+    step: str
+    verb: str
+    method: str
+    spec: ComponentSpec
+    resources: Resources
+    batch_size: int | None = None
+    workers: int | None = None
+
+
+@attrs.frozen
 class EvaluateJob:
     """One evaluation. `held_out` gives the samples whose graphs are the truth, in the order of their ids.
 
-    `segmenters` come with what each needs to be set up. `skipped`: images left out before, by reason. `notes`: remarks
-    for the report.
+    `resources`: what the evaluator itself is set up with. `skipped`: images left out before, by reason. `notes`:
+    remarks for the report. `tell` hears of every batch: images, failed ones among them, seconds.
     """
 
     step: str
     spec: ComponentSpec
-    student: ComponentSpec
     resources: Resources
-    segmenters: Sequence[tuple[PlannedStep, Resources]]
+    student: Seat
+    segmenters: Sequence[Seat]
     held_out: Iterable[Sample]
     skipped: Mapping[str, int]
     folder: Path
-    batch_size: int | None = None
     notes: tuple[str, ...] = ()
+    tell: Callable[[int, int, float], None] = lambda items, failed, seconds: None
 
 
 def load_report(folder: Path) -> Report | None:
@@ -70,38 +87,55 @@ def load_report(folder: Path) -> Report | None:
     return Report(**found)
 
 
-def evaluate(job: EvaluateJob, should_stop: Callable[[], bool]) -> Report:
-    """Evaluate in this thread; report and predictions are saved in the step's folder, the report last.
+async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
+    """Evaluate; report and predictions are saved in the step's folder, the report last.
+
+    The evaluator pulls image after image on a thread of its own; student and segmenters answer as in item steps.
 
     Raises:
         StepError: a component failed as a whole, or answered something else than its contract says.
-        Stopped: `should_stop` became true.
+        Stopped: `stop` was set before every image was answered.
+        StopRunError: a component met an error that ends the run.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    evaluator = build(job.spec, Resources())
-    failures: list[Judged] = []
+    evaluator = Worker(job.spec, job.resources)
     try:
-        with (
-            whole_file(job.folder / PREDICTIONS) as stream,
-            closing(_judge(job, evaluator.mode, stream.write, failures.append, should_stop)) as judged,
-        ):
-            report = evaluator.evaluate(judged)
-    except (SgforgeError, Stopped):
+        await evaluator.start()
+        async with _seated(job, evaluator.instance.mode, stop) as panel:
+            report = await evaluator.in_thread(_measure, job, evaluator.instance, panel)
+    except asyncio.CancelledError:
+        # It may wait for an answer that will never come.
+        evaluator.abandon()
         raise
-    except Exception as error:
-        raise StepError(
-            f"step {job.step!r}: {job.spec.name} failed: {type(error).__name__}: {error}{place_of(error)}"
-        ) from error
-    finally:
-        close(evaluator)
+    except BaseException:
+        await evaluator.close()
+        raise
+    await evaluator.close()
     report = _checked(job, report)
-    skipped = {**report.images_skipped}
-    for reason, count in job.skipped.items():
-        skipped[reason] = skipped.get(reason, 0) + count
-    notes = (*report.notes, *_notes(job), *_unanswered(failures))
-    report = attrs.evolve(report, images_skipped=skipped, notes=notes)
+    skipped = Counter(report.images_skipped)
+    skipped.update(job.skipped)
+    notes = (*report.notes, *_notes(job), *_unanswered(panel.failures))
+    report = attrs.evolve(report, images_skipped=dict(skipped), notes=notes)
     write_json(job.folder / _REPORT, attrs.asdict(report))
     return report
+
+
+def _measure(job: EvaluateJob, evaluator: Any, panel: _Panel) -> Any:
+    """What the evaluator makes of the answers; the predictions stay only if all were there."""
+    try:
+        with whole_file(job.folder / PREDICTIONS) as stream, closing(_judge(job, panel, stream.write)) as judged:
+            report = evaluator.evaluate(judged)
+            if panel.ended is not None:  # it took the end for a fault of one image
+                raise panel.ended
+            return report
+    except (SgforgeError, Stopped, StopRunError, KeyboardInterrupt) as error:
+        if isinstance(error, SgforgeError) and getattr(error, "stops_run", False):
+            raise StopRunError(error) from error
+        raise
+    except BaseException as error:
+        if panel.ended is not None:
+            raise panel.ended from None
+        raise StepError(f"step {job.step!r}: {job.spec.name} failed: {told(error)}") from error
 
 
 def _notes(job: EvaluateJob) -> Iterator[str]:
@@ -134,48 +168,93 @@ def _unanswered(failures: Sequence[Judged]) -> Iterator[str]:
         yield f"no prediction for {len(examples)} images: {reason}, such as {examples[0]}"
 
 
-def _judge(
-    job: EvaluateJob,
-    mode: Mode,
-    write: Callable[[bytes], Any],
-    note_failure: Callable[[Judged], None],
-    should_stop: Callable[[], bool],
-) -> Generator[Judged, None, None]:
+def _judge(job: EvaluateJob, panel: _Panel, write: Callable[[bytes], Any]) -> Generator[Judged, None, None]:
     """Each held-out image with the student's answer; batch by batch, as the evaluator asks for them."""
-    with ExitStack() as opened:
-
-        def open_one(spec: ComponentSpec, resources: Resources) -> Any:
-            instance = build(spec, resources)
-            opened.callback(close, instance)
-            return instance
-
-        student = open_one(job.student, job.resources)
-        segmenters = job.segmenters if mode == "sgdet" else ()
-        finders = [_Finder(step, open_one(step.spec, resources)) for step, resources in segmenters]
-        truths = iter(job.held_out)
-        while batch := list(islice(truths, job.batch_size or DEFAULT_BATCH)):
-            if should_stop():
-                raise Stopped
-            batch = [attrs.evolve(sample, graph=compact_truth(sample.graph)) for sample in batch]
-            for truth, answer in zip(batch, _predict(student, finders, batch, mode), strict=True):
-                line, prediction = _written(truth, answer)
-                write(line)
-                judged = Judged(truth.image_id, truth.graph, prediction)
-                if isinstance(prediction, Failure):
-                    note_failure(judged)
-                yield judged
+    truths = iter(job.held_out)
+    while batch := list(islice(truths, panel.width)):
+        batch = [attrs.evolve(sample, graph=compact_truth(sample.graph)) for sample in batch]
+        for truth, answer in zip(batch, panel.answer(batch), strict=True):
+            line, prediction = _written(truth, answer)
+            write(line)
+            judged = Judged(truth.image_id, truth.graph, prediction)
+            if isinstance(prediction, Failure):
+                panel.failures.append(judged)
+            yield judged
 
 
-def _predict(
-    student: Any, finders: Sequence[_Finder], truths: Sequence[Sample], mode: Mode
-) -> Iterator[Ranking | Failure]:
-    shown: list[Sample | Failure] = [bare_sample(truth, mode) for truth in truths]
-    for finder in finders:
-        shown = list(finder.find(shown))
-    asked = [sample for sample in shown if isinstance(sample, Sample)]
-    answers = iter(answer_batch(student.rank, asked, check_ranking) if asked else ())
-    for sample in shown:
-        yield sample if isinstance(sample, Failure) else on_shown(sample, next(answers), mode)
+@asynccontextmanager
+async def _seated(job: EvaluateJob, mode: Mode, stop: asyncio.Event) -> AsyncIterator[_Panel]:
+    """Student and segmenters at work; they begin nothing more once `stop` is set, and are closed at the end."""
+    crews: list[Crew] = []
+
+    async def stop_when_told() -> None:
+        await stop.wait()
+        for crew in crews:
+            crew.stop()
+
+    watcher = None
+    try:
+        crews.append(await _open(job.student, check_ranking))
+        finders = []
+        for seat in job.segmenters if mode == "sgdet" else ():
+            crews.append(await _open(seat, check_answer))
+            finders.append(_Finder(seat.step, seat.verb, crews[-1]))
+        watcher = asyncio.create_task(stop_when_told())
+        yield _Panel(mode, finders, crews[0], job.tell)
+    except asyncio.CancelledError:
+        while crews:
+            crews.pop().abandon()
+        raise
+    finally:
+        if watcher is not None:
+            watcher.cancel()
+        async with AsyncExitStack() as closing_all:
+            for crew in crews:
+                closing_all.push_async_callback(crew.close)
+
+
+async def _open(seat: Seat, check: Callable[[Any], Any]) -> Crew:
+    return await open_crew(seat.spec, seat.method, seat.resources, seat.batch_size, seat.workers, check)
+
+
+class _Panel:
+    """Who answers in an evaluation. `failures`: images without a prediction; `ended`: why no more can be had."""
+
+    def __init__(
+        self, mode: Mode, finders: Sequence[_Finder], student: Crew, tell: Callable[[int, int, float], None]
+    ) -> None:
+        self._mode = mode
+        self._finders = finders
+        self._student = student
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self.width = max(map(intake, (student, *(finder.crew for finder in finders))))
+        self.failures: list[Judged] = []
+        self.ended: Stopped | StopRunError | None = None
+
+    def answer(self, truths: Sequence[Sample]) -> list[Ranking | Failure]:
+        """The student's answers, asked for on the evaluator's thread, had on the event loop."""
+        return asyncio.run_coroutine_threadsafe(self._answer(truths), self._loop).result()
+
+    async def _answer(self, truths: Sequence[Sample]) -> list[Ranking | Failure]:
+        started = time.monotonic()
+        try:
+            answers = await self._predict([bare_sample(truth, self._mode) for truth in truths])
+        except (Stopped, StopRunError) as error:
+            self.ended = error
+            raise
+        failed = sum(isinstance(answer, Failure) for answer in answers)
+        self._tell(len(truths), failed, time.monotonic() - started)
+        return answers
+
+    async def _predict(self, bare: Sequence[Sample]) -> list[Ranking | Failure]:
+        shown: list[Sample | Failure] = list(bare)
+        for finder in self._finders:
+            shown = await finder.find(shown)
+        answers = iter(await ask(self._student, [sample for sample in shown if isinstance(sample, Sample)]))
+        return [
+            sample if isinstance(sample, Failure) else on_shown(sample, next(answers), self._mode) for sample in shown
+        ]
 
 
 def bare_sample(truth: Sample, mode: Mode) -> Sample:
@@ -204,34 +283,23 @@ def compact_truth(graph: SceneGraph) -> SceneGraph:
 class _Finder:
     """One segment step of the pipeline, run on bare images."""
 
-    step: PlannedStep
-    instance: Any
+    step: str
+    verb: str
+    crew: Crew
 
-    def find(self, samples: Sequence[Sample | Failure]) -> Iterator[Sample | Failure]:
-        asked = [sample for sample in samples if isinstance(sample, Sample)]
-        answers = iter(self._answers(asked) if asked else ())
-        for sample in samples:
-            yield sample if isinstance(sample, Failure) else self._apply(sample, next(answers))
-
-    def _answers(self, samples: Sequence[Sample]) -> list[Any]:
-        method = self.step.verb.method
-        call = getattr(self.instance, method)
-        if not is_async(self.instance, method):
-            return answer_batch(call, samples, check_answer)
-
-        async def ask() -> list[Any]:
-            return list(await asyncio.gather(*(call(sample) for sample in samples)))
-
-        return answer_batch(lambda _: asyncio.run(ask()), samples, check_answer)
+    async def find(self, samples: Sequence[Sample | Failure]) -> list[Sample | Failure]:
+        """The samples with the regions found on them; an image that cannot be segmented fails, the others go on."""
+        answers = iter(await ask(self.crew, [sample for sample in samples if isinstance(sample, Sample)]))
+        return [sample if isinstance(sample, Failure) else self._apply(sample, next(answers)) for sample in samples]
 
     def _apply(self, sample: Sample, answer: Any) -> Sample | Failure:
         if isinstance(answer, Failure):
             return answer
-        wrong = check_role(self.step.verb.name, answer)
+        wrong = check_role(self.verb, answer)
         if wrong is not None:
             return Failure("role", wrong)
         try:
-            return attrs.evolve(sample, graph=apply_edit(sample.graph, answer, self.step.name).graph)
+            return attrs.evolve(sample, graph=apply_edit(sample.graph, answer, self.step).graph)
         except GraphError as error:
             return Failure("contract", f"its edit does not fit the graph: {error}")
 
@@ -261,7 +329,7 @@ def _written(truth: Sample, prediction: Ranking | Failure) -> tuple[bytes, Ranki
     try:
         return _line(truth.image_id, truth.graph, prediction), prediction
     except Exception as error:  # a ranking's regions and predicates may be anything
-        failure = Failure("contract", f"rank gave what no graph holds: {error}")
+        failure = Failure("contract", f"rank gave what no graph holds: {words_of(error)}")
         return _line(truth.image_id, truth.graph, failure), failure
 
 

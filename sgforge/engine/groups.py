@@ -19,7 +19,7 @@ from sgforge.engine.instances import StopRunError
 from sgforge.engine.plan import PlannedStep
 from sgforge.engine.progress import StepTotal
 from sgforge.engine.recall import read_rows, recall
-from sgforge.engine.report import Failed, StepReport
+from sgforge.engine.report import Failed, StepReport, StepStatus
 from sgforge.engine.reuse import Images, StepWork, plan_group
 from sgforge.engine.stream import Stage, Stream, WorkItem
 from sgforge.engine.tally import Tally
@@ -54,7 +54,8 @@ class GroupRun:
         self.stopped_by: StopRunError | None = None
 
     async def run(self) -> None:
-        """Stream and publish; a stop, also one that a component asks for, leaves what was computed in the journal."""
+        """Stream, and publish what is finished; after a stop, also one that a component asks for, the answers of the
+        other steps are in the journal."""
         context, works = self._context, self._works
         context.progress.begin([StepTotal(work.step.name, work.to_compute, work.reused) for work in works])
         rows = self._rows_to_do()
@@ -64,10 +65,7 @@ class GroupRun:
         for tally in self._tallies:
             tally.flush()
             self.failed.extend(tally.shown)
-        if context.stop.is_set():
-            self._report_unfinished()
-        else:
-            await self._publish()
+        await self._publish()
 
     def _rows_to_do(self) -> list[int]:
         return [
@@ -153,11 +151,15 @@ class GroupRun:
         ]
 
     async def _publish(self) -> None:
-        """Publish every step in order; an image that failed or was dropped keeps the key it had then."""
+        """Publish the finished steps in order; an image that failed or was dropped keeps the key it had then."""
         context = self._context
         keys = list(self.images.keys)
         stopped = [not alive for alive in self.images.alive]
-        for work, tally in zip(self._works, self._tallies, strict=True):
+        for number, (work, tally) in enumerate(zip(self._works, self._tallies, strict=True)):
+            if context.stop.is_set() and not _is_finished(work, tally, stopped):
+                # Those after it never got all images of this one.
+                self._report_unfinished(number)
+                return
             started = time.monotonic()
             for row, reason in tally.failures.items():
                 stopped[row] = True
@@ -167,7 +169,7 @@ class GroupRun:
                     keys[row] = work.keys[row]
             for row in tally.dropped_rows:
                 stopped[row] = True
-            report = self._report(work, tally)
+            report = self._report(work, tally, "done")
             record = context.record(work.step, work.fingerprint, report)
             self.snapshot = await context.in_thread(
                 context.writer.publish, record, self.snapshot, _as_array(keys), dict(self.failures)
@@ -178,21 +180,20 @@ class GroupRun:
             self.reports.append(report)
             context.step_finished(report)
 
-    def _report_unfinished(self) -> None:
-        for work, tally in zip(self._works, self._tallies, strict=True):
-            self.reports.append(self._report(work, tally))
+    def _report_unfinished(self, first: int) -> None:
+        for work, tally in zip(self._works[first:], self._tallies[first:], strict=True):
+            self.reports.append(self._report(work, tally, "unfinished"))
 
-    def _report(self, work: StepWork, tally: Tally) -> StepReport:
+    def _report(self, work: StepWork, tally: Tally, status: StepStatus) -> StepReport:
         step = work.step
-        unfinished = self._context.stop.is_set()
-        counts = tally.counts(None if unfinished else len(self.images))
+        counts = tally.counts(len(self.images) if status == "done" else None)
         return StepReport(
             step.name,
             step.verb.name,
             step.spec.name,
             counts,
             tally.seconds,
-            "unfinished" if unfinished else "done",
+            status,
             reasons=dict(sorted(tally.reasons.items())),
             notes=step.spec.notes(counts.faults),
         )
@@ -203,9 +204,17 @@ class _Idle:
 
     lanes: Sequence[Lane] = ()
 
+    def stop(self) -> None: ...
+
     async def close(self) -> None: ...
 
     def abandon(self) -> None: ...
+
+
+def _is_finished(work: StepWork, tally: Tally, stopped: Sequence[bool]) -> bool:
+    """Whether every image that came so far has an answer or a failure; `stopped`: those that came no further."""
+    due = sum(applies and not gone for applies, gone in zip(work.applies, stopped, strict=True))
+    return tally.computed + tally.reused + len(tally.failures) == due
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

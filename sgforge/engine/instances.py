@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sgforge.blame import place_of
+from sgforge.blame import told, words_of
 from sgforge.edits import Edit
 from sgforge.engine.components import ComponentSpec
 from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
@@ -15,7 +16,18 @@ from sgforge.exact import exact_edit
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Resources
 
-__all__ = ["StopRunError", "Stopped", "answer_batch", "build", "check_answer", "close", "close_async", "failure_of"]
+__all__ = [
+    "StopRunError",
+    "Stopped",
+    "answer_batch",
+    "build",
+    "check_answer",
+    "close",
+    "close_async",
+    "current_task",
+    "failure_of",
+    "is_leaving",
+]
 
 _log = logging.getLogger("sgforge.engine")
 
@@ -42,34 +54,55 @@ def build(spec: ComponentSpec, resources: Resources) -> Any:
     except (SgforgeError, KeyboardInterrupt):
         raise
     except BaseException as error:
-        told = f"{type(error).__name__}: {error}{place_of(error)}"
-        raise StepError(f"{spec.kind} {spec.name!r} could not be set up: {told}") from error
+        raise StepError(f"{spec.kind} {spec.name!r} could not be set up: {told(error)}") from error
     return instance
 
 
 def close(instance: Any) -> None:
-    """Close a sync component, if it can be closed."""
-    closing = getattr(instance, "close", None)
-    if closing is not None:
-        closing()
+    """Close a sync component, if it can be closed; one that fails at it is told in the log, and its answers stay."""
+    with _surviving(instance):
+        closing = getattr(instance, "close", None)
+        if closing is not None:
+            closing()
 
 
 async def close_async(instance: Any) -> None:
     """Close a component on the event loop, if it can be closed; its `close` may be a coroutine."""
-    closing = getattr(instance, "close", None)
-    if closing is not None:
-        done = closing()
-        if asyncio.iscoroutine(done):
-            await done
+    with _surviving(instance):
+        closing = getattr(instance, "close", None)
+        if closing is not None:
+            done = closing()
+            if asyncio.iscoroutine(done):
+                await done
+
+
+@contextmanager
+def _surviving(instance: Any) -> Iterator[None]:
+    """All that a component had to answer it has answered: its last breath may not cost the step that it did."""
+    task = current_task()
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if is_leaving(error, task):
+            raise
+        _log.warning("%s could not be closed: %s", type(instance).__name__, told(error))
 
 
 def answer_batch(
-    call: Callable[[Sequence[Sample]], Any], samples: Sequence[Sample], check: Callable[[Any], Any]
+    call: Callable[[Sequence[Sample]], Any],
+    samples: Sequence[Sample],
+    check: Callable[[Any], Any],
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[Any]:
     """Checked answers for a batch; if it fails as a whole, each sample is tried alone, so that only the bad one fails.
 
-    `check` gives the answer, or a `Failure` for one that breaks the contract.
+    `check` gives the answer, or a `Failure` for one that breaks the contract. Once `is_stopped` says so nothing more is
+    asked: there are answers for the first samples alone, or for none.
     """
+    if is_stopped():
+        return []
     try:
         given = call(samples)
         if not isinstance(given, Iterable):
@@ -78,13 +111,14 @@ def answer_batch(
         if len(answers) != len(samples):
             raise StepError(f"it gave {len(answers)} answers for {len(samples)} samples")
         return [check(answer) for answer in answers]
-    except (KeyboardInterrupt, GeneratorExit):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:  # also sys.exit() or a panic of an extension module: the run goes on
         if len(samples) == 1:
             return [failure_of(error)]
-        _log.info("a batch of %d failed, trying one by one: %s: %s", len(samples), type(error).__name__, error)
-    return [answer_batch(call, [sample], check)[0] for sample in samples]
+        _log.info("a batch of %d failed, trying one by one: %s", len(samples), told(error))
+    # A stop never goes back, so from the first sample that is not asked any more there is no answer for the others.
+    return [answer for sample in samples for answer in answer_batch(call, [sample], check, is_stopped)]
 
 
 def check_answer(answer: Any) -> Answer:
@@ -105,10 +139,28 @@ def failure_of(error: BaseException) -> Failure:
         raise StopRunError(error) from error
     reason = getattr(error, "reason", None)
     if isinstance(reason, str) and isinstance(error, SgforgeError):
-        return Failure(reason, getattr(error, "detail", "") or str(error))
+        return Failure(reason, getattr(error, "detail", "") or words_of(error))
     if isinstance(error, ImageError):
-        return Failure("image", str(error))
+        return Failure("image", words_of(error))
     if isinstance(error, StepError):
-        return Failure("contract", str(error))
-    _log.debug("an item failed", exc_info=error)
-    return Failure("exception", f"{type(error).__name__}: {error}{place_of(error)}")
+        return Failure("contract", words_of(error))
+    _log.debug("an item failed: %s", told(error))
+    return Failure("exception", told(error))
+
+
+def is_leaving(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
+    """Whether an exception ends `task` from outside, rather than being what a component raised in it.
+
+    A coroutine that is closed gets GeneratorExit while no task, or another one, runs; one that raises it runs itself.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return task is not None and task.cancelling() > 0
+    return isinstance(error, GeneratorExit) and task is not None and current_task() is not task
+
+
+def current_task() -> asyncio.Task[Any] | None:
+    """The task that runs in this thread now, if any."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs in this thread
+        return None

@@ -77,10 +77,15 @@ class Session:
     async def _run_barrier(self, step: PlannedStep, source: Snapshot) -> None:
         assert self.snapshot is not None
         context = self._context
-        if step.verb.answers == "report":
-            report = await run_evaluation(context, step, source, self.snapshot, self._failures)
-        else:
-            report = await run_training(context, step, self.snapshot)
+        try:
+            if step.verb.answers == "report":
+                report = await run_evaluation(context, step, source, self.snapshot, self._failures)
+            else:
+                report = await run_training(context, step, self.snapshot)
+        except StopRunError as error:
+            self._stopped_by = error
+            context.stop.set()
+            report = StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
         self.reports.append(report)
         if report.status == "done":
             context.step_finished(report)
@@ -130,7 +135,7 @@ class Session:
         context = self._context
         assert self.snapshot is not None
         head = _head(context.writer, self._branch)
-        if context.stop.is_set() and head is not None:
+        if not self._is_whole() and head is not None:
             return
         if self._keeps_larger and self._limit is not None and head is not None and len(head) > len(self.snapshot):
             self._branch_note = (
@@ -140,6 +145,11 @@ class Session:
             return
         await context.in_thread(context.writer.move_branch, self._branch, self.snapshot)
 
+    def _is_whole(self) -> bool:
+        """Whether the source and every step are done; a stop that came when all was there has stopped nothing."""
+        done = sum(report.status == "done" for report in self.reports)
+        return done == len(self._context.plan.steps) + 1
+
     def _report(self) -> RunReport:
         status: RunStatus = "done"
         message = self._branch_note
@@ -147,7 +157,7 @@ class Session:
             if self._stopped_by.cause.exit_code != _BUDGET:
                 raise self._stopped_by.cause
             status, message = "budget", str(self._stopped_by.cause)
-        elif self._context.stop.is_set():
+        elif not self._is_whole():
             status = "interrupted"
         elif any(report.counts.failed for report in self.reports):
             status = "failed-items"
@@ -220,8 +230,6 @@ class _SourceReader:
     def _samples(self, readings: Iterator[Reading]) -> Iterator[Sample]:
         context = self._context
         for reading in readings:
-            if context.stop.is_set():
-                raise Stopped
             if reading.sample is not None:
                 self._keys.append(reading.key)
                 yield reading.sample
@@ -232,8 +240,6 @@ class _SourceReader:
                 if len(self.failed) < MAX_FAILED_SHOWN:
                     image_id = failure.image_id or failure.where
                     self.failed.append(Failed(image_id, "source", failure.reason, _located(failure)))
-        if context.stop.is_set():
-            raise Stopped
         if not self._keys:
             raise StepError(f"no image could be read from {', '.join(context.plan.sources)}{_first_few(self.failed)}")
         # Asked before the snapshot is published: afterwards every key is known.

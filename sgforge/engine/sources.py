@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, takewhile
+from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from sgforge.blame import place_of
+from sgforge.blame import told, words_of
 from sgforge.columns.ragged import encode_text
 from sgforge.engine.fingerprints import image_digest, source_key
+from sgforge.engine.instances import Stopped
 from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import ImageSource, Roots
@@ -93,13 +95,12 @@ def read_sources(
 ) -> Iterator[Reading]:
     """Every item of every source, in their order; `limit`: at most so many samples of each.
 
-    Asked before each item, `is_stopped` ends the reading: what was taken by then is still read.
+    Asked before each item, `is_stopped` ends the reading with `Stopped`; sources that are read to their end are whole.
     `sources` are source components by name. Runs in the calling thread, files are read by a few threads of its own.
     """
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
         for name, source in sources.items():
-            given = takewhile(lambda _: not is_stopped(), _items(source, roots, name))
-            items = _limited(given, limit)
+            items = _limited(_until_stopped(_items(source, roots, name), is_stopped), limit)
             while chunk := list(islice(items, _CHUNK)):
                 looked = [item for item in chunk if isinstance(item, Sample)]
                 found = iter(_read_chunk(looked, name, roots, hashes, threads))
@@ -108,15 +109,37 @@ def read_sources(
 
 
 def _items(source: Any, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
+    with _blamed(name):
+        items = iter(source.samples(roots, name))
+    end = object()
+    while True:
+        # Only the source's own code stands inside: what ends this generator from outside is no fault of it.
+        with _blamed(name):
+            item = next(items, end)
+        if item is end:
+            return
+        if not isinstance(item, (Sample, SourceFailure)):
+            raise StepError(f"source {name!r} gave {type(item).__name__}, not a Sample or a SourceFailure")
+        yield item
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
     try:
-        for item in source.samples(roots, name):
-            if not isinstance(item, (Sample, SourceFailure)):
-                raise StepError(f"source {name!r} gave {type(item).__name__}, not a Sample or a SourceFailure")
-            yield item
-    except SgforgeError:
+        yield
+    except (SgforgeError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise StepError(f"source {name!r} failed: {type(error).__name__}: {error}{place_of(error)}") from error
+    except BaseException as error:
+        raise StepError(f"source {name!r} failed: {told(error)}") from error
+
+
+def _until_stopped(
+    items: Iterator[Sample | SourceFailure], is_stopped: Callable[[], bool]
+) -> Iterator[Sample | SourceFailure]:
+    for item in items:
+        if is_stopped():
+            raise Stopped
+        yield item
 
 
 def _limited(items: Iterable[Sample | SourceFailure], limit: int | None) -> Iterator[Sample | SourceFailure]:
@@ -209,7 +232,7 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
             encode_text(text or "")
         annotations = pack_sample(Sample("-", graph))
     except Exception as error:  # what a plugin's source put into a graph may break anywhere
-        return Reading(None, failure=_failure(sample, "annotation", f"image {sample.image_id!r}: {error}"))
+        return Reading(None, failure=_failure(sample, "annotation", f"image {sample.image_id!r}: {words_of(error)}"))
     # Without an image it is the id that says what is what: equal graphs need not be one and the same.
     digest_of_image = image_digest(digest or f"id {sample.image_id}", annotations)
     split = sample.split or split_of(digest, sample.image_id)

@@ -15,7 +15,7 @@ import attrs
 
 from sgforge.edits import Edit, apply_edit
 from sgforge.engine.channel import Channel
-from sgforge.engine.executors import Crew, Lane, Outcome
+from sgforge.engine.executors import Crew, Lane, Outcome, intake
 from sgforge.engine.instances import StopRunError
 from sgforge.engine.tally import Tally
 from sgforge.errors import GraphError, SgforgeError
@@ -89,14 +89,16 @@ class Stream:
         self._stages = stages
         self._committer = committer
         self._run_id = run_id
-        self._channels = [Channel[WorkItem](2 * _intake(stage.crew)) for stage in stages]
+        self._channels = [Channel[WorkItem](2 * intake(stage.crew)) for stage in stages]
         self._shared: list[dict[bytes, _Shared]] = [{} for _ in stages]
         self._stopping = False
         self.stopped_by: StopRunError | None = None
 
     def stop(self) -> None:
-        """Take in nothing more; what is in a step finishes it and is kept."""
+        """Take in and begin nothing more; the calls and batches that run are finished and kept."""
         self._stopping = True
+        for stage in self._stages:
+            stage.crew.stop()
         for channel in self._channels:
             channel.close(discard=True)
 
@@ -122,7 +124,8 @@ class Stream:
             started = time.perf_counter()
             try:
                 outcomes = await lane.answer([item.sample for item in items])
-                await self._settle(number, items, outcomes, started)
+                # Fewer after a stop: what was not asked any more is neither done nor failed.
+                await self._settle(number, items[: len(outcomes)], outcomes, started)
             except StopRunError as error:
                 self.stopped_by = self.stopped_by or error
                 self.stop()
@@ -135,17 +138,22 @@ class Stream:
         stage = self._stages[number]
         rows: list[JournalRow] = []
         onward: list[WorkItem] = []
+        answered: list[_Done] = []
         failed = 0
         for item, outcome in zip(items, outcomes, strict=True):
             done = _take(stage, item, outcome.answer, is_kept=self._committer is not None)
             if isinstance(done, Failure):
                 failed += 1
                 stage.tally.fail(item.row, item.sample.image_id, done)
-            elif self._committer is not None:
-                rows.append(self._journal_row(stage, item, done, outcome.calls))
-            released = self._release(number, item, done)
-            onward.extend(released)
+            else:
+                answered.append(done)
+                if self._committer is not None:
+                    rows.append(self._journal_row(stage, item, done, outcome.calls))
+            onward.extend(self._release(number, item, done))
         await self._keep(rows)
+        # Counted only now: a step is done when all its answers are kept, and the counts say whether it is.
+        for done in answered:
+            stage.tally.answer(done.counts)
         stage.tally.batch(len(items), failed, time.perf_counter() - started)
         await self._forward(onward, number + 1)
 
@@ -203,7 +211,7 @@ class Stream:
             if number is not None:
                 by_stage.setdefault(number, []).append(item)
         for number, waiting in by_stage.items():
-            size = max(1, _intake(self._stages[number].crew))
+            size = max(1, intake(self._stages[number].crew))
             for first in range(0, len(waiting), size):
                 await self._channels[number].put(waiting[first : first + size])
 
@@ -269,7 +277,6 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
     counts = applied.counts
     if answer.faults:
         counts = {key: counts.get(key, 0) + answer.faults.get(key, 0) for key in {*counts, *answer.faults}}
-    stage.tally.answer(counts)
     if applied.edit.dropped is not None:
         stage.tally.drop(item.row)
     return _Done(applied.edit, packed, counts)
@@ -285,8 +292,3 @@ def _replay(stage: Stage, graph: SceneGraph, edit: Edit | None) -> SceneGraph:
     if edit is None:
         return graph
     return apply_edit(graph, edit, stage.name, may_restore=stage.verb.may_restore).graph
-
-
-def _intake(crew: Crew) -> int:
-    """Samples that all lanes of a crew can hold at once."""
-    return sum(lane.batch * lane.depth for lane in crew.lanes)

@@ -20,9 +20,11 @@ from typing import Any, Final
 
 import attrs
 
+from sgforge.blame import told
 from sgforge.digests import folder_sha256
 from sgforge.durable import write_text
 from sgforge.engine.components import ComponentSpec
+from sgforge.engine.instances import close
 from sgforge.engine.lending import ModelAccess
 from sgforge.errors import SgforgeError, StepError
 from sgforge.stages import Checkpoint, Resources, Selection
@@ -113,15 +115,12 @@ def train_here(job: TrainJob) -> Checkpoint:
         try:
             checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, job.resources)
         finally:
-            closing = getattr(instance, "close", None)
-            if closing is not None:
-                closing()
-    except SgforgeError:
+            close(instance)
+    except (SgforgeError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also sys.exit(): on the engine's thread it would end the loop under the others
         raise StepError(
-            f"step {job.step!r}: {job.spec.name} failed to {job.method}: {type(error).__name__}: {error} "
-            "(--debug shows where)"
+            f"step {job.step!r}: {job.spec.name} failed to {job.method}: {told(error)} (--debug shows where)"
         ) from error
     if not isinstance(checkpoint, Checkpoint):
         raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(checkpoint).__name__}, not a Checkpoint")

@@ -67,6 +67,8 @@ class Failure:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.reason, str) or not self.reason.isprintable() or not self.reason:
             raise StepError(f"a failure's reason is a short code, not {self.reason!r}")
+        if not isinstance(self.detail, str):
+            raise StepError(f"a failure's detail is a text, not {type(self.detail).__name__}")
 
 
 Answer: TypeAlias = Edit | Failure

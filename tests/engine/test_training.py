@@ -84,7 +84,7 @@ def test_a_damaged_description_of_a_checkpoint_is_an_error(tmp_path, text):
     ("end", "match"),
     [
         ("crash", "toy failed to train: ValueError: the loss is nan"),
-        ("exit", "toy ended with exit code 7"),
+        ("exit", "toy failed to train: SystemExit: 7"),
         ("kill", r"toy was killed by SIGKILL \(out of memory\?\)"),
     ],
 )
