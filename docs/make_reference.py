@@ -1,6 +1,6 @@
-"""Writes docs/reference.md from the code: commands, hooks, every component's options, settings. --check compares only.
+"""Writes docs/reference.md from the code: commands, hooks, events, methods, options, settings, environment variables.
 
-python docs/make_reference.py [--check]
+python docs/make_reference.py [--check]        --check compares only
 """
 
 from __future__ import annotations
@@ -8,19 +8,42 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import attrs
+from environment_variables import environment_variables
 
 from sgforge import hookspecs
 from sgforge.cli.main import COMMANDS
+from sgforge.engine import events as event_values
+from sgforge.engine.report import StepCounts
+from sgforge.models.provider import BatchProvider, Provider
 from sgforge.models.settings import GatewaySettings, ModelSettings
 from sgforge.plugins import Component, discover
 from sgforge.plugins.describe import describe_needs, describe_options, docstring_of
-from sgforge.stages import KINDS, Needs
+from sgforge.stages import (
+    KINDS,
+    Checkpoint,
+    Failure,
+    Judged,
+    Needs,
+    Ranking,
+    Report,
+    Resources,
+    SourceFailure,
+    protocols,
+)
+from sgforge.stages.verbs import Kind
 
 REFERENCE = Path(__file__).with_name("reference.md")
 FIRST_PARTY = "sgforge"
+ROOT: Final = Path(__file__).parents[1]
+PROTOCOLS: Final = {"model": (Provider, BatchProvider), "command": ()}
+"""Of kinds whose protocol is not the class of `sgforge.stages.protocols` that has their name."""
+EVENTS: Final = tuple(getattr(event_values, name) for name in event_values.__all__)
+VALUES: Final = (Resources, Failure, SourceFailure, Checkpoint, Judged, Ranking, Report, StepCounts)
 HEAD = """\
 # Reference
 
@@ -32,7 +55,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="fail if docs/reference.md is not current")
     args = parser.parse_args()
-    text = "\n".join((HEAD, *commands(), *hooks(), *components(), *settings()))
+    parts = (commands(), hooks(), events(), methods(), components(), values(), settings(), environment())
+    text = "\n".join((HEAD, *(line for part in parts for line in part)))
     if not args.check:
         REFERENCE.write_text(text, encoding="utf-8")
     elif not REFERENCE.exists() or REFERENCE.read_text(encoding="utf-8") != text:
@@ -60,6 +84,33 @@ def hooks() -> Iterator[str]:
     yield f"\n### register\n\n{inspect.getdoc(hookspecs.Register)}\n"
     yield f"```python\nregister({_parameters(hookspecs.Register.__call__)})\n```\n"
     yield f"### Needs\n\n{docstring_of(Needs)}\n"
+
+
+def events() -> Iterator[str]:
+    """What event hooks are called with."""
+    yield f"## Events\n\n{_plain(event_values.__doc__)}\n"
+    yield from _attributes(EVENTS)
+
+
+def methods() -> Iterator[str]:
+    """What the components of each kind implement."""
+    yield f"## Methods of components\n\n{_plain(protocols.__doc__)}\n"
+    for kind in KINDS.values():
+        for protocol in _protocols(kind):
+            yield f"### {protocol.__name__}\n\n{docstring_of(protocol)}\n"
+            for name, method in vars(protocol).items():
+                if inspect.isfunction(method) and not name.startswith("_"):
+                    yield f"```python\n{_signature(method)}\n```\n\n{inspect.getdoc(method)}\n"
+
+
+def _protocols(kind: Kind) -> tuple[type[Any], ...]:
+    return PROTOCOLS.get(kind.name) or () if kind.name in PROTOCOLS else (getattr(protocols, kind.name.capitalize()),)
+
+
+def values() -> Iterator[str]:
+    """What components are given, and what they answer with."""
+    yield "## Values that components get and give\n"
+    yield from _attributes(VALUES)
 
 
 def components() -> Iterator[str]:
@@ -98,6 +149,39 @@ def settings() -> Iterator[str]:
     for title, cls in tables:
         yield f"## {title}\n"
         yield from _options(cls)
+
+
+def environment() -> Iterator[str]:
+    """The environment variables that the core and the plugins that come with it read."""
+    found = environment_variables(ROOT / "sgforge", *sorted((ROOT / "plugins").glob("sgforge_*")))
+    yield "## Environment variables\n\n| variable | read by | what it is |\n|---|---|---|"
+    for variable in found:
+        yield f"| `{variable.name}` | {', '.join(f'`{reader}`' for reader in variable.readers)} | {variable.text} |"
+    yield "\nThe setting `api_key_env` of a model names another variable for its key.\n"
+
+
+def _attributes(classes: Iterable[type[Any]]) -> Iterator[str]:
+    """Classes of values with a table of their attributes."""
+    for cls in classes:
+        yield f"### {cls.__name__}\n\n{docstring_of(cls)}\n\n| attribute | type | default |\n|---|---|---|"
+        for field in attrs.fields(cls):
+            kind = str(field.type).replace("|", "\\|")
+            factory = getattr(field.default, "factory", None)
+            default = field.default if factory is None else factory()
+            yield f"| `{field.name}` | `{kind}` | {'required' if default is attrs.NOTHING else f'`{default!r}`'} |"
+        yield ""
+
+
+def _plain(docstring: str | None) -> str:
+    return inspect.cleandoc(docstring or "")
+
+
+def _signature(method: Callable[..., Any]) -> str:
+    """A method as it is written, without `self`."""
+    signature = inspect.signature(method)
+    kept = [parameter for name, parameter in signature.parameters.items() if name != "self"]
+    text = str(signature.replace(parameters=kept)).replace("'", "")
+    return f"{'async ' if inspect.iscoroutinefunction(method) else ''}def {method.__name__}{text}"
 
 
 def _options(config: type[Any] | None) -> Iterator[str]:

@@ -35,6 +35,7 @@ class AnthropicProvider(SdkProvider):
     client_class = "AsyncAnthropic"
     base_url = "https://api.anthropic.com"
     key_env = "ANTHROPIC_API_KEY"
+    """API key of models named `anthropic/...`."""
     path = "/v1/messages"
     batches: ClassVar[BatchCalls] = batches
     max_batch_requests = 100_000

@@ -31,6 +31,7 @@ class OpenAIProvider(SdkProvider):
     client_class = "AsyncOpenAI"
     base_url = "https://api.openai.com/v1"
     key_env = "OPENAI_API_KEY"
+    """API key of models named `openai/...`."""
     path = "/chat/completions"
     batches: ClassVar[BatchCalls] = batches
     max_batch_requests = 50_000

@@ -19,7 +19,7 @@ from sgforge_openai.wire import chat_body, read_chat
 __all__ = ["KEY_ENV", "CompatProvider"]
 
 KEY_ENV: Final = "SGFORGE_COMPAT_API_KEY"
-"""Its own variable: a vendor's key must not reach another server because it happens to be set."""
+"""API key of models named `compat/...`, if their server wants one: a vendor's key must not reach another server."""
 _CONNECT_S: Final = 30.0
 
 
