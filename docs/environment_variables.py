@@ -53,7 +53,7 @@ def mentions_of(code: str, reader: str) -> Iterator[_Mention]:
     tree = ast.parse(code)
     constants = {}
     for body in _bodies(tree):
-        for statement, following in zip(body, [*body[1:], None], strict=True):
+        for statement, following in zip(body, [*body[1:], None], strict=False):
             for name, value in _assigned(statement):
                 constants[name] = value
                 if _HOLDER.search(name):
