@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from sgforge.engine.steps import SourceStep, Step
 from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.stages import VERBS, Selection
+from sgforge.steps import SourceStep, Step
 
 if TYPE_CHECKING:
     from sgforge.config import PipelineConfig
@@ -121,18 +121,21 @@ class Pipeline:
         self.steps = steps
         self.models = dict(models or {})
         self.gateway = gateway
+        self._file: PipelineConfig | None = None
 
     def __repr__(self) -> str:
         return f"Pipeline({', '.join(f'{step.verb}({step.label})' for step in self.steps)})"
 
     @classmethod
     def from_config(cls, config: PipelineConfig) -> Pipeline:
-        """The pipeline of a config file; its sources, dataset, roots and branch are arguments of `run`."""
-        steps = (
-            Step(step.verb, step.use, step.options, step.name, step.on, step.weights, step.batch_size, step.workers)
-            for step in config.steps
-        )
-        return cls(*steps, models=config.models, gateway=config.gateway)
+        """The pipeline of a config file; its sources, dataset, roots and branch are arguments of `run`.
+
+        What is wrong in the file is told when the pipeline is run, all of it at once.
+        """
+        read = (step for step in config.steps if step is not None)
+        pipeline = cls(*read, models=config.models, gateway=config.gateway)
+        pipeline._file = config
+        return pipeline
 
     def request(
         self,
@@ -153,18 +156,22 @@ class Pipeline:
         gateway = self.gateway or GatewaySettings()
         if retry_failed:
             gateway = attrs.evolve(gateway, retry_failed=True)
+        file = self._file
         return Request(
-            self.steps,
-            named_sources(source),
-            Path(dataset).expanduser(),
-            roots if isinstance(roots, Roots) else Roots(roots),
-            gateway,
-            self.models,
-            None if responses is None else Path(responses).expanduser(),
-            limit,
-            "main" if branch is None else branch,
-            seed,
+            steps=self.steps if file is None else file.steps,
+            # With faults nothing will run; all of the file is looked at, so that they are told together.
+            sources=file.sources if file is not None and file.faults else named_sources(source),
+            dataset=Path(dataset).expanduser(),
+            roots=roots if isinstance(roots, Roots) else Roots(roots),
+            gateway=gateway,
+            models=self.models,
+            responses=None if responses is None else Path(responses).expanduser(),
+            limit=limit,
+            branch="main" if branch is None else branch,
+            seed=seed,
             keeps_larger=branch is None,
+            faults=() if file is None else file.faults,
+            places=None if file is None else file.places,
         )
 
     def run(

@@ -59,8 +59,7 @@ def main() -> int:
     started = time.perf_counter()
     prepare(DEMO / "data")
     config = load_config(CONFIG, [])
-    sources = {name: sg.source(source.use, **source.options) for name, source in config.sources.items()}
-    report = sg.Pipeline.from_config(config).run(sources, config.dataset, roots=config.roots)
+    report = sg.Pipeline.from_config(config).run(config.sources, config.dataset, roots=config.roots)
 
     print(step_table(report), student_table(report, DEMO / "data"), sep="\n\n")
     dataset = sg.Dataset.open(config.dataset, roots=sg.Roots(config.roots))

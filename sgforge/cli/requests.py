@@ -34,13 +34,12 @@ def _add_repeated(parser: argparse.ArgumentParser, flag: str, metavar: str, dest
 def build_request(args: argparse.Namespace) -> Request:
     """What the command line asks for."""
     from sgforge.config import load_config
-    from sgforge.engine.steps import SourceStep
     from sgforge.pipeline import Pipeline
 
     config: PipelineConfig = load_config(args.config, args.overrides)
     branch = getattr(args, "branch", None)
     request = Pipeline.from_config(config).request(
-        {name: SourceStep(source.use, source.options) for name, source in config.sources.items()},
+        config.sources,
         config.dataset,
         roots={**config.roots, **_roots(args.roots)},
         limit=args.limit,

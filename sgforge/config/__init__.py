@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from sgforge.config.dump import dump_options
-from sgforge.config.faults import Fault
+from sgforge.config.faults import Fault, Places
 from sgforge.config.load import load_config, parse_config
 from sgforge.config.options import check_options, structure_options
 from sgforge.config.secret import is_secret
-from sgforge.config.values import DEFAULT_SOURCE, PipelineConfig, SourceConfig, StepConfig, default_names
+from sgforge.config.values import DEFAULT_SOURCE, PipelineConfig, default_names
 
 __all__ = [
     "DEFAULT_SOURCE",
     "Fault",
     "PipelineConfig",
-    "SourceConfig",
-    "StepConfig",
+    "Places",
     "check_options",
     "default_names",
     "dump_options",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date, time
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
 from sgforge.errors import ConfigError
 
-__all__ = ["Fault", "Where", "as_error", "as_written", "render_path"]
+__all__ = ["Fault", "Places", "Where", "as_error", "as_written", "path_prefix", "render_path"]
 
 Where: TypeAlias = tuple[str | int, ...]
 
@@ -26,6 +26,19 @@ class Fault:
     def under(self, prefix: Where) -> Fault:
         """The same fault with its path continued towards the root of the document."""
         return attrs.evolve(self, where=(*prefix, *self.where))
+
+
+class Places(Protocol):
+    """Where the parts of a pipeline stand, for messages: in a config file, or in the steps of a Python program."""
+
+    def title(self, count: int) -> str:
+        """What stands above several faults."""
+
+    def tell(self, fault: Fault) -> str:
+        """A fault as one line, with its place."""
+
+    def in_order(self, faults: Sequence[Fault]) -> Sequence[Fault]:
+        """Faults as they follow each other where they stand."""
 
 
 def as_written(value: Any) -> str:
@@ -49,7 +62,7 @@ def render_path(where: Where) -> str:
 
 def as_error(title: str, faults: Sequence[Fault], locate: Callable[[Where], str]) -> ConfigError:
     """One error that tells every fault; `locate` gives the text that stands before a path (file and line)."""
-    lines = [f"{locate(fault.where)}{_path_prefix(fault.where)}{fault.message}" for fault in faults]
+    lines = [f"{locate(fault.where)}{path_prefix(fault.where)}{fault.message}" for fault in faults]
     error = ConfigError(
         lines[0] if len(lines) == 1 else "\n".join((f"{title}: {len(lines)} faults", *(f"  {line}" for line in lines)))
     )
@@ -57,5 +70,6 @@ def as_error(title: str, faults: Sequence[Fault], locate: Callable[[Where], str]
     return error
 
 
-def _path_prefix(where: Where) -> str:
+def path_prefix(where: Where) -> str:
+    """A path as it stands before a message; nothing for the document itself."""
     return f"{render_path(where)}: " if where else ""

@@ -1,45 +1,22 @@
-"""What a config file says, checked: the values that the engine builds its pipeline from."""
+"""What a config file says: the steps and sources of a pipeline as Python makes them, and where each stands."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
+from sgforge.config.faults import Fault
+from sgforge.config.places import FilePlaces
 from sgforge.models.settings import GatewaySettings, ModelSettings
-from sgforge.stages import Selection
+from sgforge.steps import SourceStep, Step
 
-__all__ = ["DEFAULT_SOURCE", "PipelineConfig", "SourceConfig", "StepConfig", "default_names"]
+__all__ = ["DEFAULT_SOURCE", "PipelineConfig", "default_names"]
 
 DEFAULT_SOURCE: Final = "source"
 """The name of the source that is written as `[source]`."""
-
-
-@attrs.frozen
-class SourceConfig:
-    """One source: the component `use` and its options, plain values as written."""
-
-    use: str
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-
-
-@attrs.frozen
-class StepConfig:
-    """One step: the component `use` of the stage `verb`, the reserved keys, and the component's options.
-
-    `options` are plain values as written, checked against the component's options class.
-    """
-
-    verb: str
-    use: str
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-    name: str | None = None
-    on: Selection | None = None
-    weights: str | None = None
-    batch_size: int | None = None
-    workers: int | None = None
 
 
 @attrs.frozen
@@ -48,16 +25,22 @@ class PipelineConfig:
 
     `models`: settings by "provider/model". `gateway`: budget, price file and the like. `responses`: the file that
     keeps paid answers, None for the one in the dataset's folder.
+
+    Names and options of components are not looked at here: whoever resolves the pipeline does it, with `faults`, what
+    is wrong with the file itself, and `places`. A source or step that cannot be read is None, so that the others keep
+    their place.
     """
 
     dataset: Path
     branch: str = "main"
     roots: Mapping[str, Path] = attrs.field(factory=dict)
-    sources: Mapping[str, SourceConfig] = attrs.field(factory=dict)
+    sources: Mapping[str, SourceStep | None] = attrs.field(factory=dict)
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
     responses: Path | None = None
-    steps: tuple[StepConfig, ...] = ()
+    steps: tuple[Step | None, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    places: FilePlaces | None = attrs.field(default=None, eq=False)
 
 
 def default_names(verbs: Sequence[str | None], names: Sequence[str | None]) -> list[str]:

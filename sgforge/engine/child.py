@@ -50,7 +50,8 @@ def main(job_file: str) -> int:
 
 def _job(given: dict[str, Any], registry: Registry, model: BoundModel | None) -> TrainJob:
     step = given["step"]
-    spec = find_spec(registry, given["kind"], given["component"], given["settings"], f"step {step!r}")
+    spec, faults = find_spec(registry, given["kind"], given["component"], given["settings"])
+    assert not faults, faults  # they were taken when the run was planned
     base = given["checkpoint"]
     checkpoint = None if base is None else Checkpoint(Path(base["path"]), base["sha256"], base["metrics"])
     folder = Path(given["folder"])

@@ -13,9 +13,10 @@ from sgforge.blame import told
 from sgforge.engine.fingerprints import differing_options
 from sgforge.errors import ConfigError
 from sgforge.plugins import Component, Registry
-from sgforge.stages import Needs
+from sgforge.stages import KINDS, Needs
 
 if TYPE_CHECKING:
+    from sgforge.config import Fault
     from sgforge.engine.providers import ModelIdentities
 
 __all__ = ["ComponentSpec", "find_spec", "is_async"]
@@ -92,35 +93,52 @@ class ComponentSpec:
         return self.instance if self.component is None else self.component.build(self.options)
 
 
-def find_spec(registry: Registry, kind: str, component: Any, settings: Mapping[str, Any], where: str) -> ComponentSpec:
-    """The component that a step or source names, its options checked; faults raise a `ConfigError` or `PluginError`."""
+def find_spec(
+    registry: Registry, kind: str, component: Any, settings: Mapping[str, Any]
+) -> tuple[ComponentSpec, tuple[Fault, ...]]:
+    """The component that a step or source names, and the faults of its options; a wrong name is an error.
+
+    With a fault the options are None, so the component cannot be built.
+    """
     if not isinstance(component, str):
-        return _instance_spec(kind, component)
-    from sgforge.config import structure_options
+        return _instance_spec(kind, component), ()
+    from sgforge.config import check_options
 
     found = registry.lookup(kind, component)
-    options = structure_options(found, settings, where)
-    return ComponentSpec(kind, component, found.path, settings, options, found.revision, found.needs, found)
+    options, faults = check_options(found, settings)
+    spec = ComponentSpec(
+        kind=kind,
+        name=component,
+        path=found.path,
+        settings=settings,
+        options=options,
+        revision=found.revision,
+        needs=found.needs,
+        component=found,
+    )
+    return spec, faults
 
 
 def _instance_spec(kind: str, instance: Any) -> ComponentSpec:
     if isinstance(instance, type):
         raise ConfigError(f"{instance.__name__} is a class: give an instance of it, or a component's name")
+    for method in KINDS[kind].all_methods[:1]:
+        if not callable(getattr(instance, method, None)):
+            raise ConfigError(f"{type(instance).__name__} is no {kind}, it has no method {method}()")
     options = getattr(instance, "options", None)
     revision = getattr(instance, "revision", None)
     is_known = isinstance(revision, int) and options is not None and attrs.has(type(options))
     kept: Any = options if is_known else None
     needs = getattr(instance, "needs", None)
     return ComponentSpec(
-        kind,
-        type(instance).__name__,
-        f"{type(instance).__module__}:{type(instance).__qualname__}",
-        {},
-        kept,
-        revision if is_known else None,
-        needs if isinstance(needs, Needs) else Needs(),
-        None,
-        instance,
+        kind=kind,
+        name=type(instance).__name__,
+        path=f"{type(instance).__module__}:{type(instance).__qualname__}",
+        settings={},
+        options=kept,
+        revision=revision if is_known else None,
+        needs=needs if isinstance(needs, Needs) else Needs(),
+        instance=instance,
     )
 
 

@@ -24,20 +24,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.config import Fault, Places
 from sgforge.dataset.folder import check_branch
 from sgforge.engine.collector import seldom_collecting
 from sgforge.engine.context import Context, options_json
 from sgforge.engine.events import RunFinished, RunStarted
 from sgforge.engine.gateway import open_models
 from sgforge.engine.interrupts import calling_on
-from sgforge.engine.plan import Plan, resolve
+from sgforge.engine.plan import Plan
 from sgforge.engine.progress import Progress, choose_progress
 from sgforge.engine.report import EXIT_CODES, RunReport, RunStatus
+from sgforge.engine.resolve import resolve
 from sgforge.engine.session import Session
-from sgforge.engine.steps import SourceStep, Step
 from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.plugins import Registry, load_plugins
+from sgforge.steps import SourceStep, Step
 
 if TYPE_CHECKING:
     from sgforge.models import GatewaySettings
@@ -55,10 +57,11 @@ but its handler runs only when the main thread does."""
 class Request:
     """Everything that a run is asked to do. `responses`: the file of paid answers, None for the dataset's own.
     `keeps_larger`: with a limit, a branch whose version has more images stays where it is. `watcher`: what stands
-    before calls that would be bought."""
+    before calls that would be bought. `faults`, `places`: what is wrong with the file that this was read from, and
+    where in it things stand; a step or source that cannot be read is None."""
 
-    steps: tuple[Step, ...]
-    sources: Mapping[str, SourceStep]
+    steps: tuple[Step | None, ...]
+    sources: Mapping[str, SourceStep | None]
     dataset: Path
     roots: Roots
     gateway: GatewaySettings
@@ -69,6 +72,8 @@ class Request:
     seed: int = 0
     keeps_larger: bool = False
     watcher: Watcher | None = None
+    faults: tuple[Fault, ...] = ()
+    places: Places | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
@@ -79,7 +84,17 @@ class Request:
 
     def resolve(self, registry: Registry) -> Plan:
         """The checked plan; all faults in one error."""
-        return resolve(registry, self.steps, self.sources, self.models, self.seed, self.roots, self.gateway)
+        return resolve(
+            registry,
+            self.steps,
+            self.sources,
+            models=self.models,
+            seed=self.seed,
+            roots=self.roots,
+            gateway=self.gateway,
+            faults=self.faults,
+            places=self.places,
+        )
 
 
 def named_sources(source: Any) -> dict[str, SourceStep]:

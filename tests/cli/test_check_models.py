@@ -15,11 +15,11 @@ STEPS = (
     '[[step]]\nedit = "svg"\nmodel = "anthropic/claude-haiku-4-5"\n'
 )
 FAULTS = [
-    r'step \'complete\' asks \'compat/m\': give base_url in \[models."compat/m"\]',
-    r'step \'complete\' asks \'compat/m\': \[models."compat/m"\]: give both input_usd and output_usd, or neither',
-    r"step 'filter' asks 'openai/gpt-99', whose provider needs the environment variable OPENAI_API_KEY: export",
-    r"step 'filter' asks 'openai/gpt-99': budget_usd is set and the price of openai/gpt-99 is not known: give",
-    r"step 'edit' asks 'anthropic/claude-haiku-4-5', whose api_key_file none.txt does not exist: write the key into it",
+    r'step\[0\]: asks \'compat/m\': give base_url in \[models."compat/m"\]',
+    r'step\[0\]: asks \'compat/m\': \[models."compat/m"\]: give both input_usd and output_usd, or neither',
+    r"step\[1\]: asks 'openai/gpt-99', whose provider needs the environment variable OPENAI_API_KEY: export",
+    r"step\[1\]: asks 'openai/gpt-99': budget_usd is set and the price of openai/gpt-99 is not known: give",
+    r"step\[2\]: asks 'anthropic/claude-haiku-4-5', whose api_key_file none.txt does not exist: write the key into it",
 ]
 
 
@@ -40,7 +40,7 @@ def test_everything_that_models_lack_is_told_at_once(command, tmp_path, capsys):
     assert main([command, "p.toml"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert f"{len(FAULTS)} problems" in captured.err
+    assert f"{len(FAULTS)} faults" in captured.err
     for fault in FAULTS:
         assert re.search(fault, captured.err), fault
     assert [path.name for path in tmp_path.iterdir()] == ["p.toml"]

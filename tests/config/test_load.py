@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import sgforge
 from sgforge.config import default_names, load_config, parse_config
 from sgforge.config.lines import find_lines
+from sgforge.engine.resolve import resolve
 from sgforge.errors import ConfigError
 from sgforge.plugins import Owner, Registry
 from sgforge.stages import Selection
@@ -93,12 +94,17 @@ batch_size = 4
 
 def faults_of(text, registry, overrides=()):
     with pytest.raises(ConfigError) as caught:
-        parse_config(text, overrides, name="p.toml", registry=registry)
+        check(text, registry, overrides)
     return str(caught.value)
 
 
+def check(text, registry, overrides=()):
+    config = parse_config(text, overrides, name="p.toml")
+    resolve(registry, config.steps, config.sources, faults=config.faults, places=config.places)
+
+
 def test_a_whole_config(registry):
-    config = parse_config(GOOD, registry=registry)
+    config = parse_config(GOOD)
     assert config.dataset == Path("runs/svg")
     assert config.branch == "try"
     assert config.roots == {"coco": Path("data/coco")}
@@ -108,7 +114,7 @@ def test_a_whole_config(registry):
     }
     assert config.models["openai/gpt-4o"].max_in_flight == 12
     complete, train, generate = config.steps
-    assert (complete.verb, complete.use, complete.name) == ("complete", "svg", None)
+    assert (complete.verb, complete.component, complete.name) == ("complete", "svg", None)
     assert complete.options == {"model": "openai/gpt-4o", "words": ["a = 3", "[b]"]}
     assert train.on == Selection(sources=("seed",))
     assert generate.on == Selection(sources=("new", "seed"), splits=("val",))
@@ -117,7 +123,7 @@ def test_a_whole_config(registry):
 
 def test_a_single_source_is_named_source(registry):
     text = 'dataset = "x"\n[source]\nuse = "folder"\nimages = "y"\n[[step]]\ntrain = "prior"\n'
-    assert list(parse_config(text, registry=registry).sources) == ["source"]
+    assert list(parse_config(text).sources) == ["source"]
 
 
 BAD = """\
@@ -224,7 +230,7 @@ def test_secrets_are_refused_and_not_repeated(registry):
     ],
 )
 def test_overrides(override, read, registry):
-    assert read(parse_config(GOOD, [override], registry=registry))
+    assert read(parse_config(GOOD, [override]))
 
 
 @pytest.mark.parametrize(
@@ -256,7 +262,7 @@ def test_a_missing_file_says_how_to_write_one(tmp_path):
 def test_a_mark_of_the_byte_order_is_no_part_of_the_config(tmp_path, registry):
     path = tmp_path / "p.toml"
     path.write_text(GOOD, encoding="utf-8-sig")
-    assert load_config(path, registry=registry) == parse_config(GOOD, registry=registry)
+    assert load_config(path) == parse_config(GOOD)
 
 
 def test_a_file_that_is_no_text(tmp_path):

@@ -13,9 +13,9 @@ from engine_toys import arrays
 import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.engine.events import BatchFinished, RunFinished, RunStarted, StepFinished
-from sgforge.engine.steps import selection_of
 from sgforge.errors import ConfigError, StepError
 from sgforge.stages import Selection
+from sgforge.steps import selection_of
 from sgforge.testing import IsolatedPlugins
 
 CONFIG = """\

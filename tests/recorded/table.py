@@ -32,7 +32,7 @@ def rows(registry: Registry) -> Iterator[tuple[str, dict[str, Any]]]:
             if verb.kind != component.kind or component.owner.distribution != _OURS:
                 continue
             given = {"model": MODEL} if component.needs.model else {}
-            spec = attrs.evolve(find_spec(registry, verb.kind, component.name, given, "here"), models=models)
+            spec = attrs.evolve(find_spec(registry, verb.kind, component.name, given)[0], models=models)
             step = PlannedStep(component.name, verb, spec, Selection())
             found = {"fingerprint": step_fingerprint(step, 0, "a-run"), "identity": dict(spec.identity)}
             yield f"{verb.name} {component.name}", {**found, "options": dump_options(spec.options)}
