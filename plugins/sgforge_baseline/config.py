@@ -60,7 +60,7 @@ class SuperpixelsOptions:
 class GeometryOptions:
     """`geometry`: spatial relations of the most salient regions, read off boxes, masks and depth.
 
-    `subjects`: how many regions are subjects (K of the SVG recipe: at least 5). `relations_per_subject`: at most so
+    `subjects`: how many regions are subjects (K of SVG section 2.1: at least 5). `relations_per_subject`: at most so
     many new relations each (R). `min_degree`: how firmly a predicate must hold, in [0, 1]. `predicates`: which may be
     proposed; empty means all but "overlapping", "touching" and "far from", which say little.
     """

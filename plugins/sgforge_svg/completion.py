@@ -1,4 +1,4 @@
-"""The completion teacher (SVG section 3.1): a strong model adds the relations that annotators left out.
+"""The completion teacher (SVG section 2.1): a strong model adds the relations that annotators left out.
 
 Completion, not generation: the model is given the regions and the known relations, and names what is missing.
 """

@@ -21,7 +21,7 @@ class CompletionConfig:
     """Options of the completion teacher.
 
     `model`: "provider/model" (the paper used GPT-4V). `subjects`: at least how many subjects to describe (K = 5, SVG
-    section 3.1). The other values are ours. `relations_per_subject`: at most how many new relations of each.
+    section 2.1). The other values are ours. `relations_per_subject`: at most how many new relations of each.
     `picture`: regions numbered on the image, or the plain image. `max_regions`: at most how many regions are shown,
     largest first; the rest is counted. `max_side`: longest side of the picture sent, in pixels. `max_predicate_words`:
     longer predicates are refused, item by item. `max_tokens`, `temperature`: of the answer.
@@ -66,7 +66,7 @@ class VqaConfig:
 
 @attrs.frozen(kw_only=True)
 class EditConfig:
-    """Options of the SG-Edit editor (SVG section 3.2; the paper used gpt-4o-2024-08-06 and gives no other value).
+    """Options of the SG-Edit editor (SVG section 2.2; the paper used gpt-4o-2024-08-06 and gives no other value).
 
     `scope`: which relations may be removed: those that steps of the pipeline made, or all. Regions are never added,
     moved or removed. `max_additions`: at most how many relations one answer may add.

@@ -1,4 +1,4 @@
-"""The SG-Edit editor (SVG section 3.2): a strong model corrects what a student proposed."""
+"""The SG-Edit editor (SVG section 2.2): a strong model corrects what a student proposed."""
 
 from __future__ import annotations
 

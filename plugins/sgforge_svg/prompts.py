@@ -116,7 +116,7 @@ _DEPTH: Final = "depth_order, where it is known, counts from 1 for the region ne
 
 
 def ask_completion(facts: str, *, subjects: int, relations_per_subject: int, picture: str) -> str:
-    """The request to complete the relations of one image (SVG section 3.1: at least K subjects, five categories)."""
+    """The request to complete the relations of one image (SVG section 2.1: at least K subjects, five categories)."""
     return (
         f"{_facts(facts)}\n{_reading(picture)} {_DEPTH}\n"
         f"Choose at least {subjects} regions as subjects (all of them if there are fewer), those that matter most to "
@@ -148,7 +148,7 @@ def ask_many(facts: str, picture: str) -> str:
 
 
 def ask_edit(facts: str, *, max_additions: int, picture: str) -> str:
-    """The request to correct a proposed graph (SVG section 3.2: remove, add, sharpen)."""
+    """The request to correct a proposed graph (SVG section 2.2: remove, add, sharpen)."""
     reasons = "; ".join(f"{code}: {meaning}" for code, meaning in REMOVAL_REASONS.items())
     return (
         f"{_facts(facts)}\n{_reading(picture)} {_DEPTH}\n"

@@ -1,7 +1,7 @@
-"""The VQA filter (SVG section 3.1): a judge model answers one yes/no question for each non-spatial relation.
+"""The VQA filter (SVG section 2.1): a judge model answers one yes/no question for each non-spatial relation.
 
-The paper publishes neither question nor threshold; ours are in `prompts` and `VqaConfig`. P(yes) is the verdict's
-degree, never the relation's score.
+The paper's text gives neither question nor threshold (its appendix E.2 tells of the filters); ours are in `prompts`
+and `VqaConfig`. P(yes) is the verdict's degree, never the relation's score.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""GQA, VQAv2 and A-OKVQA: short free answers."""
+"""GQA (SVG section 4.1), VQAv2 and A-OKVQA (section 4.5, Figure 5): short free answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Asking a model or a student the questions of a task: with the image, or blind, with a scene graph in its place."""
+"""Asking a model or a student the questions of a task: with the image, or blind, with a scene graph in its place.
+
+Blind: as in SVG section 4.5, Figure 5.
+"""
 
 from __future__ import annotations
 

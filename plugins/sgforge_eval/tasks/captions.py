@@ -1,4 +1,4 @@
-"""SugarCrepe and What'sUp: which caption is true of the image?"""
+"""SugarCrepe and What'sUp (SVG section 4.1): which caption is true of the image?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Panoptic quality, mask AP and mean IoU from the labels that true segments were given (open-ended recognition)."""
+"""Panoptic quality, mask AP and mean IoU from the labels that true segments were given (SVG section 4.3)."""
 
 from __future__ import annotations
 

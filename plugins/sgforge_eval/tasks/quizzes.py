@@ -1,4 +1,4 @@
-"""CRPE, MMBench and SEED-Bench: multiple choice by letter."""
+"""CRPE, MMBench and SEED-Bench (SVG section 4.1): multiple choice by letter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Referring expressions: RefCOCO, RefCOCO+ and RefCOCOg; is the box of the described thing found?"""
+"""Referring expressions (SVG section 4.2): RefCOCO, RefCOCO+ and RefCOCOg; is the box of the described thing found?"""
 
 from __future__ import annotations
 

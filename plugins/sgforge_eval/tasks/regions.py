@@ -1,4 +1,4 @@
-"""Region classification by free text: semantic similarity and semantic IoU with the true name (LVIS, PACO)."""
+"""Region classification by free text (SVG section 4.3): semantic similarity and semantic IoU with the true name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Visual Spatial Reasoning: is a caption about two things true of the image? Yes or no."""
+"""Visual Spatial Reasoning (SVG section 4.1): is a caption about two things true of the image? Yes or no."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Uncovered:
 def confirm(annotated: Masks, generated: Masks, iou: float = 0.5) -> Confirmed:
     """The annotated regions whose IoU with any generated mask exceeds `iou`; without generated masks none does.
 
-    The paper's keep rule (SVG section 3.1, which does not say of what the IoU is): `annotated` are masks, compared as
+    The paper's keep rule (SVG section 2.1, which does not say of what the IoU is): `annotated` are masks, compared as
     masks, or (N, 4) xyxy boxes, compared with the generated masks' tight boxes.
     """
     return _confirmed(_overlaps(annotated, as_packed(generated)), iou)
