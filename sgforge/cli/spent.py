@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sgforge.errors import DatasetError
 
 if TYPE_CHECKING:
     from sgforge.models.ledger import Spending
@@ -13,14 +17,26 @@ __all__ = ["as_json", "ledger_of", "lines"]
 
 
 def ledger_of(responses: Path) -> list[Spending]:
-    """The ledger summed up by model; empty where no model was ever asked."""
+    """The ledger summed up by model; empty where no model was ever asked. Only looks: a run may be under way on it."""
     if not responses.is_file():
         return []
-    from sgforge.models.ledger import spending
-    from sgforge.models.store import Store
+    try:
+        return _read(responses)
+    except sqlite3.Error:
+        pass  # a run may have begun or ended just now: how to open the file is then another
+    try:
+        return _read(responses)
+    except sqlite3.Error as error:
+        raise DatasetError(f"responses file {responses}: {error}") from error
 
-    with Store(responses) as store:
-        return spending(store)
+
+def _read(responses: Path) -> list[Spending]:
+    from sgforge.dataset.known import connect_to_read
+    from sgforge.models.ledger import spending
+    from sgforge.models.store import OpenToRead
+
+    with closing(connect_to_read(responses)) as base:
+        return spending(OpenToRead(responses, base))
 
 
 def lines(ledger: list[Spending]) -> Iterator[str]:

@@ -26,10 +26,10 @@ _COST_EVERY: Final = 2.0
 """Seconds between two looks into the ledger."""
 
 
-async def _halt_after(stop: asyncio.Event, gateway: Gateway) -> None:
-    """A stopped run does not wait for calls that only sleep until their next try, which may be long."""
+async def _stop_sending_after(stop: asyncio.Event, gateway: Gateway) -> None:
+    """A stopped run buys nothing more: only calls that are on the wire are awaited."""
     await stop.wait()
-    gateway.halt()
+    gateway.stop_sending()
 
 
 class Models:
@@ -76,11 +76,11 @@ class Models:
 
     @asynccontextmanager
     async def halted_by(self, stop: asyncio.Event) -> AsyncIterator[None]:
-        """While this lasts, `stop` also ends the calls that wait for another try."""
+        """While this lasts, `stop` also ends the calls that are not on the wire yet."""
         if self._gateway is None:
             yield
             return
-        watch = asyncio.create_task(_halt_after(stop, self._gateway))
+        watch = asyncio.create_task(_stop_sending_after(stop, self._gateway))
         try:
             yield
         finally:

@@ -9,19 +9,19 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from sgforge.models.account import Account
-from sgforge.models.errors import BudgetReachedError, ModelError, ProviderError, RunStoppedError, StoreError
+from sgforge.models.account import Account, Reservation, Terms
+from sgforge.models.errors import BudgetReachedError, ModelError, ProviderError, RunStoppedError
 from sgforge.models.failures import message_of
 from sgforge.models.gate import Gate, Ticket
 from sgforge.models.guard import Guard
 from sgforge.models.keychain import redact
-from sgforge.models.ledger import CallKind, close_call, lose_call, open_call, void_call
+from sgforge.models.ledger import CallKind
 from sgforge.models.pictures import Fit, Pictures, Prepared
 from sgforge.models.prices import Price, cost_nano, input_bound, worst_case
 from sgforge.models.provider import Capabilities, Provider, Reply
 from sgforge.models.retry import MAX_LOST, backoff_s, judge, reason_of
 from sgforge.models.settings import GatewaySettings
-from sgforge.models.store import Store
+from sgforge.models.store import Operation, Store
 from sgforge.models.values import ChatRequest, Usage
 
 __all__ = ["Bought", "Caller", "Settle"]
@@ -41,18 +41,32 @@ class Bought:
     notes: tuple[str, ...]
 
 
-Settle: TypeAlias = Callable[[Bought], tuple[str, Callable[[Any], None]]]
+Settle: TypeAlias = Callable[[Bought], tuple[str, Operation[None]]]
 """Judges a bought reply: its outcome for the ledger, and the write that stores it in the same transaction."""
 
 
 @attrs.define
-class _Try:
-    """Where one request stands between its tries: the ledger row it holds open, tries made, tries lost."""
+class _Tries:
+    """How far one request has come: tries made, tries that may have been billed for nothing, when it is given up."""
 
-    call: int | None = None
-    attempt: int = 0
+    made: int = 0
     lost: int = 0
     deadline: float | None = None
+
+
+@attrs.frozen
+class _Sending:
+    """One request as it is sent, the same in every try: `tokens` bound its input, `notes` say what became of images."""
+
+    body: Mapping[str, Any]
+    tokens: int
+    max_tokens: int
+    notes: tuple[str, ...]
+
+    @property
+    def most_tokens(self) -> int:
+        """What the limit of tokens per minute counts until the true number is known."""
+        return self.tokens + self.max_tokens
 
 
 @attrs.define(eq=False)
@@ -79,37 +93,55 @@ class Caller:
         return self.provider.capabilities(self.model)
 
     async def buy(self, key: bytes, request: ChatRequest, kind: CallKind, settle: Settle) -> Bought:
-        """One reply, with all retries; it is on disk and settled when this returns. Else a `ModelError`."""
+        """One reply, with all retries; it is on disk and settled when this returns. Else a `ModelError`.
+
+        Images, money and slot are each held by an `async with`: whichever way this is left, by an answer, an error or
+        a caller that gives up, none of them stays taken.
+        """
         tokens = self.input_bound(request)
-        bound = self.bound_nano(tokens, request)
-        fit = self.fit()
-        state = _Try()
-        async with self.pictures.prepare(request.images, fit) as prepared:
+        terms = Terms(key, self.name, kind, self.bound_nano(tokens, request), self.prices_version)
+        async with self.pictures.prepare(request.images, self.fit()) as prepared:
             await self._load()
-            body = self.body(request, prepared)
-            while True:
-                ticket = await self._enter(key, kind, bound, tokens + request.max_tokens, state)
-                try:
-                    bought = await self._send(body, tokens, request, prepared.notes, ticket)
-                    await self._settle(bought, settle, state, ticket)
-                    return bought
-                except ProviderError as error:
-                    failure = error
-                    await self._note_failure(failure, state, ticket)
-                except StoreError:
-                    # The call stays open in the ledger, at its worst case: it may have been billed.
-                    if state.call is not None:
-                        self.account.closed(state.call)
-                    raise
-                except ModelError as error:
-                    await self._void(state, error.reason)
-                    raise
-                except Exception as error:
-                    await self._lose(state, type(error).__name__)
-                    raise
-                finally:
-                    self.gate.release(ticket)
-                await self._wait_or_fail(failure, state)
+            sending = _Sending(self.body(request, prepared), tokens, request.max_tokens, prepared.notes)
+            async with Reservation(self.account, self.store, self.settings, terms) as money:
+                return await self._try_until_done(sending, money, settle)
+
+    async def _try_until_done(self, sending: _Sending, money: Reservation, settle: Settle) -> Bought:
+        tries = _Tries()
+        while True:
+            self.guard.check()
+            failure, changes = None, None
+            try:
+                # A retry goes first: its money is reserved and its item half done, while new ones can wait.
+                async with self.gate.slot(sending.most_tokens, front=tries.made > 0) as ticket:
+                    changes = await self._reserve(money, tries)
+                    if changes is None:
+                        return await self._try_once(sending, money, settle, tries, ticket)
+            except ProviderError as error:
+                failure = error
+            # Both waits are outside of the slot: a call that only waits must not keep others from being sent.
+            if failure is not None:
+                await self._wait_or_fail(failure, tries)
+            elif changes is not None:
+                await self.account.wait(changes)
+
+    async def _try_once(
+        self, sending: _Sending, money: Reservation, settle: Settle, tries: _Tries, ticket: Ticket
+    ) -> Bought:
+        try:
+            bought = await self._send(sending, money, ticket)
+        except ProviderError as error:
+            tries.made += 1
+            self._tell_gate(error, ticket)
+            # Told to the ledger while the slot is held, so that no more is ever under way than the gate lets in.
+            if error.maybe_billed:
+                tries.lost += 1
+                await money.lose(reason_of(error))
+            else:
+                money.returned()
+            raise
+        await self._settle(bought, settle, money, ticket)
+        return bought
 
     async def _load(self) -> None:
         """Let the provider get ready, once, without holding up the event loop or any timeout."""
@@ -159,123 +191,87 @@ class Caller:
         """What a usage costs; None without a price."""
         return None if self.price is None else cost_nano(self.price, usage, batch)
 
-    async def _enter(self, key: bytes, kind: CallKind, bound: int | None, tokens: int, state: _Try) -> Ticket:
-        """A slot, with the call entered in the ledger; while the budget has no room, wait without a slot."""
-        while True:
-            self.guard.check()
-            ticket = await self.gate.acquire(tokens, front=state.attempt > 0)
-            try:
-                self.guard.check()
-                if state.call is None:
-                    self.store.check_room()
-                    operation = open_call(key, self.name, kind, bound, self.settings.budget_usd, self.prices_version)
-                    state.call = await self.store.write(operation)
-                    self.account.opened(state.call, bound or 0)
-            except BudgetReachedError:
-                self._hand_back(ticket)
-                if self.account.is_idle:
-                    raise
-                await self.account.wait()
-            except BaseException:
-                self._hand_back(ticket)
+    async def _reserve(self, money: Reservation, tries: _Tries) -> int | None:
+        """Enter the call in the ledger. Without room for it: the account's changes so far, to wait for the next.
+
+        Where nothing is under way whose true cost could make room, that is a `BudgetReachedError`, and the end of all.
+        """
+        self.guard.check()
+        changes = self.account.changes
+        try:
+            await money.open()
+        except BudgetReachedError as error:
+            if self.account.is_idle and self.account.changes == changes:
+                self.guard.budget_reached(error)
                 raise
-            else:
-                if state.deadline is None:
-                    state.deadline = asyncio.get_running_loop().time() + self.provider.settings.deadline_s
-                return ticket
+            return changes
+        # Asked once more: the run may have been stopped while the reservation was being written.
+        self.guard.check()
+        if tries.deadline is None:
+            # From the first try on, not from when it was asked: waiting for a turn is no failure.
+            tries.deadline = asyncio.get_running_loop().time() + self.provider.settings.deadline_s
+        return None
 
-    def _hand_back(self, ticket: Ticket) -> None:
-        """A slot that was not used."""
-        self.gate.spent(ticket, 0)
-        self.gate.release(ticket)
-
-    async def _send(
-        self, body: Mapping[str, Any], tokens: int, request: ChatRequest, notes: tuple[str, ...], ticket: Ticket
-    ) -> Bought:
+    async def _send(self, sending: _Sending, money: Reservation, ticket: Ticket) -> Bought:
         try:
             async with asyncio.timeout(self.provider.settings.timeout_s):
                 self.gate.sending(ticket)
-                raw = await self.provider.send(body)
+                money.sending()
+                raw = await self.provider.send(sending.body)
         except TimeoutError:
             raise ProviderError(
                 f"no answer within {self.provider.settings.timeout_s:g} s", maybe_billed=True, reason="timeout"
             ) from None
+        except ModelError:
+            # What a provider finds missing (its key, its weights) before it sends anything.
+            money.returned()
+            raise
         try:
             reply = self.provider.read(raw)
         except ValueError as error:
             told = f"not an answer ({error}): {message_of(raw)[:_TOLD]}"
             raise ProviderError(told, maybe_billed=True, reason="malformed") from error
-        usage = reply.usage if reply.usage is not None else Usage(input=tokens, output=request.max_tokens)
-        return Bought(raw, reply, usage, self.cost(usage), notes)
+        # Without a count it is taken as the most it can be: a budget must hold against what is not known.
+        usage = reply.usage or Usage(input=sending.tokens, output=sending.max_tokens)
+        return Bought(raw, reply, usage, self.cost(usage), sending.notes)
 
-    async def _settle(self, bought: Bought, settle: Settle, state: _Try, ticket: Ticket) -> None:
+    async def _settle(self, bought: Bought, settle: Settle, money: Reservation, ticket: Ticket) -> None:
         """Commit answer and cost together; the slot is still held."""
         outcome, save = settle(bought)
         seconds = asyncio.get_running_loop().time() - ticket.sent_at
-        call = state.call
-        assert call is not None
-
-        def operation(connection: Any) -> None:
-            close_call(connection, call, outcome, bought.usage, bought.cost_nano, seconds)
-            save(connection)
-
-        await self.store.write(operation)
-        self.account.closed(call)
-        state.call = None
+        # Before the wait for the disk: the answer is here, whether or not somebody is left who waits for it.
         self.guard.answered(self.name)
         self.gate.succeeded()
         self.gate.spent(ticket, bought.usage.total)
+        await money.settle(outcome, bought.usage, bought.cost_nano, seconds, save)
 
-    async def _note_failure(self, error: ProviderError, state: _Try, ticket: Ticket) -> None:
-        """Tell the gate and the ledger; a call that was surely not billed keeps its reservation for the next try."""
-        state.attempt += 1
+    def _tell_gate(self, error: ProviderError, ticket: Ticket) -> None:
+        """What a failed try says about the server's limits."""
+        # A 429 of an account without money is one too, but says nothing about rates: no waiting mends it.
         if error.status == 429 and error.blame is None:
             self.gate.throttled(ticket, error.retry_after)
         elif error.status is None or error.status >= 500:
             self.gate.struggled()
-        if error.maybe_billed:
-            state.lost += 1
-            await self._lose(state, reason_of(error))
-        else:
+        if not error.maybe_billed:
             self.gate.spent(ticket, 0)
 
-    async def _wait_or_fail(self, error: ProviderError, state: _Try) -> None:
-        """Sleep before the next try, or end the item."""
+    async def _wait_or_fail(self, error: ProviderError, tries: _Tries) -> None:
+        """Sleep before the next try, or end the item; the next try itself asks whether calls may still begin."""
         now = asyncio.get_running_loop().time()
-        assert state.deadline is not None, "it began with the first try"
+        assert tries.deadline is not None, "it began with the first try"
         verdict = judge(error)
         if verdict == "refused":
             self.guard.refused(self.name, error)
         elif error.status is None and not error.maybe_billed:
+            # A time-out or a reset did reach something: only calls that no server took say that there is none.
             self.guard.unreached(self.name, error, now)
-        delay = backoff_s(state.attempt - 1, error.retry_after, self.chance)
-        if verdict == "retry" and state.lost < MAX_LOST and now + delay <= state.deadline:
-            try:
-                await self.guard.sleep(delay)
-            except asyncio.CancelledError:
-                await self._void(state, "cancelled")
-                raise
-            if not self.guard.is_ended:
-                return
-        await self._void(state, reason_of(error))
-        self.guard.check()
-        tries = f" after {state.attempt} tries" if state.attempt > 1 else ""
-        raise ModelError(reason_of(error), f"{self.name}: {redact(str(error))}{tries}") from None
-
-    async def _lose(self, state: _Try, reason: str) -> None:
-        """A call that may have been billed: it stays in the ledger at its worst case."""
-        if state.call is not None:
-            call, state.call = state.call, None
-            try:
-                await self.store.write(lose_call(call, reason))
-            finally:
-                self.account.closed(call)
-
-    async def _void(self, state: _Try, reason: str) -> None:
-        """Give back the reservation of a call that was not billed."""
-        if state.call is not None:
-            call, state.call = state.call, None
-            try:
-                await self.store.write(void_call(call, reason))
-            finally:
-                self.account.closed(call)
+        delay = backoff_s(tries.made - 1, error.retry_after, self.chance)
+        if verdict == "retry" and tries.lost < MAX_LOST and now + delay <= tries.deadline:
+            await self.guard.sleep(delay)
+            return
+        ending = self.guard.ending()
+        if ending is not None and ending.stops_run:
+            raise ending
+        # A person's stop is no reason for this failure: it was asked and it failed, so that is what is told.
+        after = f" after {tries.made} tries" if tries.made > 1 else ""
+        raise ModelError(reason_of(error), f"{self.name}: {redact(str(error))}{after}") from None

@@ -11,6 +11,7 @@ __all__ = [
     "BudgetReachedError",
     "DeferredError",
     "ModelError",
+    "NotSentError",
     "ProviderError",
     "RunStoppedError",
     "StoreError",
@@ -24,10 +25,12 @@ _ACCOUNT: Final = frozenset({401, 402, 403})
 class ModelError(SgforgeError):
     """One request without a usable answer: `reason` is a short code, `detail` the message for people.
 
-    `stops_run`: going on with other items is pointless, so the run must end its intake.
+    `stops_run`: going on with other items is pointless, so the run must end its intake. `goes_back`: nothing was
+    asked, so the item is neither done nor failed; the next run does it.
     """
 
     stops_run = False
+    goes_back = False
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -56,6 +59,15 @@ class BudgetReachedError(ModelError):
 
     def __init__(self, detail: str) -> None:
         super().__init__("budget", detail)
+
+
+class NotSentError(ModelError):
+    """The run was stopped while the request waited for its turn: it was not sent, and costs nothing."""
+
+    goes_back = True
+
+    def __init__(self) -> None:
+        super().__init__("not_sent", "the run was stopped while this waited for its turn; the next run asks it")
 
 
 class DeferredError(ModelError):

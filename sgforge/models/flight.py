@@ -20,11 +20,11 @@ class SingleFlight(Generic[_T]):
     async def run(self, key: bytes, work: Callable[[], Awaitable[_T]]) -> tuple[_T, bool]:
         """(result, whether someone else did the work). If the one who does it is cancelled, another takes over."""
         while (flying := self._flying.get(key)) is not None:
-            try:
-                return await asyncio.shield(flying), True
-            except asyncio.CancelledError:
-                if not flying.cancelled():
-                    raise
+            # `wait` raises only what happens to us. Awaiting the future itself would not tell a leader's cancellation
+            # from our own when a task group cancels both at once, and we would take over what nobody wants any more.
+            await asyncio.wait((flying,))
+            if not flying.cancelled():
+                return flying.result(), True
         return await self._lead(key, work), False
 
     async def _lead(self, key: bytes, work: Callable[[], Awaitable[_T]]) -> _T:
@@ -32,15 +32,17 @@ class SingleFlight(Generic[_T]):
         self._flying[key] = future
         try:
             result = await work()
-        except asyncio.CancelledError:
-            future.cancel()
-            raise
-        except BaseException as error:
+        except Exception as error:
             future.set_exception(error)
             future.exception()  # seen here: nobody else may be waiting
+            raise
+        except BaseException:
+            # Given up, which says nothing about the work: one of those who wait takes it over.
+            future.cancel()
             raise
         else:
             future.set_result(result)
             return result
         finally:
+            # After the future is done and before anybody wakes: who comes now starts anew, and finds the cache filled.
             del self._flying[key]

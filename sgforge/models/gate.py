@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
+from types import TracebackType
 from typing import Final
 
 import attrs
@@ -34,6 +36,28 @@ class _Waiter:
     tokens: int
 
 
+@attrs.define(eq=False)
+class _Slot:
+    """One turn at the gate; the tokens of a call that was let in and never went out are given back with the slot."""
+
+    gate: Gate
+    tokens: int
+    front: bool
+    ticket: Ticket | None = None
+
+    async def __aenter__(self) -> Ticket:
+        self.ticket = await self.gate.acquire(self.tokens, self.front)
+        return self.ticket
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self.ticket is not None
+        if not self.ticket.is_sent:
+            self.gate.spent(self.ticket, 0)
+        self.gate.release(self.ticket)
+
+
 class Gate:
     """Lets calls to one model start; retries pass in front of new ones."""
 
@@ -56,6 +80,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._slow_start = True
         self._frozen_until = -math.inf
+        self._closed: Callable[[], ModelError] | None = None
 
     @property
     def episodes(self) -> int:
@@ -64,6 +89,8 @@ class Gate:
 
     async def acquire(self, tokens: int, front: bool = False) -> Ticket:
         """Wait for a slot. `tokens`: the most the call may use; more than a minute's limit is a `ModelError`."""
+        if self._closed is not None:
+            raise self._closed()
         if self._tokens is not None and tokens > self._tokens.per_minute:
             raise ModelError(
                 "too_many_tokens",
@@ -76,10 +103,26 @@ class Gate:
         try:
             return await waiter.future
         except asyncio.CancelledError:
-            if waiter.future.done() and not waiter.future.cancelled():
-                self.release(waiter.future.result())
+            future = waiter.future
+            # Let in and cancelled in the same moment: nobody else knows of the slot, so it is given back here.
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.spent(future.result(), 0)
+                self.release(future.result())
             self._pump()
             raise
+
+    def slot(self, tokens: int, front: bool = False) -> _Slot:
+        """`acquire` and `release` as an `async with`, however the call in it ends."""
+        return _Slot(self, tokens, front)
+
+    def close(self, reason: Callable[[], ModelError]) -> None:
+        """Let nobody in any more: whoever waits, and whoever comes, gets this error. Calls that are in go on."""
+        self._closed = reason
+        for waiter in (*self._front, *self._waiting):
+            if not waiter.future.done():
+                waiter.future.set_exception(reason())
+        self._front.clear()
+        self._waiting.clear()
 
     def release(self, ticket: Ticket) -> None:
         """Give the slot back."""
@@ -90,6 +133,7 @@ class Gate:
 
     def sending(self, ticket: Ticket) -> None:
         """The call goes out now, some time after it was let in."""
+        ticket.is_sent = True
         ticket.sent_at = self._now()
 
     def spent(self, ticket: Ticket, tokens: int) -> None:

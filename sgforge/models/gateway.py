@@ -61,7 +61,7 @@ class Gateway:
         self._resolve = resolve_provider
         self._bound: dict[str, BoundModel] = {}
         self._pictures = Pictures(int(settings.max_image_mb * _MEGABYTE))
-        self._guard = Guard(settings.stop_after_refusals)
+        self._guard = Guard(settings.stop_after_refusals, self._end_waiting)
         self._account = Account()
 
     @classmethod
@@ -117,9 +117,21 @@ class Gateway:
         """What everything in the file has cost so far, calls under way here left out; a look at one row."""
         return usd(committed_nano(self.store) - self._account.open_nano)
 
-    def halt(self) -> None:
-        """Let calls that wait for another try end now; those under way are awaited and kept."""
+    def stop_sending(self) -> None:
+        """Send nothing more, for good: what waits here for a slot, a rate, money or its next try ends now as a
+        `NotSentError`; what is on the wire is awaited and kept, and the cache answers as before."""
         self._guard.halt()
+
+    def _end_waiting(self) -> None:
+        # Otherwise calls behind a slow rate limit would learn one by one, each when its turn comes, that it is over.
+        for bound in self._bound.values():
+            bound.caller.gate.close(self._ended_by)
+        self._account.wake()
+
+    def _ended_by(self) -> ModelError:
+        ending = self._guard.ending()
+        assert ending is not None, "the gates are closed by its end"
+        return ending
 
     async def close(self) -> None:
         """Close the watcher, the providers and the file, each of them even if one fails to."""

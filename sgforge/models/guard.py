@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
-from sgforge.models.errors import Blame, ProviderError, RunStoppedError
+from sgforge.models.errors import (
+    Blame,
+    BudgetReachedError,
+    ModelError,
+    NotSentError,
+    ProviderError,
+    RunStoppedError,
+)
 from sgforge.models.keychain import redact
 from sgforge.models.retry import reason_of
 
@@ -25,30 +33,34 @@ _MENDS: Final[Mapping[Blame, str]] = {
 
 
 class Guard:
-    """Watches all calls of a gateway; once it has ended, no call begins and none waits for another try."""
+    """Watches all calls of a gateway; once it has ended, no call begins and none waits for anything any more.
 
-    def __init__(self, most_refusals: int) -> None:
+    It ends once, for the first reason there is. `on_end` is called then, to wake whoever waits for a slot, for money
+    or for the next try: each of them asks `check`, which raises the reason.
+    """
+
+    def __init__(self, most_refusals: int, on_end: Callable[[], None] = lambda: None) -> None:
         self._most = most_refusals
+        self._on_end = on_end
         self._in_a_row: Counter[str] = Counter()
-        self._stopped: RunStoppedError | None = None
         self._answered: set[str] = set()
         self._unreached_since: dict[str, float] = {}
-        self._is_halted = False
+        self._ending: Callable[[], ModelError] | None = None
         self._ended: asyncio.Event | None = None
 
-    @property
-    def is_ended(self) -> bool:
-        """Whether waiting for another try is pointless."""
-        return self._is_halted or self._stopped is not None
+    def ending(self) -> ModelError | None:
+        """Why no call begins any more; None while they do."""
+        return None if self._ending is None else self._ending()
 
     def check(self) -> None:
-        """Raise what stopped the run, if anything did."""
-        if self._stopped is not None:
-            raise self._stopped
+        """Raise what ended the calls, if anything did."""
+        ending = self.ending()
+        if ending is not None:
+            raise ending
 
     async def sleep(self, seconds: float) -> None:
         """Wait for the next try, or until the guard ends."""
-        if self.is_ended:
+        if self._ending is not None:
             return
         if self._ended is None:
             self._ended = asyncio.Event()
@@ -59,12 +71,16 @@ class Guard:
             pass
 
     def halt(self) -> None:
-        """A person stops the run: calls that wait for another try end as they are; those under way go on."""
-        self._is_halted = True
-        self._wake()
+        """A person stops the run: calls that are not on the wire are not sent; those that are go on."""
+        self._end(NotSentError)
+
+    def budget_reached(self, error: BudgetReachedError) -> None:
+        """The next call does not fit, and nothing is under way that could make room: no other call begins either."""
+        self._end(partial(BudgetReachedError, error.detail))
 
     def answered(self, model: str) -> None:
         """A call went through."""
+        # Only refusals in a row say that every call would be refused: one that got through disproves those before it.
         del self._in_a_row[model]
         self._answered.add(model)
 
@@ -81,6 +97,7 @@ class Guard:
     def unreached(self, model: str, error: ProviderError, now: float) -> None:
         """A call that never got to its server; one that answered before in this run may come back."""
         since = self._unreached_since.setdefault(model, now)
+        # A server that answered once is there: it restarts or is overloaded, and is worth each call's own deadline.
         if model not in self._answered and now - since >= UNREACHED_S:
             self._stop(
                 "unreachable",
@@ -89,9 +106,14 @@ class Guard:
             )
 
     def _stop(self, reason: str, detail: str) -> None:
-        self._stopped = RunStoppedError(reason, detail)
-        self._wake()
+        self._end(partial(RunStoppedError, reason, detail))
 
-    def _wake(self) -> None:
+    def _end(self, ending: Callable[[], ModelError]) -> None:
+        # The first reason stays: what follows (calls that fail because the run is ending) would hide it. A new error is
+        # made for each call, as one that is raised in many tasks gathers the traces of all of them.
+        if self._ending is not None:
+            return
+        self._ending = ending
         if self._ended is not None:
             self._ended.set()
+        self._on_end()

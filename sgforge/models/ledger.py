@@ -15,7 +15,7 @@ import attrs
 from sgforge.models.answers import Outcome
 from sgforge.models.errors import BudgetReachedError
 from sgforge.models.prices import NANO
-from sgforge.models.store import Operation, Store
+from sgforge.models.store import Operation, Rows
 from sgforge.models.values import Usage
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "close_call",
     "committed_nano",
     "find_answer",
+    "is_open",
     "lose_call",
     "open_call",
     "save_answer",
@@ -108,6 +109,12 @@ def close_call(
     )
 
 
+def is_open(connection: sqlite3.Connection, call: int, key: bytes) -> bool:
+    """Whether a call of this request is still to be closed."""
+    row = connection.execute("SELECT 1 FROM call WHERE id = ? AND key = ? AND state = 'open'", (call, key)).fetchone()
+    return row is not None
+
+
 def lose_call(call: int, reason: str) -> Operation[None]:
     """A call that was sent and brought no answer: it stays at its worst case."""
 
@@ -142,7 +149,7 @@ def save_answer(connection: sqlite3.Connection, answer: StoredAnswer) -> None:
     )
 
 
-def find_answer(store: Store, key: bytes) -> StoredAnswer | None:
+def find_answer(store: Rows, key: bytes) -> StoredAnswer | None:
     """The stored answer of a request, whatever its outcome."""
     rows = store.read(
         "SELECT key, model, outcome, raw, detail, input, cache_read, cache_write, output, reasoning, cost_nano, "
@@ -156,13 +163,13 @@ def find_answer(store: Store, key: bytes) -> StoredAnswer | None:
     return StoredAnswer(row[0], row[1], row[2], row[3], row[4], Usage(*row[5:10]), row[10], bool(row[11]), notes)
 
 
-def committed_nano(store: Store) -> int:
+def committed_nano(store: Rows) -> int:
     """Everything spent or reserved, by all processes, in nano-dollars."""
     committed: int = store.read("SELECT committed_nano FROM account")[0][0]
     return committed
 
 
-def spending(store: Store) -> list[Spending]:
+def spending(store: Rows) -> list[Spending]:
     """The whole ledger by model, in order of their names."""
     rows = store.read(
         "SELECT model, SUM(state != 'void'), SUM(state IN ('lost', 'open')), "

@@ -19,11 +19,13 @@ _GROWTH_PER_S: Final = 0.03
 
 @attrs.define(eq=False)
 class Ticket:
-    """The right to make one call: a slot of the gate, with the tokens it was let in for. `number` counts tickets."""
+    """The right to make one call: a slot of the gate, with the tokens it was let in for. `number` counts tickets;
+    `sent_at` is when it was let in until it goes out (`is_sent`), some time after."""
 
     tokens: int
     number: int = 0
     sent_at: float = 0.0
+    is_sent: bool = False
     throttled: bool = False
     answered: bool = False
 

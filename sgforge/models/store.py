@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 
@@ -24,7 +24,7 @@ from sgforge.errors import DatasetError
 from sgforge.models.ballast import Ballast
 from sgforge.models.errors import ModelError, StoreError
 
-__all__ = ["STORE_VERSION", "Operation", "Store"]
+__all__ = ["STORE_VERSION", "OpenToRead", "Operation", "Rows", "Store"]
 
 STORE_VERSION: Final = "1"
 _GROUP = 512
@@ -58,13 +58,32 @@ CREATE INDEX IF NOT EXISTS batch_item_of ON batch_item (batch);
 """
 
 
+class Rows(Protocol):
+    """The file as far as it is read."""
+
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+        ...
+
+
+class OpenToRead:
+    """The file behind a connection that cannot write: whoever only looks takes no reserve of the disk and no writer."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        _check_version(path, connection)
+
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+        return self._connection.execute(sql, values).fetchall()
+
+
 @attrs.define
 class _Job:
     """One operation waiting for its commit."""
 
     operation: Operation[Any]
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Any] | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -95,10 +114,13 @@ class Store:
         A `ModelError` is the operation's answer (it must be raised before anything was changed), a `StoreError` says
         that the file cannot be written. Cancelling the caller does not undo the operation.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[_T] = loop.create_future()
-        self._jobs.put(_Job(operation, loop, future))
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(operation, future))
         return await future
+
+    def post(self, operation: Operation[Any]) -> None:
+        """Run an operation in the next transaction, after all that were written before it; nobody waits for it."""
+        self._jobs.put(_Job(operation))
 
     def check_room(self) -> None:
         """A `StoreError` once the disk was full: what room is left belongs to answers that are under way."""
@@ -111,7 +133,7 @@ class Store:
             self._jobs.put(None)
             self._thread.join()
         self._reader.close()
-        self._ballast.drop()
+        self._ballast.release()
 
     def __enter__(self) -> Store:
         return self
@@ -147,7 +169,7 @@ class Store:
         """On a full disk, give the ballast to the answers that are under way."""
         if _cannot_write(error):
             self._is_full = True
-            self._ballast.drop()
+            self._ballast.spend()
 
     def _no_room(self, why: str) -> str:
         return (
@@ -196,7 +218,8 @@ def _tell(jobs: Sequence[_Job]) -> None:
     """Wake the callers, one wake-up for each event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
     for job in jobs:
-        by_loop.setdefault(job.loop, []).append(job)
+        if job.future is not None:
+            by_loop.setdefault(job.future.get_loop(), []).append(job)
     for loop, group in by_loop.items():
         with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
             loop.call_soon_threadsafe(_resolve, group)
@@ -204,7 +227,7 @@ def _tell(jobs: Sequence[_Job]) -> None:
 
 def _resolve(jobs: Sequence[_Job]) -> None:
     for job in jobs:
-        if job.future.done():
+        if job.future is None or job.future.done():
             continue
         if job.error is None:
             job.future.set_result(job.result)
@@ -222,10 +245,14 @@ def _connect(path: Path) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous=FULL")
             connection.executescript(_SCHEMA)
             connection.execute("INSERT OR IGNORE INTO meta VALUES ('version', ?)", (STORE_VERSION,))
-            found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
+            _check_version(path, connection)
         except (sqlite3.Error, OSError) as error:
             raise DatasetError(f"responses file {path}: {error}") from error
-        if found != STORE_VERSION:
-            raise DatasetError(f"responses file {path} has version {found}, this sgforge reads {STORE_VERSION}")
         opened.pop_all()
     return connection
+
+
+def _check_version(path: Path, connection: sqlite3.Connection) -> None:
+    found = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()[0]
+    if found != STORE_VERSION:
+        raise DatasetError(f"responses file {path} has version {found}, this sgforge reads {STORE_VERSION}")

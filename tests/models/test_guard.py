@@ -12,7 +12,7 @@ from models.support import REMOTE, ask, at, gateway, run
 
 import sgforge.models.guard
 from sgforge.models import ModelError, ModelSettings
-from sgforge.models.errors import ProviderError, RunStoppedError
+from sgforge.models.errors import NotSentError, ProviderError, RunStoppedError
 from sgforge.models.guard import Guard
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeSettings
 
@@ -93,8 +93,8 @@ def test_a_halt_ends_what_waits_and_keeps_what_is_under_way(tmp_path: Path) -> N
                 while fake.ledger.received < 2:
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.2)
-                opened.halt()
-                with pytest.raises(ModelError, match="http_503"):
+                opened.stop_sending()
+                with pytest.raises(NotSentError):
                     await waiting
                 assert (await slow).text == "done"
 
