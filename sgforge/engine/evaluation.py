@@ -295,7 +295,7 @@ class _Finder:
     def _apply(self, sample: Sample, answer: Any) -> Sample | Failure:
         if isinstance(answer, Failure):
             return answer
-        wrong = check_role(self.verb, answer)
+        wrong = check_role(self.verb, answer, sample.graph)
         if wrong is not None:
             return Failure("role", wrong)
         try:

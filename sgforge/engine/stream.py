@@ -264,7 +264,7 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
     """Apply an answer to its image; one that breaks the contract becomes a failure of the image."""
     if isinstance(answer, Failure):
         return answer
-    wrong = check_role(stage.verb.name, answer)
+    wrong = check_role(stage.verb.name, answer, item.sample.graph)
     if wrong is not None:
         return Failure("role", wrong)
     try:

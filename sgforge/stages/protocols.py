@@ -42,7 +42,7 @@ __all__ = ["Editor", "Evaluator", "Exporter", "Filter", "Refiner", "Segmenter", 
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Finds regions: its edits add regions and judge regions."""
+    """Finds regions: its edits add regions, judge regions, and set mask and depth of regions that have none."""
 
     def segment(self, samples: Sequence[Sample], /) -> Sequence[Answer] | Awaitable[Answer]:
         """Find the regions of each image.

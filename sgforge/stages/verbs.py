@@ -49,11 +49,15 @@ class Kind:
 
 @attrs.frozen(kw_only=True)
 class Role:
-    """What the edits of one verb may hold: rows, verdicts, and fields set on rows that are there."""
+    """What the edits of one verb may hold: rows, verdicts, and fields set on rows that are there.
+
+    `region_blanks`: fields of given regions that may be set where they are null.
+    """
 
     adds: frozenset[str] = frozenset()
     judges: frozenset[str] = frozenset()
     region_fields: frozenset[str] = frozenset()
+    region_blanks: frozenset[str] = frozenset()
     relation_fields: frozenset[str] = frozenset()
 
     def fields(self, target: str) -> frozenset[str]:
@@ -115,7 +119,7 @@ _VERBS: Final = (
         name="segment",
         kind="segmenter",
         does="Find regions in each image.",
-        role=Role(adds=_fields("region"), judges=_fields("region")),
+        role=Role(adds=_fields("region"), judges=_fields("region"), region_blanks=_fields("mask", "depth")),
     ),
     Verb(
         name="complete",

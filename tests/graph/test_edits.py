@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, Verdict, apply_edit
 from sgforge.errors import GraphError
-from sgforge.graph import Region, Relation, SceneGraph
+from sgforge.graph import Mask, Region, Relation, SceneGraph
 from sgforge.stages import check_role
 
 BASE = SceneGraph(
@@ -171,7 +171,7 @@ def test_what_took_effect_can_be_applied_again_with_the_same_result(edits: list[
     ],
 )
 def test_a_step_may_emit_only_what_its_role_allows(verb: str, edit: Edit, complaint: str | None) -> None:
-    said = check_role(verb, edit)
+    said = check_role(verb, edit, BASE)
     assert said is None if complaint is None else complaint in (said or "")
 
 
@@ -184,7 +184,7 @@ PARTS = {
     **{f"relation {name}": Edit.set("relation", 0, **{name: None}) for name in sorted(RELATION_FIELDS)},
 }
 ALLOWED = {
-    "segment": {"regions", "region verdicts"},
+    "segment": {"regions", "region verdicts", "region depth", "region mask"},
     "complete": {"relations", "region descriptions", "region attributes"},
     "filter": {"region verdicts", "relation verdicts"},
     "generate": {"relations", "region label", "region score", "relation score"},
@@ -194,4 +194,16 @@ ALLOWED = {
 
 @pytest.mark.parametrize("verb", ALLOWED)
 def test_each_part_of_an_edit_is_for_the_roles_that_the_contract_names(verb: str) -> None:
-    assert {name for name, edit in PARTS.items() if check_role(verb, edit) is None} == ALLOWED[verb]
+    assert {name for name, edit in PARTS.items() if check_role(verb, edit, BASE) is None} == ALLOWED[verb]
+
+
+def test_a_segmenter_fills_blanks_and_replaces_nothing() -> None:
+    mask = Mask(4, 4, 0, 0, 1, 1, b"01")
+    graph = SceneGraph(4, 4, [Region("a"), Region("b", mask=mask, depth=1.0)])
+    fills = Edit.set("region", 0, mask=mask, depth=2.0)
+    assert check_role("segment", fills, graph) is None
+    for edit in (Edit.set("region", 1, mask=mask), Edit.set("region", 1, depth=2.0)):
+        assert "of regions that have one" in (check_role("segment", edit, graph) or "")
+    for index in (2, -1):
+        assert check_role("segment", Edit.set("region", index, depth=2.0), graph) is not None
+    assert check_role("filter", fills, graph) == "a filter step may not set mask of regions"

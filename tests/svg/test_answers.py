@@ -53,7 +53,7 @@ def test_numbers_become_indices_and_descriptions_are_added() -> None:
         (3, "descriptions", ("someone in the kitchen",)),
     ]
     assert edit.faults == {}
-    assert check_role("complete", edit) is None
+    assert check_role("complete", edit, kitchen().graph) is None
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ JSON = st.recursive(
 @given(st.lists(JSON, max_size=4), st.lists(JSON, max_size=4))
 def test_whatever_a_model_writes_the_edit_applies(subjects: list[Any], relations: list[Any]) -> None:
     edit = read({"subjects": [*subjects, subject(1, *relations)]})
-    assert check_role("complete", edit) is None
+    assert check_role("complete", edit, kitchen().graph) is None
     assert set(edit.faults) <= set(FAULTS)
     done = apply_edit(kitchen().graph, edit, "complete")
     assert done.counts == {}

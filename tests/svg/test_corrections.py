@@ -116,7 +116,7 @@ def test_what_is_removed_may_be_said_better_but_not_the_same_again() -> None:
 def test_whatever_an_editor_writes_the_edit_applies_and_touches_only_what_it_was_given(reply: Any) -> None:
     view = look_at(Sample("d", GRAPH), 2)  # the ball, index 1, is not shown
     edit = read_corrections(view, (1, 2), reply, max_additions=3, max_predicate_words=4)
-    assert check_role("edit", edit) is None
+    assert check_role("edit", edit, GRAPH) is None
     assert set(edit.faults) <= set(FAULTS)
     after = apply_edit(GRAPH, edit, "edit", may_restore=True).graph
     assert after.all.regions[1] == GRAPH.all.regions[1]

@@ -89,7 +89,7 @@ class ItemContract(ComponentContract):
         samples = self.samples(tmp_path)
         for sample, answer in zip(samples, self.answers(tmp_path, samples), strict=True):
             if isinstance(answer, Edit):
-                fault = check_role(self.verb, answer)
+                fault = check_role(self.verb, answer, sample.graph)
                 assert fault is None, f"{sample.image_id}: {fault}"
                 apply_edit(sample.graph, answer, self.component, may_restore=VERBS[self.verb].may_restore)
 
