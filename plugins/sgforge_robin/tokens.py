@@ -1,4 +1,4 @@
-"""The tokenizer: text to ids in which nothing that people wrote becomes a special token."""
+"""The tokenizer of a Robin, its special tokens looked up by name."""
 
 from __future__ import annotations
 
@@ -78,15 +78,7 @@ class RobinTokenizer:
         return self._tokenizer.get_vocab_size()
 
     def ids(self, text: str) -> list[int]:
-        """Ids of a text of ours, special tokens recognised."""
-        return self._encode(text, special=False)
-
-    def plain_ids(self, text: str) -> list[int]:
-        """Ids of a text of somebody else's: a special token spelled in it stays text."""
-        return self._encode(text, special=True)
-
-    def _encode(self, text: str, special: bool) -> list[int]:
-        self._tokenizer.encode_special_tokens = special
+        """Ids of a text, special tokens recognised: what people wrote must have passed `plain_name` or its kin."""
         found: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return found
 

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from sgforge_robin.text.graphs import GraphText, RelationText, serialise_graph, serialise_relations
-from sgforge_robin.text.plain import attribute_texts, plain_name
+from sgforge_robin.text.plain import attribute_texts, plain_name, plain_predicate
 
 __all__ = [
     "NOTHING",
@@ -21,6 +21,7 @@ __all__ = [
     "ask_detection",
     "ask_graph",
     "ask_grounding",
+    "ask_pair",
     "ask_question",
     "ask_referring",
     "ask_relations",
@@ -45,6 +46,7 @@ class Task(StrEnum):
     REFERRING = "referring"
     QUESTION = "question"
     CHOICE = "choice"
+    PAIR = "pair"
 
 
 @attrs.frozen
@@ -56,15 +58,18 @@ class Turn:
     answer: str
 
 
-def opening(boxes: Sequence[str]) -> str:
-    """All that stands before the first question: the persona, the image, and its regions with their box texts.
+def opening(boxes: Sequence[str], names: Sequence[str] | None = None) -> str:
+    """All that stands before the first question: the persona, the image, and its regions.
 
-    Special tokens are spelled; `<image>` stands for the picture. Without a box a region's text is "".
+    Special tokens are spelled; `<image>` stands for the picture. `boxes`: a region's box text, "" for none; `names`:
+    what is known to be in it, "" for nothing.
     """
-    items = ", ".join(
-        f"region{number} <mask><pos>{' ' + box if box else ''}" for number, box in enumerate(boxes, start=1)
+    known = [""] * len(boxes) if names is None else names
+    items = (
+        " ".join(part for part in (f"region{number} <mask><pos>", box, plain_name(name)) if part)
+        for number, (box, name) in enumerate(zip(boxes, known, strict=True), start=1)
     )
-    regions = f"It has {len(boxes)} marked regions: {items}.\n" if boxes else ""
+    regions = f"It has {len(boxes)} marked regions: {', '.join(items)}.\n" if boxes else ""
     return f"<|im_start|>system\n{_PERSONA}<|im_end|>\n<|im_start|>user\n<image>\nThis is the whole picture. {regions}"
 
 
@@ -121,3 +126,9 @@ def ask_choice(question: str, boxes: Sequence[str], right: int = 0) -> Turn:
         )
     choices = " ".join(f"{letter}. {box}" for letter, box in zip(_LETTERS, boxes, strict=False))
     return Turn(Task.CHOICE, f"{plain_name(question)} {choices}", _LETTERS[right])
+
+
+def ask_pair(subject: int, object_: int, predicate: str = "") -> Turn:
+    """How one region relates to one other: a predicate or `none`. Ours: its answers rank a closed vocabulary."""
+    answer = plain_predicate(predicate) or NOTHING
+    return Turn(Task.PAIR, f"From region{subject} to region{object_}?", answer)

@@ -1,0 +1,186 @@
+"""One image of a snapshot to a training example: other regions and another order every epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from sgforge.graph import Sample
+from sgforge_robin.encoding import Branch, Example, drop_to_fit, encode_branch, prefix_ids
+from sgforge_robin.pixels import image_tensor
+from sgforge_robin.regions import MOST_REGIONS, box_texts, masks_of, salient
+from sgforge_robin.sizes import Size
+from sgforge_robin.text.graphs import GraphText, ObjectText, RelationText
+from sgforge_robin.text.plain import attribute_texts, plain_name
+from sgforge_robin.text.tasks import (
+    Task,
+    Turn,
+    ask_attributes,
+    ask_description,
+    ask_graph,
+    ask_pair,
+    ask_referring,
+    ask_relations,
+    opening,
+)
+from sgforge_robin.tokens import RobinTokenizer
+from sgforge_robin.training.stages import Stage
+
+__all__ = ["ExampleMaker", "Shown", "show", "turns"]
+
+_RELATIONS: Final = 10
+"""Relations of one subject that an answer lists at most; which, is drawn anew (released: the first 5 by number)."""
+_NAMED: Final = 0.5
+"""How often an example's prefix says what its regions are: both kinds of input are met later."""
+
+
+@attrs.frozen(eq=False)
+class Shown:
+    """What an example shows of an image: `regions` (indices, in the order of their numbers from 1), as a text graph.
+
+    `named`: whether the prefix says their labels. `phrases`: a description of each region that has one.
+    """
+
+    regions: tuple[int, ...]
+    graph: GraphText
+    named: bool
+    phrases: Mapping[int, str]
+
+
+@attrs.frozen(eq=False)
+class ExampleMaker:
+    """Makes examples; equal (seed, epoch, image) give equal ones, whatever came before.
+
+    `capacity`: how many positions an example may take; branches that do not fit are left out and counted by `left_out`.
+    """
+
+    tokenizer: RobinTokenizer
+    size: Size
+    stage: Stage
+    seed: int
+    left_out: Callable[[int], None]
+
+    def make(self, sample: Sample, epoch: int) -> Example | None:
+        """The example of an image; None if there is nothing to ask about it. An unreadable image is an `ImageError`."""
+        dice = random.Random(_number(self.seed, epoch, sample.image_id))
+        shown = show(sample, dice, self.stage.kept)
+        asked = turns(shown, self.stage.tasks, dice)
+        if not asked or sample.image is None:
+            return None
+        rows = [sample.graph.regions[index] for index in shown.regions]
+        boxes = box_texts(sample, rows) if self.size.box_text else [""] * len(rows)
+        names = [region.label or "" for region in rows] if shown.named else None
+        prefix = prefix_ids(self.tokenizer, opening(boxes, names))
+        length = len(prefix) - 1 + self.size.image_tokens
+        branches = self._fitting([encode_branch(self.tokenizer, turn) for turn in asked], length)
+        if not branches:
+            return None
+        pixels = image_tensor(sample.image.array(), self.size.side)
+        return Example(
+            image_id=sample.image_id,
+            pixels=pixels,
+            masks=masks_of(sample, rows),
+            prefix=prefix,
+            length=length,
+            branches=branches,
+        )
+
+    def _fitting(self, branches: Sequence[Branch], length: int) -> tuple[Branch, ...]:
+        kept = drop_to_fit(branches, self.stage.capacity - length)
+        self.left_out(len(branches) - len(kept))
+        return kept
+
+
+def show(sample: Sample, dice: random.Random, kept: float) -> Shown:
+    """A random order of a random share, `kept` to 1, of the image's regions."""
+    indices = salient(sample, MOST_REGIONS)
+    dice.shuffle(indices)
+    share = dice.uniform(kept, 1.0)
+    indices = indices[: max(round(len(indices) * share), min(len(indices), 2))]
+    number = {index: place for place, index in enumerate(indices, start=1)}
+    rows = {index: sample.graph.regions[index] for index in indices}
+    objects = [
+        ObjectText(number[index], plain_name(region.label), attribute_texts(region.attributes))
+        for index, region in rows.items()
+        if plain_name(region.label)
+    ]
+    relations = [
+        RelationText(number[one.subject], one.predicate, number[one.object])
+        for one in sample.graph.relations.values()
+        if one.subject in number and one.object in number
+    ]
+    phrases = {number[index]: region.descriptions[0] for index, region in rows.items() if region.descriptions}
+    return Shown(tuple(indices), GraphText(objects, relations), dice.random() < _NAMED, phrases)
+
+
+def turns(shown: Shown, tasks: Sequence[Task], dice: random.Random) -> list[Turn]:
+    """All questions of these tasks about what is shown, in random order."""
+    asked = [turn for task in tasks for turn in _ASKED[task](shown, dice)]
+    dice.shuffle(asked)
+    return asked
+
+
+def _descriptions(shown: Shown, dice: random.Random) -> list[Turn]:
+    return [] if shown.named else [ask_description(item.region, item.name) for item in shown.graph.objects]
+
+
+def _attributes(shown: Shown, dice: random.Random) -> list[Turn]:
+    return [ask_attributes(item.region, item.attributes) for item in shown.graph.objects if item.attributes]
+
+
+def _referring(shown: Shown, dice: random.Random) -> list[Turn]:
+    return [ask_referring(number, phrase) for number, phrase in shown.phrases.items() if plain_name(phrase)]
+
+
+def _relations(shown: Shown, dice: random.Random) -> list[Turn]:
+    """A question about every region, if anything is related at all: one without relations says so."""
+    if not shown.graph.relations:
+        return []
+    by_subject: dict[int, list[RelationText]] = {}
+    for relation in shown.graph.relations:
+        by_subject.setdefault(relation.subject, []).append(relation)
+    return [
+        ask_relations(subject, _some(by_subject.get(subject, []), dice)) for subject in range(1, len(shown.regions) + 1)
+    ]
+
+
+def _pairs(shown: Shown, dice: random.Random) -> list[Turn]:
+    """Every related pair with one of its predicates, and as many unrelated ones."""
+    by_pair: dict[tuple[int, int], list[str]] = {}
+    for one in shown.graph.relations:
+        by_pair.setdefault((one.subject, one.object), []).append(one.predicate)
+    count = len(shown.regions)
+    others = [(a, b) for a in range(1, count + 1) for b in range(1, count + 1) if a != b and (a, b) not in by_pair]
+    chosen = dice.sample(others, min(len(others), len(by_pair)))
+    held = [ask_pair(*pair, dice.choice(predicates)) for pair, predicates in by_pair.items()]
+    return held + [ask_pair(*pair) for pair in chosen]
+
+
+def _graph(shown: Shown, dice: random.Random) -> list[Turn]:
+    return [ask_graph(shown.graph)] if shown.graph.objects else []
+
+
+def _some(relations: Sequence[RelationText], dice: random.Random) -> list[RelationText]:
+    """At most so many of them, by object."""
+    chosen = dice.sample(relations, min(len(relations), _RELATIONS))
+    return sorted(chosen, key=lambda one: (one.object, one.predicate))
+
+
+_ASKED: Final[Mapping[Task, Callable[[Shown, random.Random], list[Turn]]]] = {
+    Task.DESCRIBE: _descriptions,
+    Task.ATTRIBUTES: _attributes,
+    Task.REFERRING: _referring,
+    Task.RELATIONS: _relations,
+    Task.PAIR: _pairs,
+    Task.GRAPH: _graph,
+}
+
+
+def _number(seed: int, epoch: int, image_id: str) -> int:
+    """A number that is the same on every machine."""
+    digest = hashlib.sha256(f"{seed}/{epoch}/{image_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")

@@ -1,0 +1,70 @@
+"""Packing: many examples in one row, each seeing itself alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import torch
+from torch import Tensor
+
+from sgforge_robin.encoding import Example
+
+__all__ = ["Layout", "lay_out", "pack"]
+
+
+@attrs.frozen(eq=False)
+class Layout:
+    """Where the positions of a row belong: `document`, `branch` (0 for a prefix), `position` within, (L,) each."""
+
+    document: Tensor
+    branch: Tensor
+    position: Tensor
+
+    def allowed(self) -> Tensor:
+        """(1, 1, L, L) bool: who may look at whom. One looks back, at its document's prefix and at its own branch."""
+        order = torch.arange(len(self.document), device=self.document.device)
+        back = order[:, None] >= order[None]
+        own = self.document[:, None] == self.document[None]
+        line = (self.branch[None] == 0) | (self.branch[:, None] == self.branch[None])
+        return (back & own & line)[None, None]
+
+    def to(self, device: torch.device) -> Layout:
+        """The same on a device."""
+        return Layout(self.document.to(device), self.branch.to(device), self.position.to(device))
+
+
+def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Indices of items, so that each row's lengths sum to at most `capacity`: the longest first, into the fullest fit.
+
+    An item longer than a row is a `ValueError`.
+    """
+    rows: list[list[int]] = []
+    left: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        if lengths[index] > capacity:
+            raise ValueError(f"an item of {lengths[index]} positions in rows of {capacity}")
+        fits = [row for row, room in enumerate(left) if room >= lengths[index]]
+        if fits:
+            best = min(fits, key=lambda row: (left[row], row))
+            rows[best].append(index)
+            left[best] -= lengths[index]
+        else:
+            rows.append([index])
+            left.append(capacity - lengths[index])
+    return rows
+
+
+def lay_out(examples: Sequence[Example]) -> Layout:
+    """The layout of a row of examples: each prefix, then its branches, whose positions go on from the prefix."""
+    document: list[int] = []
+    branch: list[int] = []
+    position: list[int] = []
+    for number, example in enumerate(examples):
+        lengths = [example.length, *(len(one.ids) for one in example.branches)]
+        document += [number] * sum(lengths)
+        for place, length in enumerate(lengths):
+            start = example.length if place else 0
+            branch += [place] * length
+            position += range(start, start + length)
+    return Layout(torch.tensor(document), torch.tensor(branch), torch.tensor(position))

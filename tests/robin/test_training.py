@@ -1,0 +1,142 @@
+"""Training that is cut and goes on, data that cannot be used, and losses that are none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+from robin.worlds import STAGE, maker, model, scenes, stream
+
+from sgforge.errors import StepError
+from sgforge.graph import Region, Sample, SceneGraph
+from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.text.tasks import Task
+from sgforge_robin.training.loop import Life, StepReport, train
+from sgforge_robin.training.stages import STAGES, Stage
+from sgforge_robin.training.stream import PackedStream, Position
+
+SHORT = attrs.evolve(STAGE, capacity=1024, kept=0.7)
+
+
+def run(
+    folder: Path, samples: list[Sample], steps: int, stop_after: int | None = None, stage: Stage = SHORT
+) -> tuple[RobinModel, list[float]]:
+    robin, losses = model(), list[float]()
+
+    def report(step: StepReport) -> None:
+        losses.append(step.loss)
+
+    life = Life(folder, "a plan", 2, report, lambda: len(losses) == stop_after)
+    train(robin, stream(samples, stage), stage, steps, life)
+    return robin, losses
+
+
+def test_a_training_that_is_cut_at_any_step_goes_on_to_the_bit(tmp_path: Path) -> None:
+    samples = scenes(tmp_path, 5)
+    whole, losses = run(tmp_path / "whole", samples, 6)
+    for cut in (1, 2, 4):
+        with pytest.raises(StepError, match=f"stop after step {cut} of 6"):
+            run(tmp_path / f"{cut}", samples, 6, stop_after=cut)
+        torch.rand(3)  # whatever other random numbers were drawn since
+        resumed, rest = run(tmp_path / f"{cut}", samples, 6)
+        assert rest == losses[cut:]
+        assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    _, losses = run(tmp_path, scenes(tmp_path, 1), 60, stage=attrs.evolve(SHORT, tasks=(Task.RELATIONS,)))
+    assert sum(losses[-3:]) < 0.75 * sum(losses[:3])
+
+
+def test_a_state_of_another_plan_is_refused(tmp_path: Path) -> None:
+    samples = scenes(tmp_path, 3)
+    with pytest.raises(StepError, match="stop after"):
+        run(tmp_path / "out", samples, 4, stop_after=2)
+    life = Life(tmp_path / "out", "another plan", 2, lambda step: None, lambda: False)
+    with pytest.raises(StepError, match="other options or data"):
+        train(model(), stream(samples, SHORT), SHORT, 4, life)
+    (state,) = (tmp_path / "out").glob("state-*/state.pt")
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(StepError, match=r"cannot be read .*: delete .*state-00000002"):
+        run(tmp_path / "out", samples, 4)
+
+
+def test_only_what_a_stage_names_learns(tmp_path: Path) -> None:
+    stage = attrs.evolve(STAGES["extractor"], tasks=SHORT.tasks, capacity=1024)
+    before = model()
+    after, _ = run(tmp_path, scenes(tmp_path, 2), 2, stage=stage)
+    changed = {
+        name.partition(".")[0]
+        for (name, one), two in zip(before.named_parameters(), after.parameters(), strict=True)
+        if not torch.equal(one, two)
+    }
+    assert changed == {"extractor"}
+
+
+def test_every_epoch_shows_other_regions_in_another_order(tmp_path: Path) -> None:
+    (sample,) = scenes(tmp_path, 1)
+    first, again, other = (maker(SHORT).make(sample, epoch) for epoch in (0, 0, 1))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert first.prefix == again.prefix
+    assert [one.ids for one in first.branches] == [one.ids for one in again.branches]
+    assert first.masks is not None
+    assert other.masks is not None
+    assert first.masks.shape != other.masks.shape or not torch.equal(first.masks, other.masks)
+
+
+def test_an_image_that_fails_in_mid_epoch_is_counted(tmp_path: Path) -> None:
+    samples = scenes(tmp_path, 4)
+    (tmp_path / "scenes" / str(samples[1].uri).partition(":")[2]).write_bytes(b"no image")
+    packed = stream(samples, SHORT)
+    steps = packed.steps(Position())
+    shown = [example.image_id for _ in range(2) for row in next(steps)[0] for example in row]
+    assert sorted(shown) == sorted(sample.image_id for sample in samples if sample is not samples[1])
+    assert packed.counts == {"image-unreadable": 1}
+
+
+def test_data_without_anything_to_learn(tmp_path: Path) -> None:
+    (sample,) = scenes(tmp_path, 1)
+    bare = [attrs.evolve(sample, graph=SceneGraph(64, 64, [Region(None, (1, 1, 9, 9))]))]
+    with pytest.raises(StepError, match=r"none of the 1 selected images .*: 1 nothing-to-learn"):
+        next(stream(bare, SHORT).steps(Position()))
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_a_loss_that_is_none_names_its_images(tmp_path: Path, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = scenes(tmp_path, 1)
+    robin = model()
+    with torch.no_grad():
+        robin.table.weight.fill_(value)  # logits of nothing but zeros give a loss; of NaN none
+    monkeypatch.setattr("torch.nn.functional.cross_entropy", lambda logits, aim, reduction: logits.sum() * value)
+    life = Life(tmp_path / "out", "", 9, lambda step: None, lambda: False)
+    with pytest.raises(StepError, match=rf"the loss is .* at the row of images {samples[0].image_id}"):
+        train(robin, stream(samples, SHORT), SHORT, 2, life)
+
+
+def test_branches_that_do_not_fit_are_left_out_and_counted(tmp_path: Path) -> None:
+    (sample,) = scenes(tmp_path, 1)
+    counts = Counter[str]()
+    whole = maker(attrs.evolve(STAGE, capacity=9999), left=counts).make(sample, 0)
+    assert whole is not None
+    assert counts["branches"] == 0
+    room = whole.length + len(whole.branches[0].ids)
+    cut = maker(attrs.evolve(STAGE, capacity=room), left=counts).make(sample, 0)
+    assert cut is not None
+    assert cut.total <= room
+    assert counts["branches"] == len(whole.branches) - 1
+    assert maker(attrs.evolve(STAGE, capacity=10)).make(sample, 0) is None
+
+
+def test_a_position_is_where_the_stream_goes_on(tmp_path: Path) -> None:
+    samples = scenes(tmp_path, 5)
+    steps = stream(samples, SHORT).steps(Position())
+    taken = [next(steps) for _ in range(8)]
+    for place in range(7):
+        rows, _ = next(PackedStream(samples, maker(SHORT), 2, Counter()).steps(taken[place][1]))
+        expected = [[one.image_id for one in row] for row in taken[place + 1][0]]
+        assert [[one.image_id for one in row] for row in rows] == expected
