@@ -11,6 +11,8 @@ import attrs
 
 from sgforge.errors import GraphError
 from sgforge.graph import KEPT, REJECTED, Region, Relation, SceneGraph, Status
+from sgforge.graph.checks import to_rows
+from sgforge.wording import shortened
 
 __all__ = ["REGION_FIELDS", "RELATION_FIELDS", "Applied", "Edit", "FieldSet", "Verdict", "apply_edit", "joined_as_one"]
 
@@ -60,10 +62,6 @@ def _check_place(item: Verdict | FieldSet) -> None:
     if isinstance(item.index, bool) or not isinstance(item.index, SupportsIndex):
         raise GraphError(f"{item.target} {item.index!r}: an index must be an int, not {type(item.index).__name__}")
     object.__setattr__(item, "index", int(operator.index(item.index)))
-
-
-def _as_tuple(value: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(value)
 
 
 def _counts(value: Mapping[str, int]) -> dict[str, int]:
@@ -118,10 +116,10 @@ class Edit:
     rows, it cannot be known which, and applying the sum is a `GraphError`.
     """
 
-    regions: tuple[Region, ...] = attrs.field(default=(), converter=_as_tuple)
-    relations: tuple[Relation, ...] = attrs.field(default=(), converter=_as_tuple)
-    verdicts: tuple[Verdict, ...] = attrs.field(default=(), converter=_as_tuple)
-    sets: tuple[FieldSet, ...] = attrs.field(default=(), converter=_as_tuple)
+    regions: tuple[Region, ...] = attrs.field(default=(), converter=to_rows)
+    relations: tuple[Relation, ...] = attrs.field(default=(), converter=to_rows)
+    verdicts: tuple[Verdict, ...] = attrs.field(default=(), converter=to_rows)
+    sets: tuple[FieldSet, ...] = attrs.field(default=(), converter=to_rows)
     dropped: str | None = None
     faults: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
     parts: tuple[_Part, ...] = attrs.field(default=(), kw_only=True, repr=False, eq=_told_apart)
@@ -164,7 +162,7 @@ class Edit:
         """Add regions and relations, each kind in the order given; anything else is a `GraphError`."""
         for row in rows:
             if not isinstance(row, (Region, Relation)):
-                raise GraphError(f"an edit adds regions and relations, not {row!r}")
+                raise GraphError(f"an edit adds regions and relations, not {shortened(row)}")
         return cls(
             regions=tuple(row for row in rows if isinstance(row, Region)),
             relations=tuple(row for row in rows if isinstance(row, Relation)),
@@ -178,6 +176,8 @@ class Edit:
     @classmethod
     def drop(cls, reason: str) -> Edit:
         """Take the image out of all later steps."""
+        if reason is None:
+            raise GraphError("an image is dropped for a reason: give its code, such as 'blurred'")
         return cls(dropped=reason)
 
     def __add__(self, other: Edit) -> Edit:
@@ -189,7 +189,7 @@ class Edit:
         edits = tuple(edits)
         for edit in edits:
             if not isinstance(edit, Edit):
-                raise GraphError(f"a sum of edits has {type(edit).__name__} among them: {edit!r}")
+                raise GraphError(f"a sum of edits has {type(edit).__name__} among them: {shortened(edit)}")
         faults: dict[str, int] = {}
         for edit in edits:
             for reason, count in edit.faults.items():
@@ -313,6 +313,10 @@ def apply_edit(graph: SceneGraph, edit: Edit, step: str, *, may_restore: bool = 
     what the edit sets or judges of it is then set or judged in that row. A verdict that keeps a rejected row needs
     `may_restore` too. Bad indices are a `GraphError`.
     """
+    if not isinstance(graph, SceneGraph):
+        raise GraphError(f"an edit is applied to a graph, such as sample.graph, not to {shortened(graph)}")
+    if not isinstance(edit, Edit):
+        raise GraphError(f"an Edit is applied (several: Edit.sum), not {shortened(edit)}")
     if edit.is_empty:
         return Applied(graph, edit, {})
     regions = list(graph.all.regions)

@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -40,6 +40,8 @@ class Roots:
 
     def __init__(self, folders: Mapping[str, Path | str] | None = None) -> None:
         self._folders: dict[str, Path] = {}
+        if folders is not None and not isinstance(folders, Mapping):
+            raise ConfigError(f'roots map names to folders, such as {{"coco": "data/coco"}}; not {folders!r}')
         for name, folder in (folders or {}).items():
             self.add(name, folder)
         self._unused = set(self._folders)
@@ -61,8 +63,10 @@ class Roots:
 
     def add(self, name: str, folder: Path | str) -> None:
         """Name a folder; a name that stands for another folder already is a `ConfigError`."""
-        if not _ROOT_NAME.fullmatch(name):
+        if not (isinstance(name, str) and _ROOT_NAME.fullmatch(name)):
             raise ConfigError(f"root name {name!r} must be letters, digits, '.', '_' and '-'")
+        if not isinstance(folder, (str, PurePath)):
+            raise ConfigError(f"root {name!r} must be a folder, not {folder!r}")
         path = Path(folder).expanduser().resolve()
         if self._folders.setdefault(name, path) != path:
             raise ConfigError(f"root {name!r} is {self._folders[name]} already, it cannot also be {path}")
@@ -89,6 +93,8 @@ class Roots:
 
     def resolve(self, uri: str) -> Path:
         """The path of a uri; an unknown root, an absolute path or a way out of the root is an `ImageError`."""
+        if not isinstance(uri, str):
+            raise ImageError(f"a uri is a text, root:relative/path, not {uri!r}")
         root, colon, relative = uri.partition(":")
         if not colon:
             raise ImageError(f"uri {uri!r} has no root: it must read root:relative/path")
@@ -96,7 +102,8 @@ class Roots:
         if folder is None:
             known = ", ".join(self.names()) or "none"
             raise ImageError(
-                f"uri {uri!r}: there is no root {root!r} (known: {known}); name it with --root {root}=FOLDER"
+                f"uri {uri!r}: there is no root {root!r} (known: {known}); name it with --root {root}=FOLDER, "
+                f'in Python with roots={{"{root}": FOLDER}}'
             )
         self._unused.discard(root)
         pure = PurePosixPath(relative)

@@ -7,8 +7,9 @@ becomes the same values through `Pipeline.from_config`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -17,6 +18,7 @@ from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.stages import VERBS, Selection
 from sgforge.steps import SourceStep, Step
+from sgforge.wording import shortened
 
 if TYPE_CHECKING:
     from sgforge.config import PipelineConfig
@@ -107,6 +109,43 @@ refine = _verb("refine")
 evaluate = _verb("evaluate")
 
 
+def _no_step(given: Any) -> str:
+    """What to write instead of something that is no step."""
+    told = f"a pipeline is made of steps such as segment('sam'), not of {shortened(given)}"
+    if isinstance(given, (list, tuple)):
+        return f"{told}: write Pipeline(*steps)"
+    if isinstance(given, SourceStep):
+        return f"{told}: a source is given to run(source, dataset)"
+    return f"{told}: call it with a component's name" if callable(given) else told
+
+
+def _folder(value: Path | str, what: str) -> Path:
+    if not isinstance(value, (str, PurePath)):
+        raise ConfigError(f"{what} must be a path, not {shortened(value)}; it reads run(source, dataset)")
+    return Path(value).expanduser()
+
+
+def _no_source(given: Any) -> str | None:
+    """What to write instead of something that is no source, but may well be meant as one."""
+    if isinstance(given, PurePath) or (isinstance(given, str) and os.sep in given):
+        if str(given).endswith((".jsonl", ".jsonl.gz")):
+            return f"{str(given)!r} is a file, no source: write sgforge.source('jsonl', graphs={str(given)!r})"
+        return f"{str(given)!r} is a path, no source: write sgforge.source('folder', images={str(given)!r})"
+    if isinstance(given, (list, tuple)):
+        return "several sources have names: give a dict such as {'seed': source(...), 'new': source(...)}"
+    return f"a step is no source, {shortened(given)}: write sgforge.source(...)" if isinstance(given, Step) else None
+
+
+def _named(source: Any) -> Mapping[str, SourceStep]:
+    from sgforge.engine.launch import named_sources
+
+    for one in source.values() if isinstance(source, Mapping) else (source,):
+        fault = _no_source(one)
+        if fault is not None:
+            raise ConfigError(fault)
+    return named_sources(source)
+
+
 class Pipeline:
     """Steps in order, ready to run on any source into any dataset folder."""
 
@@ -117,7 +156,11 @@ class Pipeline:
         settings of all models together, such as a budget."""
         for step in steps:
             if not isinstance(step, Step):
-                raise ConfigError(f"a pipeline is made of steps such as segment('sam'), not of {step!r}")
+                raise ConfigError(_no_step(step))
+        if models is not None and not isinstance(models, Mapping):
+            raise ConfigError(f'models are settings by name, {{"openai/gpt-4o": {{...}}}}, not {shortened(models)}')
+        if gateway is not None and not hasattr(gateway, "prices"):
+            raise ConfigError(f"gateway must be a sgforge.models.GatewaySettings, not {shortened(gateway)}")
         self.steps = steps
         self.models = dict(models or {})
         self.gateway = gateway
@@ -127,11 +170,18 @@ class Pipeline:
         return f"Pipeline({', '.join(f'{step.verb}({step.label})' for step in self.steps)})"
 
     @classmethod
-    def from_config(cls, config: PipelineConfig) -> Pipeline:
-        """The pipeline of a config file; its sources, dataset, roots and branch are arguments of `run`.
+    def from_config(cls, config: PipelineConfig | Path | str) -> Pipeline:
+        """The pipeline of a config, or of the TOML file at a path; its sources, dataset, roots and branch are arguments
+        of `run` (`sgforge.config.load_config` reads them).
 
         What is wrong in the file is told when the pipeline is run, all of it at once.
         """
+        from sgforge.config import PipelineConfig, load_config
+
+        if isinstance(config, (str, PurePath)):
+            config = load_config(Path(config).expanduser())
+        if not isinstance(config, PipelineConfig):
+            raise ConfigError(f"a pipeline is made from a config or the path of its file, not from {shortened(config)}")
         read = (step for step in config.steps if step is not None)
         pipeline = cls(*read, models=config.models, gateway=config.gateway)
         pipeline._file = config
@@ -150,7 +200,7 @@ class Pipeline:
         responses: Path | str | None = None,
     ) -> Request:
         """What `run` with these arguments is asked to do, for `sgforge.engine`."""
-        from sgforge.engine.launch import Request, named_sources
+        from sgforge.engine.launch import Request
         from sgforge.models import GatewaySettings
 
         gateway = self.gateway or GatewaySettings()
@@ -160,12 +210,12 @@ class Pipeline:
         return Request(
             steps=self.steps if file is None else file.steps,
             # With faults nothing will run; all of the file is looked at, so that they are told together.
-            sources=file.sources if file is not None and file.faults else named_sources(source),
-            dataset=Path(dataset).expanduser(),
+            sources=file.sources if file is not None and file.faults else _named(source),
+            dataset=_folder(dataset, "the dataset"),
             roots=roots if isinstance(roots, Roots) else Roots(roots),
             gateway=gateway,
             models=self.models,
-            responses=None if responses is None else Path(responses).expanduser(),
+            responses=None if responses is None else _folder(responses, "the file of responses"),
             limit=limit,
             branch="main" if branch is None else branch,
             seed=seed,
@@ -200,6 +250,8 @@ class Pipeline:
         """
         from sgforge.engine.launch import run
 
+        if progress is not None and not isinstance(progress, bool) and not hasattr(progress, "close"):
+            raise ConfigError(f"progress must be True, False, None or a display, not {shortened(progress)}")
         request = self.request(
             source,
             dataset,

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 
 __all__ = ["Selection"]
+
+
+def _names(value: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Names as a tuple; a name alone is one of them, not its letters."""
+    return None if value is None else (value,) if isinstance(value, str) else tuple(value)
 
 
 @attrs.frozen
@@ -14,5 +21,5 @@ class Selection:
     Failed and dropped images are never selected.
     """
 
-    sources: tuple[str, ...] | None = None
-    splits: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = attrs.field(default=None, converter=_names)
+    splits: tuple[str, ...] | None = attrs.field(default=None, converter=_names)

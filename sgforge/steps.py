@@ -20,7 +20,9 @@ def selection_of(value: Selection | Mapping[str, Any] | None) -> Selection:
         return Selection()
     if isinstance(value, Selection):
         return value
-    unknown = sorted(set(value) - {"source", "split"})
+    if not isinstance(value, Mapping):
+        raise ConfigError(f'on: must be a table such as {{"split": "train"}} or {{"source": "seed"}}, not {value!r}')
+    unknown = sorted(map(str, set(value) - {"source", "split"}))
     if unknown:
         raise ConfigError(f"on: unknown key {unknown[0]!r}; it takes source and split")
     return Selection(_names(value.get("source"), "source"), _names(value.get("split"), "split"))
@@ -29,7 +31,7 @@ def selection_of(value: Selection | Mapping[str, Any] | None) -> Selection:
 def _names(value: str | Iterable[str] | None, key: str) -> tuple[str, ...] | None:
     if value is None:
         return None
-    names = (value,) if isinstance(value, str) else tuple(value)
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else ()
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigError(f"on: {key} must be a name or a list of names, not {value!r}")
     return names
@@ -80,8 +82,12 @@ class Step:
     def __attrs_post_init__(self) -> None:
         if self.verb not in VERBS:
             raise ConfigError(f"{self.verb!r} is no step; steps: {', '.join(VERBS)}")
-        if self.name is not None and not (self.name and self.name.isprintable()):
+        if self.name is not None and not (isinstance(self.name, str) and self.name and self.name.isprintable()):
             raise ConfigError(f"the name of a step must be one line of printable text, not {self.name!r}")
+        if self.weights is not None and not isinstance(self.weights, str):
+            raise ConfigError(
+                f"weights of step {self.verb!r} must be the name of an earlier step, not {self.weights!r}"
+            )
         if self.options and not isinstance(self.component, str):
             raise ConfigError(
                 f"{self.verb}({type(self.component).__name__}, ...): an instance has its options already; "

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import attrs
 
-from sgforge.cli.terminal import split_ref
 from sgforge.dataset import Dataset
+from sgforge.dataset.folder import split_ref
 from sgforge.errors import ConfigError
 from sgforge.jsonl import read_jsonl
 from sgforge_svg.calibration import Calibration, calibrate

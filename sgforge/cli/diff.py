@@ -8,9 +8,10 @@ from typing import Any
 
 import attrs
 
-from sgforge.cli.terminal import json_text, split_ref
+from sgforge.cli.terminal import json_text
 from sgforge.dataset import Dataset
 from sgforge.dataset.diffing import ImageDiff, RowChange
+from sgforge.dataset.folder import split_ref
 from sgforge.visible import visible
 
 _EXAMPLES = """\

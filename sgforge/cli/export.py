@@ -7,9 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from sgforge.cli.terminal import json_text, split_ref
+from sgforge.cli.terminal import json_text
 from sgforge.config import structure_options
 from sgforge.dataset import Dataset
+from sgforge.dataset.folder import split_ref
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins
 from sgforge.visible import visible

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from sgforge.cli.terminal import json_text, split_ref
+from sgforge.cli.terminal import json_text
 from sgforge.dataset import Dataset
+from sgforge.dataset.folder import split_ref
 from sgforge.dataset.snapshot import SnapshotMeta
 from sgforge.visible import visible
 

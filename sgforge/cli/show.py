@@ -6,8 +6,9 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from sgforge.cli.terminal import json_text, split_ref
+from sgforge.cli.terminal import json_text
 from sgforge.dataset import Dataset
+from sgforge.dataset.folder import split_ref
 from sgforge.dataset.provenance import Call
 from sgforge.graph import Region, Relation, Sample
 from sgforge.visible import visible

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import attrs
 
-from sgforge.cli.terminal import json_text, split_ref
+from sgforge.cli.terminal import json_text
 from sgforge.dataset import Dataset
+from sgforge.dataset.folder import split_ref
 from sgforge.dataset.statistics import Effect, Stats
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins

@@ -1,4 +1,4 @@
-"""What the commands that print a dataset share: names of versions, JSON."""
+"""What the commands that print a dataset share: JSON."""
 
 from __future__ import annotations
 
@@ -7,16 +7,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["json_text", "split_ref"]
-
-
-def split_ref(spec: str, default: str = "main") -> tuple[str, str]:
-    """(path, ref) of DATASET[@ref]."""
-    path, at, ref = spec.rpartition("@")
-    # An @ before the last folder belongs to the path.
-    if not at or "/" in ref or not path:
-        return spec, default
-    return path, ref
+__all__ = ["json_text"]
 
 
 def json_text(value: Any) -> str:

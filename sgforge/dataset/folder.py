@@ -23,6 +23,7 @@ __all__ = [
     "check_branch",
     "check_schema",
     "no_space",
+    "split_ref",
     "write_durably",
 ]
 
@@ -47,7 +48,7 @@ def check_schema(schema: Any, where: Path) -> None:
 
 def check_branch(name: str) -> None:
     """A `ConfigError` for a name that no branch can have: found before any work, not after it."""
-    if not _REF_NAME.fullmatch(name):
+    if not (isinstance(name, str) and _REF_NAME.fullmatch(name)):
         raise ConfigError(f"{name!r} is no name of a branch: use letters, digits, '.', '_' and '-'")
 
 
@@ -55,6 +56,15 @@ def no_space(error: OSError, path: Path) -> DatasetError:
     """The error for a write that failed: what, where, and that nothing finished is lost."""
     why = error.strerror or str(error)
     return DatasetError(f"{path}: cannot write: {why}; everything finished so far is kept, run again after mending it")
+
+
+def split_ref(spec: str, default: str = "main") -> tuple[str, str]:
+    """(path, ref) of DATASET[@ref]."""
+    path, at, ref = spec.rpartition("@")
+    # An @ before the last folder belongs to the path.
+    if not at or "/" in ref or not path:
+        return spec, default
+    return path, ref
 
 
 def write_durably(path: Path, text: str) -> None:

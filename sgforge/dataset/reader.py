@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 import numpy as np
@@ -11,12 +11,13 @@ import numpy as np
 from sgforge.columns import Ragged
 from sgforge.dataset.diffing import Diff, diff_snapshots
 from sgforge.dataset.filtering import Filter, matching_rows
-from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.folder import DatasetFolder, split_ref
 from sgforge.dataset.snapshot import Snapshot, SnapshotMeta, read_meta
 from sgforge.dataset.statistics import Stats, statistics_of
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
 from sgforge.images import Roots
+from sgforge.wording import counted
 
 __all__ = ["Dataset"]
 
@@ -24,23 +25,38 @@ _LONGEST: Final = 10_000
 """Snapshots in a history; parents that name each other in a circle end here."""
 
 
+def _version(path: Path | str, ref: str | None) -> tuple[Path, str]:
+    """The folder and the version; an @ in the name of a folder that is there belongs to the name."""
+    if not isinstance(path, (str, PurePath)):
+        raise DatasetError(f"the path of a dataset must be a text or a Path, not {path!r}")
+    if ref is not None and not isinstance(ref, str):
+        raise DatasetError(f"the version of a dataset is named by a text such as 'main', not by {ref!r}")
+    folder, version = (str(path), ref) if ref is not None or Path(path).expanduser().exists() else split_ref(str(path))
+    return Path(folder).expanduser(), "main" if version is None else version
+
+
 class Dataset:
     """One version of a dataset: a sequence of samples in id order, random access by id, columns as arrays."""
 
-    def __init__(self, folder: DatasetFolder, snapshot: Snapshot, roots: Roots | None = None) -> None:
+    def __init__(self, folder: DatasetFolder, snapshot: Snapshot | None = None, roots: Roots | None = None) -> None:
+        """For `open`, which finds the version; a path alone is a `DatasetError` that says so."""
+        if snapshot is None:
+            raise DatasetError(f"a dataset is opened with Dataset.open({str(folder)!r})")
         self._folder = folder
-        self._roots = roots
+        self._roots = Roots() if roots is None else roots
         self.snapshot = snapshot
 
     @classmethod
     def open(
-        cls, path: Path | str, ref: str = "main", roots: Roots | Mapping[str, Path | str] | None = None
+        cls, path: Path | str, ref: str | None = None, roots: Roots | Mapping[str, Path | str] | None = None
     ) -> Dataset:
         """The version of the dataset at `path` that a branch, a tag or (the start of) a snapshot id names.
 
-        With `roots`, folders by the name that uris have for them, the samples' images can be opened. No such dataset
-        or ref is a `DatasetError`.
+        The version may also stand behind the path, as on the command line: `Dataset.open("runs/svg@v1")`; without any
+        it is branch main. With `roots`, folders by the name that uris have for them, the samples' images can be opened.
+        No such dataset or ref is a `DatasetError`.
         """
+        path, ref = _version(path, ref)
         folder = DatasetFolder.open(path)
         snapshot_id = folder.resolve(ref)
         if not folder.snapshot(snapshot_id).is_dir():
@@ -48,7 +64,7 @@ class Dataset:
                 f"{folder.path}: {ref!r} names snapshot {snapshot_id[:12]}, which is not here: run again, which makes "
                 f"it anew, or use another version (sgforge tag {folder.path} lists them)"
             )
-        named = roots if roots is None or isinstance(roots, Roots) else Roots(roots)
+        named = roots if isinstance(roots, Roots) else Roots(roots)
         return cls(folder, Snapshot.open(folder.snapshot(snapshot_id)), named)
 
     @property
@@ -58,7 +74,7 @@ class Dataset:
 
     def __repr__(self) -> str:
         made = f"snapshot {self.snapshot.id[:12]} of step {self.snapshot.meta.step.name}"
-        return f"<Dataset {str(self.path)!r}: {made}, {len(self)} images>"
+        return f"<Dataset {str(self.path)!r}: {made}, {counted(len(self), 'image')}>"
 
     def __len__(self) -> int:
         return len(self.snapshot)
@@ -70,7 +86,14 @@ class Dataset:
         return image_id in self.snapshot
 
     def __getitem__(self, image_id: str) -> Sample:
+        if not isinstance(image_id, str):
+            raise DatasetError(self._how_to_take(image_id))
         return self.snapshot.sample(self.snapshot.row_of(image_id), self._roots)
+
+    def _how_to_take(self, key: object) -> str:
+        ids = self.snapshot.image_ids
+        known = f"such as dataset[{ids[0]!r}]" if ids else "and it has none"
+        return f"images go by their ids, texts {known}, not by {key!r}; in order: for sample in dataset"
 
     def column(self, path: str) -> np.ndarray | Ragged:
         """One whole column, such as "relation/predicate" (ids into the vocabulary "predicate")."""
@@ -116,7 +139,12 @@ class Dataset:
             yield meta
 
     def diff(self, other: Dataset) -> Diff:
-        """What is different in `other`."""
+        """What is different in `other`, another version or dataset."""
+        if not isinstance(other, Dataset):
+            raise DatasetError(
+                f"a dataset is compared with a Dataset, such as Dataset.open({str(self.path)!r}, {str(other)!r}), "
+                f"not with {other!r}"
+            )
         return diff_snapshots(self.snapshot, other.snapshot)
 
     def stats(self) -> Stats:

@@ -137,6 +137,8 @@ class Snapshot:
 
     def column(self, path: str) -> np.ndarray | Ragged:
         """One whole column by path, such as "relation/predicate" or "region/box"; a `Ragged` for texts and masks."""
+        if not isinstance(path, str):
+            raise DatasetError(f"a column goes by its path, a text such as 'relation/predicate', not by {path!r}")
         name, _, column = path.partition("/")
         table = TABLES.get(name)
         specs = {spec.name: spec for spec in specs_of(table)} if table else {}

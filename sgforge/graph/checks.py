@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from sgforge.errors import GraphError
+from sgforge.wording import shortened
 
 __all__ = [
     "CATEGORIES",
@@ -20,6 +21,7 @@ __all__ = [
     "to_box",
     "to_float32",
     "to_real",
+    "to_rows",
     "to_texts",
     "to_unit",
 ]
@@ -91,6 +93,13 @@ def to_texts(value: Iterable[str]) -> tuple[str, ...]:
         if not isinstance(text, str):
             raise GraphError(f"expected texts, got {text!r}")
     return texts
+
+
+def to_rows(value: Iterable[Any]) -> tuple[Any, ...]:
+    """Rows as a tuple; one alone, which is no list, is a `GraphError`."""
+    if not isinstance(value, Iterable):
+        raise GraphError(f"expected a list, got {shortened(value)}: put it into [ ]")
+    return tuple(value)
 
 
 def check_status(status: str) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from sgforge.errors import GraphError
-from sgforge.graph.checks import KEPT, Box
+from sgforge.graph.checks import KEPT, Box, to_rows
 from sgforge.graph.rows import Region, Relation
+from sgforge.wording import counted, shortened
 
 if TYPE_CHECKING:
     from sgforge.images import ImageSource
@@ -32,14 +33,12 @@ def _check_index(index: Any, count: int, what: str) -> None:
     if not isinstance(index, int) or isinstance(index, bool):
         raise GraphError(f"{what} {index!r} must be an int, not {type(index).__name__}")
     if not 0 <= index < count:
-        raise GraphError(f"{what} {index!r} is out of range: the graph has {count} regions")
-
-
-def _as_tuple(value: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(value)
+        raise GraphError(f"{what} is {index}, out of range: the graph has {counted(count, 'region')}")
 
 
 def _texts_by_name(value: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise GraphError(f'attributes of a graph are texts by name, such as {{"style": "sketch"}}, not {value!r}')
     return dict(value)
 
 
@@ -53,17 +52,31 @@ class SceneGraph:
 
     width: int = 0
     height: int = 0
-    _regions: tuple[Region, ...] = attrs.field(default=(), converter=_as_tuple)
-    _relations: tuple[Relation, ...] = attrs.field(default=(), converter=_as_tuple)
+    _regions: tuple[Region, ...] = attrs.field(default=(), converter=to_rows)
+    _relations: tuple[Relation, ...] = attrs.field(default=(), converter=to_rows)
     attributes: Mapping[str, str] = attrs.field(factory=dict, converter=_texts_by_name, hash=False)
 
     def __attrs_post_init__(self) -> None:
         if not (type(self.width) is int and type(self.height) is int):
-            raise GraphError(f"image size {self.width!r}, {self.height!r} must be two ints, width and height in pixels")
+            given = f"{shortened(self.width)}, {shortened(self.height)}"
+            raise GraphError(f"image size {given} must be two ints, width and height in pixels; then come the rows")
         if self.width < 0 or self.height < 0 or bool(self.width) != bool(self.height):
             raise GraphError(f"image size {self.width}x{self.height} must be positive, or 0x0 without an image")
         if self.width > _LARGEST or self.height > _LARGEST:
             raise GraphError(f"image size {self.width}x{self.height} is more than {_LARGEST} pixels on a side")
+        try:
+            self._check_rows()
+        except AttributeError:
+            self._refuse_other_rows()
+            raise
+
+    def _refuse_other_rows(self) -> None:
+        for rows, kind in ((self._regions, Region), (self._relations, Relation)):
+            for row in rows:
+                if not isinstance(row, kind):
+                    raise GraphError(f"{shortened(row)} stands where a {kind.__name__} belongs") from None
+
+    def _check_rows(self) -> None:
         count = len(self._regions)
         for index, region in enumerate(self._regions):
             if region.parent is not None:
@@ -82,8 +95,9 @@ class SceneGraph:
     def __repr__(self) -> str:
         rejected = len(self._regions) + len(self._relations) - len(self.regions) - len(self.relations)
         size = f"{self.width}x{self.height}" if self.width else "no image"
-        rows = f"{len(self.regions)} regions, {len(self.relations)} relations"
-        return f"<SceneGraph {size}: {rows}{f', {rejected} rows not kept' if rejected else ''}>"
+        rows = f"{counted(len(self.regions), 'region')}, {counted(len(self.relations), 'relation')}"
+        left = counted(rejected, "row")
+        return f"<SceneGraph {size}: {rows}{f', {left} not kept' if rejected else ''}>"
 
     @property
     def all(self) -> Rows:
@@ -107,7 +121,11 @@ class SceneGraph:
 
     def box_of(self, index: int) -> Box:
         """The xyxy box of region `index` (of its mask if it has no box); a region without either is a `GraphError`."""
-        region = self._regions[index]
+        try:
+            region = self._regions[index]
+        except (IndexError, TypeError):
+            there = counted(len(self._regions), "region")
+            raise GraphError(f"there is no region {index!r}: the graph has {there}") from None
         box = region.box or (region.mask.box if region.mask is not None else None)
         if box is None:
             raise GraphError(f"region {index} ({region.label or 'no label'}) has neither box nor mask")
@@ -138,3 +156,5 @@ class Sample:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.image_id, str) or not self.image_id:
             raise GraphError(f"image id {self.image_id!r} must be a non-empty text")
+        if not isinstance(self.graph, SceneGraph):
+            raise GraphError(f"the graph of a sample must be a SceneGraph, not {shortened(self.graph)}")

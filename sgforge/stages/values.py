@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Checkpoint", "Failure", "Needs", "Resources", "SourceFailure"]
 
 
-def _texts(value: Iterable[str]) -> tuple[str, ...]:
-    return tuple(value)
+def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Names as a tuple; a name alone is one of them, not its letters."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 @attrs.frozen

@@ -9,8 +9,8 @@ from dataset.given import key_of
 from dataset.made import TEACHER, TEACHER_EDITS, answers, make_dataset, three_samples
 
 from sgforge.cli.main import COMMANDS, main
-from sgforge.cli.terminal import split_ref
 from sgforge.dataset import Dataset, DatasetWriter
+from sgforge.dataset.folder import split_ref
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_sample
 from sgforge.visible import visible

@@ -16,7 +16,7 @@ from support.waiting import LONGEST
 
 from sgforge.dataset import Dataset, DatasetWriter, Snapshot
 from sgforge.dataset.diffing import Diff, ImageDiff, RowChange, diff_snapshots
-from sgforge.errors import DatasetError
+from sgforge.errors import DatasetError, ImageError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.images import Roots
 
@@ -46,7 +46,10 @@ def test_roots_open_the_pixels(folder, tmp_path):
     dataset = Dataset.open(folder, roots=Roots({"coco": tmp_path}))
     assert dataset["a"].image.read_bytes() == b"x"
     assert Dataset.open(folder, roots={"coco": tmp_path})["a"].image.read_bytes() == b"x"
-    assert Dataset.open(folder)["a"].image is None
+    with pytest.raises(
+        ImageError, match="there is no root 'coco' \\(known: none\\).*in Python with roots={\"coco\": FOLDER}"
+    ):
+        Dataset.open(folder)["a"].image.read_bytes()
 
 
 def test_columns_and_vocabularies(folder):

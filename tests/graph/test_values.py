@@ -161,5 +161,5 @@ def test_size_is_both_or_neither_and_ids_are_texts() -> None:
 def test_a_graph_is_shown_in_one_line() -> None:
     regions = [Region("a"), Region("b", status="rejected"), Region("c")]
     relations = [Relation(0, "near", 1), Relation(0, "near", 2)]
-    assert repr(SceneGraph(8, 6, regions, relations)) == "<SceneGraph 8x6: 2 regions, 1 relations, 2 rows not kept>"
+    assert repr(SceneGraph(8, 6, regions, relations)) == "<SceneGraph 8x6: 2 regions, 1 relation, 2 rows not kept>"
     assert repr(SceneGraph()) == "<SceneGraph no image: 0 regions, 0 relations>"
