@@ -46,9 +46,7 @@ def test_roots_open_the_pixels(folder, tmp_path):
     dataset = Dataset.open(folder, roots=Roots({"coco": tmp_path}))
     assert dataset["a"].image.read_bytes() == b"x"
     assert Dataset.open(folder, roots={"coco": tmp_path})["a"].image.read_bytes() == b"x"
-    with pytest.raises(
-        ImageError, match="there is no root 'coco' \\(known: none\\).*in Python with roots={\"coco\": FOLDER}"
-    ):
+    with pytest.raises(ImageError, match=r"no root 'coco' .*in Python with roots="):
         Dataset.open(folder)["a"].image.read_bytes()
 
 
