@@ -125,24 +125,30 @@ def _folder(value: Path | str, what: str) -> Path:
     return Path(value).expanduser()
 
 
-def _no_source(given: Any) -> str | None:
+def _source_instead(given: Any) -> str | None:
     """What to write instead of something that is no source, but may well be meant as one."""
     if isinstance(given, PurePath) or (isinstance(given, str) and os.sep in given):
         if str(given).endswith((".jsonl", ".jsonl.gz")):
-            return f"{str(given)!r} is a file, no source: write sgforge.source('jsonl', graphs={str(given)!r})"
-        return f"{str(given)!r} is a path, no source: write sgforge.source('folder', images={str(given)!r})"
+            return f"write sgforge.source('jsonl', graphs={str(given)!r})"
+        return f"write sgforge.source('folder', images={str(given)!r})"
     if isinstance(given, (list, tuple)):
-        return "several sources have names: give a dict such as {'seed': source(...), 'new': source(...)}"
-    return f"a step is no source, {shortened(given)}: write sgforge.source(...)" if isinstance(given, Step) else None
+        return "several go by names, {'seed': source(...), 'new': source(...)}"
+    return "write sgforge.source(...)" if isinstance(given, Step) else None
 
 
 def _named(source: Any) -> Mapping[str, SourceStep]:
+    from sgforge.config import DEFAULT_SOURCE
     from sgforge.engine.launch import named_sources
 
-    for one in source.values() if isinstance(source, Mapping) else (source,):
-        fault = _no_source(one)
-        if fault is not None:
-            raise ConfigError(fault)
+    for name, one in (source if isinstance(source, Mapping) else {DEFAULT_SOURCE: source}).items():
+        instead = _source_instead(one)
+        if instead is not None:
+            what = (
+                f"there is no source {one!r}"
+                if isinstance(one, str)
+                else f"{type(one).__name__} is no source, it has no method samples()"
+            )
+            raise ConfigError(f"source {name!r}: {what}; {instead}")
     return named_sources(source)
 
 

@@ -49,8 +49,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> sg.Dataset:
         (lambda: complete().run("data/photos", "d"), "write sgforge.source('folder', images='data/photos')"),
         (lambda: complete().run(Path("photos"), "d"), "write sgforge.source('folder', images='photos')"),
         (lambda: complete().run({"a": Path("a.jsonl")}, "d"), "write sgforge.source('jsonl', graphs='a.jsonl')"),
-        (lambda: complete().run([sg.source("scenes")], "d"), "several sources have names"),
-        (lambda: complete().run(sg.complete("geometry"), "d"), "a step is no source"),
+        (lambda: complete().run([sg.source("scenes")], "d"), "several go by names"),
+        (
+            lambda: complete().run(sg.complete("geometry"), "d"),
+            "Step is no source, it has no method samples(); write sgforge.source(",
+        ),
         (lambda: complete().run(sg.source("scenes"), "d", branch=3), "3 is no name of a branch"),
         (lambda: complete().run(sg.source("scenes"), "d", roots="s"), 'roots map names to folders, such as {"coco"'),
         (lambda: complete().run(sg.source("scenes"), "d", roots={"s": 3}), "root 's' must be a folder, not 3"),
