@@ -1,16 +1,20 @@
 # The two commands: `make demo` and `make test`. Each sets up .venv on a fresh machine and runs.
+# `make test` leaves out the slow tests, `make test-all` runs them too.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 # Tests share two cores well; `make test WORKERS=0` runs them in one process.
 WORKERS ?= 2
 
-.PHONY: demo test lint bench reference clean
+.PHONY: demo test test-all lint bench reference clean
 
 demo: .venv/.installed-demo
 	$(BIN)/python examples/demo/run.py
 
 test: .venv/.installed-dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ARGS)
+
+test-all: .venv/.installed-dev
 	$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
 lint: .venv/.installed-dev

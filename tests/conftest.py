@@ -1,11 +1,17 @@
-"""What holds for all tests: the same examples in every run, no limit that a busy machine breaks, signals arrive."""
+"""What holds for all tests: the same examples in every run, no limit that a busy machine breaks, signals arrive.
+
+`--all-extras`: a test that lacks an extra which `dev` brings fails instead of being skipped.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, settings
+from support import extras
 
 # `pytest --hypothesis-profile=search` draws new examples; one that fails belongs into an `@example`.
 settings.register_profile(
@@ -18,3 +24,18 @@ settings.load_profile("steady")
 # starts to interrupt it.
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-extras", action="store_true", help="fail where an extra that dev brings is missing")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--all-extras"):
+        extras.require_extras_of("dev")
+
+
+@pytest.fixture(scope="session")
+def needs_extra() -> Callable[[str], None]:
+    """`needs_extra("minilm")` skips a test by the name of the extra that it needs."""
+    return extras.needs_extra

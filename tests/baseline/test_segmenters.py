@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.extras import needs_extra
 
 from sgforge import Edit, Failure, Region, Roots, Sample, SceneGraph
 from sgforge.masks import from_array, to_array, to_arrays
@@ -12,9 +13,9 @@ from sgforge_baseline.config import RegionsOptions, SuperpixelsOptions
 from sgforge_baseline.hierarchy import build_hierarchy
 from sgforge_baseline.regions import RegionsSegmenter
 
-pytest.importorskip("skimage", reason="the superpixels extra is not installed")
+needs_extra("superpixels")
 
-from sgforge_baseline.superpixels import SuperpixelSegmenter
+from sgforge_baseline.superpixels import SuperpixelSegmenter  # noqa: E402 - imports the extra
 
 
 def test_regions_adds_nothing_and_counts_what_has_no_place() -> None:

@@ -10,9 +10,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.extras import needs_extra
 from support.waiting import LONGEST
 
-pytest.importorskip("skimage", reason="the demo's photos come with scikit-image")
+needs_extra("superpixels")  # the demo's photos come with scikit-image
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo"

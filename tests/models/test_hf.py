@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from models import tiny_vlm
 from models.support import SCHEMA, ask, gateway, picture, run
+from support.extras import needs_extra
 
 from sgforge.models import ChatResponse, ModelError, ModelSettings
 from sgforge_transformers.provider import HfProvider
 
-pytest.importorskip("torch")
+needs_extra("transformers")
 
 
 @pytest.fixture(scope="module")

@@ -182,8 +182,10 @@ def test_looking_for_a_module_does_not_import_it():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_a_required_gpu_is_looked_for():
-    torch = pytest.importorskip("torch")
+def test_a_required_gpu_is_looked_for(needs_extra):
+    needs_extra("transformers")
+    import torch
+
     unmet = unmet_needs(needing(Needs(gpu="required")))
     assert bool(unmet) is not (torch.cuda.is_available() or torch.backends.mps.is_available())
     assert unmet_needs(needing(Needs(gpu="optional"))) == ()

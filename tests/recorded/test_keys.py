@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,9 +61,12 @@ def test_the_fingerprint_of_a_component_at_default_options_stays(step: str, foun
 
 
 @pytest.mark.parametrize("provider", RECORDED["models"])
-def test_what_names_a_model_stays(provider: str, registry: Registry, tmp_path: Path) -> None:
-    if provider != "compat":
-        pytest.importorskip({"hf": "torch"}.get(provider, provider))
+def test_what_names_a_model_stays(
+    provider: str, registry: Registry, tmp_path: Path, needs_extra: Callable[[str], None]
+) -> None:
+    extra = registry.lookup("model", provider).needs.extra
+    if extra is not None:
+        needs_extra(extra)
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "config.json").write_bytes(b"{}")
     found = dict(identities(registry, provider, tmp_path))
