@@ -23,6 +23,17 @@ _NEEDED: Final = (MASK, POS, TURN_START, TURN_END)
 _FILE: Final = "tokenizer.json"
 
 
+def _byte_signs() -> dict[str, str]:
+    """The byte that each sign of a byte-level vocabulary stands for: printable ones themselves, the others from 256."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    signs = {chr(byte): chr(byte) for byte in printable}
+    return signs | {chr(256 + place): chr(byte) for place, byte in enumerate(others)}
+
+
+_BYTES: Final = _byte_signs()
+
+
 class RobinTokenizer:
     """A tokenizer with the special tokens of a Robin: `<mask>`, `<pos>`, `<|im_start|>`, `<|im_end|>`.
 
@@ -110,6 +121,15 @@ class RobinTokenizer:
         names = (MASK, POS, TURN_START, "<image>", "<im_patch>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>")
         found = (self._tokenizer.token_to_id(name) for name in names)
         return tuple(sorted(place for place in found if place is not None))
+
+    def spellings(self, rows: int) -> dict[int, str]:
+        """Ids below `rows` that are not special, each as one character a byte; of a byte-level tokenizer."""
+        found = {}
+        special = set(self._tokenizer.get_added_tokens_decoder())
+        for piece, place in self._tokenizer.get_vocab().items():
+            if place < rows and place not in special and piece and all(sign in _BYTES for sign in piece):
+                found[place] = "".join(_BYTES[sign] for sign in piece)
+        return dict(sorted(found.items()))
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json, whole or not at all."""

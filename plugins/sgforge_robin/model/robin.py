@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from sgforge.errors import StepError
+from sgforge_robin.model.attention import SHARED
 from sgforge_robin.model.extractor import MaskExtractor, pad_to_square
 from sgforge_robin.model.shape import IGNORED, RobinShape
 from sgforge_robin.model.splice import RegionTokens, Row, Spliced, padded, splice_row
@@ -135,6 +136,6 @@ def _language(shape: RobinShape, dtype: torch.dtype) -> Any:
     options = dict(shape.language)
     try:
         config = AutoConfig.for_model(options.pop("model_type"), **options)
-        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+        return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=SHARED)
     except (ValueError, KeyError) as error:
         raise StepError(f"transformers builds no language model from this config: {error}") from error

@@ -1,0 +1,36 @@
+"""An image with its regions, encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from sgforge_robin.model.attention import Prefix
+from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.model.tower import LEVELS
+
+__all__ = ["encode_prefix", "see"]
+
+
+@torch.no_grad()
+def see(model: RobinModel, pixels: Tensor) -> dict[str, Tensor]:
+    """The tower's levels for one image, (3, S, S)."""
+    device = model.table.weight.device
+    levels: dict[str, Tensor] = model.tower(pixels[None].to(device, model.dtype))
+    return levels
+
+
+@torch.no_grad()
+def encode_prefix(
+    model: RobinModel, features: dict[str, Tensor], masks: Tensor | None, ids: Sequence[int], where: str
+) -> Prefix:
+    """The prefix of one image: its features, its regions' masks (N, h, w), its ids with the image's placeholder."""
+    regions = model.region_tokens({name: features[name] for name in LEVELS}, masks)
+    image = model.image_tokens(features["res4"])[0]
+    row = model.row(torch.tensor(ids, device=image.device), None, image, regions, where)
+    cache = DynamicCache()
+    model.language.base_model(inputs_embeds=row.embeds[None], past_key_values=cache, use_cache=True)
+    return Prefix(tuple(layer.keys[0] for layer in cache.layers), tuple(layer.values[0] for layer in cache.layers))
