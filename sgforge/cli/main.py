@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from sgforge.console import name_any_file, print_in_any_encoding
 from sgforge.errors import ConfigError, SgforgeError
 
 if TYPE_CHECKING:
@@ -69,9 +69,11 @@ _PIPE_CLOSED: Final = 128 + 13
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (of the process by default); returns the exit code."""
+    if argv is None:
+        name_any_file()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
-    _print_in_any_encoding()
+    print_in_any_encoding()
     if debug:
         _log_all()
     try:
@@ -176,13 +178,6 @@ def _log_all() -> None:
 
     logging.basicConfig(format="%(name)s: %(message)s")
     logging.getLogger("sgforge").setLevel(logging.DEBUG)
-
-
-def _print_in_any_encoding() -> None:
-    """Let a character that the terminal's encoding lacks be printed as its escape, where it would be an error."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _fail(text: str, debug: bool) -> None:
