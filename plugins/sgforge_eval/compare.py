@@ -10,13 +10,15 @@ import numpy as np
 
 from sgforge.errors import ConfigError
 from sgforge_eval.arrays import Floats
-from sgforge_eval.bootstrap import Draws, interval, resample
+from sgforge_eval.bootstrap import Resamples, interval
 from sgforge_eval.inputs import GraphInput
 from sgforge_eval.metrics import Metrics
 from sgforge_eval.report import Outcome, recall_report
 from sgforge_eval.run import Settings, Vocabulary, evaluate_graphs
 
 __all__ = ["Comparison", "Difference", "compare", "compare_outcomes"]
+
+_PREDICATES = 500  # whose resamples are held at once
 
 
 @attrs.frozen
@@ -79,11 +81,12 @@ def compare_outcomes(first: Outcome, second: Outcome, *, draws: int = 1000) -> C
             f"the two evaluations are over {len(both[0].used)} and {len(both[1].used)} images: "
             "only evaluations of the same truth can be compared"
         )
-    drawn = resample(both, draws)
+    resamples = Resamples.of(len(both[0].used), draws)
+    drawn = [resamples.values(metrics) for metrics in both]
     reports = [recall_report(outcome) for outcome in (first, second)]
     return Comparison(
         tuple(_by_metric(reports[0].values, reports[1].values, drawn)),
-        tuple(_by_predicate(both, [draw.groups[0].values for draw in drawn], first.predicates)),
+        tuple(_by_predicate(both, resamples, first.predicates)),
         first.measure.convention.name,
         draws,
         {
@@ -94,29 +97,33 @@ def compare_outcomes(first: Outcome, second: Outcome, *, draws: int = 1000) -> C
     )
 
 
-def _by_metric(first: Mapping[str, float], second: Mapping[str, float], drawn: Sequence[Draws]) -> Iterator[Difference]:
+def _by_metric(
+    first: Mapping[str, float], second: Mapping[str, float], drawn: Sequence[Mapping[str, Floats]]
+) -> Iterator[Difference]:
     """Differences of what both sides have; an average precision, no sum over images, has no interval (NaN)."""
     for name in (name for name in first if name in second):
         low, high = np.nan, np.nan
-        if name in drawn[0].values:
-            low, high = interval(drawn[1].values[name] - drawn[0].values[name])
+        if name in drawn[0]:
+            low, high = interval(drawn[1][name] - drawn[0][name])
         yield Difference(name, name, first[name], second[name], float(low), float(high))
 
 
-def _by_predicate(both: list[Metrics], drawn: list[Floats], predicates: tuple[str, ...]) -> list[Difference]:
+def _by_predicate(both: list[Metrics], resamples: Resamples, predicates: tuple[str, ...]) -> Iterator[Difference]:
     """Differences of constrained recall per predicate that has truth in both, at every K."""
-    tables = [metrics.grouped[0].table() for metrics in both]
-    members = both[0].grouped[0].members
-    bounds = interval(drawn[1] - drawn[0])
-    return [
-        Difference(
-            predicates[row],
-            member,
-            float(tables[0][row, column]),
-            float(tables[1][row, column]),
-            float(bounds[0, row, column]),
-            float(bounds[1, row, column]),
-        )
-        for row in np.flatnonzero(~np.isnan(tables[0][:, 0]) & ~np.isnan(tables[1][:, 0])).tolist()
-        for column, member in enumerate(members)
-    ]
+    families = [metrics.grouped[0] for metrics in both]
+    tables = [family.table() for family in families]
+    rows = np.flatnonzero(~np.isnan(tables[0][:, 0]) & ~np.isnan(tables[1][:, 0]))
+    for start in range(0, len(rows), _PREDICATES):
+        block = rows[start : start + _PREDICATES]
+        first, second = (resamples.by_group(family, block) for family in families)
+        bounds = interval(second - first)
+        for place, row in enumerate(block.tolist()):
+            for column, member in enumerate(families[0].members):
+                yield Difference(
+                    name=predicates[row],
+                    metric=member,
+                    first=float(tables[0][row, column]),
+                    second=float(tables[1][row, column]),
+                    low=float(bounds[0, place, column]),
+                    high=float(bounds[1, place, column]),
+                )

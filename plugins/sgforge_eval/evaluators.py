@@ -35,7 +35,7 @@ class _RecallEvaluator:
         measure = Measure.of(
             self.mode, self._convention, options.k, zero_shot=zero_shot, localization=options.localization
         )
-        reader = JudgedReader(self.mode, words, masks=options.localization == "mask")
+        reader = JudgedReader(measure, words, masks=options.localization == "mask")
         scorer = Scorer(measure)
         for item in reader.batches(judged):
             localizer = None

@@ -70,19 +70,23 @@ class GroupedFamily:
 
     def values(self) -> Floats:
         """(K,) means over the groups; NaN without any truth."""
-        return self.means(self.table())
+        table = self.table()
+        return self.means(np.nansum(table, axis=0), np.count_nonzero(~np.isnan(table[:, 0])))
 
-    def means(self, table: Floats) -> Floats:
-        """(..., K) means over the groups of (..., size, K) values per group."""
-        seen = (~np.isnan(table[..., 0])).sum(axis=-1)
-        divisor = np.where(seen > 0, self.size if self.over_all else seen, 1)
-        means: Floats = np.where(seen[..., None] > 0, np.nansum(table, axis=-2) / divisor[..., None], np.nan)
+    def means(self, total: Floats, seen: Ints | int) -> Floats:
+        """(..., K) means over the groups, from sums over those with truth and how many (...) have it."""
+        known = np.asarray(seen)[..., None]
+        divisor = np.where(known > 0, self.size if self.over_all else known, 1)
+        means: Floats = np.where(known > 0, total / divisor, np.nan)
         return means
 
 
 @attrs.frozen(eq=False)
 class Metrics:
-    """All metrics of one table of hits: `families` and `grouped` (per predicate), `categories`; `used` (N,) bool."""
+    """All metrics of one table of hits: `families` and `grouped` (per predicate), `categories`; `used` (N,) bool.
+
+    The families of `grouped` have the same rows: `image`, `group` and `bottom` are equal.
+    """
 
     families: tuple[Family, ...]
     grouped: tuple[GroupedFamily, ...]

@@ -6,7 +6,7 @@ the precision curves of all images are drawn at the end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 import numpy as np
@@ -59,19 +59,21 @@ class Detections:
         )
 
 
-def _curves(found: Detections, group: int) -> tuple[Floats, Floats]:
-    """Recall and precision after each detection of one group, by descending score."""
-    rows = np.flatnonzero(found.group == group)
-    rows = rows[np.lexsort((found.image[rows], -found.score[rows]))]
-    right = np.cumsum(found.right[rows])
-    return right / found.truth[group], right / np.arange(1, len(rows) + 1)
+def _curves(found: Detections) -> Iterator[tuple[int, Floats, Floats]]:
+    """Each group with truth, and recall and precision after each detection of it, by descending score."""
+    order = np.argsort(found.group, kind="stable")
+    bounds = np.searchsorted(found.group[order], np.arange(len(found.truth) + 1))
+    for group in np.flatnonzero(found.truth > 0).tolist():
+        rows = order[bounds[group] : bounds[group + 1]]
+        rows = rows[np.lexsort((found.image[rows], -found.score[rows]))]
+        right = np.cumsum(found.right[rows])
+        yield group, right / found.truth[group], right / np.arange(1, len(rows) + 1)
 
 
 def coco_average_precision(found: Detections) -> Floats:
     """AP per group: precision, made monotone, at 101 recalls; NaN without truth (COCO's definition)."""
     result = np.full(len(found.truth), np.nan)
-    for group in np.flatnonzero(found.truth > 0):
-        recall, precision = _curves(found, int(group))
+    for group, recall, precision in _curves(found):
         highest = np.maximum.accumulate(precision[::-1])[::-1]
         at = np.searchsorted(recall, np.linspace(0.0, 1.0, 101), side="left")
         result[group] = np.concatenate([highest, [0.0]])[np.minimum(at, len(highest))].mean()
@@ -81,8 +83,7 @@ def coco_average_precision(found: Detections) -> Floats:
 def envelope_average_precision(found: Detections) -> Floats:
     """AP per group: area under the monotone precision envelope at all points; 0 without truth (Open Images, VOC)."""
     result = np.zeros(len(found.truth))
-    for group in np.flatnonzero(found.truth > 0):
-        recall, precision = _curves(found, int(group))
+    for group, recall, precision in _curves(found):
         highest = np.maximum.accumulate(precision[::-1])[::-1]
         result[group] = (np.diff(recall, prepend=0.0) * highest).sum()
     return result

@@ -13,7 +13,7 @@ from sgforge.graph import CATEGORIES
 from sgforge.stages import Report
 from sgforge_eval.arrays import Flags, Floats
 from sgforge_eval.batch import Codebook
-from sgforge_eval.bootstrap import Draws, interval, resample
+from sgforge_eval.bootstrap import Resamples, interval
 from sgforge_eval.dropped import Dropped
 from sgforge_eval.metrics import GroupedFamily, Metrics, detection_values, measure_table, open_images_values
 from sgforge_eval.pairing import Meeting
@@ -70,18 +70,18 @@ def skipped_images(table: HitTable, used: Flags, meeting: Meeting | None = None)
 
 def per_group(families: tuple[GroupedFamily, ...], names: tuple[str, ...], key: str) -> list[Row]:
     """One row per group with truth: its name, the images it occurs in, its value at every K."""
-    rows: list[Row] = []
     tables = [(family, family.table()) for family in families]
-    for group, name in enumerate(names):
+    images = np.bincount(families[0].group, minlength=families[0].size)
+    rows: list[Row] = []
+    for group in np.flatnonzero(images).tolist():
         values = {
-            metric: float(value)
+            metric: value
             for family, table in tables
-            for metric, value in zip(family.members, table[group], strict=True)
-            if not np.isnan(value)
+            for metric, value in zip(family.members, table[group].tolist(), strict=True)
+            if value == value
         }
         if values:
-            images = int((families[0].group == group).sum())
-            rows.append({key: name, "images": images, **values})
+            rows.append({key: names[group], "images": int(images[group]), **values})
     return rows
 
 
@@ -112,10 +112,10 @@ def _counted(outcome: Outcome) -> Iterator[Row]:
     return ({"reason": reason, "count": count} for reason, count in sorted(counts.items()) if count)
 
 
-def intervals_by_name(draws: Draws) -> dict[str, Floats]:
+def intervals_by_name(draws: Mapping[str, Floats]) -> dict[str, Floats]:
     """The 95 % interval (2,) of every resampled metric."""
-    bounds = interval(np.stack(list(draws.values.values()), axis=1))
-    return dict(zip(draws.values, bounds.T, strict=True))
+    bounds = interval(np.stack(list(draws.values()), axis=1))
+    return dict(zip(draws, bounds.T, strict=True))
 
 
 def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
@@ -133,7 +133,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         "counted": list(_counted(outcome)),
     }
     if draws and metrics.used.any():
-        (resampled,) = resample([metrics], draws)
+        resampled = Resamples.of(len(metrics.used), draws).values(metrics)
         tables["interval"] = [
             {"metric": name, "value": values[name], "low": float(low), "high": float(high)}
             for name, (low, high) in intervals_by_name(resampled).items()

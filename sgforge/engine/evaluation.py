@@ -31,6 +31,7 @@ from sgforge.engine.training import write_json
 from sgforge.errors import GraphError, SgforgeError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Resources, check_role
+from sgforge.top_k import top_cells
 
 __all__ = ["PREDICTIONS", "EvaluateJob", "Seat", "bare_sample", "compact_truth", "evaluate", "load_report"]
 
@@ -311,13 +312,17 @@ def saved_relations(ranking: Ranking) -> list[Relation]:
     if not scores.size:
         return []
     weight = np.array([1.0 if region.score is None else region.score for region in ranking.regions], np.float32)
-    ranked = scores * (weight[pairs[:, 0]] * weight[pairs[:, 1]])[:, None]
-    chosen = np.zeros(scores.shape, bool)
-    chosen[np.arange(len(pairs)), scores.argmax(axis=1)] = True
-    chosen.ravel()[np.argsort(-ranked, axis=None, kind="stable")[:SAVED_RELATIONS]] = True
-    chosen &= (scores > 0) & (pairs[:, :1] != pairs[:, 1:])
-    rows, columns = np.nonzero(chosen)
-    order = np.argsort(-ranked[rows, columns], kind="stable")
+    weight = weight[pairs[:, 0]] * weight[pairs[:, 1]]
+    columns = scores.shape[1]
+    own = np.arange(len(pairs)) * columns + scores.argmax(axis=1)
+    best = top_cells(scores, weight, SAVED_RELATIONS)
+    # Where a region's score is 0, so are the products, and the earlier ones come first.
+    rest = np.flatnonzero(scores * weight[:, None] == 0)[: SAVED_RELATIONS - len(best)]
+    cells = np.unique(np.concatenate([own, best, rest]))
+    rows, columns = np.divmod(cells, columns)
+    listed = (scores[rows, columns] > 0) & (pairs[rows, 0] != pairs[rows, 1])
+    rows, columns = rows[listed], columns[listed]
+    order = np.argsort(-scores[rows, columns] * weight[rows], kind="stable")
     return [
         Relation(int(pairs[row, 0]), ranking.predicates[column], int(pairs[row, 1]), score=float(scores[row, column]))
         for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True)

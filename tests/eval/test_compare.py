@@ -10,7 +10,7 @@ from eval.batches import batch_of_scenes, reference_scenes
 from eval.graphs import line, relation, write
 
 import sgforge_eval.bootstrap
-from sgforge_eval.bootstrap import interval, resample
+from sgforge_eval.bootstrap import Resamples, interval
 from sgforge_eval.compare import Difference, compare
 from sgforge_eval.conventions import CONVENTIONS
 from sgforge_eval.metrics import measure_table
@@ -74,18 +74,37 @@ def _metrics(scenes):
     return measure_table(scorer.table(), scorer.measure, 16)
 
 
+# A product of full matrices at any share of filled cells, or none.
+@pytest.mark.parametrize("filled", [0, 2])
 @pytest.mark.parametrize("block", [7, 4096])
-def test_resampled_sums_are_what_resampled_images_give(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many images are summed at once."""
+def test_resampled_sums_are_what_resampled_images_give(block: int, filled: float, monkeypatch) -> None:
+    """However many images, or groups, are summed at once, and in whatever way."""
     monkeypatch.setattr(sgforge_eval.bootstrap, "_BLOCK", block)
+    monkeypatch.setattr(sgforge_eval.bootstrap, "_CELLS", 5 * block)
+    monkeypatch.setattr(sgforge_eval.bootstrap, "_FILLED", filled)
     scenes = reference_scenes("sgdet")[:40]
-    (draws,) = resample([_metrics(scenes)], draws=5, seed=3)
+    drawn = Resamples.of(40, draws=5, seed=3).values(_metrics(scenes))
     rng = np.random.default_rng(3)
     for draw in range(5):
         picked = rng.integers(0, 40, 40, np.int32)
         again = _metrics([scenes[image] for image in picked]).values()
-        for name, values in draws.values.items():
+        for name, values in drawn.items():
             assert values[draw] == pytest.approx(again[name], abs=1e-6), name
+
+
+@pytest.mark.parametrize("filled", [0, 2])
+def test_resampled_groups_are_what_resampled_images_give(filled: float, monkeypatch) -> None:
+    monkeypatch.setattr(sgforge_eval.bootstrap, "_FILLED", filled)
+    scenes = reference_scenes("sgdet")[:12]
+    groups = np.array([1, 2, 5, 7, 15])
+    drawn = Resamples.of(12, draws=6, seed=3).by_group(_metrics(scenes).grouped[0], groups)
+    rng = np.random.default_rng(3)
+    tables = []
+    for _ in range(6):
+        picked = rng.integers(0, 12, 12, np.int32)
+        tables.append(_metrics([scenes[image] for image in picked]).grouped[0].table()[groups])
+    assert np.isnan(tables).any()
+    np.testing.assert_allclose(drawn, np.array(tables), atol=1e-6)
 
 
 def test_the_interval_covers_the_value_and_narrows_with_more_images() -> None:
@@ -93,8 +112,8 @@ def test_the_interval_covers_the_value_and_narrows_with_more_images() -> None:
     widths = []
     for count in (40, 320):
         metrics = _metrics(scenes[:count])
-        (draws,) = resample([metrics], 400)
-        low, high = interval(draws.values["R@20"])
+        drawn = Resamples.of(count, 400).values(metrics)
+        low, high = interval(drawn["R@20"])
         assert low < metrics.values()["R@20"] < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 2

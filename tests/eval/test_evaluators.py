@@ -8,8 +8,9 @@ import attrs
 import numpy as np
 import pytest
 from eval.batches import reference_scenes
-from eval.oracle import Scene, evaluate
+from eval.oracle import RULES, Scene, evaluate
 
+import sgforge_eval.judged
 from sgforge.config import structure_options
 from sgforge.errors import ConfigError
 from sgforge.graph import Region, Relation, SceneGraph
@@ -24,15 +25,26 @@ EVALUATORS = {"predcls": PredclsEvaluator, "sgcls": SgclsEvaluator, "sgdet": Sgd
 PREDICATES = tuple(f"p{code}" for code in range(16))
 
 
-def _judged(number: int, scene: Scene, columns: tuple[str, ...] = PREDICATES) -> Judged:
+@pytest.fixture(params=["held as tables", "held as cells"])
+def form(request, monkeypatch) -> str:
+    """Both forms that rankings are held in; the second is that of rankings over very many predicates."""
+    if request.param == "held as cells":
+        monkeypatch.setattr(sgforge_eval.judged, "_WIDE", 1)
+    return request.param
+
+
+def _judged(
+    number: int, scene: Scene, columns: tuple[str, ...] = PREDICATES, names: tuple[str, ...] = PREDICATES
+) -> Judged:
+    """The scene, its table's columns in the order of `columns`, which are of `names`."""
     true = [Region(f"l{label}", box) for label, box in zip(scene.true_labels, scene.true_boxes, strict=True)]
     said = tuple(
         Region(f"l{label}", box, score=score)
         for label, box, score in zip(scene.labels, scene.boxes, scene.scores, strict=True)
     )
     relations = [Relation(s, f"p{p}", o) for s, o, p in scene.truth]
-    table = np.array(scene.table, np.float32).reshape(-1, 16)
-    order = [PREDICATES.index(name) for name in columns]
+    table = np.array(scene.table, np.float32).reshape(-1, len(names))
+    order = [names.index(name) for name in columns]
     pairs = np.array(scene.pairs, np.int32).reshape(-1, 2)
     return Judged(str(number), SceneGraph(0, 0, true, relations), Ranking(said, pairs, columns, table[:, order]))
 
@@ -45,16 +57,42 @@ def _scenes(mode: str) -> list[Scene]:
 
 
 @pytest.mark.parametrize("mode", EVALUATORS)
-@pytest.mark.parametrize("convention", ["sgforge", "sgb", "oi"])
+@pytest.mark.parametrize("convention", RULES)
+@pytest.mark.usefixtures("form")
 def test_rankings_agree_with_the_plain_evaluator(mode, convention) -> None:
     scenes = _scenes(mode)
     names = {f"p{p}" for scene in scenes for *_, p in scene.truth}
-    expected = evaluate(scenes, convention, mode, (20, 50, 100), 16)
-    options = RecallOptions(convention, bootstrap=0)
+    expected = evaluate(scenes, convention, mode, (2, 7, 20, 50), 16)
+    options = RecallOptions(convention, k=(2, 7, 20, 50), bootstrap=0)
     turned = PREDICATES[::-1]  # the order of the columns is each student's own
     judged = (_judged(number, scene, turned if number % 3 else PREDICATES) for number, scene in enumerate(scenes))
     report = EVALUATORS[mode](options).evaluate(judged)
     assert len(names) <= 16
+    for key, value in expected.items():
+        assert report.values[key] == pytest.approx(value, abs=1e-9), key
+
+
+def _wide_scene(rng: np.random.Generator, predicates: int) -> Scene:
+    """Five regions that overlap or not, every pair with many proposed predicates and ties."""
+    boxes = [(x, 0.0, x + 10.0, 10.0) for x in (0.0, 2.0, 20.0, 40.0, 60.0)]
+    pairs = [(s, o) for s in range(5) for o in range(5) if s != o]
+    table = (rng.integers(0, 9, (len(pairs), predicates)) * (rng.random((len(pairs), predicates)) < 0.4) / 8).tolist()
+    triplets = [(s, o, int(rng.integers(0, predicates))) for s, o in pairs[::2]]
+    triplets += [(s, o, int(np.argmax(table[row]))) for row, (s, o) in enumerate(pairs) if rng.random() < 0.5]
+    labels = [0, 1, 1, 2, 2]
+    return Scene(boxes, labels, triplets, boxes, labels, [1.0, 0.5, 1.0, 0.25, 0.5], pairs, table)
+
+
+@pytest.mark.parametrize("mode", EVALUATORS)
+@pytest.mark.parametrize("convention", RULES)
+def test_hundreds_of_predicates_agree_with_the_plain_evaluator(mode, convention) -> None:
+    rng = np.random.default_rng(3)
+    names = tuple(f"p{code}" for code in range(sgforge_eval.judged._WIDE + 9))
+    scenes = [_wide_scene(rng, len(names)) for _ in range(3)]
+    judged = (_judged(number, scene, names, names) for number, scene in enumerate(scenes))
+    expected = evaluate(scenes, convention, mode, (5, 20, 50), len(names))
+    report = EVALUATORS[mode](RecallOptions(convention, k=(5, 20, 50), bootstrap=0)).evaluate(judged)
+    assert 0 < report.values["R@50" if RULES[convention].ranked else "R"] <= 1
     for key, value in expected.items():
         assert report.values[key] == pytest.approx(value, abs=1e-9), key
 
@@ -74,6 +112,7 @@ def test_masks_decide_where_they_are_asked_for() -> None:
     assert (value(full, "mask"), value(thin, "mask"), value(thin, "box")) == (1.0, 0.0, 1.0)
 
 
+@pytest.mark.usefixtures("form")
 def test_a_told_student_may_see_the_kept_regions_alone() -> None:
     regions = [Region("x", status="rejected", reason="r"), Region("a", (0, 0, 9, 9)), Region("b", (20, 0, 30, 9))]
     truth = SceneGraph(50, 50, regions, [Relation(1, "on", 2)])
@@ -85,6 +124,7 @@ def test_a_told_student_may_see_the_kept_regions_alone() -> None:
     assert named["R@20"] == 1.0
 
 
+@pytest.mark.usefixtures("form")
 def test_faulty_rankings_are_counted() -> None:
     regions = (Region("a", (0, 0, 9, 9)), Region("b", (20, 0, 30, 9)))
     truth = SceneGraph(50, 50, regions, [Relation(0, "on", 1)])
@@ -124,6 +164,7 @@ def _rider() -> Judged:
     )
 
 
+@pytest.mark.usefixtures("form")
 def test_free_text_is_mapped_to_the_closed_vocabulary(tmp_path) -> None:
     options = _free_text(tmp_path, match="lemma", aliases=tmp_path / "aliases")
     report = SgdetEvaluator(options).evaluate([_rider()])
