@@ -23,6 +23,7 @@ from sgforge.engine.rankings import check_ranking
 from sgforge.graph import Mask, Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_sample
 from sgforge.masks import MaskTable, from_arrays, to_coco
+from sgforge.matching import MaskLocalizer
 from sgforge.stages import Judged, Ranking
 from sgforge.statekey import KEY_BYTES
 from sgforge_eval.batch import Dense, EvalBatch, Objects, Truth
@@ -30,7 +31,6 @@ from sgforge_eval.compare import compare
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.conventions import CONVENTIONS
 from sgforge_eval.evaluators import SgdetEvaluator
-from sgforge_eval.mask_overlap import MaskLocalizer
 from sgforge_eval.metrics import detection_values, measure_table
 from sgforge_eval.run import Settings, evaluate_graphs
 from sgforge_eval.scorer import Measure, Scorer, triplet_codes

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from sgforge.labels import Encoder, Matching
 from sgforge.stages import Mode, Report
 from sgforge_eval.bootstrap import checked_draws
 from sgforge_eval.conventions import DEFAULT
 from sgforge_eval.inputs import GraphInput
-from sgforge_eval.labels import Encoder, Matching
 from sgforge_eval.report import recall_report
 from sgforge_eval.run import Settings, Vocabulary, evaluate_graphs
 
@@ -42,7 +42,7 @@ def score(
     labels, `zero_shot` a file of triplets never trained on, `in_order` ranks as listed and not by score, `bootstrap`
     is the number of resamples for 95 % intervals. `matching` says how far a predicted name may be from the vocabulary
     (by default that of the truth, which is then read twice), with `aliases`, and `encoder` and `threshold` for
-    similarity; see `sgforge_eval.labels.LabelMapper`.
+    similarity; see `sgforge.labels.LabelMapper`.
     """
     checked_draws(bootstrap)
     settings = Settings(

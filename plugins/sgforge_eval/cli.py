@@ -155,7 +155,7 @@ def _settings(args: argparse.Namespace) -> Any:
 
 
 def _vocabulary(args: argparse.Namespace, settings: Any, truth: str) -> Any:
-    from sgforge_eval.labels import encoder_named
+    from sgforge.labels import encoder_named
     from sgforge_eval.run import Vocabulary
     from sgforge_eval.vocabulary import read_aliases
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
+from sgforge.labels import encoder_named
+from sgforge.matching import MaskLocalizer
 from sgforge.stages import Judged, Mode, Report
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.conventions import convention_named
 from sgforge_eval.judged import JudgedReader
-from sgforge_eval.labels import encoder_named
-from sgforge_eval.mask_overlap import MaskLocalizer
 from sgforge_eval.report import Outcome, recall_report
 from sgforge_eval.run import Settings, Vocabulary
 from sgforge_eval.scorer import Measure, Scorer

@@ -12,11 +12,12 @@ import attrs
 import numpy as np
 
 from sgforge import boxes
+from sgforge.matching import equal_keys
 from sgforge_eval.arrays import Flags, Floats, Ints
 from sgforge_eval.batch import EvalBatch, Objects
 from sgforge_eval.conventions import Convention
-from sgforge_eval.matching import TripletJoin, equal_keys
 from sgforge_eval.ranked import Ranked, occurrence
+from sgforge_eval.triplets import TripletJoin
 
 __all__ = [
     "Detections",

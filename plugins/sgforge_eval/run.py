@@ -10,14 +10,13 @@ from typing import Literal
 import attrs
 
 from sgforge.errors import ConfigError, GraphError
+from sgforge.labels import Encoder, LabelMapper, Matching
+from sgforge.matching import Localizer, MaskLocalizer
 from sgforge.stages import Mode
 from sgforge_eval.batch import Codebook, EvalBatch
 from sgforge_eval.conventions import DEFAULT, convention_named
 from sgforge_eval.dropped import Dropped
 from sgforge_eval.inputs import GraphInput, read_chunks
-from sgforge_eval.labels import Encoder, LabelMapper, Matching
-from sgforge_eval.mask_overlap import MaskLocalizer
-from sgforge_eval.matching import Localizer
 from sgforge_eval.pairing import Meeting, Met, batch_of
 from sgforge_eval.reading import Names, SideReader
 from sgforge_eval.report import Outcome

@@ -9,14 +9,15 @@ import attrs
 import numpy as np
 
 from sgforge.errors import ConfigError
+from sgforge.matching import BoxLocalizer, Localizer, equal_keys, first_hit
 from sgforge.stages import Mode
 from sgforge_eval.arrays import Flags, Ints, concat_rows, take_rows
 from sgforge_eval.batch import Dense, EvalBatch, Listed, offsets_of
 from sgforge_eval.conventions import Convention
-from sgforge_eval.matching import BoxLocalizer, Localizer, TripletJoin, equal_keys, first_hit, unique_truth
 from sgforge_eval.precision import Detections, box_detections, relation_detections
 from sgforge_eval.ranked import Rankings, rank_within
 from sgforge_eval.ranking import rank_predictions
+from sgforge_eval.triplets import TripletJoin, unique_truth
 
 __all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]
 
@@ -120,7 +121,9 @@ class Scorer:
         if convention.duplicates == "drop":
             batch = attrs.evolve(batch, truth=batch.truth.rows(unique_truth(batch.truth)))
         if localizer is None:
-            localizer = BoxLocalizer(batch.truth.objects, batch.predictions.objects, convention)
+            localizer = BoxLocalizer(
+                batch.truth.objects.boxes, batch.predictions.objects.boxes, convention.pixels, strict=convention.strict
+            )
         rankings = rank_predictions(
             batch.predictions,
             measure.limit,

@@ -8,10 +8,11 @@ import attrs
 import numpy as np
 
 from sgforge.masks import MaskTable
+from sgforge.masks.runs import segments
 from sgforge_eval.arrays import Floats, Ints
 from sgforge_eval.batch import offsets_of
 
-__all__ = ["Side", "expand_segments", "take_masks"]
+__all__ = ["Side", "take_masks"]
 
 
 @attrs.frozen(eq=False)
@@ -42,8 +43,8 @@ class Side:
 
     def take(self, images: Ints) -> Side:
         """The images of these row numbers, in this order."""
-        regions = expand_segments(self.region_offsets, images)
-        relations = expand_segments(self.relation_offsets, images)
+        regions = segments(self.region_offsets, images)
+        relations = segments(self.relation_offsets, images)
         return Side(
             [self.ids[image] for image in images.tolist()],
             offsets_of(np.diff(self.region_offsets)[images]),
@@ -83,17 +84,10 @@ class Side:
         )
 
 
-def expand_segments(offsets: Ints, chosen: Ints) -> Ints:
-    """All rows of the segments `chosen`, in their order."""
-    counts = np.diff(offsets)[chosen]
-    ends = offsets_of(counts)
-    return np.arange(ends[-1]) + np.repeat(offsets[chosen] - ends[:-1], counts)
-
-
 def take_masks(masks: MaskTable, rows: Ints) -> MaskTable:
     """The masks of these rows, in this order."""
     lengths = masks.lengths[rows]
-    data = masks.data[expand_segments(offsets_of(masks.lengths), rows)]
+    data = masks.data[segments(offsets_of(masks.lengths), rows)]
     return MaskTable(masks.frame[rows], masks.crop[rows], lengths, data)
 
 

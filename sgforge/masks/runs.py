@@ -25,6 +25,7 @@ __all__ = [
     "merge",
     "move",
     "offsets",
+    "segments",
     "spans_from_counts",
     "spans_to_counts",
     "split_columns",
@@ -75,6 +76,13 @@ def offsets(lengths: NDArray[Any]) -> Ints:
     result = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=result[1:])
     return result
+
+
+def segments(offsets_of_all: Ints, chosen: Ints) -> Ints:
+    """All rows of the segments `chosen`, in their order; segment i is the rows from offset i to offset i + 1."""
+    counts = np.diff(offsets_of_all)[chosen]
+    ends = offsets(counts)
+    return np.arange(ends[-1]) + np.repeat(offsets_of_all[chosen] - ends[:-1], counts)
 
 
 def _flag(faults: Bytes, items: Ints, code: int) -> None:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 import attrs
 import numpy as np
 
+from sgforge.labels import LabelMapper, encoder_named
 from sgforge.stages import Report
 from sgforge_eval.arrays import Floats, Ints
-from sgforge_eval.labels import LabelMapper, encoder_named
 from sgforge_eval.precision import Detections, coco_average_precision
 from sgforge_eval.tasks.base import Predictions, TaskFileError, field_of, json_value, rows_of, task_report
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
+from sgforge.labels.encoders import Encoder, encoder_named, unit_rows
 from sgforge.stages import Report
-from sgforge_eval.labels.encoders import Encoder, encoder_named, unit_rows
 from sgforge_eval.tasks.base import Predictions, TaskFileError, field_of, json_value, rows_of, task_report
 
 __all__ = ["NamedRegion", "RegionOptions", "RegionTask", "semantic_iou", "semantic_similarity"]

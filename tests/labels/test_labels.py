@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sgforge.errors import ConfigError
-from sgforge_eval.labels import LabelMapper, encoder_named, lemma_key, normalized
+from sgforge.labels import LabelMapper, encoder_named, lemma_key, normalized
 
 WORDS = ["person", "wall-other-merged", "standing on", "riding", "glass", "bus"]
 

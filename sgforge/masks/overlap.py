@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
-from sgforge.masks import MaskTable
-from sgforge.masks.runs import Spans, merge, move
+from sgforge.masks.runs import Ints, Spans, merge, move, segments
 from sgforge.masks.runs import offsets as offsets_of
-from sgforge.masks.table import crop_spans
-from sgforge_eval.arrays import Flags, Ints
-from sgforge_eval.sides import expand_segments
+from sgforge.masks.table import MaskTable, crop_spans
 
-__all__ = ["MaskLocalizer", "RunMasks"]
+__all__ = ["RunMasks"]
 
 
 @attrs.frozen(eq=False)
@@ -47,7 +45,7 @@ class RunMasks:
     def unions(self, first: Ints, second: Ints) -> RunMasks:
         """Mask i: every pixel of masks first[i] or second[i]."""
         rows = np.stack([first, second], axis=1).ravel()
-        starts = expand_segments(self.offsets, rows)
+        starts = segments(self.offsets, rows)
         item = np.repeat(np.arange(len(rows)), np.diff(self.offsets)[rows]) // 2
         spans = _united(item, self.spans.start[starts], self.spans.stop[starts], len(first))
         crops = np.concatenate(
@@ -68,7 +66,7 @@ class RunMasks:
         result[swap] = _shared(other, theirs[swap], self, mine[swap])
         return result
 
-    def match(self, mine: Ints, other: RunMasks, theirs: Ints, *, strict: bool) -> Flags:
+    def match(self, mine: Ints, other: RunMasks, theirs: Ints, *, strict: bool) -> NDArray[np.bool_]:
         """Whether the IoU of mask mine[i] with mask theirs[i] is at least 0.5 (`strict`: above); empty masks never."""
         areas = self.areas[mine] + other.areas[theirs]
         low = np.maximum(self.crops[mine, :2], other.crops[theirs, :2])
@@ -79,7 +77,7 @@ class RunMasks:
         shared = np.zeros(len(mine), np.int64)
         shared[asked] = self.shared(mine[asked], other, theirs[asked])
         union = areas - shared
-        found: Flags = 2 * shared > union if strict else 2 * shared >= union
+        found: NDArray[np.bool_] = 2 * shared > union if strict else 2 * shared >= union
         return found & (shared > 0)
 
 
@@ -89,7 +87,7 @@ def _areas(spans: Spans) -> Ints:
 
 def _shared(first: RunMasks, rows: Ints, second: RunMasks, others: Ints) -> Ints:
     """For every run of first[rows]: pixels of second[others] before its stop, less those before its start."""
-    runs = expand_segments(first.offsets, rows)
+    runs = segments(first.offsets, rows)
     pair = np.repeat(np.arange(len(rows)), np.diff(first.offsets)[rows])
     start, stop = first.spans.start[runs], first.spans.stop[runs]
     count = _before(second, others[pair], stop) - _before(second, others[pair], start)
@@ -120,23 +118,3 @@ def _united(item: Ints, start: Ints, stop: Ints, size: int) -> Spans:
     items, positions = items[order], positions[order]
     opens, closes = (before == 0) & (depth > 0), (before > 0) & (depth == 0)
     return merge(Spans(size, items[opens], positions[opens], positions[closes]))
-
-
-class MaskLocalizer:
-    """Localisation by masks (PSG): IoU of masks, of their unions for phrases."""
-
-    def __init__(self, truth: MaskTable, predicted: MaskTable, *, strict: bool = False) -> None:
-        self._truth, self._predicted, self._strict = RunMasks.of(truth), RunMasks.of(predicted), strict
-
-    def regions(self, truth: Ints, predicted: Ints) -> Flags:
-        """Whether mask i and mask i match; each pair of masks is counted once however often it is asked about."""
-        span = max(self._predicted.spans.size, 1)
-        pairs, inverse = np.unique(truth * span + predicted, return_inverse=True)
-        first, second = np.divmod(pairs, span)
-        return self._truth.match(first, self._predicted, second, strict=self._strict)[inverse]
-
-    def phrases(self, truth: tuple[Ints, Ints], predicted: tuple[Ints, Ints]) -> Flags:
-        """Whether the unions of both masks match."""
-        first, second = self._truth.unions(*truth), self._predicted.unions(*predicted)
-        own = np.arange(len(truth[0]))
-        return first.match(own, second, own, strict=self._strict)

@@ -7,77 +7,15 @@ truth rows (as in the public evaluators).
 
 from __future__ import annotations
 
-from typing import Final, Protocol
-
 import attrs
 import numpy as np
 
-from sgforge import boxes
-from sgforge_eval.arrays import Flags, Floats, Ints
-from sgforge_eval.batch import EvalBatch, Objects, Truth
-from sgforge_eval.conventions import Convention
+from sgforge.matching import Localizer, equal_keys
+from sgforge_eval.arrays import Flags, Ints
+from sgforge_eval.batch import EvalBatch, Truth
 from sgforge_eval.ranked import Ranked
 
-__all__ = ["NEVER", "BoxLocalizer", "Localizer", "TripletJoin", "equal_keys", "first_hit", "unique_truth"]
-
-NEVER: Final = np.int32(2**31 - 1)
-_HASH = np.uint64(0x9E3779B97F4A7C15)
-Rows = Ints
-
-
-class Localizer(Protocol):
-    """Decides whether regions overlap enough; rows index truth objects and predicted objects of one batch."""
-
-    def regions(self, truth: Rows, predicted: Rows) -> Flags:
-        """Whether truth region i and predicted region i match."""
-
-    def phrases(self, truth: tuple[Rows, Rows], predicted: tuple[Rows, Rows]) -> Flags:
-        """Whether the union of truth subject and object i matches that of predicted subject and object i."""
-
-
-class BoxLocalizer:
-    """Localisation by boxes, in the pixel rule of a convention."""
-
-    def __init__(self, truth: Objects, predicted: Objects, convention: Convention) -> None:
-        self._truth, self._predicted, self._convention = truth.boxes, predicted.boxes, convention
-
-    def _match(self, first: Floats, second: Floats) -> Flags:
-        # In float64 an IoU of exactly 0.5 is exactly 0.5; a box of NaN overlaps nothing.
-        overlap = boxes.iou_rows(first.astype(np.float64), second.astype(np.float64), self._convention.pixels)
-        return overlap > 0.5 if self._convention.strict else overlap >= 0.5
-
-    def regions(self, truth: Rows, predicted: Rows) -> Flags:
-        """Whether box i and box i match."""
-        return self._match(self._truth[truth], self._predicted[predicted])
-
-    def phrases(self, truth: tuple[Rows, Rows], predicted: tuple[Rows, Rows]) -> Flags:
-        """Whether the boxes around both regions match."""
-        return self._match(
-            boxes.union_boxes(self._truth[truth[0]], self._truth[truth[1]]),
-            boxes.union_boxes(self._predicted[predicted[0]], self._predicted[predicted[1]]),
-        )
-
-
-def equal_keys(truth: Rows, keys: Rows) -> tuple[Rows, Rows]:
-    """All (i, j) with truth[i] == keys[j]; negative keys match nothing.
-
-    A bit table over hashes throws out nearly all keys before the binary search.
-    """
-    known = np.flatnonzero(truth >= 0)
-    if not len(known) or not len(keys):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    shift = np.uint64(64 - max(10, int(len(known) * 16 - 1).bit_length()))
-    table = np.zeros(1 << (64 - int(shift)), bool)
-    table[(truth[known].astype(np.uint64) * _HASH) >> shift] = True
-    candidates = np.flatnonzero(table[(keys.astype(np.uint64) * _HASH) >> shift] & (keys >= 0))
-    order = known[np.argsort(truth[known], kind="stable")]
-    ordered = truth[order]
-    low = np.searchsorted(ordered, keys[candidates], "left")
-    counts = np.searchsorted(ordered, keys[candidates], "right") - low
-    second = np.repeat(candidates, counts)
-    begin = np.cumsum(counts) - counts
-    first = order[np.arange(len(second)) - np.repeat(begin - low, counts)]
-    return first, second
+__all__ = ["TripletJoin", "unique_truth"]
 
 
 @attrs.frozen(eq=False)
@@ -135,13 +73,6 @@ class TripletJoin:
     def phrases(self, localizer: Localizer) -> Flags:
         """Per joined pair: the unions of subject and object match."""
         return localizer.phrases(self._truth, self._listed)
-
-
-def first_hit(size: int, truth_rows: Rows, ranks: Rows) -> Ints:
-    """The smallest rank given for each of `size` truth rows; NEVER where none is."""
-    result = np.full(size, NEVER, np.int32)
-    np.minimum.at(result, truth_rows, ranks.astype(np.int32))
-    return result
 
 
 def unique_truth(truth: Truth) -> Flags:

@@ -9,9 +9,8 @@ from typing import Final, Literal
 import numpy as np
 
 from sgforge.errors import ConfigError
-from sgforge_eval.arrays import Floats, Ints
-from sgforge_eval.labels.encoders import Encoder, unit_rows
-from sgforge_eval.labels.lemma import lemma_key, normalized
+from sgforge.labels.encoders import Encoder, Floats, Ints, unit_rows
+from sgforge.labels.lemma import lemma_key, normalized
 
 __all__ = ["LabelMapper", "Matching"]
 

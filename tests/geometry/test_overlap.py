@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgforge.masks import MaskTable, from_arrays
-from sgforge_eval.mask_overlap import MaskLocalizer, RunMasks
+from sgforge.masks.overlap import RunMasks
+from sgforge.matching import MaskLocalizer
 
 
 def _shapes(seed: int, count: int, height: int, width: int) -> np.ndarray:

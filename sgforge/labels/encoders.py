@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sgforge.errors import ConfigError
-from sgforge_eval.arrays import Floats
 
-__all__ = ["Encoder", "encoder_named", "unit_rows"]
+__all__ = ["Encoder", "Floats", "Ints", "encoder_named", "unit_rows"]
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Ints: TypeAlias = NDArray[np.integer[Any]]
 
 Encoder: TypeAlias = Callable[[Sequence[str]], Any]
 """Texts to an (n, d) array of numbers; vectors need not be of unit length."""
