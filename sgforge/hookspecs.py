@@ -76,4 +76,4 @@ def sgforge_step_finished(event: StepFinished) -> None:
 
 @hookspec
 def sgforge_batch_finished(event: BatchFinished) -> None:
-    """Called after each batch of an item step; never per item of a graph."""
+    """Called for every 64 images that passed a step, or half a second; also of sources and evaluations."""

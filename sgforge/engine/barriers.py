@@ -16,6 +16,7 @@ from sgforge.engine.evaluation import PREDICTIONS, EvaluateJob, Seat, evaluate, 
 from sgforge.engine.fingerprints import digest_of, fingerprint
 from sgforge.engine.instances import Stopped
 from sgforge.engine.plan import Plan, PlannedStep
+from sgforge.engine.progress import StepTotal
 from sgforge.engine.report import StepCounts, StepReport
 from sgforge.engine.reuse import Images
 from sgforge.engine.training import TrainJob, load_checkpoint, train
@@ -92,10 +93,10 @@ async def run_evaluation(
     report = load_report(folder)
     reused = report is not None
     if report is None:
-        context.progress.note(f"{step.name}: {len(rows)} held-out images")
         job = _evaluate_job(context, step, _samples(context, truths, rows), left_out, folder, notes)
         try:
-            report = await evaluate(job, context.stop)
+            async with context.telling([StepTotal(step.name, len(rows))], [job.tally]):
+                report = await evaluate(job, context.stop)
         except Stopped:
             return StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
     return StepReport(
@@ -129,6 +130,7 @@ def _evaluate_job(
         held_out=held_out,
         skipped=left_out,
         folder=folder,
+        tally=context.tally(step.name),
         notes=notes,
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
@@ -16,7 +17,7 @@ from sgforge.engine.events import BatchFinished, StepFinished
 from sgforge.engine.fingerprints import fingerprint
 from sgforge.engine.gateway import Models
 from sgforge.engine.plan import Plan, PlannedStep
-from sgforge.engine.progress import Progress
+from sgforge.engine.progress import Progress, StepTotal
 from sgforge.engine.report import StepReport
 from sgforge.engine.tally import Tally
 from sgforge.images import Roots
@@ -29,6 +30,20 @@ if TYPE_CHECKING:
 __all__ = ["Context", "find_weights", "options_json", "step_fingerprint", "weights_sha256"]
 
 T = TypeVar("T")
+_BEAT: Final = 0.5
+"""Seconds between two looks at the counts of what runs."""
+
+
+class Counts(Protocol):
+    """The counts of a step that runs; `flush` tells what was not told yet."""
+
+    @property
+    def step(self) -> str: ...
+
+    @property
+    def in_flight(self) -> int: ...
+
+    def flush(self) -> None: ...
 
 
 @attrs.frozen(eq=False)
@@ -57,11 +72,34 @@ class Context:
 
     def tally(self, step: str) -> Tally:
         """The counts of a step; progress and event hooks hear of every batch."""
-        return Tally(step, self._batch_finished)
+        return Tally(step, self.batch_finished)
 
-    def _batch_finished(self, tally: Tally, items: int, failed: int, seconds: float) -> None:
-        self.progress.advance(tally.step, items, failed, self.models.cost_usd())
-        self.events.sgforge_batch_finished(event=BatchFinished(self.run_id, tally.step, items, failed, seconds))
+    def batch_finished(self, step: str, items: int, failed: int, seconds: float) -> None:
+        """Tell that so many images of a step are done."""
+        self.progress.advance(step, items, failed, self.models.cost_usd())
+        self.events.sgforge_batch_finished(event=BatchFinished(self.run_id, step, items, failed, seconds))
+
+    @asynccontextmanager
+    async def telling(self, totals: Sequence[StepTotal], counts: Sequence[Counts]) -> AsyncIterator[None]:
+        """While this lasts, everyone hears twice a second what these steps have done, and that they are alive."""
+        self.progress.begin(totals)
+        beat = asyncio.create_task(self._beat(counts))
+        try:
+            yield
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await beat
+            for one in counts:
+                one.flush()
+
+    async def _beat(self, counts: Sequence[Counts]) -> None:
+        # By the clock and not by what is done: the first image of a large model may take minutes.
+        while True:
+            await asyncio.sleep(_BEAT)
+            for one in counts:
+                one.flush()
+            self.progress.alive({one.step: one.in_flight for one in counts})
 
     def step_finished(self, report: StepReport) -> None:
         """Tell that a step is published, trained or evaluated."""

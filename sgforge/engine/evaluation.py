@@ -27,6 +27,7 @@ from sgforge.engine.components import ComponentSpec
 from sgforge.engine.executors import Crew, Worker, ask, intake, open_crew
 from sgforge.engine.instances import Stopped, StopRunError, check_answer
 from sgforge.engine.rankings import check_ranking, on_shown
+from sgforge.engine.tally import Tally
 from sgforge.engine.training import write_json
 from sgforge.errors import GraphError, SgforgeError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
@@ -63,7 +64,7 @@ class EvaluateJob:
     """One evaluation. `held_out` gives the samples whose graphs are the truth, in the order of their ids.
 
     `resources`: what the evaluator itself is set up with. `skipped`: images left out before, by reason. `notes`:
-    remarks for the report. `tell` hears of every batch: images, failed ones among them, seconds.
+    remarks for the report. `tally` counts what is answered.
     """
 
     step: str
@@ -74,8 +75,8 @@ class EvaluateJob:
     held_out: Iterable[Sample]
     skipped: Mapping[str, int]
     folder: Path
+    tally: Tally
     notes: tuple[str, ...] = ()
-    tell: Callable[[int, int, float], None] = lambda items, failed, seconds: None
 
 
 def load_report(folder: Path) -> Report | None:
@@ -201,7 +202,7 @@ async def _seated(job: EvaluateJob, mode: Mode, stop: asyncio.Event) -> AsyncIte
             crews.append(await _open(seat, check_answer))
             finders.append(_Finder(seat.step, seat.verb, crews[-1]))
         watcher = asyncio.create_task(stop_when_told())
-        yield _Panel(mode, finders, crews[0], job.tell)
+        yield _Panel(mode, finders, crews[0], job.tally)
     except asyncio.CancelledError:
         while crews:
             crews.pop().abandon()
@@ -221,13 +222,11 @@ async def _open(seat: Seat, check: Callable[[Any], Any]) -> Crew:
 class _Panel:
     """Who answers in an evaluation. `failures`: images without a prediction; `ended`: why no more can be had."""
 
-    def __init__(
-        self, mode: Mode, finders: Sequence[_Finder], student: Crew, tell: Callable[[int, int, float], None]
-    ) -> None:
+    def __init__(self, mode: Mode, finders: Sequence[_Finder], student: Crew, tally: Tally) -> None:
         self._mode = mode
         self._finders = finders
         self._student = student
-        self._tell = tell
+        self._tally = tally
         self._loop = asyncio.get_running_loop()
         self.width = max(map(intake, (student, *(finder.crew for finder in finders))))
         self.failures: list[Judged] = []
@@ -239,13 +238,16 @@ class _Panel:
 
     async def _answer(self, truths: Sequence[Sample]) -> list[Ranking | Failure]:
         started = time.monotonic()
+        self._tally.in_flight = len(truths)
         try:
             answers = await self._predict([bare_sample(truth, self._mode) for truth in truths])
         except (Stopped, StopRunError) as error:
             self.ended = error
             raise
+        finally:
+            self._tally.in_flight = 0
         failed = sum(isinstance(answer, Failure) for answer in answers)
-        self._tell(len(truths), failed, time.monotonic() - started)
+        self._tally.batch(len(truths), failed, time.monotonic() - started)
         return answers
 
     async def _predict(self, bare: Sequence[Sample]) -> list[Ranking | Failure]:

@@ -27,7 +27,7 @@ class RunStarted:
 
 @attrs.frozen
 class BatchFinished:
-    """One batch of an item step is done: images in it, failed ones among them, seconds it took."""
+    """Some images of a step are done: how many, failed ones among them, seconds they took. Step "source" reads."""
 
     run_id: str
     step: str

@@ -57,13 +57,13 @@ class GroupRun:
         """Stream, and publish what is finished; after a stop, also one that a component asks for, the answers of the
         other steps are in the journal."""
         context, works = self._context, self._works
-        context.progress.begin([StepTotal(work.step.name, work.to_compute, work.reused) for work in works])
         rows = self._rows_to_do()
         self._count_known(rows)
-        if rows:
-            await self._stream(rows)
+        totals = [StepTotal(work.step.name, work.to_compute, work.reused) for work in works]
+        async with context.telling(totals, self._tallies):
+            if rows:
+                await self._stream(rows)
         for tally in self._tallies:
-            tally.flush()
             self.failed.extend(tally.shown)
         await self._publish()
 

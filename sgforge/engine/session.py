@@ -12,6 +12,7 @@ from sgforge.engine.context import Context
 from sgforge.engine.groups import GroupRun
 from sgforge.engine.instances import Stopped, StopRunError
 from sgforge.engine.plan import PlannedStep, selects
+from sgforge.engine.progress import StepTotal
 from sgforge.engine.report import Failed, RunReport, RunStatus, StepCounts, StepReport
 from sgforge.engine.reuse import Images
 from sgforge.engine.sources import Reading, cached_hashes, read_sources, unused_root
@@ -94,7 +95,8 @@ class Session:
         started = time.monotonic()
         context = self._context
         reader = _SourceReader(context, self._limit)
-        snapshot = await context.in_thread(reader.publish)
+        async with context.telling([StepTotal(reader.step, None)], [reader]):
+            snapshot = await context.in_thread(reader.publish)
         context.states.add([snapshot.id])
         if self._limit is None:  # what a limit left out may lie in any root
             for name in context.roots.unused():
@@ -202,9 +204,16 @@ def _located(failure: SourceFailure) -> str:
 
 
 class _SourceReader:
-    """Reads all sources into one published snapshot, and counts what could not be read."""
+    """Reads all sources into one published snapshot, and counts what could not be read.
+
+    It reads on a thread; `flush` tells the counts, which only grow, on the thread of the engine.
+    """
+
+    step = "source"
+    in_flight = 0
 
     def __init__(self, context: Context, limit: int | None) -> None:
+        self._told = (0, 0, time.monotonic())
         self._context = context
         self._limit = limit
         self._keys: list[bytes] = []
@@ -214,6 +223,14 @@ class _SourceReader:
         self.failed_count = 0
         self.failed: list[Failed] = []
         self.reasons: Counter[str] = Counter()
+
+    def flush(self) -> None:
+        """Tell how many images were read since the last time."""
+        items, failed, since = self._told
+        self._told = (len(self._keys) + self.failed_count, self.failed_count, time.monotonic())
+        if self._told[0] > items:
+            more, seconds = self._told[0] - items, self._told[2] - since
+            self._context.batch_finished(self.step, more, self._told[1] - failed, seconds)
 
     def publish(self) -> Snapshot:
         context = self._context

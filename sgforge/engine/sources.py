@@ -6,10 +6,10 @@ the source step and is left out of the dataset; the next run tries it again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -41,6 +41,7 @@ __all__ = [
 HELD_OUT: Final = 10
 """One image in so many goes to the split "val" where a source gives no split."""
 _CHUNK: Final = 256
+_CHUNK_SECONDS: Final = 0.5
 _THREADS: Final = 4
 
 
@@ -101,11 +102,26 @@ def read_sources(
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
         for name, source in sources.items():
             items = _limited(_until_stopped(_items(source, roots, name), is_stopped), limit)
-            while chunk := list(islice(items, _CHUNK)):
+            for chunk in _chunks(items):
                 looked = [item for item in chunk if isinstance(item, Sample)]
                 found = iter(_read_chunk(looked, name, roots, hashes, threads))
                 for item in chunk:
                     yield next(found) if isinstance(item, Sample) else Reading(None, failure=item)
+
+
+def _chunks(items: Iterator[Sample | SourceFailure]) -> Iterator[list[Sample | SourceFailure]]:
+    """Items in lists that are worth a round of the threads; of a slow source shorter ones, so that it is seen."""
+    chunk: list[Sample | SourceFailure] = []
+    ends = 0.0
+    for item in items:
+        now = time.monotonic()
+        ends = ends if chunk else now + _CHUNK_SECONDS
+        chunk.append(item)
+        if len(chunk) == _CHUNK or now >= ends:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _items(source: Any, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:

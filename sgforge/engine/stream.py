@@ -118,10 +118,11 @@ class Stream:
                 await asyncio.gather(*tasks)
 
     async def _pump(self, number: int, lane: Lane) -> None:
-        channel = self._channels[number]
+        channel, tally = self._channels[number], self._stages[number].tally
         patience = _PATIENCE if lane.batch > 1 else 0.0
         while items := await channel.get(lane.batch, patience):
             started = time.perf_counter()
+            tally.in_flight += len(items)
             try:
                 outcomes = await lane.answer([item.sample for item in items])
                 # Fewer after a stop: what was not asked any more is neither done nor failed.
@@ -130,6 +131,8 @@ class Stream:
                 self.stopped_by = self.stopped_by or error
                 self.stop()
                 return
+            finally:
+                tally.in_flight -= len(items)
 
     async def _settle(
         self, number: int, items: Sequence[WorkItem], outcomes: Sequence[Outcome], started: float
@@ -194,6 +197,8 @@ class Stream:
     def _share(self, number: int, item: WorkItem, result: Edit | Failure) -> bool:
         """Give an image the answer of its twin; whether it goes on."""
         stage = self._stages[number]
+        is_failed = isinstance(result, Failure)
+        stage.tally.batch(1, int(is_failed), 0.0)
         if isinstance(result, Failure):
             stage.tally.fail(item.row, item.sample.image_id, result)
             return False

@@ -1,4 +1,4 @@
-"""Tally: the running counts of one item step, told to progress displays and event hooks batch by batch."""
+"""Tally: the running counts of one step, told to progress displays and event hooks by count and by time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ MAX_FAILED_SHOWN: Final = 200
 """Failed images of a step that are kept with their messages; all of them are counted."""
 _EVENT_ITEMS: Final = 64
 
-OnBatch = Callable[["Tally", int, int, float], None]
+OnBatch = Callable[[str, int, int, float], None]
 
 
 class Tally:
-    """Counts of one step while it runs; `on_batch(tally, items, failed, seconds)` hears of every 64 items or so."""
+    """Counts of one step while it runs; `on_batch(step, items, failed, seconds)` hears of every 64 items or so.
+
+    Whoever runs the step calls `flush` twice a second, so that slow images are told too. `in_flight`: images that are
+    being worked on now.
+    """
 
     def __init__(self, step: str, on_batch: OnBatch | None = None) -> None:
         self.step = step
@@ -32,6 +36,7 @@ class Tally:
         self.shown: list[Failed] = []
         self.started: float | None = None
         self.ended = 0.0
+        self.in_flight = 0
         self._on_batch = on_batch
         self._items = 0
         self._failed = 0
@@ -72,7 +77,7 @@ class Tally:
     def flush(self) -> None:
         """Tell what was not told yet."""
         if self._items and self._on_batch is not None:
-            self._on_batch(self, self._items, self._failed, self._seconds)
+            self._on_batch(self.step, self._items, self._failed, self._seconds)
         self._items, self._failed, self._seconds = 0, 0, 0.0
 
     @property
