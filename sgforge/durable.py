@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["output_file", "sync_file", "sync_folder", "whole_file", "write_text"]
+__all__ = ["make_folder", "output_file", "sync_file", "sync_folder", "whole_file", "write_text"]
 
 
 @contextmanager
@@ -52,6 +52,20 @@ def write_text(path: Path, text: str) -> None:
     """Replace a small UTF-8 file; when this returns, it survives a power cut."""
     with whole_file(path) as stream:
         stream.write(text.encode())
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are not there; when this returns, their names survive a power cut."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        if path.parent == path:
+            break
+        path = path.parent
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        # A folder's own fsync keeps what is in it; its name is kept by that of the folder above.
+        sync_folder(folder.parent)
 
 
 def sync_file(path: Path) -> None:

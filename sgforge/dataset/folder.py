@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from sgforge.dataset.damage import damaged_ref
-from sgforge.durable import sync_folder, write_text
+from sgforge.durable import make_folder, sync_folder, write_text
 from sgforge.errors import ConfigError, DatasetError
 
 __all__ = [
@@ -105,7 +105,7 @@ class DatasetFolder:
         """An existing dataset or an empty folder to become one; another program's folder is a `DatasetError`."""
         folder = cls(Path(path))
         try:
-            folder.path.mkdir(parents=True, exist_ok=True)
+            make_folder(folder.path)
             entries = sorted(folder.path.iterdir())
         except OSError as error:
             raise DatasetError(f"{folder.path}: {error.strerror}; give a folder that can be written") from None

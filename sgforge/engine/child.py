@@ -1,4 +1,7 @@
-"""One training in a process of its own: `python -m sgforge.engine.child JOB.json`; the engine starts it."""
+"""One training in a process of its own: `python -m sgforge.engine.child`; the engine starts it.
+
+Its standard input is one line of orders, and then stays open for as long as the engine lives.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgforge.engine.components import find_spec
 from sgforge.engine.lending import ModelAccess, opened_model
-from sgforge.engine.training import TrainJob, train_here, write_json
+from sgforge.engine.training import SCRATCH, TrainJob, train_here, write_json
 from sgforge.errors import SgforgeError
 from sgforge.images import Roots
 from sgforge.plugins import Registry, load_plugins
@@ -23,10 +26,13 @@ if TYPE_CHECKING:
     from sgforge.models import BoundModel
 
 
-def main(job_file: str) -> int:
-    """Train as the job says and leave the answer where it says; returns the exit code."""
+def main() -> int:
+    """Train as the orders say and leave the answer where they say; returns the exit code."""
+    orders = _read_orders()
+    if orders is None:
+        return 1
     threading.Thread(target=_end_with_parent, name="sgforge-parent", daemon=True).start()
-    given = json.loads(Path(job_file).read_text())
+    given = json.loads(orders)
     answer = Path(given["answer"])
     try:
         registry = load_plugins()
@@ -48,6 +54,20 @@ def main(job_file: str) -> int:
     return 0
 
 
+def _read_orders() -> bytes | None:
+    """The first line of standard input; None if the engine ended before it was whole.
+
+    Read without a buffer: whatever follows belongs to the thread that waits for the engine's end.
+    """
+    orders = b""
+    while not orders.endswith(b"\n"):
+        more = os.read(0, 65536)
+        if not more:
+            return None
+        orders += more
+    return orders
+
+
 def _job(given: dict[str, Any], registry: Registry, model: BoundModel | None) -> TrainJob:
     step = given["step"]
     spec, faults = find_spec(registry, given["kind"], given["component"], given["settings"])
@@ -55,7 +75,7 @@ def _job(given: dict[str, Any], registry: Registry, model: BoundModel | None) ->
     base = given["checkpoint"]
     checkpoint = None if base is None else Checkpoint(Path(base["path"]), base["sha256"], base["metrics"])
     folder = Path(given["folder"])
-    scratch = folder / "scratch"
+    scratch = folder / SCRATCH
     scratch.mkdir(exist_ok=True)
     resources = Resources(
         given["device"],
@@ -95,4 +115,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

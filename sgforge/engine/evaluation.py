@@ -21,7 +21,7 @@ import attrs
 import numpy as np
 
 from sgforge.blame import told, words_of
-from sgforge.durable import whole_file
+from sgforge.durable import make_folder, whole_file
 from sgforge.edits import apply_edit
 from sgforge.engine.components import ComponentSpec
 from sgforge.engine.executors import Crew, Worker, ask, intake, open_crew
@@ -99,7 +99,7 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
         Stopped: `stop` was set before every image was answered.
         StopRunError: a component met an error that ends the run.
     """
-    job.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(job.folder)
     evaluator = Worker(job.spec, job.resources)
     try:
         await evaluator.start()

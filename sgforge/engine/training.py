@@ -12,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,16 +24,18 @@ import attrs
 
 from sgforge.blame import told
 from sgforge.digests import folder_sha256
-from sgforge.durable import write_text
+from sgforge.durable import make_folder, write_text
 from sgforge.engine.components import ComponentSpec
 from sgforge.engine.instances import close
 from sgforge.engine.lending import ModelAccess
 from sgforge.errors import SgforgeError, StepError
 from sgforge.stages import Checkpoint, Resources, Selection
 
-__all__ = ["TrainJob", "load_checkpoint", "train", "train_here", "write_json"]
+__all__ = ["SCRATCH", "TrainJob", "load_checkpoint", "train", "train_here", "write_json"]
 
 _CHECKPOINT: Final = "checkpoint.json"
+SCRATCH: Final = "scratch"
+"""The folder for temporary files of a training in a process of its own."""
 _GRACE: Final = 10.0
 """Seconds that a training has to save its state once it is asked to stop."""
 _LOG_LINES: Final = 3
@@ -93,7 +97,7 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
     """
     if job.out.is_symlink():
         raise StepError(f"{job.out} is a link to elsewhere: refused")
-    job.out.mkdir(parents=True, exist_ok=True)
+    make_folder(job.out)
     if job.spec.component is None:
         checkpoint = await asyncio.to_thread(train_here, job)
     else:
@@ -141,15 +145,16 @@ def _finish(job: TrainJob, checkpoint: Checkpoint) -> None:
 
 
 async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, Any] | None:
-    answer, orders = job.folder / "answer.json", job.folder / "job.json"
-    answer.unlink(missing_ok=True)
-    log = job.folder / "log.txt"
+    answer = job.folder / "answer.json"
+    # What a killed run left, or one of an older version: orders hold options as they were given, and paths.
+    for leftover in (answer, job.folder / "job.json"):
+        leftover.unlink(missing_ok=True)
+    log, scratch = job.folder / "log.txt", job.folder / SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)
     try:
-        write_json(orders, _as_json(job, answer))
-        code, was_stopped = await _run_child(orders, log, stop)
+        code, was_stopped = await _run_child(json.dumps(_as_json(job, answer)), log, stop)
     finally:
-        # It holds paths of this machine, and options as they were given.
-        orders.unlink(missing_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     found = json.loads(answer.read_text()) if answer.exists() else {}
     answer.unlink(missing_ok=True)
     if code == 0 and "sha256" in found:
@@ -161,14 +166,16 @@ async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, An
     raise StepError(f"step {job.step!r}: {job.spec.name} {_ending(code)}; {_last_words(log)}")
 
 
-async def _run_child(orders: Path, log: Path, stop: asyncio.Event) -> tuple[int, bool]:
-    """Run the child to its end; its exit code, and whether it was stopped."""
+async def _run_child(orders: str, log: Path, stop: asyncio.Event) -> tuple[int, bool]:
+    """Run the child to its end; its exit code, and whether it was stopped.
+
+    Its orders go through a pipe and never to a disk, so that nobody can leave them there.
+    """
     with log.open("ab") as stream:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "sgforge.engine.child",
-            str(orders),
             # The child watches this pipe: when it closes, we are gone, and no second training may meet the first.
             stdin=asyncio.subprocess.PIPE,
             stdout=stream,
@@ -176,6 +183,10 @@ async def _run_child(orders: Path, log: Path, stop: asyncio.Event) -> tuple[int,
             start_new_session=True,
         )
     try:
+        assert process.stdin is not None
+        process.stdin.write(orders.encode() + b"\n")
+        with suppress(ConnectionError):  # it has ended already, and will be asked why
+            await process.stdin.drain()
         was_stopped = await _wait(process, stop)
     finally:
         if process.returncode is None:

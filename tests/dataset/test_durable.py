@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sgforge.dataset import DatasetWriter, JournalRow, Snapshot, StepRecord
+from sgforge.durable import make_folder
 from sgforge.edits import Edit
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.packed import pack_edit
@@ -90,3 +91,27 @@ def test_every_commit_of_the_journal_waits_for_the_disk(tmp_path):
         # 2 is FULL: with the log's default a commit could be lost in a power cut after it was acknowledged.
         assert writer.journal._base.execute("PRAGMA synchronous").fetchone() == (2,)
         assert writer.journal._base.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_new_dataset_is_durable_in_the_folders_above_it(tmp_path, events):
+    DatasetWriter.open(tmp_path / "runs" / "first").close()
+    synced = [path for kind, path in events if kind == "sync"]
+    # First the name of "runs", then that of "first" in it, then what makes the folder a dataset.
+    marked = events.index(("name", str(tmp_path / "runs" / "first" / "sgforge.json")))
+    assert synced.index(str(tmp_path)) < synced.index(str(tmp_path / "runs"))
+    assert events.index(("sync", str(tmp_path / "runs"))) < marked
+
+
+def test_folders_that_are_there_are_not_made_durable_again(tmp_path, events):
+    make_folder(tmp_path / "a" / "b")
+    assert events == [("sync", str(tmp_path)), ("sync", str(tmp_path / "a"))]
+    make_folder(tmp_path / "a" / "b")
+    assert len(events) == 2
+
+
+def test_a_file_in_the_way_of_a_folder_is_an_error(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(OSError, match="a"):
+        make_folder(tmp_path / "a" / "b")
+    with pytest.raises(FileExistsError):
+        make_folder(tmp_path / "a")

@@ -97,4 +97,4 @@ def test_a_training_that_cannot_be_started_leaves_no_orders(toys_everywhere, tmp
     with pytest.raises(OSError, match="no-python"):
         run(tmp_path / "data", sg.train("toy"))
     (folder,) = (path for path in (tmp_path / "data" / "steps").iterdir() if path.is_dir())
-    assert not (folder / "job.json").exists()
+    assert {path.name for path in folder.iterdir()} == {"out", "log.txt"}

@@ -60,8 +60,7 @@ def test_a_training_in_a_process_of_its_own_can_open_the_images(toys_everywhere,
     run(tmp_path / "data", sg.train("toy"), roots=sg.Roots({"photos": tmp_path / "photos"}))
     (folder,) = folders(tmp_path / "data")
     assert json.loads((folder / "out" / "roots.json").read_text()) == {"photos": str(tmp_path / "photos")}
-    # What the process was told, with paths of this machine, does not stay in the dataset.
-    assert not (folder / "job.json").exists()
+    assert {path.name for path in folder.iterdir()} == {"out", "checkpoint.json", "log.txt"}
 
 
 @pytest.mark.parametrize("path", ["../../..", "/", "out/../../x"])
@@ -219,6 +218,52 @@ def is_running(process: int) -> bool:
         return False
     # A killed child stays as a zombie until whoever inherited it has asked for its end.
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def test_no_file_holds_what_a_training_was_told_not_even_when_the_run_is_killed(tmp_path):
+    log, config = tmp_path / "log-of-MARK", tmp_path / "pipeline.toml"
+    environment = toy_environment(tmp_path / "site")
+    config.write_text(CONFIG.format(data=tmp_path / "data", delay=10_000.0, log=log))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sgforge", "run", str(config)], env=environment, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: bool(read_log(log)), "the beginning of the training")
+    (folder,) = folders(tmp_path / "data")
+    told = [path for path in folder.rglob("*") if path.is_file() and b"MARK" in path.read_bytes()]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    child = int(read_log(log)[0].split()[1])
+    wait_until(lambda: not is_running(child), "the end of the training")
+    assert told == []
+    assert not {"job.json", "answer.json"} & {path.name for path in folder.iterdir()}
+
+
+def test_orders_of_an_older_run_are_removed_and_not_followed(toys_everywhere, tmp_path):
+    run(tmp_path / "data", sg.train("toy"))
+    (folder,) = folders(tmp_path / "data")
+    (folder / "checkpoint.json").unlink()
+    (folder / "job.json").write_text('{"secret": "MARK"}')
+    (folder / "answer.json").write_text(json.dumps({"path": "/", "sha256": "0" * 64, "metrics": {}}))
+    (folder / "scratch").mkdir()
+    (folder / "scratch" / "half").write_text("MARK")
+    checkpoint = run(tmp_path / "data", sg.train("toy")).step("train").checkpoint
+    assert checkpoint == load_checkpoint(folder)
+    assert {path.name for path in folder.iterdir()} == {"out", "checkpoint.json", "log.txt"}
+
+
+def test_orders_larger_than_a_pipe_arrive_whole(toys_everywhere, tmp_path):
+    """A pipe holds 64 kB; the names of these roots alone are longer."""
+    (tmp_path / "photos").mkdir()
+    roots = {f"{'r' * 200}{number}": tmp_path / "photos" for number in range(1000)}
+    run(tmp_path / "data", sg.train("toy"), roots=sg.Roots(roots))
+    (folder,) = folders(tmp_path / "data")
+    assert json.loads((folder / "out" / "roots.json").read_text()).keys() == roots.keys()
+
+
+def test_a_training_whose_orders_are_cut_short_does_nothing(tmp_path):
+    child = [sys.executable, "-m", "sgforge.engine.child"]
+    ended = subprocess.run(child, input=b'{"answer": "x", ', env=toy_environment(tmp_path / "site"), check=False)
+    assert ended.returncode == 1
 
 
 def test_a_training_ends_with_the_run_that_was_killed_and_goes_on_in_the_next(tmp_path):
