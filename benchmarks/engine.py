@@ -25,7 +25,7 @@ from sgforge.engine.stream import Stage, Stream, WorkItem
 from sgforge.engine.tally import Tally
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.pipeline import Pipeline, complete
-from sgforge.stages import Resources
+from sgforge.stages import VERBS, Resources
 
 BAR_US = {"without_journal": 30.0, "with_journal": 100.0}
 
@@ -61,7 +61,7 @@ async def stream(items: list[WorkItem], stages: list[object], writer: DatasetWri
         crew = await open_crew(spec, "complete", Resources(), None, None)
         parents, keys = keys, [chain_key(bytes([number]) * 32, key) for key in keys]
         name = f"step-{number}"
-        built.append(Stage(name, "complete", crew, applies, keys, parents, frozenset(), Tally(name)))
+        built.append(Stage(name, VERBS["complete"], crew, applies, keys, parents, frozenset(), Tally(name)))
     committer = None
     if writer is not None:
         committer = Committer(lambda rows: asyncio.to_thread(writer.journal.put, rows))
