@@ -174,8 +174,9 @@ def _vocabulary(args: argparse.Namespace, settings: Any, truth: str) -> Any:
 
 
 def _run_comparison(args: argparse.Namespace) -> None:
+    from sgforge.tables import render
     from sgforge_eval.compare import compare
-    from sgforge_eval.render import comparison_json, comparison_tables, render
+    from sgforge_eval.render import comparison_json, comparison_tables
 
     first, second, truth = _paths(args, ("A", "B", "GROUND_TRUTH"))
     settings = _settings(args)
@@ -219,15 +220,14 @@ def _run_task(args: argparse.Namespace) -> Report:
 
 
 def _print_report(args: argparse.Namespace, report: Report, localization: str, details: Sequence[str]) -> None:
-    from sgforge_eval.render import render, report_json, report_tables
+    from sgforge.tables import render, report_remarks, report_tables
+    from sgforge_eval.render import report_json
 
     if args.json:
         _print_json(report_json(report, localization))
         return
     print(render(report_tables(report, details=details), args.format))
-    used = f"convention {report.convention}, {report.images_used} images or questions used"
-    _print_notes(args, (used, *(f"skipped: {count} x {why}" for why, count in report.images_skipped.items())))
-    _print_notes(args, report.notes)
+    _print_notes(args, report_remarks(report, "image or question", "images or questions"))
 
 
 def _print_notes(args: argparse.Namespace, notes: Sequence[str]) -> None:

@@ -31,8 +31,8 @@ class QualityCommand:
         """Print the report of `args.dataset`."""
         import attrs
 
+        from sgforge.tables import render, report_tables
         from sgforge_eval.quality import quality, read_judgements
-        from sgforge_eval.render import render, report_tables
 
         labelled = getattr(args, "labelled", None)
         report = quality(args.dataset, read_judgements(labelled) if labelled is not None else ())

@@ -9,7 +9,9 @@ from typing import Any, Final, Literal
 import attrs
 
 from sgforge.stages import Checkpoint, Report
+from sgforge.tables import render, report_remarks, report_tables
 from sgforge.visible import visible
+from sgforge.wording import counted
 
 __all__ = ["EXIT_CODES", "Failed", "RunReport", "RunStatus", "StepCounts", "StepReport", "StepStatus"]
 
@@ -95,7 +97,7 @@ class RunReport:
     def __repr__(self) -> str:
         """One line; `str` gives the table that `sgforge run` ends with, and so does a notebook."""
         snapshot = "no snapshot" if self.snapshot is None else f"snapshot {self.snapshot[:12]}"
-        return f"<RunReport {self.status}: {len(self.steps)} steps, {snapshot} in {str(self.dataset)!r}>"
+        return f"<RunReport {self.status}: {counted(len(self.steps), 'step')}, {snapshot} in {str(self.dataset)!r}>"
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -133,9 +135,7 @@ def _lines(report: RunReport) -> Iterator[str]:
         yield from (f"{'':<{width}}  {visible(note)}" for note in step.notes)
     for step in report.steps:
         if step.report is not None:
-            values = ", ".join(f"{visible(name)} {value:.4g}" for name, value in step.report.values.items())
-            yield f"{step.name}: {values or 'no values'} ({step.report.images_used} images)"
-            yield from (f"{step.name}: {visible(note)}" for note in step.report.notes)
+            yield from _found(step.name, step.report)
     for failed in report.failures[:_FAILURES_SHOWN]:
         yield f"failed at {failed.step}: {visible(failed.image_id)}: {visible(failed.detail or failed.reason)}"
     total = sum(step.counts.failed for step in report.steps)
@@ -144,6 +144,15 @@ def _lines(report: RunReport) -> Iterator[str]:
     if report.status == "done" and not any(step.counts.computed for step in report.steps):
         yield "nothing had to be computed again"
     yield from _made(report)
+
+
+def _found(step: str, report: Report) -> Iterator[str]:
+    """What an evaluation found, as `sgforge eval` prints it, between empty lines."""
+    yield ""
+    for table in report_tables(report):
+        yield render([attrs.evolve(table, title=f"{step}: {table.title}")], "terminal")
+    yield from (visible(remark) for remark in report_remarks(report))
+    yield ""
 
 
 def _made(report: RunReport) -> Iterator[str]:
