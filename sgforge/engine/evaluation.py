@@ -25,7 +25,7 @@ from sgforge.durable import make_folder, whole_file
 from sgforge.edits import apply_edit
 from sgforge.engine.components import ComponentSpec
 from sgforge.engine.executors import Crew, Worker, ask, intake, open_crew
-from sgforge.engine.instances import Stopped, StopRunError, check_answer
+from sgforge.engine.instances import Stopped, StopRunError, check_answer, goes_back
 from sgforge.engine.rankings import check_ranking, on_shown
 from sgforge.engine.tally import Tally
 from sgforge.engine.training import write_json
@@ -124,15 +124,20 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
 
 def _measure(job: EvaluateJob, evaluator: Any, panel: _Panel) -> Any:
     """What the evaluator makes of the answers; the predictions stay only if all were there."""
+    from sgforge.models.calls import asked_in_full
+
     try:
         with whole_file(job.folder / PREDICTIONS) as stream, closing(_judge(job, panel, stream.write)) as judged:
-            report = evaluator.evaluate(judged)
+            with asked_in_full():
+                report = evaluator.evaluate(judged)
             if panel.ended is not None:  # it took the end for a fault of one image
                 raise panel.ended
             return report
     except (SgforgeError, Stopped, StopRunError, KeyboardInterrupt) as error:
         if isinstance(error, SgforgeError) and getattr(error, "stops_run", False):
             raise StopRunError(error) from error
+        if goes_back(error):
+            raise Stopped from error
         raise
     except BaseException as error:
         if panel.ended is not None:

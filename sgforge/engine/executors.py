@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
@@ -27,6 +27,7 @@ from sgforge.engine.instances import (
     close_async,
     current_task,
     failure_of,
+    goes_back,
     is_leaving,
 )
 from sgforge.errors import StepError
@@ -147,7 +148,8 @@ async def ask(crew: Crew, samples: Sequence[Sample]) -> list[Any]:
 class _AsyncCrew:
     def __init__(self, instance: Any, job: _Job, in_flight: int) -> None:
         self._instance = instance
-        self._call = getattr(instance, job.method)
+        call = getattr(instance, job.method)
+        self._call = call if job.resources.model is None else _fully_asking(call)
         self._check = job.check
         self._is_stopped = False
         answer = self._answer if job.resources.model is None else self._answer_with_calls
@@ -170,7 +172,7 @@ class _AsyncCrew:
             # A component may cancel tasks of its own, and raise what it likes: only our own end is not its fault.
             if is_leaving(error, task):
                 raise
-            return [Outcome(failure_of(error))]
+            return [] if goes_back(error) else [Outcome(failure_of(error))]
 
     async def _answer_with_calls(self, samples: Sequence[Sample]) -> list[Outcome]:
         from sgforge.models import collect_calls
@@ -282,6 +284,8 @@ class _BatchWorker(Worker):
 
     async def answer(self, samples: Sequence[Sample]) -> list[Outcome]:
         call = getattr(self.instance, self._job.method)
+        if self._job.resources.model is not None:
+            call = _fully_asking_batch(call)
         answers = await self.in_thread(answer_batch, call, samples, self._job.check, lambda: self._is_stopped)
         return [Outcome(answer) for answer in answers]
 
@@ -289,6 +293,28 @@ class _BatchWorker(Worker):
         # Looked at in the thread right before each call: a batch may have waited there for the one before it, which
         # may take minutes more.
         self._is_stopped = True
+
+
+def _fully_asking(call: Callable[[Sample], Awaitable[Any]]) -> Callable[[Sample], Awaitable[Any]]:
+    from sgforge.models.calls import asked_in_full
+
+    async def asking(sample: Sample) -> Any:
+        with asked_in_full():
+            return await call(sample)
+
+    return asking
+
+
+def _fully_asking_batch(call: Callable[[Sequence[Sample]], Any]) -> Callable[[Sequence[Sample]], Any]:
+    from sgforge.models.calls import asked_in_full
+
+    def asking(samples: Sequence[Sample]) -> Any:
+        with asked_in_full():
+            given = call(samples)
+            # A generator asks while it is read, so it is read in here.
+            return list(given) if isinstance(given, Iterator) else given
+
+    return asking
 
 
 def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

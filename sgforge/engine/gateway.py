@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -108,11 +108,17 @@ class Models:
 
 @asynccontextmanager
 async def open_models(
-    plan: Plan, registry: Registry, responses: Path, settings: GatewaySettings, watcher: Watcher | None = None
+    plan: Plan,
+    registry: Registry,
+    responses: Path,
+    settings: GatewaySettings,
+    watcher: Watcher | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Models]:
     """The models of a plan, for the time of a run; what they lack is found before any work.
 
-    `watcher` stands before every call that would be bought: batch mode, estimates.
+    `watcher` stands before every call that would be bought: batch mode, estimates. `tell` hears of tries that fail
+    again and again.
     """
     names = sorted({step.spec.model for step in plan.steps if step.spec.model is not None})
     if not names:
@@ -120,7 +126,7 @@ async def open_models(
         return
     from sgforge.models import Gateway
 
-    async with Gateway.open(responses, settings, provider_resolver(registry), watcher) as gateway:
+    async with Gateway.open(responses, settings, provider_resolver(registry), watcher, tell) as gateway:
         models = Models(gateway, typed_models(plan.models), asyncio.get_running_loop())
         models.check(names)
         yield models

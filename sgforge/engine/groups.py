@@ -156,9 +156,10 @@ class GroupRun:
         keys = list(self.images.keys)
         stopped = [not alive for alive in self.images.alive]
         for number, (work, tally) in enumerate(zip(self._works, self._tallies, strict=True)):
-            if context.stop.is_set() and not _is_finished(work, tally, stopped):
+            left = _left(work, tally, stopped)
+            if context.stop.is_set() and left:
                 # Those after it never got all images of this one.
-                self._report_unfinished(number)
+                self._report_unfinished(number, left)
                 return
             started = time.monotonic()
             for row, reason in tally.failures.items():
@@ -180,9 +181,13 @@ class GroupRun:
             self.reports.append(report)
             context.step_finished(report)
 
-    def _report_unfinished(self, first: int) -> None:
-        for work, tally in zip(self._works[first:], self._tallies[first:], strict=True):
-            self.reports.append(self._report(work, tally, "unfinished"))
+    def _report_unfinished(self, first: int, left: int) -> None:
+        for number in range(first, len(self._works)):
+            report = self._report(self._works[number], self._tallies[number], "unfinished")
+            if number == first:
+                told = f"{left} {'image is' if left == 1 else 'images are'} left for the next run"
+                report = attrs.evolve(report, notes=(*report.notes, told))
+            self.reports.append(report)
 
     def _report(self, work: StepWork, tally: Tally, status: StepStatus) -> StepReport:
         step = work.step
@@ -211,10 +216,10 @@ class _Idle:
     def abandon(self) -> None: ...
 
 
-def _is_finished(work: StepWork, tally: Tally, stopped: Sequence[bool]) -> bool:
-    """Whether every image that came so far has an answer or a failure; `stopped`: those that came no further."""
+def _left(work: StepWork, tally: Tally, stopped: Sequence[bool]) -> int:
+    """Images that came so far and have neither answer nor failure; `stopped`: those that came no further."""
     due = sum(applies and not gone for applies, gone in zip(work.applies, stopped, strict=True))
-    return tally.computed + tally.reused + len(tally.failures) == due
+    return due - (tally.computed + tally.reused + len(tally.failures))
 
 
 def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -26,6 +26,7 @@ __all__ = [
     "close_async",
     "current_task",
     "failure_of",
+    "goes_back",
     "is_leaving",
 ]
 
@@ -115,10 +116,16 @@ def answer_batch(
         raise
     except BaseException as error:  # also sys.exit() or a panic of an extension module: the run goes on
         if len(samples) == 1:
-            return [failure_of(error)]
+            return [] if goes_back(error) else [failure_of(error)]
         _log.info("a batch of %d failed, trying one by one: %s", len(samples), told(error))
-    # A stop never goes back, so from the first sample that is not asked any more there is no answer for the others.
-    return [answer for sample in samples for answer in answer_batch(call, [sample], check, is_stopped)]
+    answers = []
+    for sample in samples:
+        answer = answer_batch(call, [sample], check, is_stopped)
+        # From the first sample that was not asked there is no answer for the others, which would be taken for its own.
+        if not answer:
+            break
+        answers += answer
+    return answers
 
 
 def check_answer(answer: Any) -> Answer:
@@ -131,6 +138,11 @@ def check_answer(answer: Any) -> Answer:
         except GraphError as error:
             return Failure("contract", f"its edit cannot be used: {error}")
     return Failure("contract", f"it answered {type(answer).__name__}, not an Edit or a Failure")
+
+
+def goes_back(error: BaseException) -> bool:
+    """Whether an image was not asked at all, because the run is being stopped: it is neither done nor failed."""
+    return isinstance(error, SgforgeError) and getattr(error, "goes_back", False)
 
 
 def failure_of(error: BaseException) -> Failure:

@@ -209,7 +209,9 @@ class _Runner:
                 tempfile.TemporaryDirectory(prefix="sgforge-") as scratch,
                 DatasetWriter.open(request.dataset) as writer,
             ):
-                async with open_models(plan, self._registry, responses, request.gateway, request.watcher) as models:
+                async with open_models(
+                    plan, self._registry, responses, request.gateway, request.watcher, self._progress.note
+                ) as models:
                     context = Context(
                         _new_run_id(),
                         plan,

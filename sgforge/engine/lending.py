@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.engine.interrupts import calling_on
 from sgforge.engine.providers import provider_resolver, typed_models
 from sgforge.plugins import Registry
 
 if TYPE_CHECKING:
-    from sgforge.models import BoundModel, GatewaySettings, ModelSettings
+    from sgforge.models import BoundModel, Gateway, GatewaySettings, ModelSettings
 
 __all__ = ["ModelAccess", "opened_model"]
+
+_ENDING: Final[set[asyncio.Future[None]]] = set()
+"""Holds the end of this process, which an event loop would let go of."""
 
 
 @attrs.frozen
@@ -60,7 +67,7 @@ def opened_model(access: ModelAccess | None, registry: Registry) -> Iterator[Bou
     from sgforge.models.lent import LentModel
 
     async def bind() -> BoundModel:
-        gateway = Gateway.open(access.responses, access.gateway, provider_resolver(registry))
+        gateway = Gateway.open(access.responses, access.gateway, provider_resolver(registry), tell=_to_log)
         try:
             return gateway.bind(access.model, access.settings)
         except BaseException:
@@ -69,10 +76,42 @@ def opened_model(access: ModelAccess | None, registry: Registry) -> Iterator[Bou
 
     with _running_loop() as loop:
         owner = asyncio.run_coroutine_threadsafe(bind(), loop).result()
-        try:
-            yield LentModel.of(owner, loop)
-        finally:
-            asyncio.run_coroutine_threadsafe(owner.gateway.close(), loop).result()
+        gateway = owner.gateway
+
+        def begin_to_end() -> None:
+            # A handler may not wait for anything: the loop, which is never in the way of the training, does the rest.
+            loop.call_soon_threadsafe(_begin_to_end, gateway)
+
+        with calling_on([signal.SIGTERM], begin_to_end):
+            try:
+                yield LentModel.of(owner, loop)
+            finally:
+                asyncio.run_coroutine_threadsafe(_leave(gateway), loop).result()
+
+
+def _to_log(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+async def _leave(gateway: Gateway) -> None:
+    # A training that ends with an error may leave calls behind: nobody wants more of them, but those on the wire are
+    # paid for.
+    gateway.stop_sending()
+    await gateway.drained()
+    await gateway.close()
+
+
+def _begin_to_end(gateway: Gateway) -> None:
+    """The run is being stopped: send nothing more, keep what is on the wire, then end this process as SIGTERM does."""
+
+    async def end() -> None:
+        await gateway.drained()
+        gateway.store.close()
+        os._exit(128 + signal.SIGTERM)
+
+    gateway.stop_sending()
+    _ENDING.add(asyncio.ensure_future(end()))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from sgforge.blame import told
 from sgforge.digests import folder_sha256
 from sgforge.durable import make_folder, write_text
 from sgforge.engine.components import ComponentSpec
-from sgforge.engine.instances import close
+from sgforge.engine.instances import close, goes_back
 from sgforge.engine.lending import ModelAccess
 from sgforge.errors import SgforgeError, StepError
 from sgforge.stages import Checkpoint, Resources, Selection
@@ -99,7 +99,12 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
         raise StepError(f"{job.out} is a link to elsewhere: refused")
     make_folder(job.out)
     if job.spec.component is None:
-        checkpoint = await asyncio.to_thread(train_here, job)
+        try:
+            checkpoint = await asyncio.to_thread(train_here, job)
+        except SgforgeError as error:
+            if goes_back(error):
+                return None
+            raise
     else:
         answer = await _train_in_child(job, stop)
         if answer is None:
@@ -111,13 +116,16 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
 
 def train_here(job: TrainJob) -> Checkpoint:
     """Train in this process; what the component returns is checked."""
+    from sgforge.models.calls import asked_in_full
+
     try:
         instance = job.spec.build()
         setup = getattr(instance, "setup", None)
         if setup is not None:
             setup(job.resources)
         try:
-            checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, job.resources)
+            with asked_in_full():
+                checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, job.resources)
         finally:
             close(instance)
     except (SgforgeError, KeyboardInterrupt):

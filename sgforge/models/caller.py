@@ -22,6 +22,7 @@ from sgforge.models.provider import Capabilities, Provider, Reply
 from sgforge.models.retry import MAX_LOST, backoff_s, judge, reason_of
 from sgforge.models.settings import GatewaySettings
 from sgforge.models.store import Operation, Store
+from sgforge.models.trouble import Trouble
 from sgforge.models.values import ChatRequest, Usage
 
 __all__ = ["Bought", "Caller", "Settle"]
@@ -83,6 +84,7 @@ class Caller:
     pictures: Pictures
     guard: Guard
     account: Account
+    trouble: Trouble
     settings: GatewaySettings
     chance: random.Random = attrs.field(factory=random.Random)
     capabilities: Capabilities = attrs.field(init=False)
@@ -258,6 +260,7 @@ class Caller:
     async def _wait_or_fail(self, error: ProviderError, tries: _Tries) -> None:
         """Sleep before the next try, or end the item; the next try itself asks whether calls may still begin."""
         now = asyncio.get_running_loop().time()
+        self.trouble.failed(self.name, error, now)
         assert tries.deadline is not None, "it began with the first try"
         verdict = judge(error)
         if verdict == "refused":

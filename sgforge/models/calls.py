@@ -8,9 +8,10 @@ from contextvars import ContextVar
 
 import attrs
 
+from sgforge.models.errors import NotSentError
 from sgforge.models.values import Usage
 
-__all__ = ["Observed", "collect_calls", "note_call", "note_observed", "observe_calls"]
+__all__ = ["Observed", "asked_in_full", "collect_calls", "note_call", "note_not_sent", "note_observed", "observe_calls"]
 
 
 @attrs.frozen
@@ -27,6 +28,7 @@ class Observed:
 
 _CALLS: ContextVar[list[str] | None] = ContextVar("sgforge_calls", default=None)
 _OBSERVED: ContextVar[list[Observed] | None] = ContextVar("sgforge_observed", default=None)
+_NOT_SENT: ContextVar[list[NotSentError] | None] = ContextVar("sgforge_not_sent", default=None)
 
 
 @contextmanager
@@ -49,6 +51,33 @@ def observe_calls() -> Iterator[list[Observed]]:
         yield observed
     finally:
         _OBSERVED.reset(token)
+
+
+@contextmanager
+def asked_in_full() -> Iterator[None]:
+    """A `NotSentError` at the end if a stop kept any request of the block back, whatever the block made of it.
+
+    A component that has an answer ready for every error would otherwise give it for an image that was never asked.
+    """
+    kept_back: list[NotSentError] = []
+    token = _NOT_SENT.set(kept_back)
+    try:
+        yield
+    except Exception as error:
+        if kept_back:
+            raise NotSentError from error
+        raise
+    finally:
+        _NOT_SENT.reset(token)
+    if kept_back:
+        raise NotSentError from kept_back[0]
+
+
+def note_not_sent(error: NotSentError) -> None:
+    """Tell the block around this task, if there is one, that a request of it was kept back."""
+    kept_back = _NOT_SENT.get()
+    if kept_back is not None:
+        kept_back.append(error)
 
 
 def note_call(call_id: str) -> None:

@@ -17,6 +17,11 @@ class SingleFlight(Generic[_T]):
     def __init__(self) -> None:
         self._flying: dict[bytes, asyncio.Future[_T]] = {}
 
+    @property
+    def flying(self) -> list[asyncio.Future[_T]]:
+        """The work under way."""
+        return list(self._flying.values())
+
     async def run(self, key: bytes, work: Callable[[], Awaitable[_T]]) -> tuple[_T, bool]:
         """(result, whether someone else did the work). If the one who does it is cancelled, another takes over."""
         while (flying := self._flying.get(key)) is not None:

@@ -15,8 +15,8 @@ from sgforge.errors import ConfigError
 from sgforge.models.account import Account
 from sgforge.models.answers import Checked, check, check_schema, choice_probabilities, parse, repair_request
 from sgforge.models.caller import Bought, Caller
-from sgforge.models.calls import Observed, note_call, note_observed
-from sgforge.models.errors import DeferredError, ModelError
+from sgforge.models.calls import Observed, note_call, note_not_sent, note_observed
+from sgforge.models.errors import DeferredError, ModelError, NotSentError
 from sgforge.models.flight import SingleFlight
 from sgforge.models.gate import Gate
 from sgforge.models.guard import Guard
@@ -27,6 +27,7 @@ from sgforge.models.prices import Price, PriceTable, usd
 from sgforge.models.provider import Capabilities, Provider, Reply, ResolveProvider
 from sgforge.models.settings import GatewaySettings, ModelSettings
 from sgforge.models.store import Store
+from sgforge.models.trouble import Tell, Trouble
 from sgforge.models.values import ChatRequest, ChatResponse
 
 __all__ = ["BoundModel", "Gateway", "Watcher"]
@@ -51,7 +52,12 @@ class Gateway:
     """All models of a run over one responses file. Open it in the event loop that uses it."""
 
     def __init__(
-        self, store: Store, settings: GatewaySettings, resolve_provider: ResolveProvider, watcher: Watcher | None = None
+        self,
+        store: Store,
+        settings: GatewaySettings,
+        resolve_provider: ResolveProvider,
+        watcher: Watcher | None = None,
+        tell: Tell | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
@@ -63,6 +69,7 @@ class Gateway:
         self._pictures = Pictures(int(settings.max_image_mb * _MEGABYTE))
         self._guard = Guard(settings.stop_after_refusals, self._end_waiting)
         self._account = Account()
+        self._trouble = Trouble(tell)
 
     @classmethod
     def open(
@@ -71,11 +78,13 @@ class Gateway:
         settings: GatewaySettings = GatewaySettings(),
         resolve_provider: ResolveProvider | None = None,
         watcher: Watcher | None = None,
+        tell: Tell | None = None,
     ) -> Gateway:
-        """A gateway over `path`, which is made if it is not there. `watcher` turns misses into something else."""
+        """A gateway over `path`, which is made if it is not there. `watcher` turns misses into something else; `tell`
+        hears, a line now and then, of tries that fail again and again."""
         store = Store(Path(path))
         try:
-            return cls(store, settings, resolve_provider or _no_provider, watcher)
+            return cls(store, settings, resolve_provider or _no_provider, watcher, tell)
         except BaseException:
             store.close()
             raise
@@ -96,7 +105,7 @@ class Gateway:
         gate = _gate(provider.settings, capabilities.slots)
         caller = Caller(
             *(name, model, provider, price, self.prices.version, gate, self.store),
-            *(self._pictures, self._guard, self._account, self.settings),
+            *(self._pictures, self._guard, self._account, self._trouble, self.settings),
         )
         self._bound[name] = BoundModel(self, caller)
         return self._bound[name]
@@ -121,6 +130,11 @@ class Gateway:
         """Send nothing more, for good: what waits here for a slot, a rate, money or its next try ends now as a
         `NotSentError`; what is on the wire is awaited and kept, and the cache answers as before."""
         self._guard.halt()
+
+    async def drained(self) -> None:
+        """Until no request is under way here any more; with `stop_sending` before it, that is what is on the wire."""
+        while flying := [future for bound in self._bound.values() for future in bound.under_way]:
+            await asyncio.wait(flying)
 
     def _end_waiting(self) -> None:
         # Otherwise calls behind a slow rate limit would learn one by one, each when its turn comes, that it is over.
@@ -182,6 +196,11 @@ class BoundModel:
         """What the provider can do."""
         return self.caller.capabilities
 
+    @property
+    def under_way(self) -> list[asyncio.Future[StoredAnswer]]:
+        """The requests that are being bought."""
+        return self._flights.flying
+
     async def key(self, request: ChatRequest) -> bytes:
         """The name of a request's answer, 32 bytes."""
         if self._identity is None:
@@ -202,7 +221,12 @@ class BoundModel:
         if self.gateway.watcher is not None:
             await self.gateway.watcher.miss(self, key, self.next_request(request, stored))
         started = asyncio.get_running_loop().time()
-        bought, shared = await self._flights.run(key, lambda: self._buy(key, request, stored))
+        try:
+            bought, shared = await self._flights.run(key, lambda: self._buy(key, request, stored))
+        except NotSentError as error:
+            # Here and not where it is raised: who followed another's request has a block of its own to tell.
+            note_not_sent(error)
+            raise
         return self._response(bought, request, shared, asyncio.get_running_loop().time() - started)
 
     def next_request(self, request: ChatRequest, stored: StoredAnswer | None) -> ChatRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import attrs
@@ -13,9 +14,11 @@ from engine_toys import ToyTeacher, read_log
 import sgforge as sg
 from sgforge.engine.costs import estimate_costs
 from sgforge.engine.forecast import forecast
+from sgforge.engine.progress import NoProgress
 from sgforge.errors import PreflightError
 from sgforge.graph import Relation
 from sgforge.models import Capabilities, ChatRequest, Message, ModelSettings, TextPart, Usage
+from sgforge.models.errors import ProviderError
 from sgforge.models.provider import Reply
 from sgforge.stages import Failure, Needs
 from sgforge.testing import IsolatedPlugins
@@ -137,6 +140,32 @@ def test_a_budget_ends_the_run_with_exit_code_3_and_a_higher_one_goes_on(models,
     assert report.exit_code == 0
     assert report.step("complete").counts.reused == done
     assert len(read_log(tmp_path / "log")) == 30
+
+
+class Noting(NoProgress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_provider_that_fails_again_and_again_is_told_of_while_the_run_goes_on(models, tmp_path, monkeypatch):
+    send, tries = ToyProvider.send, Counter()
+
+    async def fail_twice(provider, body):
+        tries[body["text"]] += 1
+        if tries[body["text"]] < 3:
+            raise ProviderError("down", status=500, retry_after=0.0)
+        return await send(provider, body)
+
+    monkeypatch.setattr(ToyProvider, "send", fail_twice)
+    progress = Noting()
+    report = pipeline().run(sg.source("toy", count=12), tmp_path / "data", progress=progress)
+    assert report.exit_code == 0
+    assert sum(tries.values()) == 36
+    told = [note for note in progress.notes if "tries" in note]
+    assert told[0] == "toy/one: 3 tries failed with HTTP 500"
 
 
 @pytest.mark.parametrize(
