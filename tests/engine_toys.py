@@ -117,6 +117,7 @@ class StageOptions:
     setup_error: str = ""
     log: str = attrs.field(default="", eq=False)
     begins: str = attrs.field(default="", eq=False)
+    until: str = attrs.field(default="", eq=False)
     weights: Path | None = attrs.field(default=None, alias="file")
 
 
@@ -180,11 +181,16 @@ class ToyTeacher(_Stage):
 
 
 class ToyAsyncTeacher(ToyTeacher):
-    """The same, one call at a time, many in flight."""
+    """The same, one call at a time, many in flight; from the 21st on, calls last until the file `until` is there."""
+
+    begun = 0
 
     async def complete(self, sample: Sample) -> Edit | Failure:  # type: ignore[override]
         log(self.options.begins, "begins")
+        self.begun += 1
         await asyncio.sleep(self.options.delay)
+        while self.options.until and self.begun > 20 and not Path(self.options.until).exists():
+            await asyncio.sleep(0.01)
         return self._one(sample)
 
 

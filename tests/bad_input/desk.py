@@ -9,9 +9,10 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from unittest import mock
 
 import attrs
@@ -76,14 +77,32 @@ class Desk:
         out, err = started.communicate(timeout=LONGEST)
         return Done(started.returncode, out.decode(), err.decode()).check()
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    def peak_memory(self, *arguments: str, **environment: str) -> tuple[Done, int]:
+        """A command in a process of its own, and the most memory that it held, in bytes."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            started = self.start(*arguments, out=out, err=err, **environment)
+            _, status, usage = os.wait4(started.pid, 0)
+            started.returncode = os.waitstatus_to_exitcode(status)
+            for stream in (out, err):
+                stream.seek(0)
+            done = Done(started.returncode, out.read().decode(), err.read().decode())
+        # In bytes on macOS, in kilobytes elsewhere.
+        return done.check(), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+    def start(
+        self,
+        *arguments: str,
+        out: int | IO[bytes] = subprocess.PIPE,
+        err: int | IO[bytes] = subprocess.PIPE,
+        **environment: str,
+    ) -> subprocess.Popen[bytes]:
         """A command that runs while the test goes on."""
         return subprocess.Popen(
             [sys.executable, "-m", "sgforge", *arguments],
             cwd=self.folder,
             env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=out,
+            stderr=err,
         )
 
     def write(self, name: str, text: str | bytes) -> Path:

@@ -91,7 +91,7 @@ def test_an_export_into_a_pipe_is_alone_in_it() -> None:
     reader = threading.Thread(target=lambda: received.append(Path("pipe").read_text()), daemon=True)
     reader.start()
     assert run("export", "d", "--to", "jsonl", "--output", "pipe").returncode == 0
-    reader.join(60)
+    reader.join(LONGEST)
     assert json.loads(received[0])["image_id"] == "bild ü"
     assert Path("pipe").is_fifo()
 

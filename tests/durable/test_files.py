@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.waiting import LONGEST
 
 from sgforge import Sample
 from sgforge.durable import output_file, whole_file, write_text
@@ -59,7 +60,7 @@ def test_a_pipe_that_is_named_as_output_stays_a_pipe(tmp_path: Path) -> None:
     reader.start()
     assert write_jsonl([Sample("one")], pipe) == 1
     assert stat.S_ISFIFO(pipe.stat().st_mode)
-    reader.join(60)
+    reader.join(LONGEST)
     copy = tmp_path / "copy.jsonl"
     copy.write_text(received[0])
     assert [sample.image_id for sample in read_jsonl(copy)] == ["one"]

@@ -56,13 +56,15 @@ def last_json(text: str) -> dict:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_drains_and_prints_the_command_that_goes_on(tmp_path, number):
-    config = write_config(tmp_path)
+    let_go = tmp_path / "let-go"
+    config = write_config(tmp_path, delay=0.0, more=f'workers = 4\nuntil = "{let_go}"')
     process = start(tmp_path, str(config), "--set", "step.complete.workers=3", "--limit", "150")
     wait_until(lambda: sum("Teacher" in line for line in read_log(tmp_path / "log")) >= 10, "ten answers")
     process.send_signal(number)
-    _, errors = process.communicate(timeout=LONGEST)
+    errors = read_until(process, DRAINING)
+    let_go.touch()
+    errors += process.communicate(timeout=LONGEST)[1]
     assert process.returncode == 130, errors
-    assert DRAINING in errors
     command = re.search(r"go on with: (.*)", errors)[1]
     expected = ["sgforge", "run", str(config), "--set", "step.complete.workers=3", "--limit", "150"]
     assert shlex.split(command) == expected

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from engine_toys import ToyEvaluator, ToyStudent, ToyTeacher
-from support.opened import open_below, threads_named
+from support.opened import open_below, started_threads, threads_named
 from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
@@ -85,10 +85,11 @@ def test_an_evaluation_that_fails_closes_its_student_first(toys, tmp_path):
 
 
 def test_a_model_that_cannot_be_lent_leaves_no_gateway(toys, tmp_path):
+    started = started_threads()
     access = ModelAccess("nobody/m", tmp_path / "responses.sqlite", GatewaySettings(), ModelSettings())
     with pytest.raises(SgforgeError, match="nobody"), opened_model(access, toys):
         pass
-    assert threads_named("sgforge-responses") == threads_named("sgforge-models") == []
+    assert started("sgforge-responses") == started("sgforge-models") == []
     assert [path.name for path in tmp_path.iterdir()] == ["responses.sqlite"]
 
 

@@ -246,7 +246,7 @@ def _hold(folder: Path, started, release) -> None:
 
     with DatasetWriter.open(folder):
         started.set()
-        release.wait(30)
+        release.wait(LONGEST)
 
 
 def test_two_runs_at_once_are_refused(toys, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from models.support import REMOTE, SCHEMA, ask, at, gateway, picture, run
-from support.opened import open_below, threads_named
+from support.opened import open_below, started_threads
 
 from sgforge.models import ChatResponse, ModelError, ModelSettings, collect_calls
 from sgforge.models.ledger import find_answer
@@ -64,10 +64,11 @@ def test_a_provider_that_cannot_be_closed_keeps_nothing_else_open(
             for name in ("compat/a", "compat/b"):
                 opened.bind(name, ModelSettings(base_url="http://127.0.0.1:1/v1"))
 
+    started = started_threads()
     with pytest.raises(OSError, match="stuck"):
         run(work())
     assert open_below(tmp_path) == []
-    assert threads_named("sgforge-responses") == []
+    assert started("sgforge-responses") == []
 
 
 def test_one_more_item_is_one_more_call(tmp_path: Path) -> None:

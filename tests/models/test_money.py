@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from models.support import REMOTE, SCHEMA, ask, at, gateway, picture, run
-from support.opened import threads_named
+from support.opened import started_threads
 
 from sgforge.errors import ConfigError
 from sgforge.models import Gateway, GatewaySettings, ModelError, ModelSettings, Usage
@@ -224,13 +224,14 @@ def test_a_price_file_that_is_none_is_an_error(content: str, tmp_path: Path) -> 
 
 
 def test_a_gateway_that_is_refused_leaves_nothing_open_and_no_ballast(tmp_path: Path) -> None:
+    started = started_threads()
     prices = tmp_path / "prices.toml"
     prices.write_text("version = 5\n")
     folder = tmp_path / "data"
     with pytest.raises(ConfigError):
         Gateway.open(folder / "responses.sqlite", GatewaySettings(prices=prices))
     assert [path.name for path in folder.iterdir()] == ["responses.sqlite"]
-    assert threads_named("sgforge-responses") == []
+    assert started("sgforge-responses") == []
 
 
 def test_a_budget_needs_prices_before_anything_is_sent(tmp_path: Path) -> None:

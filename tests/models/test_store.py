@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from models.support import run
-from support.opened import open_below, threads_named
+from support.opened import open_below, started_threads
 
 from sgforge.errors import DatasetError
 from sgforge.models.errors import ModelError
@@ -59,6 +59,7 @@ def test_an_operation_that_fails_takes_no_other_with_it(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_version_or_another_kind_is_refused(tmp_path: Path) -> None:
+    started = started_threads()
     path = tmp_path / "r.sqlite"
     Store(path).close()
     with closing(sqlite3.connect(path)) as db, db:
@@ -69,7 +70,7 @@ def test_a_file_of_another_version_or_another_kind_is_refused(tmp_path: Path) ->
     with pytest.raises(DatasetError, match="text"):
         Store(tmp_path / "text")
     assert open_below(tmp_path) == []
-    assert threads_named("sgforge-responses") == []
+    assert started("sgforge-responses") == []
 
 
 def test_a_loop_that_has_ended_does_not_end_the_writer(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import engine_toys
 import pytest
 from engine_toys import arrays
+from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.cli.main import main
@@ -104,7 +105,7 @@ def test_a_run_works_in_any_thread(toys, tmp_path):
     reports = []
     thread = threading.Thread(target=lambda: reports.append(small(tmp_path / "data")))
     thread.start()
-    thread.join(60)
+    thread.join(LONGEST)
     assert reports[0].exit_code == 0
 
 
@@ -113,7 +114,7 @@ def test_two_runs_on_two_datasets_at_once(toys, tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONGEST)
     assert arrays(tmp_path / "0") == arrays(tmp_path / "1") == arrays(tmp_path / "2")
 
 
