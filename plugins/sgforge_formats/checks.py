@@ -25,7 +25,11 @@ class Fault:
     detail: str
 
     def of(self, where: str, image_id: str | None = None) -> SourceFailure:
-        """This fault, at its place in the source."""
+        """This fault of an annotation, at its place in the source; its image is there without it."""
+        return SourceFailure(where, self.reason, self.detail, image_id, "annotation")
+
+    def of_image(self, where: str, image_id: str) -> SourceFailure:
+        """This fault of a whole image, at its place in the source."""
         return SourceFailure(where, self.reason, self.detail, image_id)
 
 

@@ -85,8 +85,8 @@ async def run_evaluation(
     selection = step.selection(images.splits)
     rows = snapshot.rows(selection)
     truths = snapshot if step.spec.truth == "graph" else source
-    _check_truth(step, truths, rows)
     left_out = _left_out(images, selection, failures)
+    _check_truth(step, truths, rows, left_out)
     notes = tuple(_leaks(context.plan, step, snapshot, rows))
     read = evaluation_fingerprint(step, [key.tobytes() for key in truths.keys[rows]], context.run_id, left_out, notes)
     folder = context.writer.folder_for(context.fingerprint(step, read))
@@ -141,9 +141,13 @@ def _finder(context: Context, step: PlannedStep) -> Seat:
     return Seat(step.name, verb.name, verb.method, step.spec, resources, step.batch_size, step.workers)
 
 
-def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray) -> None:
+def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray, left_out: Mapping[str, int]) -> None:
     if not len(rows):
-        raise StepError(f"step {step.name!r}: no held-out image is left to evaluate on")
+        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise StepError(
+            f"step {step.name!r}: no held-out image is left to evaluate on ({why}): mend what they failed at, or "
+            'evaluate on others with on = {split = "..."}'
+        )
     if not np.asarray(truths.column("image/relation_count"))[rows].any():
         raise StepError(
             f"step {step.name!r}: the source gave no relation for any of the {len(rows)} held-out images, so there is "

@@ -92,9 +92,9 @@ class _Forecaster:
         unreadable = 0
         rows: list[tuple[Sample, bytes]] = []
         for reading in read_sources(sources, roots, hashes, limit):
-            if reading.sample is None:
-                unreadable += 1
-            else:
+            if reading.failure is not None:
+                unreadable += reading.failure.loses == "image"
+            elif reading.sample is not None:
                 rows.append((reading.sample, reading.key))
         rows.sort(key=lambda row: row[0].image_id.encode())
         self._rows = [sample for sample, _ in rows]

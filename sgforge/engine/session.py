@@ -102,7 +102,12 @@ class Session:
             for name in context.roots.unused():
                 context.progress.note(unused_root(name))
         self._failed.extend(reader.failed)
-        counts = StepCounts(len(snapshot) - reader.known, reader.known, reader.failed_count)
+        counts = StepCounts(
+            len(snapshot) - reader.known,
+            reader.known,
+            reader.failed_count,
+            faults=dict(sorted(reader.left_out.items())),
+        )
         names = ", ".join(dict.fromkeys(spec.name for spec in context.plan.sources.values()))
         seconds = time.monotonic() - started
         reasons = dict(sorted(reader.reasons.items()))
@@ -127,7 +132,9 @@ class Session:
                 has = ", ".join(f"{count} in {split}" for split, count in splits)
                 problems.append(
                     f"step {step.name!r} has no {step.verb.images}: no image{where} is in split "
-                    f"{' or '.join(on.splits or ('any',))} (there are {has})"
+                    f"{' or '.join(on.splits or ('any',))} (there are {has}). Name a split that there is with "
+                    f'on = {{split = "{images.splits[0]}"}}, give images split "{(on.splits or ("train",))[0]}" in '
+                    "their source, or read more: of images without a split one in ten is held out as val"
                 )
         if problems:
             raise PreflightError("; ".join(problems))
@@ -197,9 +204,9 @@ def _head(writer: DatasetWriter, branch: str) -> Snapshot | None:
         return None
 
 
-def _located(failure: SourceFailure) -> str:
-    """The message of a failure with its place, where neither the id nor the message says it."""
-    told = not failure.image_id or failure.where in (failure.image_id, "") or failure.where in failure.detail
+def _located(failure: SourceFailure, shown: str | None) -> str:
+    """The message of a failure with its place, where neither the name it is shown under nor the message says it."""
+    told = not shown or failure.where in (shown, "") or failure.where in failure.detail
     return failure.detail if told else f"{failure.where}: {failure.detail or failure.reason}"
 
 
@@ -223,6 +230,7 @@ class _SourceReader:
         self.failed_count = 0
         self.failed: list[Failed] = []
         self.reasons: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
 
     def flush(self) -> None:
         """Tell how many images were read since the last time."""
@@ -251,13 +259,21 @@ class _SourceReader:
                 self._keys.append(reading.key)
                 yield reading.sample
             elif reading.failure is not None:
-                failure = reading.failure
-                self.failed_count += 1
-                self.reasons[failure.reason] += 1
-                if len(self.failed) < MAX_FAILED_SHOWN:
-                    image_id = failure.image_id or failure.where
-                    self.failed.append(Failed(image_id, "source", failure.reason, _located(failure)))
+                self._note(reading.failure)
         if not self._keys:
             raise StepError(f"no image could be read from {', '.join(context.plan.sources)}{_first_few(self.failed)}")
         # Asked before the snapshot is published: afterwards every key is known.
         self._known_before = context.states.find(self._keys)
+
+    def _note(self, failure: SourceFailure) -> None:
+        if failure.loses == "annotation":
+            if failure.reason not in self.left_out:
+                first = _located(failure, "annotation")
+                self.remarks.append(f"annotations left out, {failure.reason}: the first is {first}")
+            self.left_out[failure.reason] += 1
+            return
+        self.failed_count += 1
+        self.reasons[failure.reason] += 1
+        if len(self.failed) < MAX_FAILED_SHOWN:
+            image_id = failure.image_id or failure.where
+            self.failed.append(Failed(image_id, "source", failure.reason, _located(failure, failure.image_id)))

@@ -18,6 +18,7 @@ from sgforge.blame import told, words_of
 from sgforge.columns.ragged import encode_text
 from sgforge.engine.fingerprints import image_digest, source_key
 from sgforge.engine.instances import Stopped
+from sgforge.engine.missing import Neighbours
 from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import ImageSource, Roots
@@ -40,6 +41,8 @@ __all__ = [
 
 HELD_OUT: Final = 10
 """One image in so many goes to the split "val" where a source gives no split."""
+_HOPELESS: Final = 100
+"""Images at the beginning of a source that may all fail for one reason."""
 _CHUNK: Final = 256
 _CHUNK_SECONDS: Final = 0.5
 _THREADS: Final = 4
@@ -101,12 +104,44 @@ def read_sources(
     """
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
         for name, source in sources.items():
+            neighbours = Neighbours(roots)
             items = _limited(_until_stopped(_items(source, roots, name), is_stopped), limit)
-            for chunk in _chunks(items):
-                looked = [item for item in chunk if isinstance(item, Sample)]
-                found = iter(_read_chunk(looked, name, roots, hashes, threads))
-                for item in chunk:
-                    yield next(found) if isinstance(item, Sample) else Reading(None, failure=item)
+            yield from _hopeful(_readings(items, name, neighbours, hashes, threads), name)
+
+
+def _readings(
+    items: Iterator[Sample | SourceFailure],
+    name: str,
+    neighbours: Neighbours,
+    hashes: FileHashes,
+    threads: ThreadPoolExecutor,
+) -> Iterator[Reading]:
+    for chunk in _chunks(items):
+        looked = [item for item in chunk if isinstance(item, Sample)]
+        found = iter(_read_chunk(looked, name, neighbours, hashes, threads))
+        for item in chunk:
+            yield next(found) if isinstance(item, Sample) else Reading(None, failure=item)
+
+
+def _hopeful(readings: Iterator[Reading], name: str) -> Iterator[Reading]:
+    """The readings, or a `StepError` when the first images all fail for one reason: so will the others, hours later."""
+    failures: list[SourceFailure] = []
+    for reading in readings:
+        failure = reading.failure
+        if failure is not None and failure.loses == "annotation":
+            yield reading
+            continue
+        if failure is None or (failures and failure.reason != failures[0].reason):
+            yield reading
+            break
+        failures.append(failure)
+        if len(failures) == _HOPELESS:
+            raise StepError(
+                f"source {name!r}: its first {_HOPELESS} images all failed with {failure.reason!r}, so the others were "
+                f"not read. The first: {failures[0].detail or failures[0].where}"
+            )
+        yield reading
+    yield from readings
 
 
 def _chunks(items: Iterator[Sample | SourceFailure]) -> Iterator[list[Sample | SourceFailure]]:
@@ -168,9 +203,9 @@ def _limited(items: Iterable[Sample | SourceFailure], limit: int | None) -> Iter
 
 
 def _read_chunk(
-    samples: Sequence[Sample], name: str, roots: Roots, hashes: FileHashes, threads: ThreadPoolExecutor
+    samples: Sequence[Sample], name: str, neighbours: Neighbours, hashes: FileHashes, threads: ThreadPoolExecutor
 ) -> Iterator[Reading]:
-    looked = list(threads.map(lambda sample: _look(sample, roots), samples))
+    looked = list(threads.map(lambda sample: _look(sample, neighbours), samples))
     stamps = [item.stamp for item in looked if item.stamp is not None]
     known = dict(zip(stamps, hashes.find(stamps), strict=True))
     hashed = list(threads.map(lambda item: _hash(item, known), looked))
@@ -185,17 +220,17 @@ def _read_chunk(
         yield _reading(item, name, digest)
 
 
-def _look(sample: Sample, roots: Roots) -> _Looked:
+def _look(sample: Sample, neighbours: Neighbours) -> _Looked:
     """The file's stamp and the image's size from its header; nothing is decoded."""
     if sample.uri is None:
         return _Looked(sample)
     try:
-        image = sample.image if sample.image is not None else roots.image(sample.uri)
+        image = sample.image if sample.image is not None else neighbours.roots.image(sample.uri)
         path = image.path
         status = path.stat()
         return _Looked(sample, image, FileStamp(sample.uri, status.st_size, status.st_mtime_ns), image.size())
     except FileNotFoundError:
-        return _Looked(sample, failure=_failure(sample, "image-missing", f"image {sample.uri} does not exist"))
+        return _Looked(sample, failure=_failure(sample, "image-missing", neighbours.tell(sample.uri)))
     except ImageError as error:
         return _Looked(sample, failure=_failure(sample, error.code, str(error)))
     except OSError as error:

@@ -77,12 +77,21 @@ Answer: TypeAlias = Edit | Failure
 
 @attrs.frozen
 class SourceFailure:
-    """One item of a source that could not be read: where it stands (file and item), and why."""
+    """One item of a source that could not be read: where it stands (file and item), and why.
+
+    `loses`: what is missing for it, a whole image, which is then a failed one, or an annotation of an image that is
+    there without it, which is counted as left out.
+    """
 
     where: str
     reason: str
     detail: str = ""
     image_id: str | None = None
+    loses: Literal["image", "annotation"] = "image"
+
+    def __attrs_post_init__(self) -> None:
+        if not all(isinstance(text, str) for text in (self.where, self.reason, self.detail)):
+            raise StepError(f"a source's failure needs texts for where, reason and detail, not {self!r}")
 
 
 @attrs.frozen

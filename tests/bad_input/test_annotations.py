@@ -70,11 +70,15 @@ ANNOTATIONS = {
 }
 
 
-def spoilt(desk: Desk) -> dict[str, int]:
-    """All of it in one COCO file, beside one good image with two good regions; the reasons to expect."""
+def spoilt(desk: Desk) -> tuple[dict[str, int], dict[str, int]]:
+    """All of it in one COCO file, beside one good image with two good regions.
+
+    The reasons to expect: of images that fail, of annotations that are left out.
+    """
     (desk.folder / "img").mkdir()
     picture(desk.folder / "img" / "good.png")
     expected: dict[str, int] = {}
+    left_out: dict[str, int] = {}
     for name, (spoil, _, reason) in IMAGES.items():
         spoil(desk.folder / "img" / name)
         expected[reason] = expected.get(reason, 0) + 1
@@ -82,24 +86,27 @@ def spoilt(desk: Desk) -> dict[str, int]:
     rows = [annotation(1), annotation(1, (15, 2, 8, 8))]
     for reason, some in ANNOTATIONS.items():
         rows += some
-        expected[reason] = len(some)
+        left_out[reason] = len(some)
     desk.coco(sizes, rows)
     desk.write("p.toml", PIPELINE)
-    return expected
+    return expected, left_out
 
 
 def test_each_costs_itself_and_is_counted_and_the_rest_goes_on(desk: Desk) -> None:
-    expected = spoilt(desk)
+    expected, left_out = spoilt(desk)
     done = desk.sgforge("run", "p.toml", "--json")
     assert done.code == 4
     report = json.loads(done.out)
-    assert report["steps"]["source"]["reasons"] == expected
+    source = report["steps"]["source"]
+    assert (source["reasons"], source["faults"]) == (expected, left_out)
     assert [report["steps"][name]["computed"] for name in ("source", "segment", "complete", "filter")] == [1, 1, 1, 1]
     failures = {(one["image"], one["reason"]): one["detail"] for one in report["failures"]}
     assert len(report["failures"]) == sum(expected.values())
     # An annotation is named by its place in the file, an image by its uri.
-    assert failures["1", "outside-image"].startswith("coco.json: annotations[4]: bbox [50, 50, 5, 5] lies outside")
-    assert "source:missing.png does not exist" in failures["2", "image-missing"]
+    place = "annotations left out, outside-image: the first is coco.json: annotations[4]: bbox [50, 50, 5, 5] lies"
+    assert any(note.startswith(place) for note in source["notes"])
+    missing = f"source:missing.png does not exist in {desk.folder / 'img'}"
+    assert missing in failures["2", "image-missing"]
     assert "41x30" in failures["4", "size-mismatch"]
     shown = desk.sgforge("show", "runs/d", "1")
     assert shown.code == 0
@@ -113,7 +120,8 @@ def test_the_failures_are_printed_on_one_line_each(desk: Desk) -> None:
     done = desk.process("run", "p.toml")
     assert done.code == 4
     lines = done.out.splitlines()
-    assert "2 failed: bad-box" in [line.strip() for line in lines]
+    (counted,) = (line.strip() for line in lines if line.strip().startswith("counted: "))
+    assert "2 bad-box" in counted
     assert sum(line.startswith("failed at source: ") for line in lines) == 5
     assert any(line.startswith("... and ") and "the next run tries" in line for line in lines)
 
@@ -133,7 +141,7 @@ def test_when_no_image_is_left_the_error_says_why(desk: Desk) -> None:
     desk.write("p.toml", PIPELINE)
     done = desk.sgforge("run", "p.toml")
     assert done.code == 1
-    assert done.error.startswith("no image could be read from source: 1: image source:a.png does not exist; 2: ")
+    assert done.error.startswith("no image could be read from source: 1: image source:a.png does not exist in ")
     assert not (desk.folder / "runs").exists()
     with pytest.raises(StepError, match=r"source:a\.png does not exist"):
         sg.Pipeline(sg.segment("regions")).run(

@@ -61,7 +61,7 @@ class CocoSource:
                 if fault is None:
                     good.append(entry)
                 else:
-                    yield fault.of(entry.where, entry.image_id)
+                    yield fault.of_image(entry.where, entry.image_id)
             for entry, found in zip(good, _regions(document, good, roots, segments), strict=True):
                 yield from found.failures
                 graph = SceneGraph(entry.width, entry.height, found.regions)
