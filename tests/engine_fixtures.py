@@ -25,7 +25,8 @@ ROOM = 2_000_000_000
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in memory where there is one: publishing waits for the disk, and these tests publish a lot."""
     if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
-        with tempfile.TemporaryDirectory(dir=MEMORY, prefix="sgforge-test-") as folder:
+        # What a killed process left running may still write while this is removed.
+        with tempfile.TemporaryDirectory(dir=MEMORY, prefix="sgforge-test-", ignore_cleanup_errors=True) as folder:
             yield Path(folder)
     else:
         yield tmp_path_factory.mktemp("engine")
