@@ -30,6 +30,15 @@ class TestSuperpixels(SegmenterContract):
     options = {"levels": [6, 3], "segments": 20}
 
 
+class TestSam(SegmenterContract):
+    component = "sam"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        from sam.tiny import FEW, saved_sam
+
+        return {"checkpoint": str(saved_sam(folder)), "presets": ["default", "part"], "boxes": True, **FEW}
+
+
 class TestGeometry(TeacherContract):
     component = "geometry"
     options = {"subjects": 2, "predicates": ["on", "left of"]}

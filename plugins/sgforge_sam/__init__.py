@@ -1,0 +1,17 @@
+"""SAM and its relatives: segmenters that find masks, from points, boxes or nothing but the image."""
+
+from __future__ import annotations
+
+from sgforge.hookspecs import Register, hookimpl
+from sgforge.stages import Needs
+from sgforge_sam.config import SamOptions
+
+sgforge_api = 1
+
+_TORCH = Needs(modules=("torch", "segment_anything", "transformers"), extra="sam", gpu="optional")
+
+
+@hookimpl
+def sgforge_register_segmenters(register: Register) -> None:
+    """`sam`."""
+    register("sam", "sgforge_sam.sam:SamSegmenter", config=SamOptions, needs=_TORCH)

@@ -1,0 +1,70 @@
+"""Options of the segmenters; light to import."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import attrs
+from attrs.validators import and_, ge, gt, instance_of, le, optional
+
+__all__ = ["Dtype", "Preset", "SamOptions", "to_weights"]
+
+Preset = Literal["default", "whole", "part"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+_SHARE: Final[Any] = and_(ge(0.0), le(1.0))
+_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_FILES: Final = (".pth", ".pt", ".bin", ".safetensors")
+
+
+def to_weights(value: Path | str) -> Path | str:
+    """A path, or a hub id ("owner/name") where no file or folder of that name is here."""
+    if isinstance(value, Path):
+        return value.expanduser()
+    path = Path(value).expanduser()
+    is_id = _HUB_ID.fullmatch(value) and path.suffix not in _FILES and not path.exists()
+    return value if is_id else path
+
+
+@attrs.frozen(kw_only=True)
+class SamOptions:
+    """`sam` finds every mask of an image, or the masks of its annotated boxes.
+
+    `checkpoint`: a file of segment-anything (its architecture is read off it), a folder in transformers' form (SAM,
+    SAM-HQ, SAM 2, SAM 3's tracker) or the hub id of one. `presets`: which masks, each set with its own thresholds; all
+    share one encoding. "default": segment-anything's own defaults. "whole" and "part": the largest or the middle of the
+    three masks of a point (predicted IoU 0.8 and 0.9, stability the same, at least 300 pixels: Synthetic Visual
+    Genome's generator). `boxes`: regions that have a box and no mask get the mask that the model predicts best for
+    their box. The next options replace what every preset says: `pred_iou`, `stability`, `clean` (fill holes, drop
+    islands of fewer pixels), `min_area` (drop masks of fewer pixels). `points_per_side`, `stability_offset`,
+    `box_nms`, `crop_layers`, `crop_nms`, `crop_overlap`, `crop_points_downscale`: as segment-anything names and
+    defaults them. `dtype`: of the encoder; "auto" is bfloat16 on CUDA, else float32. In no key: `points_per_batch`,
+    prompts decoded at a time; `feature_memory_mb`, how much is kept in memory of features that were made;
+    `feature_folder`, where they are also kept on disk.
+    """
+
+    checkpoint: Path | str = attrs.field(converter=to_weights)
+    presets: tuple[Preset, ...] = attrs.field(default=("default",), converter=tuple)
+    boxes: bool = attrs.field(default=False)
+    points_per_side: int = attrs.field(default=32, validator=ge(1))
+    pred_iou: float | None = attrs.field(default=None, validator=optional(ge(0.0)))
+    stability: float | None = attrs.field(default=None, validator=optional(_SHARE))
+    stability_offset: float = attrs.field(default=1.0, validator=gt(0.0))
+    box_nms: float = attrs.field(default=0.7, validator=_SHARE)
+    crop_layers: int = attrs.field(default=0, validator=and_(ge(0), le(4)))
+    crop_nms: float = attrs.field(default=0.7, validator=_SHARE)
+    crop_overlap: float = attrs.field(default=512 / 1500, validator=_SHARE)
+    crop_points_downscale: int = attrs.field(default=1, validator=ge(1))
+    clean: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    min_area: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    dtype: Dtype = "auto"
+    points_per_batch: int = attrs.field(default=64, validator=ge(1), eq=False)
+    feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
+    feature_folder: Path | None = attrs.field(default=None, validator=optional(instance_of(Path)), eq=False)
+
+    @boxes.validator
+    def _something_to_do(self, attribute: attrs.Attribute[bool], value: bool) -> None:
+        if not value and not self.presets:
+            raise ValueError("presets is empty and boxes is false: nothing would be segmented")

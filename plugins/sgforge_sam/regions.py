@@ -1,0 +1,56 @@
+"""Masks that a model found, as regions of a graph: boxes, scores, and which is a part of which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from sgforge.graph import Mask, Region
+from sgforge.masks import PackedMasks, selection, to_crop
+
+__all__ = ["NO_PIXELS", "parents_of", "region_of", "with_parents"]
+
+NO_PIXELS: Final = "empty-mask"
+"""Reason under which masks without pixels are counted and left out."""
+
+_FULL_PIXELS: Final = 4_000_000
+
+
+def region_of(mask: Mask, iou: float, level: int, source: str) -> Region:
+    """A region with its tight box; its score is the predicted IoU, which a model may put outside [0, 1]."""
+    return Region(box=mask.box, mask=mask, score=min(max(iou, 0.0), 1.0), level=level, source=source)
+
+
+def with_parents(regions: Sequence[Region], first: int) -> list[Region]:
+    """The regions with the smallest other one that holds each as parent; `first` is the index of the first of them."""
+    masks = [region.mask for region in regions if region.mask is not None]
+    assert len(masks) == len(regions)
+    return [
+        region if parent < 0 else attrs.evolve(region, parent=first + parent)
+        for region, parent in zip(regions, parents_of(masks).tolist(), strict=True)
+    ]
+
+
+def parents_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
+    """Parents (N,) as `selection.parents` has them.
+
+    In frames of more than 4 megapixels every k-th row and column is looked at, so that hundreds of masks fit in memory.
+    """
+    if not masks:
+        return np.zeros(0, np.int64)
+    step = int(np.ceil(np.sqrt(masks[0].height * masks[0].width / _FULL_PIXELS)))
+    packed = PackedMasks.from_masks(masks) if step == 1 else PackedMasks.from_arrays(_thinned(masks, step))
+    return selection.parents(packed)
+
+
+def _thinned(masks: Sequence[Mask], step: int) -> NDArray[np.bool_]:
+    thin = np.zeros((len(masks), -(-masks[0].height // step), -(-masks[0].width // step)), np.bool_)
+    for array, mask in zip(thin, masks, strict=True):
+        part = to_crop(mask)[-mask.y % step :: step, -mask.x % step :: step]
+        y, x = -(-mask.y // step), -(-mask.x // step)
+        array[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return thin

@@ -1,0 +1,77 @@
+"""From a checkpoint to an encoder at work: which loader, which device and dtype, which features are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from sgforge.digests import file_sha256, folder_sha256
+from sgforge.stages import Resources
+from sgforge_sam.architecture import build_sam
+from sgforge_sam.config import Dtype, SamOptions
+from sgforge_sam.family import load_family
+from sgforge_sam.features import Encoder
+from sgforge_sam.original import OriginalSam
+from sgforge_sam.protocol import PromptedModel
+from sgforge_sam.sharing import Borrowed, borrow
+from sgforge_sam.tensors import read_tensors
+
+__all__ = ["borrow_encoder", "borrow_sam", "dtype_of", "load_sam"]
+
+
+def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
+    """The dtype of that name; "auto" is bfloat16 on CUDA and float32 elsewhere."""
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    found: torch.dtype = getattr(torch, name)
+    return found
+
+
+def load_sam(checkpoint: Path | str, device: torch.device, dtype: torch.dtype) -> PromptedModel:
+    """A file is segment-anything's, a folder or hub id transformers'."""
+    if isinstance(checkpoint, str) or checkpoint.is_dir():
+        return load_family(checkpoint, device, dtype)
+    sam = build_sam(read_tensors(checkpoint), checkpoint)
+    return OriginalSam(sam.to(device), dtype=dtype)
+
+
+def borrow_sam(options: SamOptions, resources: Resources) -> Borrowed:
+    """The encoder that `sam` steps with these weights share in this process."""
+    return borrow_encoder(
+        options.checkpoint, options.dtype, resources.device, load_sam, options.feature_memory_mb, options.feature_folder
+    )
+
+
+def borrow_encoder(
+    checkpoint: Path | str,
+    dtype_name: Dtype,
+    device_name: str,
+    load: Callable[[Path | str, torch.device, torch.dtype], PromptedModel],
+    memory_mb: int,
+    folder: Path | None,
+) -> Borrowed:
+    """An encoder shared by all who name the same weights (unchanged since), loader, device and dtype."""
+    device = torch.device(device_name)
+    dtype = dtype_of(dtype_name, device)
+
+    def loaded() -> Encoder:
+        name = "" if folder is None else f"{_content(checkpoint)}:{dtype}"
+        return Encoder(load(checkpoint, device, dtype), memory_mb * 1024 * 1024, folder, name)
+
+    return borrow((_stamp(checkpoint), load, device, dtype, folder), loaded)
+
+
+def _stamp(checkpoint: Path | str) -> tuple[str, int, int]:
+    """What tells an unchanged checkpoint without reading it."""
+    if isinstance(checkpoint, str) or not checkpoint.exists():
+        return str(checkpoint), 0, 0
+    status = checkpoint.stat()
+    return str(checkpoint.resolve()), status.st_size, status.st_mtime_ns
+
+
+def _content(checkpoint: Path | str) -> str:
+    if isinstance(checkpoint, str):
+        return checkpoint
+    return folder_sha256(checkpoint) if checkpoint.is_dir() else file_sha256(checkpoint).hex()
