@@ -18,6 +18,7 @@ __all__ = ["REGION_FIELDS", "RELATION_FIELDS", "Applied", "Edit", "FieldSet", "V
 
 Target = Literal["region", "relation"]
 REGION_FIELDS: Final = frozenset({"label", "box", "mask", "descriptions", "attributes", "score", "depth"})
+# A field that holds an index, such as `parent`, may come here only with sums that move it (`_renumbered`).
 RELATION_FIELDS: Final = frozenset({"predicate", "category", "score"})
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
 from sgforge.visible import visible
+from sgforge.wording import counted
 from sgforge_eval.config import MODES
 
 __all__ = ["EvalCommand"]
@@ -108,7 +109,7 @@ class EvalCommand:
 
 def _paths(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
     if len(args.files) != len(names):
-        raise ConfigError(f"expected {' '.join(names)}, got {len(args.files)} files: {' '.join(args.files)}")
+        raise ConfigError(f"expected {' '.join(names)}, got {counted(len(args.files), 'file')}: {' '.join(args.files)}")
     return list(args.files)
 
 

@@ -12,6 +12,7 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
 from sgforge.visible import visible
+from sgforge.wording import counted
 
 __all__ = ["Bar", "check_plot", "plot_recall"]
 
@@ -94,7 +95,7 @@ def _svg(title: str, bars: Sequence[Bar], metrics: Sequence[str]) -> str:
             f'<rect x="{x}" y="{top}" width="{width:.2f}" height="{tall}" fill="{color}"/>'
             for x, top, width, tall, color in _rectangles(bar, row)
         ]
-        parts.append(f'<text x="{_LEFT + _WIDTH + 6}" y="{y}">{bar.images} images</text>')
+        parts.append(f'<text x="{_LEFT + _WIDTH + 6}" y="{y}">{counted(bar.images, "image")}</text>')
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -117,5 +118,5 @@ def _png(title: str, bars: Sequence[Bar], metrics: Sequence[str], path: Path) ->
         draw.text((_LEFT - 6, middle), _label(bar).replace("…", "..."), fill="black", anchor="rm")
         for x, top, width, tall, color in _rectangles(bar, row):
             draw.rectangle([(x, top), (x + width, top + tall)], fill=color)
-        draw.text((_LEFT + _WIDTH + 6, middle), f"{bar.images} images", fill="black", anchor="lm")
+        draw.text((_LEFT + _WIDTH + 6, middle), f"{counted(bar.images, 'image')}", fill="black", anchor="lm")
     image.save(path)

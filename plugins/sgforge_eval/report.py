@@ -11,6 +11,7 @@ import numpy as np
 
 from sgforge.graph import CATEGORIES
 from sgforge.stages import Report
+from sgforge.wording import counted
 from sgforge_eval.arrays import Flags, Floats
 from sgforge_eval.batch import Codebook
 from sgforge_eval.bootstrap import Resamples, interval
@@ -88,7 +89,7 @@ def per_group(families: tuple[GroupedFamily, ...], names: tuple[str, ...], key: 
 def _listed(predicates: tuple[str, ...]) -> str:
     """The vocabulary in words: mean recall divides by it."""
     more = ", ..." if len(predicates) > _SHOWN else ""
-    return f"mean recall over {len(predicates)} predicates: {', '.join(sorted(predicates)[:_SHOWN])}{more}"
+    return f"mean recall over {counted(len(predicates), 'predicate')}: {', '.join(sorted(predicates)[:_SHOWN])}{more}"
 
 
 def _unmet(meeting: Meeting) -> Iterator[str]:

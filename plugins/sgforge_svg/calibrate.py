@@ -14,6 +14,7 @@ from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.errors import ConfigError
 from sgforge.jsonl import read_jsonl
+from sgforge.wording import counted, ordinal
 from sgforge_svg.calibration import Calibration, calibrate
 
 __all__ = ["configure", "run"]
@@ -83,7 +84,7 @@ def _labelled(dataset: Dataset, labels: Path, step: str) -> Iterator[_Labelled]:
 
 
 def _table(rows: list[Calibration], best: Calibration, count: int) -> Iterator[str]:
-    yield f"{count} labelled relations"
+    yield counted(count, "labelled relation")
     yield "threshold  precision  recall    kept"
     every = -(-len(rows) // _MOST_ROWS)
     for number, row in enumerate(rows):
@@ -91,4 +92,4 @@ def _table(rows: list[Calibration], best: Calibration, count: int) -> Iterator[s
             mark = "  best F1" if row is best else ""
             yield f"{row.threshold:9.3f}  {row.precision:9.3f}  {row.recall:6.3f}  {row.kept:6.1%}{mark}"
     if every > 1:
-        yield f"every {every}th of {len(rows)} thresholds; --json has all"
+        yield f"every {ordinal(every)} of {len(rows)} thresholds; --json has all"

@@ -17,6 +17,7 @@ from sgforge.edits import Edit
 from sgforge.graph import Sample
 from sgforge.models import BoundModel, ImagePart
 from sgforge.stages import Answer, Resources
+from sgforge.wording import counted
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import VqaConfig
 from sgforge_svg.prompts import VERDICT_SCHEMA, ask_many, ask_one
@@ -115,12 +116,13 @@ def _remarks(counts: Mapping[str, int]) -> Iterator[str]:
             warning = ": it says yes to almost anything, do not trust its verdicts" if share > 0.5 else ""
             yield f"judge said yes to {yes} of {yes + no} false claims with {meaning} ({share:.0%}){warning}"
     if unanswered := counts.get("unanswered", 0):
-        yield f"judge left {unanswered} questions without a usable answer: those relations stand unjudged"
+        yield f"judge left {counted(unanswered, 'question')} without a usable answer: those relations stand unjudged"
     if in_words := counts.get("no-probability", 0):
-        yield f"judge gave no probability for {in_words} answers: their yes or no was taken as P(yes) of 1 or 0"
+        answers = counted(in_words, "answer")
+        yield f"judge gave no probability for {answers}: yes or no in words was taken as P(yes) of 1 or 0"
     if unruled := counts.get("spatial-without-rule", 0):
         yield (
-            f"judge was not asked about {unruled} spatial relations that no rule covers either: "
+            f"judge was not asked about {counted(unruled, 'spatial relation')} that no rule covers either: "
             'spatial = "without-rule" asks about them'
         )
 

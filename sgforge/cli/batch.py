@@ -13,6 +13,7 @@ import attrs
 
 from sgforge.cli.requests import add_config_arguments, build_request
 from sgforge.visible import visible
+from sgforge.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.engine.launch import Request
@@ -73,7 +74,7 @@ def _submit(args: argparse.Namespace, request: Request) -> int:
 
 def _submitted_lines(submitted: list[Submitted]) -> Iterator[str]:
     for batch in submitted:
-        yield f"{batch.tag}: {batch.requests} requests to {batch.model}, {batch.bytes / 1e6:.1f} MB"
+        yield f"{batch.tag}: {counted(batch.requests, 'request')} to {batch.model}, {batch.bytes / 1e6:.1f} MB"
     if submitted:
         yield "images whose requests wait in a batch count as failed until it is collected"
     else:
@@ -137,7 +138,7 @@ async def _cancel(args: argparse.Namespace, desk: BatchDesk) -> None:
 
 def _row_line(row: BatchRow) -> str:
     waiting = f", {row.waiting} waiting" if row.waiting else ""
-    return f"{row.tag}  {row.model}  {row.state}  {row.total} requests{waiting}  {visible(row.status)}"
+    return f"{row.tag}  {row.model}  {row.state}  {counted(row.total, 'request')}{waiting}  {visible(row.status)}"
 
 
 def _outline(row: BatchRow) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sgforge.dataset import Dataset
 from sgforge.dataset.diffing import ImageDiff, RowChange
 from sgforge.dataset.folder import split_ref
 from sgforge.visible import visible
+from sgforge.wording import counted
 
 _EXAMPLES = """\
 examples:
@@ -45,10 +46,16 @@ def run(args: argparse.Namespace) -> int:
     for image in found.images[: args.limit]:
         print("\n".join(_image_lines(image)))
     if len(found.images) > args.limit:
-        print(f"... and {len(found.images) - args.limit} more images (--limit)")
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.counts.items() if count)
+        print(f"... and {counted(len(found.images) - args.limit, 'more image')} (--limit)")
+    counts = ", ".join(_change(name, count) for name, count in found.counts.items() if count)
     print(counts or "no difference")
     return 0
+
+
+def _change(name: str, count: int) -> str:
+    """`1 image changed`, of the count that is named `images_changed`."""
+    what, _, how = name.partition("_")
+    return f"{counted(count, what.removesuffix('s'))} {how.replace('_', ' ')}"
 
 
 def _image_json(image: ImageDiff) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sgforge.cli.terminal import json_text
+from sgforge.cli.terminal import json_text, rows_counted
 from sgforge.columns import GraphColumns, Ragged, Vocabularies
 from sgforge.columns.schema import ColumnSpec, Table
 from sgforge.dataset import DatasetWriter
@@ -54,10 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json_text({"snapshot": snapshot.id, "branch": branch, "counts": counts}))
         return 0
-    print(
-        f"{counts['images']} images, {counts['regions']} regions, {counts['relations']} relations: "
-        f"snapshot {snapshot.id[:12]}, branch {visible(branch)}"
-    )
+    print(f"{rows_counted(counts)}: snapshot {snapshot.id[:12]}, branch {visible(branch)}")
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sgforge.cli.terminal import json_text
+from sgforge.cli.terminal import json_text, rows_counted
 from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.dataset.snapshot import SnapshotMeta
@@ -62,5 +62,5 @@ def _line(meta: SnapshotMeta, names: list[str]) -> str:
     refs = f"  <- {', '.join(names)}" if names else ""
     return (
         f"{meta.snapshot_id[:12]}  {meta.created}  {visible(what)}{named}{' (unfinished)' if meta.partial else ''}: "
-        f"{counts['images']} images, {counts['regions']} regions, {counts['relations']} relations{done}{refs}"
+        f"{rows_counted(counts)}{done}{refs}"
     )

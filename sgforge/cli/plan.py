@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from sgforge.cli.requests import add_config_arguments, build_request
+from sgforge.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.engine.forecast import Forecast, StepForecast
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(found: Forecast, costs: Mapping[str, Estimate]) -> Iterator[str]:
     unreadable = f", {found.unreadable} cannot be read" if found.unreadable else ""
-    yield f"{found.images} images{unreadable}"
+    yield f"{counted(found.images, 'image')}{unreadable}"
     width = max((len(step.step.name) for step in found.steps), default=4)
     for step in found.steps:
         asks = f", asks {step.step.spec.model}" if step.step.spec.model is not None else ""
@@ -68,7 +69,7 @@ def _cost_lines(cost: Estimate) -> Iterator[str]:
     tokens = f"{_between(cost.input_tokens, '.0f')} in, {_between(cost.output_tokens, '.0f')} out"
     yield f"tokens {tokens}{' (output at its limit)' if cost.is_bound else ''}"
     price = "of unknown price" if cost.cost_usd is None else f"${_between(cost.cost_usd, '.2f')}"
-    yield f"cost {price}, {_between(cost.seconds, '.0f')} s, from {cost.sampled} sampled images"
+    yield f"cost {price}, {_between(cost.seconds, '.0f')} s, from {counted(cost.sampled, 'sampled image')}"
     if cost.failed:
         yield f"{cost.failed} of the sampled images ended in an error"
 

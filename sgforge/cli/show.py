@@ -6,12 +6,13 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from sgforge.cli.terminal import json_text
+from sgforge.cli.terminal import json_text, rows_counted
 from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.dataset.provenance import Call
 from sgforge.graph import Region, Relation, Sample
 from sgforge.visible import visible
+from sgforge.wording import counted
 
 _EXAMPLES = """\
 examples:
@@ -63,12 +64,14 @@ def _print_dataset(dataset: Dataset, args: argparse.Namespace) -> None:
         return
     partial = ", unfinished" if meta.partial else ""
     print(f"{visible(str(dataset.path))}: snapshot {meta.snapshot_id[:12]} of step {visible(meta.step.name)}{partial}")
-    print(f"{meta.counts['images']} images, {meta.counts['regions']} regions, {meta.counts['relations']} relations")
+    print(rows_counted(meta.counts))
     if wanted:
-        print(f"{len(ids)} images match {', '.join(f'{name}={visible(text)}' for name, text in wanted.items())}")
+        found = "1 image matches" if len(ids) == 1 else f"{len(ids)} images match"
+        print(f"{found} {', '.join(f'{name}={visible(text)}' for name, text in wanted.items())}")
     for image_id in ids[: args.limit]:
         graph = dataset[image_id].graph
-        print(f"  {visible(image_id)}  {len(graph.regions)} regions, {len(graph.relations)} relations kept")
+        kept = f"{counted(len(graph.regions), 'region')}, {counted(len(graph.relations), 'relation')} kept"
+        print(f"  {visible(image_id)}  {kept}")
     if len(ids) > args.limit:
         print(f"  ... and {len(ids) - args.limit} more (--limit)")
 

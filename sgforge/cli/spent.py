@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgforge.errors import DatasetError
+from sgforge.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.models.ledger import Spending
@@ -44,8 +45,9 @@ def lines(ledger: list[Spending]) -> Iterator[str]:
     for row in ledger:
         given = row.usage.total - row.usage.output
         lost = f" ({row.lost} without an answer, at their worst case)" if row.lost else ""
-        free = f", {row.unpriced} calls of unknown price" if row.unpriced else ""
-        told = f"{row.calls} calls{lost}, {given} tokens in, {row.usage.output} out, ${row.usd:.4f}{free}"
+        free = f", {counted(row.unpriced, 'call')} of unknown price" if row.unpriced else ""
+        tokens = f"{counted(given, 'token')} in, {row.usage.output} out"
+        told = f"{counted(row.calls, 'call')}{lost}, {tokens}, ${row.usd:.4f}{free}"
         yield f"{row.model}: {told} in all runs so far"
 
 

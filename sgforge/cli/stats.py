@@ -18,6 +18,7 @@ from sgforge.dataset.statistics import Effect, Stats
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins
 from sgforge.visible import visible
+from sgforge.wording import counted
 
 _EXAMPLES = """\
 examples:
@@ -55,7 +56,7 @@ def _lines(stats: Stats) -> Iterator[str]:
         f"regions       {stats.regions} kept, {stats.regions_rejected} rejected; {stats.regions_per_image:.1f} an image"
     )
     yield (
-        f"              {stats.labels} labels, {stats.regions_with_mask} with a mask, "
+        f"              {counted(stats.labels, 'label')}, {stats.regions_with_mask} with a mask, "
         f"{stats.regions_with_description} with a description"
     )
     yield (
@@ -63,14 +64,14 @@ def _lines(stats: Stats) -> Iterator[str]:
         f"{stats.relations_per_image:.1f} an image, {stats.relations_per_region:.2f} a region"
     )
     yield (
-        f"              {stats.predicates} predicates, {stats.predicates_per_region:.2f} a subject; "
+        f"              {counted(stats.predicates, 'predicate')}, {stats.predicates_per_region:.2f} a subject; "
         f"{100 * stats.density:.2f} % of all region pairs"
     )
     shares = [f"{name} {_percent(count, stats.relations)}" for name, count in stats.categories.items() if count]
     yield f"categories    {', '.join(shares) or 'none'}"
     for table in ("region", "relation"):
         for step, count in stats.made_by[table].items():
-            yield f"made by       {visible(step)}: {count} {table}s"
+            yield f"made by       {visible(step)}: {counted(count, table)}"
         for step, reasons in stats.verdicts[table].items():
             listed = ", ".join(f"{visible(reason)} {count}" for reason, count in reasons.items())
             yield f"rejected by   {visible(step)}: {listed} ({table}s)"

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-__all__ = ["json_text"]
+from sgforge.wording import counted
+
+__all__ = ["json_text", "rows_counted"]
+
+
+def rows_counted(counts: Mapping[str, int]) -> str:
+    """`1 image, 18 regions, 38 relations`: what a version holds."""
+    return ", ".join(counted(counts[name], name.removesuffix("s")) for name in ("images", "regions", "relations"))
 
 
 def json_text(value: Any) -> str:

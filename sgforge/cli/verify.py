@@ -7,6 +7,7 @@ import argparse
 from sgforge.cli.terminal import json_text
 from sgforge.dataset.verification import verify_dataset
 from sgforge.visible import visible
+from sgforge.wording import counted
 
 _EXAMPLES = """\
 examples:
@@ -29,10 +30,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         for check in found.snapshots:
             state = "damaged" if check.problems else "sound"
-            print(
-                f"{check.snapshot_id[:12]}  {state}  {check.arrays} arrays, {check.bytes / 1e6:.1f} MB  {check.sha256}"
-            )
+            size = f"{counted(check.arrays, 'array')}, {check.bytes / 1e6:.1f} MB"
+            print(f"{check.snapshot_id[:12]}  {state}  {size}  {check.sha256}")
         for problem in found.problems:
             print(f"problem: {visible(problem)}")
-        print(f"{len(found.snapshots)} snapshots, {found.answers} unpublished answers, {len(found.problems)} problems")
+        held = f"{counted(len(found.snapshots), 'snapshot')}, {counted(found.answers, 'unpublished answer')}"
+        print(f"{held}, {counted(len(found.problems), 'problem')}")
     return 1 if found.problems else 0

@@ -9,6 +9,7 @@ import numpy as np
 
 from sgforge.columns.schema import NO_LEVEL, ImageColumns, RegionColumns, RelationColumns, Vocabularies, specs_of
 from sgforge.graph import CATEGORIES
+from sgforge.wording import counted
 
 __all__ = ["Fault", "find_faults"]
 
@@ -50,7 +51,7 @@ def find_faults(
     """All faults, in order of image, table and row. Counts that do not add up are a fault of the first image."""
     totals = int(image.region_offsets[-1]), int(image.relation_offsets[-1])
     if totals != (len(region.label), len(relation.subject)):
-        message = f"the counts say {totals[0]} regions and {totals[1]} relations, "
+        message = f"the counts say {counted(totals[0], 'region')} and {counted(totals[1], 'relation')}, "
         message += f"the columns hold {len(region.label)} and {len(relation.subject)}"
         return [Fault(0, "", 0, "counts", message)]
     faults = [
@@ -183,7 +184,7 @@ def _check_ids(find: _Finder, table: ImageColumns | RegionColumns | RelationColu
 
 
 def _out_of_range(index: np.ndarray, counts: np.ndarray) -> Callable[[int], str]:
-    return lambda row: f"{index[row]} is out of range: the graph has {counts[row]} regions"
+    return lambda row: f"{index[row]} is out of range: the graph has {counted(counts[row], 'region')}"
 
 
 def _outside(ids: np.ndarray, count: int) -> Callable[[int], str]:

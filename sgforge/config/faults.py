@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 
 from sgforge.errors import ConfigError
+from sgforge.wording import counted
 
 __all__ = ["Fault", "Places", "Where", "as_error", "as_written", "path_prefix", "render_path"]
 
@@ -64,7 +65,9 @@ def as_error(title: str, faults: Sequence[Fault], locate: Callable[[Where], str]
     """One error that tells every fault; `locate` gives the text that stands before a path (file and line)."""
     lines = [f"{locate(fault.where)}{path_prefix(fault.where)}{fault.message}" for fault in faults]
     error = ConfigError(
-        lines[0] if len(lines) == 1 else "\n".join((f"{title}: {len(lines)} faults", *(f"  {line}" for line in lines)))
+        lines[0]
+        if len(lines) == 1
+        else "\n".join((f"{title}: {counted(len(lines), 'fault')}", *(f"  {line}" for line in lines)))
     )
     error.__cause__ = next((fault.cause for fault in faults if fault.cause is not None), None)
     return error

@@ -22,6 +22,7 @@ from sgforge.near import choices
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
 from sgforge.stages import VERBS, Selection
 from sgforge.steps import SourceStep, Step
+from sgforge.wording import with_article
 
 __all__ = ["load_config", "parse_config"]
 
@@ -164,7 +165,9 @@ class _Reader:
         verb = verbs[0]
         use = table[verb]
         if not isinstance(use, str):
-            self._faults.append(Fault((*where, verb), f"must name a {VERBS[verb].kind}, not {as_written(use)}"))
+            self._faults.append(
+                Fault((*where, verb), f"must name {with_article(VERBS[verb].kind)}, not {as_written(use)}")
+            )
             return None
         return Step(
             verb,

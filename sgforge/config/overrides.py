@@ -17,6 +17,7 @@ from sgforge.config.values import default_names
 from sgforge.errors import ConfigError
 from sgforge.near import choices
 from sgforge.stages import VERBS
+from sgforge.wording import counted
 
 __all__ = ["apply_override"]
 
@@ -89,7 +90,7 @@ def _resolve_step(document: Mapping[str, Any], keys: Where, key_text: str) -> Wh
     if isinstance(keys[1], int):
         if keys[1] >= len(steps):
             raise ConfigError(
-                f"--set {key_text}: there is no step[{keys[1]}]; the config has {len(steps)} steps, from 0"
+                f"--set {key_text}: there is no step[{keys[1]}]; the config has {counted(len(steps), 'step')}, from 0"
             )
         return keys
     names = default_names(

@@ -24,6 +24,7 @@ from sgforge.dataset.records import StepRecord
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.selection import Selection
+from sgforge.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.images import Roots
@@ -172,7 +173,7 @@ class Snapshot:
     def between(self, start: int, stop: int) -> GraphColumns:
         """The images of rows start to stop as columns, read alone."""
         if not 0 <= start <= stop <= len(self):
-            raise DatasetError(f"{self.path}: rows {start} to {stop} of {len(self)} images")
+            raise DatasetError(f"{self.path}: rows {start} to {stop} of {counted(len(self), 'image')}")
         regions, relations = self._reader.offsets("image/region_count"), self._reader.offsets("image/relation_count")
         return GraphColumns(
             self._reader.table(ImageColumns, "image", start, stop),
@@ -211,7 +212,9 @@ class Snapshot:
         record = self.meta.arrays.get(path)
         if record is None or record.rows != array.rows:
             stated = "none" if record is None else record.rows
-            raise damaged_snapshot(f"{self.path / path} holds {array.rows} rows, {stated} are stated", self.path)
+            raise damaged_snapshot(
+                f"{self.path / path} holds {counted(array.rows, 'row')}, {stated} are stated", self.path
+            )
         return array
 
 

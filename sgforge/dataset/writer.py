@@ -25,6 +25,7 @@ from sgforge.dataset.states import StateIndex, as_keys
 from sgforge.durable import sync_folder
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
+from sgforge.wording import counted
 
 __all__ = ["DatasetWriter"]
 
@@ -155,7 +156,9 @@ class DatasetWriter:
         columns = samples if isinstance(samples, GraphColumns) else GraphColumns.from_samples(samples)
         given = as_keys(keys)
         if len(given) != len(columns):
-            raise DatasetError(f"{len(columns)} samples and {len(given)} keys; there must be one key per sample")
+            raise DatasetError(
+                f"{counted(len(columns), 'sample')} and {counted(len(given), 'key')}; there must be one key per sample"
+            )
         columns = columns.with_keys(given).sorted_by_id().compact()
         digest = hashlib.sha256(f"sgforge source {SCHEMA}".encode())
         for column, data in arrays_of(columns):
@@ -181,7 +184,9 @@ class DatasetWriter:
         """
         wanted = as_keys(keys)
         if len(wanted) != len(parent):
-            raise DatasetError(f"{len(parent)} images and {len(wanted)} keys; there must be one key per image")
+            raise DatasetError(
+                f"{counted(len(parent), 'image')} and {counted(len(wanted), 'key')}; there must be one key per image"
+            )
         failures = failures or {}
         snapshot_id = _step_id(step, parent, wanted, failures, partial)
         path = self._folder.snapshot(snapshot_id)

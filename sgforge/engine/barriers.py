@@ -23,6 +23,7 @@ from sgforge.engine.training import TrainJob, load_checkpoint, train
 from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.stages import Selection
+from sgforge.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
@@ -44,7 +45,7 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     checkpoint = load_checkpoint(folder)
     reused = checkpoint is not None
     if checkpoint is None:
-        context.progress.note(f"{step.name}: {step.spec.name} learns from {len(rows)} images")
+        context.progress.note(f"{step.name}: {step.spec.name} learns from {counted(len(rows), 'image')}")
         resources = attrs.evolve(context.resources(step.spec, context.weights_of(step)), roots=context.roots)
         access = context.models.access(step.spec.model) if step.spec.component is not None else None
         job = TrainJob(step.name, step.spec, step.verb.method, snapshot.path, step.on, folder, resources, access)

@@ -33,6 +33,7 @@ from sgforge.errors import GraphError, SgforgeError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Resources, check_role
 from sgforge.top_k import top_cells
+from sgforge.wording import counted
 
 __all__ = ["PREDICTIONS", "EvaluateJob", "Seat", "bare_sample", "compact_truth", "evaluate", "load_report"]
 
@@ -172,7 +173,7 @@ def _unanswered(failures: Sequence[Judged]) -> Iterator[str]:
             example = f"{judged.image_id}: {judged.prediction.detail or judged.prediction.reason}"
             found.setdefault(judged.prediction.reason, []).append(example)
     for reason, examples in found.items():
-        yield f"no prediction for {len(examples)} images: {reason}, such as {examples[0]}"
+        yield f"no prediction for {counted(len(examples), 'image')}: {reason}, such as {examples[0]}"
 
 
 def _judge(job: EvaluateJob, panel: _Panel, write: Callable[[bytes], Any]) -> Generator[Judged, None, None]:

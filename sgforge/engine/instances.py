@@ -15,6 +15,7 @@ from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
 from sgforge.exact import exact_edit
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Resources
+from sgforge.wording import counted
 
 __all__ = [
     "StopRunError",
@@ -110,7 +111,7 @@ def answer_batch(
             raise StepError(f"it answered {type(given).__name__} for a batch, not a list with an answer per sample")
         answers = list(given)
         if len(answers) != len(samples):
-            raise StepError(f"it gave {len(answers)} answers for {len(samples)} samples")
+            raise StepError(f"it gave {counted(len(answers), 'answer')} for {counted(len(samples), 'sample')}")
         return [check(answer) for answer in answers]
     except KeyboardInterrupt:
         raise

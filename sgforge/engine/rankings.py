@@ -8,6 +8,7 @@ import numpy as np
 
 from sgforge.graph import Region, Sample
 from sgforge.stages import Failure, Mode, Ranking
+from sgforge.wording import counted
 
 __all__ = ["check_ranking", "on_shown"]
 
@@ -22,7 +23,7 @@ def check_ranking(answer: Any) -> Ranking | Failure:
     if pairs.ndim != 2 or pairs.shape[1] != 2 or scores.shape != (len(pairs), len(answer.predicates)):
         return Failure("contract", f"rank gave pairs {pairs.shape} with scores {scores.shape}")
     if len(pairs) and not (pairs.min() >= 0 and pairs.max() < len(answer.regions)):
-        return Failure("contract", f"rank gave a pair outside its {len(answer.regions)} regions")
+        return Failure("contract", f"rank gave a pair outside its {counted(len(answer.regions), 'region')}")
     if len(np.unique(pairs[:, 0].astype(np.int64) * len(answer.regions) + pairs[:, 1])) < len(pairs):
         # Several rows of a pair would list several predicates of it, which the graph constraint forbids.
         return Failure("contract", "rank gave a pair twice: its predicates belong into one row of scores")

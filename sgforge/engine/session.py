@@ -18,6 +18,7 @@ from sgforge.engine.reuse import Images
 from sgforge.engine.sources import Reading, cached_hashes, read_sources, unused_root
 from sgforge.engine.tally import MAX_FAILED_SHOWN
 from sgforge.errors import DatasetError, PreflightError, StepError
+from sgforge.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.dataset import DatasetWriter, Snapshot, StateRef
@@ -148,8 +149,8 @@ class Session:
             return
         if self._keeps_larger and self._limit is not None and head is not None and len(head) > len(self.snapshot):
             self._branch_note = (
-                f"branch {self._branch} stays at {head.id[:12]} with {len(head)} images; this run's version is "
-                f"{self.snapshot.id[:12]} with {len(self.snapshot)}, name it with --branch or sgforge tag"
+                f"branch {self._branch} stays at {head.id[:12]} with {counted(len(head), 'image')}; this run's version "
+                f"is {self.snapshot.id[:12]} with {len(self.snapshot)}, name it with --branch or sgforge tag"
             )
             return
         await context.in_thread(context.writer.move_branch, self._branch, self.snapshot)

@@ -122,7 +122,7 @@ class Relation:
         if not isinstance(self.predicate, str) or not self.predicate:
             raise GraphError(f"predicate {self.predicate!r} must be a non-empty text")
         if self.category not in CATEGORIES:
-            raise GraphError(f"category {self.category!r} must be one of {', '.join(CATEGORIES)}")
+            raise GraphError(f"category must be one of {', '.join(CATEGORIES)}, not {self.category!r}")
 
     @property
     def kept(self) -> bool:

@@ -12,6 +12,7 @@ from sgforge.errors import GraphError
 from sgforge.graph import CATEGORIES, KEPT, REJECTED, to_float32
 from sgforge.images import MAX_PIXELS
 from sgforge.near import choices
+from sgforge.wording import counted
 
 __all__ = [
     "IMAGE_KEYS",
@@ -293,4 +294,4 @@ def relation_flaws(row: Any, index: int, count: int, *, lenient: bool = False) -
 
 
 def _out_of_range(index: int, count: int) -> str:
-    return f"{index} is out of range: the image has {count} regions"
+    return f"{index} is out of range: the image has {counted(count, 'region')}"

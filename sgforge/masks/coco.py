@@ -13,6 +13,7 @@ from sgforge.errors import GraphError
 from sgforge.graph import Mask
 from sgforge.masks.runs import Ints, decode_strings, encode_strings, offsets, spans_from_counts, spans_to_counts
 from sgforge.masks.table import MaskTable, frame_spans, from_spans, raise_first
+from sgforge.wording import counted
 
 __all__ = ["CocoStrings", "from_coco", "from_coco_batch", "from_coco_strings", "to_coco", "to_coco_batch"]
 
@@ -54,7 +55,7 @@ def from_coco_batch(counts: Sequence[Counts], sizes: Sequence[tuple[int, int]]) 
     Run lengths that are malformed or do not fill their frame are a `GraphError` naming the mask.
     """
     if len(counts) != len(sizes):
-        raise GraphError(f"{len(counts)} masks need as many sizes, got {len(sizes)}")
+        raise GraphError(f"{counted(len(counts), 'mask')} need as many sizes, got {len(sizes)}")
     frame = np.array(sizes, np.int64).reshape(-1, 2)
     strings = [_as_string(item, index) for index, item in enumerate(counts)]
     table, faults = from_coco_strings(CocoStrings.of(strings), frame)

@@ -16,6 +16,7 @@ from sgforge.models.keys import call_id
 from sgforge.models.provider import BatchProvider
 from sgforge.models.spool import Spool, spool_folder
 from sgforge.models.values import ChatRequest
+from sgforge.wording import counted
 
 __all__ = ["Spooler", "Submitted"]
 
@@ -67,7 +68,7 @@ class Spooler:
     async def _add(self, model: BoundModel, provider: BatchProvider, item: Item, body: bytes) -> None:
         if len(body) > provider.max_batch_bytes:
             raise ModelError(
-                "too_large", f"{model.name}: one request of {len(body)} bytes is larger than a batch may be"
+                "too_large", f"{model.name}: one request of {counted(len(body), 'byte')} is larger than a batch may be"
             )
         spool = self._spools.get(model.name)
         if spool is not None and not spool.takes(len(body)):

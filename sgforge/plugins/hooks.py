@@ -16,6 +16,7 @@ from sgforge.hookspecs import API_VERSION, PROJECT, Register
 from sgforge.near import choices
 from sgforge.plugins.components import Component, Owner
 from sgforge.stages import KINDS, VERBS, Kind, Needs
+from sgforge.wording import with_article
 
 __all__ = ["RESERVED_STEP_KEYS", "collect_components", "find_problems", "new_manager"]
 
@@ -163,7 +164,7 @@ def _find_config_fault(kind: str, config: Any) -> str | None:
         return f"the types of {config.__name__} cannot be read ({error}): import what they name at run time too"
     taken = sorted({field.alias for field in fields} & _reserved_keys(kind))
     if taken:
-        return f"option {taken[0]!r} of {config.__name__} is a reserved key of a {kind}: rename it"
+        return f"option {taken[0]!r} of {config.__name__} is a reserved key of {with_article(kind)}: rename it"
     return None
 
 

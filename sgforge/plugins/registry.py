@@ -12,6 +12,7 @@ from sgforge.near import choices
 from sgforge.plugins.components import Component, Owner, PluginReport
 from sgforge.plugins.events import Events
 from sgforge.plugins.hooks import collect_components, find_problems, new_manager
+from sgforge.wording import with_article
 
 __all__ = ["Registry"]
 
@@ -110,7 +111,7 @@ class Registry:
     def _hints(self, kind: str, name: str, also: Iterable[str]) -> Iterator[str]:
         others = [component.kind for component in self.components() if component.name == name]
         if others:
-            yield f"{name!r} is a {' and a '.join(others)}"
+            yield f"{name!r} is {' and '.join(map(with_article, others))}"
         else:
             yield choices(name, [*also, *(component.name for component in self.components(kind))])
         for report in self._reports:

@@ -49,7 +49,7 @@ def test_show_names_regions_relations_verdicts_and_calls(folder, sgforge):
 def test_show_lists_and_filters(folder, sgforge):
     code, out, _ = sgforge("show", folder, "--label", "cup")
     assert code == 0
-    assert "1 images match label=cup" in out
+    assert "1 image matches label=cup" in out
     assert "b  2 regions, 2 relations kept" in out
     found = json.loads(sgforge("show", folder, "--predicate", "wearing", "--json")[1])
     assert (found["matching"], found["images"]) == (1, ["a"])
@@ -76,7 +76,7 @@ def test_diff_by_ids_and_its_json(folder, sgforge):
     assert code == 0
     assert "  - dog(2) left of man(0)  (left-right, 0.05, by spatial-rules)" in out
     assert "  ~ man(0) next to dog(2): degree none -> " in out
-    assert "1 relations rejected" in out
+    assert "1 relation rejected" in out
     back = sgforge("diff", f"{folder}@{history[0].snapshot_id}", f"@{history[1].snapshot_id}")[1]
     assert "  + dog(2) left of man(0)  (restored)" in back
     found = json.loads(sgforge("diff", f"{folder}@{history[2].snapshot_id}", folder, "--json")[1])

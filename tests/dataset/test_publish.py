@@ -266,7 +266,7 @@ def test_an_unknown_key_and_an_edit_of_another_parent_are_errors(tmp_path):
         with pytest.raises(DatasetError, match="names relation 7 of 1"):
             writer.publish(step_record("filter"), source, wanted)
         assert writer.journal.has(wanted) == {wanted[0]}
-        with pytest.raises(DatasetError, match="2 images and 1 keys"):
+        with pytest.raises(DatasetError, match="2 images and 1 key"):
             writer.publish(step_record("filter"), source, wanted[:1])
         with pytest.raises(DatasetError, match="'nobody' failed"):
             writer.publish(step_record("filter"), source, source.keys, {"nobody": ("filter", "timeout")})

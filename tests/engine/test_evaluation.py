@@ -388,7 +388,7 @@ def test_predictions_and_report_are_saved_with_the_step(toys, tmp_path):
     assert [lines[name].failed for name in sorted(lines)] == ["too-hard", "exception", "contract", None]
     notes = report.step("evaluate").report.notes
     assert [note.partition(", such as ")[0] for note in notes] == [
-        f"no prediction for 1 images: {reason}" for reason in ("too-hard", "exception", "contract")
+        f"no prediction for 1 image: {reason}" for reason in ("too-hard", "exception", "contract")
     ]
     assert "(test_evaluation.py, line " in notes[1]
     graph = lines["00019"].sample.graph

@@ -211,7 +211,7 @@ def replaced(by):
 @pytest.mark.parametrize(
     ("way", "reason", "detail"),
     [
-        (lambda answers, place: answers[:-1], "contract", "it gave 0 answers for 1 samples"),
+        (lambda answers, place: answers[:-1], "contract", "it gave 0 answers for 1 sample"),
         (lambda answers, place: None, "contract", "it answered NoneType for a batch, not a list"),
         (lambda answers, place: sys.exit(3), "exception", "SystemExit: 3 (test_runs.py, line "),
         (lambda answers, place: raised(Panic("of an extension")), "exception", "Panic: of an extension"),

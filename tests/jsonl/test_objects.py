@@ -157,7 +157,7 @@ COUNTS = coco.encode(np.asfortranarray(np.eye(7, 9, dtype=np.uint8)))["counts"].
         (line(regions=[{"level": 2.0}]), "level: 2.0 must be a whole number"),
         (line(regions=[{"level": -32768}]), "level: -32768 must fit 16 bits"),
         (line(regions=[{"parent": 0}]), r"regions\[0\]\.parent: region 0 is its own parent"),
-        (line(regions=[{"parent": 1}]), "parent: 1 is out of range: the image has 1 regions"),
+        (line(regions=[{"parent": 1}]), "parent: 1 is out of range: the image has 1 region"),
         (line(regions=[{"parent": -1}]), "parent: -1 is out of range"),
         (line(regions=[{"status": "gone"}]), "status: 'gone' must be 'kept' or 'rejected'"),
         (line(regions=[{"mask": "x"}]), "mask: 'x' must be an object with the keys size and counts"),

@@ -186,5 +186,5 @@ def test_diff_shows_what_an_editor_removed_added_and_sharpened(
         "  - boy(0) chasing lamp(1)  (not-visible, by edit)",
         "  + lamp(1) standing by boy(0)",
         '  ~ boy(0): descriptions +"a boy who holds a lamp", attributes -"sad" +"barefoot"',
-        "1 images changed, 1 relations added, 1 regions changed, 1 relations changed, 1 relations rejected",
+        "1 image changed, 1 relation added, 1 region changed, 1 relation changed, 1 relation rejected",
     ]

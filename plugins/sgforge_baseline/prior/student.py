@@ -15,6 +15,7 @@ from sgforge.errors import ImageError, StepError
 from sgforge.graph import Category, Region, Relation, Sample
 from sgforge.spatial import Geometry
 from sgforge.stages import Answer, Checkpoint, Failure, Ranking, Resources, Selection
+from sgforge.wording import counted
 from sgforge_baseline.config import PriorOptions
 from sgforge_baseline.known import KnownRelations
 from sgforge_baseline.prior.estimate import candidate_pairs, pair_rates
@@ -56,7 +57,8 @@ class PriorStudent:
         fitted = fit(snapshot, rows, self.options.strength)
         if not fitted.relations:
             raise StepError(
-                f"the {len(rows)} selected images hold no kept relation: complete them first, or select others"
+                f"{counted(len(rows), 'selected image')} without any kept relation: complete them first, or select "
+                "others"
             )
         labels, unreadable = self._fit_labels(snapshot, rows, resources)
         save(TrainedPrior(fitted.model, labels), out_dir)

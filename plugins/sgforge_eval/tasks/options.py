@@ -11,6 +11,7 @@ import attrs
 
 from sgforge.errors import ConfigError
 from sgforge.near import choices
+from sgforge.wording import with_article
 
 __all__ = ["task_options"]
 
@@ -50,4 +51,4 @@ def _typed(text: str, hint: Any, key: str) -> Any:
     try:
         return hint(text)
     except ValueError:
-        raise ConfigError(f"--set {key}={text}: must be a {hint.__name__}") from None
+        raise ConfigError(f"--set {key}={text}: must be {with_article(hint.__name__)}") from None

@@ -40,7 +40,8 @@ def read_annotation(raw: Raw, categories: Mapping[int, str], entry: ImageEntry) 
     number = raw.get("category_id")
     label = categories.get(number) if isinstance(number, int) and not isinstance(number, bool) else None
     if label is None:
-        raise UnusableAnnotationError("unknown-category", f"there is no category {number!r}")
+        named = "it has no category_id" if number is None else f"there is no category {number!r}"
+        raise UnusableAnnotationError("unknown-category", named)
     if not is_plain(label):
         raise UnusableAnnotationError("bad-label", f"the name {label!r} of category {number} holds control characters")
     crowd = raw.get("iscrowd", 0)

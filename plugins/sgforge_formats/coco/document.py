@@ -13,6 +13,7 @@ import orjson
 
 from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
+from sgforge.wording import with_article
 from sgforge_formats.checks import Fault, is_plain
 
 __all__ = ["MAX_REGIONS", "Document", "ImageEntry", "Item", "read_document", "read_json"]
@@ -105,7 +106,7 @@ def _top_level(content: Any, name: str) -> tuple[list[Any], list[Any], list[Any]
     found = (
         f"an object with {', '.join(map(repr, list(content)[:6])) or 'nothing'}"
         if isinstance(content, dict)
-        else (f"a {type(content).__name__}")
+        else with_article(type(content).__name__)
     )
     raise ConfigError(
         f"{name} is no COCO file: it must be an object with the lists images, annotations and categories; it is {found}"
