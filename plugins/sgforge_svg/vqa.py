@@ -119,7 +119,7 @@ def _remarks(counts: Mapping[str, int]) -> Iterator[str]:
         yield f"judge left {counted(unanswered, 'question')} without a usable answer: those relations stand unjudged"
     if in_words := counts.get("no-probability", 0):
         answers = counted(in_words, "answer")
-        yield f"judge gave no probability for {answers}: yes or no in words was taken as P(yes) of 1 or 0"
+        yield f"judge gave no probability for {answers}: their yes or no was taken as P(yes) of 1 or 0"
     if unruled := counts.get("spatial-without-rule", 0):
         yield (
             f"judge was not asked about {counted(unruled, 'spatial relation')} that no rule covers either: "

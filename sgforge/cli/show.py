@@ -66,8 +66,8 @@ def _print_dataset(dataset: Dataset, args: argparse.Namespace) -> None:
     print(f"{visible(str(dataset.path))}: snapshot {meta.snapshot_id[:12]} of step {visible(meta.step.name)}{partial}")
     print(rows_counted(meta.counts))
     if wanted:
-        found = "1 image matches" if len(ids) == 1 else f"{len(ids)} images match"
-        print(f"{found} {', '.join(f'{name}={visible(text)}' for name, text in wanted.items())}")
+        matching = "1 image matches" if len(ids) == 1 else f"{len(ids)} images match"
+        print(f"{matching} {', '.join(f'{name}={visible(text)}' for name, text in wanted.items())}")
     for image_id in ids[: args.limit]:
         graph = dataset[image_id].graph
         kept = f"{counted(len(graph.regions), 'region')}, {counted(len(graph.relations), 'relation')} kept"

@@ -204,7 +204,7 @@ WHOLE_FILE = {
     "deep": ("[" * 200_000, "is not JSON"),
     "results": ('[{"image_id": 1}]', "is no COCO file.*it is a list"),
     "PSG": ('{"data": [], "thing_classes": []}', "is no COCO file.*'data', 'thing_classes'"),
-    "a number": ("5", "is no COCO file.*it is a int"),
+    "a number": ("5", "is no COCO file.*it is an int"),
     "annotations missing": ('{"images": [], "categories": []}', "is no COCO file"),
     "category without name": ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', r"categories\[0\] needs"),
     "category id twice": (
