@@ -118,8 +118,10 @@ class Reservation:
         try:
             await self._store.write(operation)
         except Exception:
+            # Refused or not written: there is no row. A cancellation is no Exception, and leaves it to `__aexit__`.
             self._row = None
             raise
+        # After the commit, so that whoever asks "is nothing under way?" does not hear of one that is refused.
         self._account.opened(row, terms.bound_nano or 0)
 
     def sending(self) -> None:
@@ -147,6 +149,7 @@ class Reservation:
         except StoreError:
             raise  # it stays open in the ledger, at its worst case: it may have been billed
         except Exception:
+            # A fault of ours, not of the disk: the row is as it was, and on the way out it becomes "lost".
             self._row = row
             raise
         finally:

@@ -147,6 +147,7 @@ class Caller:
 
     async def _load(self) -> None:
         """Let the provider get ready, once, without holding up the event loop or any timeout."""
+        # One task for all calls, shielded: the one that began it may be given up while the others wait for it.
         if self._loading is None:
             self.guard.check()
             self._loading = asyncio.create_task(asyncio.to_thread(self.provider.load, self.model))
@@ -181,6 +182,7 @@ class Caller:
     def _image_tokens(self) -> int | None:
         """The most tokens of one image; the price table knows them up to the provider's own limit of its size."""
         own, can = self.provider.settings, self.capabilities
+        # The table bounds images of the size that is sent by default; a larger one can be billed for more.
         is_larger = can.max_image_side is not None and (own.max_image_side or 0) > can.max_image_side
         of_table = None if self.price is None or is_larger else self.price.image_tokens
         return own.image_tokens or of_table or can.image_tokens
@@ -217,6 +219,7 @@ class Caller:
     async def _send(self, sending: _Sending, money: Reservation, ticket: Ticket) -> Bought:
         try:
             async with asyncio.timeout(self.provider.settings.timeout_s):
+                # Both before the wait: whatever ends it from here on, the server may have the request.
                 self.gate.sending(ticket)
                 money.sending()
                 raw = await self.provider.send(sending.body)
@@ -268,6 +271,7 @@ class Caller:
         elif error.status is None and not error.maybe_billed:
             # A time-out or a reset did reach something: only calls that no server took say that there is none.
             self.guard.unreached(self.name, error, now)
+        # A wait that ends after the deadline is not begun: it would only keep the item from failing now.
         delay = backoff_s(tries.made - 1, error.retry_after, self.chance)
         if verdict == "retry" and tries.lost < MAX_LOST and now + delay <= tries.deadline:
             await self.guard.sleep(delay)

@@ -97,6 +97,7 @@ class Gate:
                 f"one request may use {tokens} tokens, tokens_per_minute is {self._tokens.per_minute:g}: raise the "
                 "limit or lower max_tokens",
             )
+        # Also where a slot is free: whoever waits already, behind a pace or a rate, was first.
         waiter = _Waiter(asyncio.get_running_loop().create_future(), tokens)
         (self._front if front else self._waiting).append(waiter)
         self._pump()
@@ -108,6 +109,7 @@ class Gate:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.spent(future.result(), 0)
                 self.release(future.result())
+            # It may have been the one that all others stood behind.
             self._pump()
             raise
 
@@ -118,6 +120,7 @@ class Gate:
     def close(self, reason: Callable[[], ModelError]) -> None:
         """Let nobody in any more: whoever waits, and whoever comes, gets this error. Calls that are in go on."""
         self._closed = reason
+        # Each gets an error of its own; emptied, so that no later look lets anybody of them in.
         for waiter in (*self._front, *self._waiting):
             if not waiter.future.done():
                 waiter.future.set_exception(reason())
@@ -143,11 +146,13 @@ class Gate:
 
     def succeeded(self) -> None:
         """An answer came: grow, if the limit was what held calls back."""
+        # An answer while half of the slots are idle says nothing of what the server would do with more.
         if self._is_full() and self._now() >= self._frozen_until:
             self.limit = min(self.max_in_flight, self.limit + (1.0 if self._slow_start else _GROWTH))
 
     def struggled(self) -> None:
         """The server failed (5xx, timeout): do not grow for a while, but do not cut either."""
+        # Trouble has many reasons beside load, and a cut for each would end at one call at a time.
         self._slow_start = False
         self._frozen_until = self._now() + _FROZEN_S
 
@@ -156,12 +161,14 @@ class Gate:
         now = self._now()
         if self._throttle.refused(ticket, retry_after, now, Before(self.limit, self._slow_start)):
             self._slow_start = False
+            # With a pace, starts are what the server counts; concurrency is cut only where it was what it met.
             if self._throttle.pace is None or self._is_full():
                 self.limit = max(1.0, self.limit * _CUT)
         self._schedule(self._throttle.resume_at - now)
 
     def _restore(self, before: Before | None) -> None:
         if before is not None:
+            # The refusal was chance: what it cut is given back, what has grown since is kept.
             self._slow_start = before.slow_start
             self.limit = max(self.limit, before.limit)
 
@@ -175,9 +182,11 @@ class Gate:
     def _pump(self) -> None:
         """Let in whoever may start now, and wake up again when the next one may."""
         now = self._now()
+        # First of all, so that nobody is let in at the pace from before a pause that is just over.
         self._restore(self._throttle.measure(now))
         while (waiter := self._next()) is not None and self.in_flight < math.floor(self.limit):
             delay = self._delay(now, waiter.tokens)
+            # The first in line waits for its tokens, and all behind it: small calls that passed it would starve it.
             if delay > 0:
                 self._schedule(delay)
                 return
@@ -186,7 +195,7 @@ class Gate:
 
     def _next(self) -> _Waiter | None:
         for waiting in (self._front, self._waiting):
-            while waiting and waiting[0].future.done():
+            while waiting and waiting[0].future.done():  # cancelled: only found out when it would be its turn
                 waiting.popleft()
             if waiting:
                 return waiting[0]
@@ -217,6 +226,7 @@ class Gate:
         loop = asyncio.get_running_loop()
         when = loop.time() + max(delay, 0.0) + _TICK_S
         if self._timer is not None:
+            # One timer for all: each look arranges the next one, so an earlier one that is still to come is enough.
             if loop.time() < self._timer.when() <= when and not self._timer.cancelled():
                 return
             self._timer.cancel()

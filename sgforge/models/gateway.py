@@ -63,6 +63,7 @@ class Gateway:
         self.settings = settings
         self.prices = PriceTable.load(settings.prices)
         self.watcher = watcher
+        # Keys only, read once: whether a request waits in a batch is asked before every call.
         self.waiting = {row[0] for row in store.read("SELECT key FROM batch_item")}
         self._resolve = resolve_provider
         self._bound: dict[str, BoundModel] = {}
@@ -101,6 +102,7 @@ class Gateway:
             raise ConfigError(f"model {name!r} must read provider/model, such as openai/gpt-6.2-sol")
         provider = self._resolve(provider_name, settings)
         capabilities = provider.capabilities(model)
+        # Here and not at the first call: a budget that cannot hold is told before any work is done.
         price = self.prices.needed(name, settings, self.settings.budget_usd) if capabilities.paid else _FREE
         gate = _gate(provider.settings, capabilities.slots)
         caller = Caller(
@@ -124,6 +126,7 @@ class Gateway:
 
     def spent_usd(self) -> float:
         """What everything in the file has cost so far, calls under way here left out; a look at one row."""
+        # The file counts what is under way at its worst case, which would make a display jump up and down.
         return usd(committed_nano(self.store) - self._account.open_nano)
 
     def stop_sending(self) -> None:
@@ -149,6 +152,7 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the watcher, the providers and the file, each of them even if one fails to."""
+        # Closed in reverse: a watcher may still submit over the providers, and both may still write to the file.
         async with AsyncExitStack() as closing:
             closing.callback(self.store.close)
             for bound in self._bound.values():
@@ -167,6 +171,7 @@ class Gateway:
 
 def _gate(own: ModelSettings, slots: int | None) -> Gate:
     """The gate of a model: a server's limit is found out, a model in process has its slots at once."""
+    # In process there is no server that could object, so growing to a limit would only leave a device idle.
     if slots is not None:
         return Gate(slots, own.requests_per_minute, own.tokens_per_minute, slots)
     return Gate(own.max_in_flight, own.requests_per_minute, own.tokens_per_minute)
@@ -205,6 +210,7 @@ class BoundModel:
         """The name of a request's answer, 32 bytes."""
         if self._identity is None:
             self._identity = asyncio.create_task(asyncio.to_thread(self.caller.provider.identity, self.caller.model))
+        # One look for all, which may hash weights for minutes: the first to ask may give up, the others still wait.
         if not self._identity.done():
             await asyncio.shield(self._identity)
         return request_key(self.name, self._identity.result(), request, self.caller.fit())
@@ -213,6 +219,7 @@ class BoundModel:
         """The answer to a request, from the cache or bought now; a `ModelError` says why there is none."""
         self._refuse_unsupported(request)
         key = await self.key(request)
+        # The cache before everything else: it answers also after a stop, without a key, beyond the budget.
         stored = find_answer(self.gateway.store, key)
         if stored is not None and not self._to_be_bought(stored):
             return self._response(stored, request, cached=True, seconds=0.0)
@@ -250,12 +257,14 @@ class BoundModel:
         check_schema(request)
 
     def _to_be_bought(self, stored: StoredAnswer) -> bool:
+        # The first half of an answer that was to be repaired: a run without repairs takes it for a failure.
         if stored.outcome == "unrepaired":
             return self.gateway.settings.repair
         return stored.outcome != "ok" and self.gateway.settings.retry_failed
 
     async def _buy(self, key: bytes, request: ChatRequest, stored: StoredAnswer | None) -> StoredAnswer:
         """Buy the answer, and its repair if it breaks the schema."""
+        # Each call is stored before the next is made, so that whoever is stopped in between goes on with the repair.
         if stored is None or stored.outcome != "unrepaired":
             stored = await self._ask(key, request, None)
         if stored.outcome == "unrepaired":
@@ -265,7 +274,7 @@ class BoundModel:
     async def _ask(self, key: bytes, request: ChatRequest, faulty: StoredAnswer | None) -> StoredAnswer:
         """One bought call: the question itself, or the repair of a faulty answer to it."""
         asked = self.next_request(request, faulty)
-        answers: list[StoredAnswer] = []
+        answers: list[StoredAnswer] = []  # judged where it is settled, since the ledger's row names the outcome
 
         def settle(bought: Bought) -> tuple[str, Callable[[Any], None]]:
             answer = self.judge(key, request, bought, faulty)
@@ -294,6 +303,7 @@ class BoundModel:
         """A stored answer as the component sees it; one that is not usable is raised as such."""
         name = call_id(stored.key)
         cost_usd = None if stored.cost_nano is None else usd(stored.cost_nano)
+        # Noted also for answers that are of no use: they were paid for, and an estimate is of what is paid.
         note_observed(Observed(self.name, cached, stored.usage, cost_usd, seconds))
         if stored.outcome != "ok":
             reason = "invalid" if stored.outcome == "unrepaired" else stored.outcome

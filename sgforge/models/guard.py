@@ -86,6 +86,7 @@ class Guard:
 
     def refused(self, model: str, error: ProviderError) -> None:
         """An answer that every call to this model would get: no key, no such model, no such address."""
+        # Not at the first: a key may be refused for a moment, and one model of several may be the only one refused.
         self._in_a_row[model] += 1
         if error.blame is not None and self._in_a_row[model] >= self._most:
             self._stop(

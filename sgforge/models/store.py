@@ -97,8 +97,10 @@ class Store:
         self._is_full = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         with ExitStack() as opened:
+            # Two connections, as in WAL mode one reads while the other commits: a look into the cache needs no disk.
             self._reader = opened.enter_context(closing(_connect(path)))
             self._writer = opened.enter_context(closing(_connect(path)))
+            # Before the first job can come: what is bought without it could find no place.
             self._ballast.take()
             self._thread = threading.Thread(target=self._work, name="sgforge-responses", daemon=True)
             self._thread.start()
@@ -130,9 +132,11 @@ class Store:
     def close(self) -> None:
         """Commit what waits and close the file."""
         if self._thread.is_alive():
+            # Behind all jobs, not instead of them: what was written or posted before is committed first.
             self._jobs.put(None)
             self._thread.join()
         self._reader.close()
+        # Last: the commits above may have been what it is held for.
         self._ballast.release()
 
     def __enter__(self) -> Store:
@@ -157,6 +161,8 @@ class Store:
         try:
             _transact(connection, jobs)
         except Exception as failure:
+            # One of many broke it and nothing says which. Each alone costs a commit of its own, but an answer that is
+            # paid for is not lost with a neighbour's fault.
             self._make_room(failure)
             for job in jobs:
                 try:
@@ -168,6 +174,7 @@ class Store:
     def _make_room(self, error: Exception) -> None:
         """On a full disk, give the ballast to the answers that are under way."""
         if _cannot_write(error):
+            # For good: space that comes back later is not trusted, as the next answer would be bought on it.
             self._is_full = True
             self._ballast.spend()
 
@@ -183,7 +190,7 @@ class Store:
         job = self._jobs.get()
         while job is not None:
             jobs.append(job)
-            if len(jobs) == _GROUP:
+            if len(jobs) == _GROUP:  # the rest goes with the next commit: nobody waits for an endless one
                 return jobs, False
             try:
                 job = self._jobs.get_nowait()
@@ -193,16 +200,19 @@ class Store:
 
 
 def _transact(connection: sqlite3.Connection, jobs: Sequence[_Job]) -> None:
+    # The right to write is taken at once: a budget that is read first and written later would not hold over processes.
     connection.execute("BEGIN IMMEDIATE")
     try:
         for job in jobs:
-            job.result = job.error = None
+            job.result = job.error = None  # of the time before, where the transaction with the others broke
             try:
                 job.result = job.operation(connection)
             except ModelError as error:
+                # An answer such as "no budget", given before anything was changed: the transaction goes on.
                 job.error = error
         connection.execute("COMMIT")
     except BaseException:
+        # SQLite has rolled back itself where it could not write, and refuses to do it twice.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
@@ -227,7 +237,7 @@ def _tell(jobs: Sequence[_Job]) -> None:
 
 def _resolve(jobs: Sequence[_Job]) -> None:
     for job in jobs:
-        if job.future is None or job.future.done():
+        if job.future is None or job.future.done():  # nobody waited, or gave up: it is committed all the same
             continue
         if job.error is None:
             job.future.set_result(job.result)

@@ -59,6 +59,7 @@ class Throttle:
     def sent(self, ticket: Ticket, now: float) -> None:
         """A call was let in."""
         self._recent.append(ticket)
+        # A minute is the longest window that is measured; the bound is for a server in process that answers at once.
         while self._recent[0].sent_at < now - MINUTE or len(self._recent) > _REMEMBERED:
             self._recent.popleft()
         if self.pace is not None:
@@ -66,9 +67,12 @@ class Throttle:
 
     def refused(self, ticket: Ticket, retry_after: float | None, now: float, before: Before) -> bool:
         """A 429; True if it opens an episode. Those of calls sent before the last pause belong to the last one."""
+        # Marked also where it opens nothing: it is a call that did not get through, whichever episode counts it.
         ticket.throttled = True
         pause = _DEFAULT_PAUSE_S if retry_after is None else retry_after
         episode = self._episode
+        # Calls that were sent before the pause began are refused for the same reason: one wave is one episode, or a
+        # hundred calls in flight would cut the limit a hundred times.
         opens = episode is None or ticket.sent_at >= episode.resumed_at
         if episode is None or opens:
             self.episodes += 1
@@ -76,7 +80,9 @@ class Throttle:
             pace = None if self.pace is None else self.pace.rate
             window = min(max(pause, _SHORTEST_S), MINUTE)
             episode = self._episode = _Episode(window, since, ticket, before, pace)
+        # Never earlier than another refusal asked for: the longest wait of a wave holds for all.
         self.resume_at = episode.resumed_at = max(self.resume_at, now + pause)
+        # Refusals do not come in the order of their calls; what passed is counted up to the first call that did not.
         episode.first = min(episode.first, ticket, key=lambda refused: refused.number)
         return opens
 
@@ -92,6 +98,7 @@ class Throttle:
         episode = self._episode
         if episode is None or episode.measured or now < self.resume_at:
             return None
+        # Once an episode: later refusals of the same wave would be measured against a pace they never saw.
         episode.measured = True
         episode.witnesses = {ticket for ticket in self._recent if ticket.number > episode.first.number}
         before = self._reconsider(episode, now)
@@ -110,6 +117,7 @@ class Throttle:
         if self.pace is None or episode.since is None:
             passed = self._passed(began - episode.window) / episode.window
             self.pace = Pace(max(passed, 1 / episode.window) * MARGIN, now)
+            # A floor for all that follows. One window may have let two windows' worth through, so only half is proven.
             self._least_rate = max(self._least_rate, passed / 2)
             return
         passed = self._passed(episode.since) / episode.window
@@ -129,10 +137,11 @@ class Throttle:
         and what was before is to be restored. Asked again as these calls end, until they have decided it."""
         witnesses = episode.witnesses
         refused = sum(ticket.throttled for ticket in witnesses)
+        # Too few to tell chance from a limit, or too many refused for chance: it stands, and is not asked again.
         if len(witnesses) < _FEWEST or refused > (1 - _MOSTLY) * len(witnesses):
             episode.witnesses = set()
             return None
-        if not all(ticket.answered for ticket in witnesses):
+        if not all(ticket.answered for ticket in witnesses):  # those under way may still be refused
             return None
         episode.witnesses = set()
         self.pace = None if episode.pace_before is None else Pace(episode.pace_before, now)
