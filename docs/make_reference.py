@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import inspect
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,6 +117,13 @@ def values() -> Iterator[str]:
 
 def components() -> Iterator[str]:
     """Every component of the plugins that come with sgforge, by kind."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["sgforge"]
+    installed = {point.name for point in distribution(FIRST_PARTY).entry_points if point.group == FIRST_PARTY}
+    if installed != set(declared):
+        # Else a plugin that came after the last installation would be missing here, and nobody would see it.
+        sys.exit(
+            f"plugins {', '.join(sorted(installed ^ set(declared)))}: pip install -e . was not run since they came"
+        )
     registry = discover()
     broken = [f"{report.owner}: {'; '.join(report.problems)}" for report in registry.reports if not report.ok]
     if broken or registry.skipped:
