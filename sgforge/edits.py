@@ -149,14 +149,14 @@ class Edit:
     @classmethod
     def reject(cls, index: int, reason: str, degree: float | None = None, *, target: Target = "relation") -> Edit:
         """Reject relation `index` (or, with `target="region"`, that region)."""
-        return cls(verdicts=(Verdict(target, index, REJECTED, reason, degree),))
+        return cls(verdicts=(Verdict(target=target, index=index, status=REJECTED, reason=reason, degree=degree),))
 
     @classmethod
     def keep(
         cls, index: int, reason: str | None = None, degree: float | None = None, *, target: Target = "relation"
     ) -> Edit:
         """Keep row `index`: records the degree of a passed test; from an editor it restores a rejected row."""
-        return cls(verdicts=(Verdict(target, index, KEPT, reason, degree),))
+        return cls(verdicts=(Verdict(target=target, index=index, status=KEPT, reason=reason, degree=degree),))
 
     @classmethod
     def add(cls, *rows: Region | Relation) -> Edit:
@@ -337,7 +337,9 @@ def apply_edit(graph: SceneGraph, edit: Edit, step: str, *, may_restore: bool = 
         for verdict in (*added.restored, *map(added.as_it_stands, edit.verdicts))
         if _judge(regions if verdict.target == "region" else relations, verdict, step, may_restore, added.counts)
     )
-    after = SceneGraph(graph.width, graph.height, regions, relations, graph.attributes)
+    after = SceneGraph(
+        width=graph.width, height=graph.height, regions=regions, relations=relations, attributes=graph.attributes
+    )
     done = attrs.evolve(edit, regions=new_regions, relations=added.fresh, verdicts=verdicts, sets=sets)
     return Applied(after, done, added.counts)
 

@@ -112,7 +112,9 @@ class _Reader:
         if repeated:
             image_id = decode_leniently(line)["image_id"]
             message = duplicate_text(image_id, self._seen[image_id])
-            self._report(LineFault(number, image_id, "image_id", "duplicate-id", message))
+            self._report(
+                LineFault(line=number, image_id=image_id, path="image_id", reason="duplicate-id", message=message)
+            )
             return None
         cleaned = clean_line(line, number)
         for fault in cleaned.faults:

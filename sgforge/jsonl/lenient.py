@@ -42,7 +42,10 @@ def clean_line(line: bytes, number: int) -> CleanedLine:
     try:
         data = decode_leniently(line)
     except GraphError as error:
-        return CleanedLine(None, (LineFault(number, None, "", "json", str(error).removeprefix(": ")),))
+        return CleanedLine(
+            None,
+            (LineFault(line=number, image_id=None, path="", reason="json", message=str(error).removeprefix(": ")),),
+        )
     image_id = id_of(data)
     flaws = list(image_flaws(data))
     if any(not flaw.key or flaw.key in IMAGE_REQUIRED for flaw in flaws):
@@ -76,7 +79,10 @@ def id_of(data: Any) -> str | None:
 
 
 def _faults(flaws: list[Flaw], number: int, image_id: str | None) -> tuple[LineFault, ...]:
-    return tuple(LineFault(number, image_id, flaw.path, flaw.reason, flaw.message) for flaw in flaws)
+    return tuple(
+        LineFault(line=number, image_id=image_id, path=flaw.path, reason=flaw.reason, message=flaw.message)
+        for flaw in flaws
+    )
 
 
 def _clean_regions(data: dict[str, Any]) -> Iterator[Flaw]:

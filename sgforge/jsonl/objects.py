@@ -91,13 +91,20 @@ def _error(flaw: Flaw, where: str) -> GraphError:
 
 def _build(data: Mapping[str, Any], found: Mapping[int, Mask]) -> GraphLine:
     graph = SceneGraph(
-        data["width"],
-        data["height"],
-        [_region(row, found.get(index)) for index, row in enumerate(data["regions"])],
-        [Relation(**_given(row)) for row in data.get("relations") or ()],
-        data.get("attributes") or {},
+        width=data["width"],
+        height=data["height"],
+        regions=[_region(row, found.get(index)) for index, row in enumerate(data["regions"])],
+        relations=[Relation(**_given(row)) for row in data.get("relations") or ()],
+        attributes=data.get("attributes") or {},
     )
-    sample = Sample(data["image_id"], graph, data.get("uri"), data.get("split"), data.get("source"), data.get("sha256"))
+    sample = Sample(
+        image_id=data["image_id"],
+        graph=graph,
+        uri=data.get("uri"),
+        split=data.get("split"),
+        source=data.get("source"),
+        sha256=data.get("sha256"),
+    )
     return GraphLine(sample, data.get("failed"))
 
 

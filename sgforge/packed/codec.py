@@ -103,12 +103,12 @@ def unpack_edit(data: bytes) -> Edit:
     _, strings, regions, relations, verdicts, sets, set_regions, set_relations, dropped, faults, _ = fields
     texts = shared_words(strings)
     return Edit(
-        regions_from(region_columns([RegionBlock(*regions)]), texts),
-        relations_from(relation_columns([relations]), texts),
-        tuple(_unpack_verdict(values, strings) for values in VERDICT.iter_unpack(verdicts)),
-        _unpack_sets(sets, set_regions, set_relations, texts),
-        dropped,
-        faults,
+        regions=regions_from(region_columns([RegionBlock(*regions)]), texts),
+        relations=relations_from(relation_columns([relations]), texts),
+        verdicts=tuple(_unpack_verdict(values, strings) for values in VERDICT.iter_unpack(verdicts)),
+        sets=_unpack_sets(sets, set_regions, set_relations, texts),
+        dropped=dropped,
+        faults=faults,
     )
 
 
@@ -129,14 +129,14 @@ def unpack_sample(data: bytes) -> Sample:
     _, origin, size, attributes, strings, regions, relations = unpack_fields(data, "sample")
     texts = shared_words(strings)
     graph = SceneGraph(
-        size[0],
-        size[1],
-        regions_from(region_columns([RegionBlock(*regions)]), texts),
-        relations_from(relation_columns([relations]), texts),
-        json.loads(attributes) if attributes else {},
+        width=size[0],
+        height=size[1],
+        regions=regions_from(region_columns([RegionBlock(*regions)]), texts),
+        relations=relations_from(relation_columns([relations]), texts),
+        attributes=json.loads(attributes) if attributes else {},
     )
     image_id, uri, split, source, sha256 = origin
-    return Sample(image_id, graph, uri, split, source, sha256)
+    return Sample(image_id=image_id, graph=graph, uri=uri, split=split, source=source, sha256=sha256)
 
 
 def _region_block(regions: Sequence[Region], tables: StringTables) -> tuple[bytes, ...]:
@@ -168,11 +168,11 @@ def _pack_verdict(verdict: Verdict, tables: StringTables) -> bytes:
 def _unpack_verdict(values: tuple[Any, ...], strings: Sequence[str]) -> Verdict:
     target, index, is_rejected, reason, degree = values
     return Verdict(
-        _TARGETS[target],
-        index,
-        REJECTED if is_rejected else KEPT,
-        strings[reason] if reason >= 0 else None,
-        None if degree != degree else degree,
+        target=_TARGETS[target],
+        index=index,
+        status=REJECTED if is_rejected else KEPT,
+        reason=strings[reason] if reason >= 0 else None,
+        degree=None if degree != degree else degree,
     )
 
 

@@ -108,7 +108,9 @@ def _collector(kind: Kind, owner: Owner, accept: Callable[[Component], None]) ->
         needs: Needs = Needs(),
         revision: int = 1,
     ) -> None:
-        component = Component(kind.name, name, target, config, needs, revision, owner)
+        component = Component(
+            kind=kind.name, name=name, target=target, config=config, needs=needs, revision=revision, owner=owner
+        )
         fault = _find_fault(component)
         if fault is not None:
             raise PluginError(f"{kind.name} {name!r}: {fault}")

@@ -55,7 +55,13 @@ class Registry:
         self, owner: Owner, entry_point: str, error: BaseException, components: Iterable[Component] = ()
     ) -> PluginReport:
         """Note a plugin that could not be loaded; `components` is what it had registered before it failed."""
-        report = PluginReport(owner, entry_point, tuple(components), (_describe(error),), error)
+        report = PluginReport(
+            owner=owner,
+            entry_point=entry_point,
+            components=tuple(components),
+            problems=(_describe(error),),
+            error=error,
+        )
         self._reports.append(report)
         return report
 
