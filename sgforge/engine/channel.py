@@ -31,6 +31,7 @@ class Channel(Generic[T]):
             await _wait(self._putters)
         if self._closed or not items:
             return
+        # All of them, also past the capacity: a list is never split, or half of it would have to wait as an item.
         self._items.extend(items)
         _wake(self._getters, len(items))
 
@@ -43,13 +44,17 @@ class Channel(Generic[T]):
         if patience > 0.0 and len(self._items) < most and not self._closed:
             await self._fill(most, patience)
         if not self._items:
+            # Another getter took them while this one waited for more.
             return await self.get(most, patience)
         if most == 1:
             taken = [self._items.popleft()]
         else:
             taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+        # A getter that was cancelled, or waits for a full batch, may have used up the wake-up of an item that is still
+        # here: whoever leaves items behind tells the next one.
         if self._items:
             _wake(self._getters, 1)
+        # All of them, as each puts a list of any length: the first may fill the room, the others look and wait again.
         if self._putters and len(self._items) < self._capacity:
             _wake(self._putters, len(self._putters))
         return taken
@@ -58,6 +63,8 @@ class Channel(Generic[T]):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience
         while len(self._items) < most and not self._closed and (left := deadline - loop.time()) > 0:
+            # Each item that comes ends one wait; the deadline is that of the first, or a slow trickle would hold a
+            # batch back for ever.
             try:
                 async with asyncio.timeout(left):
                     await _wait(self._getters)

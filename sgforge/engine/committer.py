@@ -30,12 +30,14 @@ class Committer:
         """Return when all rows are durable; what the journal raises is raised here."""
         if not rows:
             return
+        # Rows and their future are set in one breath, without an await between: a turn takes both or none.
         self._rows.extend(rows)
         if self._done is None:
             self._done = asyncio.get_running_loop().create_future()
         done = self._done
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write())
+        # The future is shared by all who came in this turn: one of them being cancelled must not cancel it for all.
         await asyncio.shield(done)
 
     async def _write(self) -> None:

@@ -98,6 +98,7 @@ async def open_crew(
     job = _Job(spec, method, resources, check)
     if is_async(spec.target(), method):
         return await _AsyncCrew.open(job, workers or _in_flight(resources))
+    # One object on two threads would be two users of one device state: an instance has one worker.
     count = workers or 1
     if spec.instance is not None and count > 1:
         raise StepError(f"{spec.name} is a single instance: it cannot have {count} workers; name a component instead")
@@ -177,6 +178,7 @@ class _AsyncCrew:
     async def _answer_with_calls(self, samples: Sequence[Sample]) -> list[Outcome]:
         from sgforge.models import collect_calls
 
+        # Each image is a task of its own here, so the calls that are collected are this image's and no other's.
         with collect_calls() as calls:
             outcomes = await self._answer(samples)
         return [attrs.evolve(outcome, calls=tuple(calls)) for outcome in outcomes]
@@ -206,6 +208,7 @@ class _ThreadCrew:
         except asyncio.CancelledError:
             crew.abandon()
             raise
+        # One that failed ends the step; those that were set up have weights to give back first.
         for error in started:
             if error is not None:
                 await crew.close()
@@ -263,6 +266,7 @@ class Worker:
                 result, error = call(*arguments), None
             except BaseException as raised:
                 result, error = None, raised
+            # The future belongs to the loop's thread, and may have been cancelled there meanwhile.
             with suppress(RuntimeError):  # the loop of a cancelled run may be gone
                 loop.call_soon_threadsafe(_settle, answer, result, error)
 

@@ -58,6 +58,7 @@ class GroupRun:
         other steps are in the journal."""
         context, works = self._context, self._works
         rows = self._rows_to_do()
+        # Images of which every step is known are not even read: publishing gathers their states from where they are.
         self._count_known(rows)
         totals = [StepTotal(work.step.name, work.to_compute, work.reused) for work in works]
         async with context.telling(totals, self._tallies):
@@ -94,14 +95,17 @@ class GroupRun:
                 stream = Stream(stages, Committer(put), context.run_id)
                 await self._run_stream(stream, rows)
             except asyncio.CancelledError:
+                # A second Ctrl-C: closing would wait for the batch that runs, which is what nobody wants any more.
                 while crews:
                     crews.pop().abandon()
                 raise
             finally:
+                # A stack, so that one crew that cannot be closed does not keep the others open.
                 async with AsyncExitStack() as closing:
                     for crew in crews:
                         closing.push_async_callback(crew.close)
         if stream.stopped_by is not None:
+            # From here on it is a stop like any other: no further group begins, and what is whole is published.
             self.stopped_by = stream.stopped_by
             context.stop.set()
 
@@ -109,6 +113,7 @@ class GroupRun:
         context, work, tally = self._context, self._works[number], self._tallies[number]
         step = work.step
         if work.to_compute:
+            # Known to the journal first, so that a killed run's answers can be published without its pipeline.
             context.writer.journal.begin_step(context.record(step, work.fingerprint))
             resources = context.resources(step.spec, context.weights_of(step), step.workers)
             crews.append(await open_crew(step.spec, step.verb.method, resources, step.batch_size, step.workers))
@@ -153,6 +158,8 @@ class GroupRun:
     async def _publish(self) -> None:
         """Publish the finished steps in order; an image that failed or was dropped keeps the key it had then."""
         context = self._context
+        # An image that ended at a step keeps the key of its last good state: the next run tries it from there, and
+        # finds the steps before it known.
         keys = list(self.images.keys)
         stopped = [not alive for alive in self.images.alive]
         for number, (work, tally) in enumerate(zip(self._works, self._tallies, strict=True)):
@@ -168,6 +175,7 @@ class GroupRun:
             for row, applies in enumerate(work.applies):
                 if applies and not stopped[row]:
                     keys[row] = work.keys[row]
+            # After the keys: a drop is an answer, so the step that dropped it counts as done for the image.
             for row in tally.dropped_rows:
                 stopped[row] = True
             report = self._report(work, tally, "done")
@@ -175,6 +183,7 @@ class GroupRun:
             self.snapshot = await context.in_thread(
                 context.writer.publish, record, self.snapshot, _as_array(keys), dict(self.failures)
             )
+            # Only now may the states be found there: while a step is published they are in the journal.
             context.states.add([self.snapshot.id])
             seconds = tally.seconds + time.monotonic() - started
             report = attrs.evolve(report, seconds=seconds, snapshot=self.snapshot.id)

@@ -55,7 +55,7 @@ def build(spec: ComponentSpec, resources: Resources) -> Any:
             setup(resources)
     except (SgforgeError, KeyboardInterrupt):
         raise
-    except BaseException as error:
+    except BaseException as error:  # sys.exit() in a library's import, too, would else end a worker without a word
         raise StepError(f"{spec.kind} {spec.name!r} could not be set up: {told(error)}") from error
     return instance
 
@@ -87,6 +87,7 @@ def _surviving(instance: Any) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
+        # On the event loop the engine's own end comes through here too.
         if is_leaving(error, task):
             raise
         _log.warning("%s could not be closed: %s", type(instance).__name__, told(error))
@@ -109,6 +110,7 @@ def answer_batch(
         given = call(samples)
         if not isinstance(given, Iterable):
             raise StepError(f"it answered {type(given).__name__} for a batch, not a list with an answer per sample")
+        # Listed once: a generator runs the component's code here, where its errors are still its own.
         answers = list(given)
         if len(answers) != len(samples):
             raise StepError(f"it gave {counted(len(answers), 'answer')} for {counted(len(samples), 'sample')}")
@@ -119,6 +121,7 @@ def answer_batch(
         if len(samples) == 1:
             return [] if goes_back(error) else [failure_of(error)]
         _log.info("a batch of %d failed, trying one by one: %s", len(samples), told(error))
+    # Nothing says which sample it was, and a batch that failed has no answers that could be kept: all are asked again.
     answers = []
     for sample in samples:
         answer = answer_batch(call, [sample], check, is_stopped)
@@ -148,8 +151,10 @@ def goes_back(error: BaseException) -> bool:
 
 def failure_of(error: BaseException) -> Failure:
     """An exception as the failure of one item; one that ends the whole run passes on as `StopRunError`."""
+    # Before anything else: called a failed image, a reached budget would fail all the others one by one.
     if isinstance(error, SgforgeError) and getattr(error, "stops_run", False):
         raise StopRunError(error) from error
+    # Errors of ours, such as a refused answer, bring the reason under which they are counted.
     reason = getattr(error, "reason", None)
     if isinstance(reason, str) and isinstance(error, SgforgeError):
         return Failure(reason, getattr(error, "detail", "") or words_of(error))

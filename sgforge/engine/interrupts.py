@@ -30,11 +30,13 @@ def calling_on(signals: Sequence[signal.Signals], action: Callable[[], None]) ->
     def act(number: int, frame: FrameType | None) -> None:
         action()
 
+    # Python's own handler would raise KeyboardInterrupt wherever the main thread happens to be.
     # None: set by something other than Python, which alone could put it back.
     taken = [number for number in signals if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     before = {number: signal.signal(number, act) for number in taken}
     try:
         yield
     finally:
+        # Every one of them, so that a run in a notebook leaves its Ctrl-C as it was.
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -155,7 +155,9 @@ class _Runner:
         while self._next():
             interrupts += 1
             if interrupts > 2:
+                # Whatever holds the engine up, the user has the last word; its threads are daemons.
                 break
+            # Between the start of the thread and its event loop there is nothing to stop yet.
             self._ready.wait()
             if interrupts == 1:
                 sys.stderr.write(f"{_DRAINING}\n")
@@ -174,6 +176,7 @@ class _Runner:
 
     def _soon(self, action: Callable[[], object]) -> None:
         """Call `action` on the engine's loop, if that has not ended in this moment."""
+        # Set once and never taken back, so it may be looked at from here; that it is closed may not.
         if self._loop is not None:
             with suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(action)
@@ -190,6 +193,7 @@ class _Runner:
         except BaseException as error:
             self._error = error
         finally:
+            # Also when there never was a loop: nobody may wait for one.
             self._ready.set()
             self._news.put(False)
 

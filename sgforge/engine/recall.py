@@ -23,6 +23,8 @@ def recall(
     A state is loaded only where the image's next step starts from it: where that step's own state is known too, the
     earlier one is told without its graph.
     """
+    # From the last step to the first: a state holds all that came before it, so that of a row of known steps in a row
+    # only the last graph has to be read. `covered` says of each image that a later step gives its graph.
     found: dict[int, dict[int, Recalled]] = {row: {} for row in rows}
     wanted: list[tuple[int, int, StateRef]] = []
     covered = dict.fromkeys(rows, False)
@@ -31,6 +33,8 @@ def recall(
         for row in rows:
             known = work.known[row]
             if known is None:
+                # A step that has to run needs the graph before it, though a later one be known; one that passes the
+                # image by needs none.
                 covered[row] = covered[row] and not work.applies[row]
             elif covered[row]:
                 found[row][number] = Recalled()
@@ -38,6 +42,7 @@ def recall(
                 wanted.append((row, number, known.state))
                 covered[row] = True
             else:
+                # An answer alone is no state: it is applied to the graph of the step before, which is read or made.
                 found[row][number] = _from_answer(answers[work.keys[row]])
     loaded = _load([ref for _, _, ref in wanted], states)
     for row, number, ref in wanted:
@@ -76,6 +81,7 @@ def _load(refs: Sequence[StateRef], states: StateIndex) -> Mapping[StateRef, Rec
 def read_rows(snapshot: Snapshot, rows: Sequence[int]) -> Iterator[tuple[GraphColumns, int]]:
     """For each row of a snapshot, columns that hold it and its place there; rows close together are read at once."""
     first, last = min(rows), max(rows)
+    # A read opens every column, however few rows it takes: rather a range with up to three rows in four too many.
     if last - first < 4 * len(rows):
         columns = snapshot.between(first, last + 1)
         yield from ((columns, row - first) for row in rows)

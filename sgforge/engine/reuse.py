@@ -50,6 +50,7 @@ class Images:
 
     def rows(self, step: PlannedStep) -> list[bool]:
         """For each image whether a step works on it."""
+        # There are a handful of sources and splits and a hundred thousand images: ask once for each pair.
         cases = {
             (source, split): step.applies_to(source, split)
             for source, split in set(zip(self.sources, self.splits, strict=True))
@@ -101,6 +102,7 @@ class StepWork:
 
     def shared(self) -> frozenset[bytes]:
         """Keys that several images have to be computed under."""
+        # Only of what is to be computed: an image whose answer is known waits for nobody.
         counts = Counter(
             key
             for key, applies, known in zip(self.keys, self.applies, self.known, strict=True)
@@ -117,6 +119,8 @@ def plan_group(
 ) -> list[StepWork]:
     """The works of a group of item steps, each with its fingerprint, on top of a snapshot."""
     works: list[StepWork] = []
+    # Keys are chained before anything runs: a step's key says what it works on, not what came of it. So all that is
+    # known of all steps can be looked up at once, and a changed step changes the keys of those after it alone.
     before = images.keys
     for step, fingerprint in steps:
         prefix = bytes.fromhex(fingerprint)
@@ -133,6 +137,8 @@ def _known(
 ) -> list[Known | None]:
     wanted = [key for key, here in zip(keys, applies, strict=True) if here]
     states = dict(zip(wanted, find_states(wanted), strict=True))
+    # A published state comes before a journalled answer: the journal is emptied when its step is published, and a kill
+    # between the two leaves the answer in both.
     journalled = has_answers([key for key, state in states.items() if state is None])
     known: list[Known | None] = []
     for key, here in zip(keys, applies, strict=True):

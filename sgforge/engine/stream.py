@@ -89,6 +89,8 @@ class Stream:
         self._stages = stages
         self._committer = committer
         self._run_id = run_id
+        # Room for one more round of every lane: a step never waits for the one before it, and memory stays bounded by
+        # the steps' own sizes, however many images there are.
         self._channels = [Channel[WorkItem](2 * intake(stage.crew)) for stage in stages]
         self._shared: list[dict[bytes, _Shared]] = [{} for _ in stages]
         self._stopping = False
@@ -97,6 +99,7 @@ class Stream:
     def stop(self) -> None:
         """Take in and begin nothing more; the calls and batches that run are finished and kept."""
         self._stopping = True
+        # Crews first: a pump that gets the end of its channel must not find a crew that would still begin a batch.
         for stage in self._stages:
             stage.crew.stop()
         for channel in self._channels:
@@ -113,12 +116,14 @@ class Stream:
                 if self._stopping:
                     break
                 await self._forward(items, 0)
+            # In order: only when all pumps of a step have ended can nothing more come into the channel after it.
             for channel, tasks in zip(self._channels, pumps, strict=True):
                 channel.close()
                 await asyncio.gather(*tasks)
 
     async def _pump(self, number: int, lane: Lane) -> None:
         channel, tally = self._channels[number], self._stages[number].tally
+        # An async lane takes one image a call: there is no batch to wait for.
         patience = _PATIENCE if lane.batch > 1 else 0.0
         while items := await channel.get(lane.batch, patience):
             started = time.perf_counter()
@@ -128,6 +133,7 @@ class Stream:
                 # Fewer after a stop: what was not asked any more is neither done nor failed.
                 await self._settle(number, items[: len(outcomes)], outcomes, started)
             except StopRunError as error:
+                # Not raised: it would cancel the other pumps, whose answers are paid. The first cause is the one told.
                 self.stopped_by = self.stopped_by or error
                 self.stop()
                 return
@@ -153,6 +159,7 @@ class Stream:
                 if self._committer is not None:
                     rows.append(self._journal_row(stage, item, done, outcome.calls))
             onward.extend(self._release(number, item, done))
+        # Durable before anything goes on: what a later step is paid for must stand on an answer that is not lost.
         await self._keep(rows)
         # Counted only now: a step is done when all its answers are kept, and the counts say whether it is.
         for done in answered:
@@ -189,6 +196,8 @@ class Stream:
         shared = self._shared[number].get(self._stages[number].keys[item.row])
         if shared is None:
             return onward
+        # The edit as it took effect, not as it was answered: twins are equal, so it has the same effect on them, and
+        # the journal's answer under their common key is theirs too.
         result = shared.result = done if isinstance(done, Failure) else done.edit
         onward.extend(other for other in shared.waiting if self._share(number, other, result))
         shared.waiting.clear()
@@ -216,6 +225,7 @@ class Stream:
             if number is not None:
                 by_stage.setdefault(number, []).append(item)
         for number, waiting in by_stage.items():
+            # In pieces that fit the channel, so that a large chunk waits here and not in it.
             size = max(1, intake(self._stages[number].crew))
             for first in range(0, len(waiting), size):
                 await self._channels[number].put(waiting[first : first + size])
@@ -227,6 +237,8 @@ class Stream:
                 continue
             known = item.recalled.get(number)
             if known is None:
+                # Work to do. Of several images under one key the first does it; another goes on only if the answer is
+                # there already, else whoever brings the answer takes it along.
                 if self._is_leader(number, item):
                     return number
                 if not self._follow(number, item):
@@ -241,6 +253,7 @@ class Stream:
 
     def _is_leader(self, number: int, item: WorkItem) -> bool:
         key = self._stages[number].keys[item.row]
+        # Most keys belong to one image alone, and need no record of who came first.
         if key not in self._stages[number].shared or key not in self._shared[number]:
             if key in self._stages[number].shared:
                 self._shared[number][key] = _Shared()

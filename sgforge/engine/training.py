@@ -76,6 +76,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         raise StepError(f"{file} describes no checkpoint ({error}); remove it to train again") from None
     if not path.resolve().is_relative_to(folder.resolve()):
         raise StepError(f"{file} leads out of its folder: refused; remove it to train again")
+    # Thrown away to save space: the training is done again rather than refused.
     if not path.is_dir():
         return None
     if folder_sha256(path) != checkpoint.sha256:
@@ -95,9 +96,11 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
 
     Whatever goes wrong is a `StepError`; the dataset is not touched.
     """
+    # The folder outlives runs, and whoever could write to it could point it elsewhere.
     if job.out.is_symlink():
         raise StepError(f"{job.out} is a link to elsewhere: refused")
     make_folder(job.out)
+    # An instance cannot be sent to another process; whoever gives one has chosen to train in this one.
     if job.spec.component is None:
         try:
             checkpoint = await asyncio.to_thread(train_here, job)
@@ -110,6 +113,7 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
         if answer is None:
             return None
         checkpoint = Checkpoint(Path(answer["path"]), answer["sha256"], answer["metrics"])
+    # Last of all: the folder counts as trained from the moment this file stands there.
     _finish(job, checkpoint)
     return checkpoint
 
@@ -138,6 +142,7 @@ def train_here(job: TrainJob) -> Checkpoint:
         raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(checkpoint).__name__}, not a Checkpoint")
     if not checkpoint.path.resolve().is_relative_to(job.out.resolve()):
         raise StepError(f"step {job.step!r}: {job.spec.name} left its checkpoint outside its folder {job.out}")
+    # Hashed again: a file written after the component took its hash would make every later run refuse the folder.
     if folder_sha256(checkpoint.path) != checkpoint.sha256:
         raise StepError(
             f"step {job.step!r}: the sha256 of {job.spec.name}'s checkpoint is not that of the files in "
@@ -163,8 +168,10 @@ async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, An
         code, was_stopped = await _run_child(json.dumps(_as_json(job, answer)), log, stop)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    # Whole or not there, as it is replaced in one piece; without it the exit code is all there is to tell.
     found = json.loads(answer.read_text()) if answer.exists() else {}
     answer.unlink(missing_ok=True)
+    # A training that had finished when the stop came is finished; any other end after a stop is not its fault.
     if code == 0 and "sha256" in found:
         return found
     if was_stopped:
@@ -197,6 +204,7 @@ async def _run_child(orders: str, log: Path, stop: asyncio.Event) -> tuple[int, 
             await process.stdin.drain()
         was_stopped = await _wait(process, stop)
     finally:
+        # Cancelled: no second training may begin in this folder while the first still writes to it.
         if process.returncode is None:
             _kill(process.pid, signal.SIGKILL)
             await process.wait()
@@ -219,8 +227,10 @@ async def _wait(process: asyncio.subprocess.Process, stop: asyncio.Event) -> boo
         await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
         if ended.done():
             return False
+        # The whole group: loaders and helpers of the training end with it.
         _kill(process.pid, signal.SIGTERM)
         await asyncio.wait((ended,), timeout=_GRACE)
+        # Also when it has ended: what it started may not have.
         _kill(process.pid, signal.SIGKILL)
         await ended
         return True
