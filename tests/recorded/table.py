@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,22 @@ from sgforge.engine.providers import ModelIdentities
 from sgforge.plugins import Registry
 from sgforge.stages import VERBS, Selection
 
-__all__ = ["MODEL", "SERVER", "identities", "rows"]
+__all__ = ["MODEL", "SERVER", "identities", "row_of"]
 
 MODEL = "compat/some-model"
 """What stands for the option `model`, the only one without a default."""
 SERVER = "http://127.0.0.1:18731/v1"
-_OURS = "sgforge"
 
 
-def rows(registry: Registry) -> Iterator[tuple[str, dict[str, Any]]]:
-    """By "verb component": the fingerprint of a step named as its component, what it is made of, all options."""
+def row_of(registry: Registry, step: str) -> dict[str, Any]:
+    """Of a "verb component": the fingerprint of a step named as its component, what it is made of, all options."""
+    verb, name = VERBS[step.partition(" ")[0]], step.partition(" ")[2]
+    given = {"model": MODEL} if registry.lookup(verb.kind, name).needs.model else {}
     models = ModelIdentities(registry, {MODEL: {"base_url": SERVER}})
-    for component in registry.components():
-        for verb in VERBS.values():
-            if verb.kind != component.kind or component.owner.distribution != _OURS:
-                continue
-            given = {"model": MODEL} if component.needs.model else {}
-            spec = attrs.evolve(find_spec(registry, verb.kind, component.name, given)[0], models=models)
-            step = PlannedStep(component.name, verb, spec, Selection())
-            found = {"fingerprint": step_fingerprint(step, 0, "a-run"), "identity": dict(spec.identity)}
-            yield f"{verb.name} {component.name}", {**found, "options": dump_options(spec.options)}
+    spec = attrs.evolve(find_spec(registry, verb.kind, name, given, "here"), models=models)
+    planned = PlannedStep(name, verb, spec, Selection())
+    found = {"fingerprint": step_fingerprint(planned, 0, "a-run"), "identity": dict(spec.identity)}
+    return {**found, "options": dump_options(spec.options)}
 
 
 def identities(registry: Registry, provider: str, folder: Path) -> Mapping[str, str | None]:
