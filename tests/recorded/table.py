@@ -28,7 +28,9 @@ def row_of(registry: Registry, step: str) -> dict[str, Any]:
     verb, name = VERBS[step.partition(" ")[0]], step.partition(" ")[2]
     given = {"model": MODEL} if registry.lookup(verb.kind, name).needs.model else {}
     models = ModelIdentities(registry, {MODEL: {"base_url": SERVER}})
-    spec = attrs.evolve(find_spec(registry, verb.kind, name, given, "here"), models=models)
+    found_spec, faults = find_spec(registry, verb.kind, name, given)
+    assert not faults
+    spec = attrs.evolve(found_spec, models=models)
     planned = PlannedStep(name, verb, spec, Selection())
     found = {"fingerprint": step_fingerprint(planned, 0, "a-run"), "identity": dict(spec.identity)}
     return {**found, "options": dump_options(spec.options)}
