@@ -13,6 +13,7 @@ from sgforge.dataset.records import SOURCE_STEP, StepRecord
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.errors import DatasetError
 from sgforge.graph import CATEGORIES
+from sgforge.near import choices
 
 __all__ = ["Filter", "matching_rows"]
 
@@ -38,6 +39,8 @@ class Filter:
 def matching_rows(snapshot: Snapshot, wanted: Filter, steps: Iterable[StepRecord]) -> np.ndarray:
     """Rows of the images that match, int64, in order; `steps` are those of the snapshot's history."""
     images = np.ones(len(snapshot), bool)
+    steps = list(steps)
+    _check_step(snapshot, wanted, steps)
     names = _step_names(wanted, steps)
     on_relations = wanted.predicate is not None or wanted.category is not None
     if on_relations:
@@ -53,6 +56,13 @@ def matching_rows(snapshot: Snapshot, wanted: Filter, steps: Iterable[StepRecord
             found |= _has(snapshot, table, _judgement(snapshot, table, wanted, names))
         images &= found | _image_reasons(snapshot, wanted, names)
     return np.flatnonzero(images)
+
+
+def _check_step(snapshot: Snapshot, wanted: Filter, steps: Iterable[StepRecord]) -> None:
+    """A name that no step of the history and no row has is a slip, not a question."""
+    known = {SOURCE_STEP, *snapshot.vocabulary("step"), *(step.name for step in steps)}
+    if wanted.step is not None and wanted.step not in known:
+        raise DatasetError(f"no step {wanted.step!r}; {choices(str(wanted.step), known)}")
 
 
 def _step_names(wanted: Filter, steps: Iterable[StepRecord]) -> set[str] | None:

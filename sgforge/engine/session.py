@@ -123,14 +123,17 @@ class Session:
     def _check_selections(self, images: Images) -> None:
         """Every step must have an image to work on, which is known only now that the sources are read."""
         problems = []
+        splits = sorted(Counter(images.splits).items(), key=str)
+        has = ", ".join(f"{count} in {split}" for split, count in splits)
         for step in self._context.plan.steps:
-            if step.verb.is_item:
-                continue
             on = step.selection(images.splits)
             if not any(selects(on, *image) for image in zip(images.sources, images.splits, strict=True)):
                 where = f" of source {' or '.join(on.sources)}" if on.sources else ""
-                splits = sorted(Counter(images.splits).items(), key=str)
-                has = ", ".join(f"{count} in {split}" for split, count in splits)
+                if step.verb.is_item:  # which may be meant: other data may have such images
+                    if on.splits:
+                        told = f"no image{where} is in split {' or '.join(on.splits)} (there are {has})"
+                        self._context.progress.note(f"{step.name} has nothing to do: {told}")
+                    continue
                 problems.append(
                     f"step {step.name!r} has no {step.verb.images}: no image{where} is in split "
                     f"{' or '.join(on.splits or ('any',))} (there are {has}). Name a split that there is with "

@@ -119,6 +119,19 @@ def test_a_dataset_is_compared_with_a_dataset(dataset: sg.Dataset) -> None:
         dataset.column(3)  # type: ignore[arg-type]
 
 
+def test_a_slip_in_the_name_of_a_step_is_told(dataset: sg.Dataset) -> None:
+    with pytest.raises(SgforgeError, match="no step 'complet'; did you mean 'complete'"):
+        dataset.filter(step="complet")
+    assert len(dataset.filter(step="complete")) == len(dataset)
+    assert len(dataset.filter(step="source")) == len(dataset)
+
+
+def test_a_split_that_no_image_is_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = sg.source("scenes", folder=tmp_path / "s", count=2, size=64, split="train")
+    complete(on={"split": "trian"}).run(source, tmp_path / "d", progress=True)
+    assert "complete has nothing to do: no image is in split trian (there are 2 in train)" in capsys.readouterr().err
+
+
 def test_a_config_file_becomes_a_pipeline(tmp_path: Path) -> None:
     config = tmp_path / "p.toml"
     config.write_text('dataset = "d"\n[source]\nuse = "scenes"\nfolder = "s"\n[[step]]\ncomplete = "geometry"\n')
