@@ -121,8 +121,9 @@ class Pictures:
         try:
             await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
-                self.give_back(weight)
+            # Given up while it waited, it may be what smaller ones stand behind; let in at the same moment, it has
+            # taken bytes that nobody will use.
+            self.give_back(weight if future.done() and not future.cancelled() else 0)
             raise
         return weight
 
@@ -156,6 +157,8 @@ class Pictures:
         shared = self._shared[sha256, fit]
         shared.users -= 1
         if shared.users == 0:
+            # Not needed by anybody: an encoding that was given up in the middle is not finished for nobody.
+            shared.task.cancel()
             del self._shared[sha256, fit]
 
     def _fits(self, weight: int) -> bool:

@@ -29,6 +29,11 @@ class Ticket:
     throttled: bool = False
     answered: bool = False
 
+    @property
+    def got_through(self) -> bool:
+        """Whether the server took the call, as far as is known: it is not one that was let in and given up unsent."""
+        return not self.throttled and (self.is_sent or not self.answered)
+
 
 class Pace:
     """An even stream of starts, `rate` per second; it holds for a while after each change, then creeps up."""

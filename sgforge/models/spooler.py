@@ -41,6 +41,7 @@ class Spooler:
         self.submitted: list[Submitted] = []
         self._spools: dict[str, Spool] = {}
         self._spooled: set[bytes] = set()
+        self._submitting: set[asyncio.Future[None]] = set()
         self._lock = asyncio.Lock()
 
     async def miss(self, model: BoundModel, key: bytes, request: ChatRequest) -> None:
@@ -49,14 +50,14 @@ class Spooler:
         if not model.capabilities.batch or not isinstance(provider, BatchProvider):
             return
         if key not in self._spooled:
+            # Before the wait, so that an equal request asked meanwhile is not written twice.
             self._spooled.add(key)
-            caller = model.caller
-            async with caller.pictures.prepare(request.images, caller.fit()) as prepared:
-                body, notes = orjson.dumps(caller.body(request, prepared)), prepared.notes
-            tokens = caller.input_bound(request)
-            item = Item(key, Terms.of(request, tokens, notes), caller.bound_nano(tokens, request, batch=True))
-            async with self._lock:
-                await self._add(model, provider, item, body)
+            try:
+                await self._spool(model, provider, key, request)
+            except BaseException:
+                # Refused or given up: it is in no spool, and nobody may be told that it waits for its batch.
+                self._spooled.discard(key)
+                raise
         raise DeferredError(f"{model.name} call {call_id(key)} goes into a batch: sgforge batch collect")
 
     async def close(self, gateway: Gateway) -> None:
@@ -64,6 +65,17 @@ class Spooler:
         async with self._lock:
             for name in list(self._spools):
                 await self._submit(gateway.bind(name))
+            # Begun by requests whose component has given up since; what became of them is told here.
+            await asyncio.gather(*self._submitting)
+
+    async def _spool(self, model: BoundModel, provider: BatchProvider, key: bytes, request: ChatRequest) -> None:
+        caller = model.caller
+        async with caller.pictures.prepare(request.images, caller.fit()) as prepared:
+            body, notes = orjson.dumps(caller.body(request, prepared)), prepared.notes
+        tokens = caller.input_bound(request)
+        item = Item(key, Terms.of(request, tokens, notes), caller.bound_nano(tokens, request, batch=True))
+        async with self._lock:
+            await self._add(model, provider, item, body)
 
     async def _add(self, model: BoundModel, provider: BatchProvider, item: Item, body: bytes) -> None:
         if len(body) > provider.max_batch_bytes:
@@ -81,8 +93,17 @@ class Spooler:
         spool.add(item, body)
 
     async def _submit(self, model: BoundModel) -> None:
+        """Submit a model's spool, whatever becomes of the request that made it full: it holds those of others too."""
+        task = asyncio.ensure_future(self._hand_over(model, self._spools.pop(model.name)))
+        self._submitting.add(task)
+        try:
+            await asyncio.shield(task)
+        finally:
+            if task.done():
+                self._submitting.discard(task)
+
+    async def _hand_over(self, model: BoundModel, spool: Spool) -> None:
         """Intent first, then the vendor, then its id; the spool stays until the id is known."""
-        spool = self._spools.pop(model.name)
         spool.seal()
         gateway = model.gateway
         try:

@@ -148,4 +148,4 @@ class Throttle:
         return episode.before
 
     def _passed(self, since: float) -> int:
-        return sum(1 for ticket in self._recent if ticket.sent_at >= since and not ticket.throttled)
+        return sum(1 for ticket in self._recent if ticket.sent_at >= since and ticket.got_through)

@@ -178,7 +178,6 @@ def test_a_training_of_its_own_process_buys_nothing_more_either(server, tmp_path
 class LateProvider:
     """A model in this process: the third call presses Ctrl-C and is answered when no more is sent."""
 
-    press = staticmethod(lambda: None)
     stopped = threading.Event()
     sent: list[str] = []
 
@@ -257,11 +256,9 @@ class Plugin:
             register(name, target, config=AskingOptions, needs=Needs(model=True, deterministic=False))
 
 
-@pytest.mark.parametrize("swallows", [False, True])
-@pytest.mark.parametrize("kind", ["sync", "async"])
-def test_an_image_that_was_not_asked_goes_back_whatever_its_component_makes_of_it(
-    kind, swallows, tmp_path, monkeypatch
-):
+@pytest.fixture
+def late(monkeypatch) -> Iterator[type[LateProvider]]:
+    """The provider, anew; it hears when no more is sent."""
     monkeypatch.setattr(LateProvider, "stopped", threading.Event())
     monkeypatch.setattr(LateProvider, "sent", [])
     stop_sending = Gateway.stop_sending
@@ -271,21 +268,74 @@ def test_an_image_that_was_not_asked_goes_back_whatever_its_component_makes_of_i
         LateProvider.stopped.set()
 
     monkeypatch.setattr(Gateway, "stop_sending", stop_and_tell)
+    with IsolatedPlugins(engine_toys.this_plugin(), Plugin()):
+        yield LateProvider
 
+
+class Student(engine_asking.AskingStudent):
+    """Asks in its training, one question after the other, or while it ranks; with `swallows`, goes on after errors."""
+
+    needs = Needs(model=True)
+
+    def __init__(self, questions: int, swallows: bool = False) -> None:
+        super().__init__(engine_asking.AskingOptions(model="late/one", questions=questions))
+        self.swallows = swallows
+
+    def ask(self, text: str) -> str:
+        try:
+            return super().ask(text)
+        except ModelError:
+            if not self.swallows:
+                raise
+            return "nothing"
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+def test_a_training_in_this_process_that_could_not_ask_is_unfinished(late, swallows, tmp_path):
+    def run(student: Student):
+        pipeline = sg.Pipeline(sg.train(student), models={"late/one": {"max_in_flight": 1}})
+        return pipeline.run(sg.source("toy", count=20), tmp_path / "d", progress=False)
+
+    report = run(Student(4, swallows))
+    assert (report.status, report.step("train").status) == ("interrupted", "unfinished")
+    assert late.sent == ["question 0", "question 1", "question 2"]
+    assert run(Student(4)).step("train").status == "done"
+    assert len(late.sent) == len(set(late.sent)) == 8
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+def test_an_evaluation_whose_student_could_not_ask_is_unfinished(late, swallows, tmp_path):
+    def run(student: Student):
+        steps = (sg.train(student), sg.evaluate("toy"))
+        pipeline = sg.Pipeline(*steps, models={"late/one": {"max_in_flight": 1}})
+        return pipeline.run(sg.source("toy", count=60), tmp_path / "d", progress=False)
+
+    report = run(Student(0, swallows))
+    assert (report.status, report.step("train").status) == ("interrupted", "done")
+    assert report.step("evaluate").status == "unfinished"
+    assert len(late.sent) == 3
+    done = run(Student(0)).step("evaluate")
+    assert done.status == "done"
+    assert done.report.images_used == len(late.sent) == len(set(late.sent))
+    assert len(late.sent) > 3
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_image_that_was_not_asked_goes_back_whatever_its_component_makes_of_it(late, kind, swallows, tmp_path):
     def run():
         step = sg.complete(kind, model="late/one", swallows=swallows)
         models = {"late/one": {"max_in_flight": 1}}
         return sg.Pipeline(step, models=models).run(sg.source("toy", count=12), tmp_path / "d", progress=False)
 
-    with IsolatedPlugins(engine_toys.this_plugin(), Plugin()):
-        report = run()
-        step = report.step("complete")
-        assert (report.status, step.status) == ("interrupted", "unfinished")
-        assert LateProvider.sent == ["00000", "00001", "00002"]
-        # Of a batch that could not be asked in full nothing is kept but what it bought, which is not bought again.
-        kept = 3 if kind == "async" else 0
-        assert (step.counts.computed, step.counts.failed) == (kept, 0)
-        assert step.notes == (f"{12 - kept} images are left for the next run",)
-        done = run()
-        assert (done.status, done.step("complete").counts.computed) == ("done", 12 - kept)
-        assert len(LateProvider.sent) == len(set(LateProvider.sent)) == 12
+    report = run()
+    step = report.step("complete")
+    assert (report.status, step.status) == ("interrupted", "unfinished")
+    assert late.sent == ["00000", "00001", "00002"]
+    # Of a batch that could not be asked in full nothing is kept but what it bought, which is not bought again.
+    kept = 3 if kind == "async" else 0
+    assert (step.counts.computed, step.counts.failed) == (kept, 0)
+    assert step.notes == (f"{12 - kept} images are left for the next run",)
+    done = run()
+    assert (done.status, done.step("complete").counts.computed) == ("done", 12 - kept)
+    assert len(late.sent) == len(set(late.sent)) == 12

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from models.cancelling import CancelledAt
 from models.support import SCHEMA, ask, at, gateway, picture, run
 
 from sgforge.models import ChatRequest, ChatResponse, ModelError, ModelSettings
@@ -344,3 +345,46 @@ def test_models_without_a_batch_endpoint_are_asked_as_always(tmp_path: Path) -> 
 
         assert run(work()).text
     assert fake.ledger.answered == 1
+
+
+def test_a_request_that_is_given_up_at_whatever_point_loses_no_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One request fits a batch, so the second submits the first; the second is cancelled, then asked again."""
+    from sgforge_openai.chat import OpenAIProvider
+
+    monkeypatch.setattr(OpenAIProvider, "max_batch_requests", 1)
+
+    async def once(folder: Path, at_point: int) -> bool:
+        spooler = Spooler()
+        async with gateway(folder, spooler) as opened:
+            model = opened.bind("openai/m", at(fake, "openai"))
+            first, second = items(2)
+            with pytest.raises(DeferredError):
+                await model.complete(first)
+
+            async def give_up() -> bool:
+                try:
+                    await CancelledAt(model.complete(second), at_point)
+                except DeferredError:
+                    return False
+                except asyncio.CancelledError:
+                    return True
+                raise AssertionError("there is no answer yet")
+
+            cancelled = await asyncio.create_task(give_up())
+            with pytest.raises(DeferredError):
+                await model.complete(second)
+        assert [row.requests for row in spooler.submitted] == [1, 1]
+        async with gateway(folder) as opened:
+            assert (
+                sorted((row.state, row.total, row.waiting) for row in batches(opened.store))
+                == [("submitted", 1, 1)] * 2
+            )
+        return cancelled
+
+    with FakeProvider() as fake:
+        point = 1
+        while run(once(tmp_path / str(point), point)):
+            point += 1
+    assert point > 2

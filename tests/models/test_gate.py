@@ -206,6 +206,42 @@ def test_cancelling_a_waiter_loses_no_slot() -> None:
     assert run_virtual(work()) == 0
 
 
+def test_calls_that_were_let_in_and_given_up_do_not_raise_the_pace() -> None:
+    """A hundred were let in within the window before the refusal, ten of them went out: ten is what the server took."""
+
+    async def work() -> float:
+        gate = Gate(200, start=200)
+        for number in range(100):
+            ticket = await gate.acquire(1)
+            if number < 10:
+                gate.sending(ticket)
+            gate.release(ticket)
+        refused = await gate.acquire(1)
+        gate.sending(refused)
+        gate.throttled(refused, 1.0)
+        gate.release(refused)
+        await gate.acquire(1)
+        pace = gate._throttle.pace
+        assert pace is not None
+        return pace.rate
+
+    assert run_virtual(work()) == pytest.approx(10 * 0.97)
+
+
+def test_a_slot_that_is_left_unused_gives_its_tokens_back() -> None:
+    async def work() -> float:
+        gate = Gate(10, tokens_per_minute=1000)
+        async with gate.slot(900):
+            pass
+        async with gate.slot(900) as ticket:
+            gate.sending(ticket)
+        at = asyncio.get_running_loop().time()
+        await gate.acquire(900)
+        return asyncio.get_running_loop().time() - at
+
+    assert 59.0 < run_virtual(work()) < 61.0
+
+
 def test_server_trouble_freezes_growth_and_does_not_cut() -> None:
     async def work() -> tuple[float, float]:
         gate = Gate(100, start=10)

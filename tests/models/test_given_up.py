@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from models.cancelling import CancelledAt
 from models.support import ask, picture, run
 from models.toy_provider import ToyProvider, bind, toy_gateway
 
@@ -18,34 +19,6 @@ from sgforge.models.flight import SingleFlight
 from sgforge.models.gateway import BoundModel
 
 SCHEMA = {"type": "object", "required": ["label"]}
-
-
-class CancelledAt:
-    """Awaits a coroutine; the task is cancelled when it suspends for the so-manieth time, as from outside."""
-
-    def __init__(self, work: Any, at: int) -> None:
-        self._work = work
-        self._at = at
-        self.suspended = 0
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        inner = self._work.__await__()
-        thrown: BaseException | None = None
-        while True:
-            try:
-                waits_for = inner.send(None) if thrown is None else inner.throw(thrown)
-            except StopIteration as done:
-                return done.value
-            self.suspended += 1
-            if self.suspended == self._at:
-                task = asyncio.current_task()
-                assert task is not None
-                task.cancel()
-            thrown = None
-            try:
-                yield waits_for
-            except BaseException as error:
-                thrown = error
 
 
 async def prompt(text: str, number: int) -> str:

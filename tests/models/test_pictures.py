@@ -167,3 +167,36 @@ def test_an_image_that_vanished_fails_its_item_only(tmp_path: Path) -> None:
 
     with FakeProvider() as fake:
         run(work())
+
+
+def test_a_large_one_that_is_given_up_lets_those_behind_it_in() -> None:
+    async def work() -> None:
+        pictures = Pictures(100)
+        assert await pictures.reserve(40) == 40
+        large = asyncio.create_task(pictures.reserve(90))
+        small = asyncio.create_task(pictures.reserve(50))
+        while len(pictures._waiting) < 2:
+            await asyncio.sleep(0)
+        large.cancel()
+        assert await small == 50  # nothing else has changed: the first one still holds its 40
+        assert pictures.held == 90
+
+    run(work())
+
+
+def test_an_encoding_that_nobody_waits_for_is_not_finished() -> None:
+    async def work() -> None:
+        pictures = Pictures(10**9)
+        fit = Fit(side=16)
+        waiting = asyncio.create_task(pictures.encode(noise(64, 64), fit))
+        while not pictures._shared:
+            await asyncio.sleep(0)
+        [shared] = pictures._shared.values()
+        waiting.cancel()
+        await asyncio.wait((waiting, shared.task))
+        assert shared.task.cancelled()
+        assert pictures._shared == {}
+        # Whoever comes then has it made anew.
+        assert (await pictures.encode(noise(64, 64), fit)).media_type == "image/jpeg"
+
+    run(work())

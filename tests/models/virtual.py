@@ -88,6 +88,7 @@ async def work_off(gate: Gate, server: Server, items: int) -> tuple[float, Mappi
     async def one(item: int) -> None:
         while True:
             ticket = await gate.acquire(1, front=item in tries)
+            gate.sending(ticket)
             tries[item] = tries.get(item, 0) + 1
             passed = await server.call()
             if passed:
