@@ -17,8 +17,8 @@ rejected ones too; `image`, None without a picture, which decodes when asked: `i
 An answer is an `Edit`, or a `Failure(reason, detail)` for an image that cannot be done: the image keeps its last good
 graph, and the next run tries it again. An exception fails only the image that raised it: a batch that raises, or that
 is answered with another number of answers, is tried again one by one. What is neither Edit nor Failure, an edit with
-values out of range, an index that does not exist and whatever the role of the verb does not allow fail the image with
-reason "contract". Errors whose class says `stops_run` (a budget reached, a key refused) end the run.
+values out of range and an index that does not exist fail the image with reason "contract", what the role of the verb
+does not allow with reason "role". Errors whose class says `stops_run` (a budget reached, a key refused) end the run.
 """
 
 from __future__ import annotations
