@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from sgforge.durable import output_file
-from sgforge.errors import GraphError
+from sgforge.errors import ConfigError, GraphError
 from sgforge.graph import Sample
 from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line
+from sgforge.utf8 import open_utf8
 
 __all__ = ["numbered_lines", "read_jsonl", "read_lines", "write_jsonl"]
 
-_GZIP: Final = b"\x1f\x8b"
-"""What every gzip file begins with."""
-
 
 def numbered_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line) of every line that is not blank.
+    """(line number from 1, line) of every line that is not blank, in UTF-8; the file may be packed by gzip, or UTF-16.
 
-    A file that cannot be read, or that is compressed, is a `GraphError`.
+    A file that cannot be read is a `GraphError`.
     """
     try:
-        with open(path, "rb") as file:
+        with open_utf8(path) as file:
             for number, line in enumerate(file, 1):
-                if number == 1 and line.startswith(_GZIP):
-                    raise GraphError(f"{Path(path).name} is compressed by gzip: unpack it first")
                 if not line.isspace():
                     yield number, line
+    except ConfigError as error:
+        raise GraphError(str(error)) from None
     except OSError as error:
         raise GraphError(f"{path}: {error.strerror or error}") from error
 
