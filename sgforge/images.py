@@ -1,11 +1,13 @@
 """Images by reference: named roots, uris that cannot leave them, and safe decoding.
 
 A uri is "root:relative/path". Roots are named in a run's config and never stored; resolving follows symbolic links
-and refuses a path that ends outside its root.
+and refuses a path that ends outside its root. "root+turned:relative/path" is the same file, its picture turned as its
+orientation tag says; without the word pictures are as they are stored.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import re
@@ -21,18 +23,52 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["FORMATS", "MAX_PIXELS", "ImageSource", "Roots", "decode_image"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "Header",
+    "ImageSource",
+    "Roots",
+    "can_decode",
+    "decode_image",
+    "turned_uri",
+    "unturned_uri",
+]
 
 MAX_PIXELS: Final = 100_000_000
 """Images of more pixels are refused before they are decoded (10,000 x 10,000; a decompression bomb is far larger)."""
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""Formats that are decoded; others, some of which start programs of their own to be read, are refused."""
+"""Formats that are decoded; others, some of which start programs of their own to be read, are refused.
+
+AVIF is decoded too where Pillow was built with it.
+"""
 
 _GREY_TO_65535: Final = ("PNG", "PPM")
 """Formats that are opened as 32 bits where the file has 16 (PNG by Pillow before 11)."""
 
+_TURNED: Final = "+turned"
+_ORIENTATION: Final = 274
+_STRAIGHT: Final = 1
+_SIDEWAYS: Final = (5, 6, 7, 8)
+"""Values of the orientation tag (Exif 2.3, tag 0x0112) that swap width and height."""
+_UNDOES: Final = {6: 8, 8: 6}
+"""The value whose turn undoes that of another; each of the rest undoes itself."""
+_TURNED_QUALITY: Final = 95
+
 _ROOT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def turned_uri(uri: str) -> str:
+    """The uri of the same file, its picture turned as its orientation tag says."""
+    root, _, relative = unturned_uri(uri).partition(":")
+    return f"{root}{_TURNED}:{relative}"
+
+
+def unturned_uri(uri: str) -> str:
+    """The uri of the same file, its picture as stored."""
+    root, colon, relative = uri.partition(":")
+    return f"{root.removesuffix(_TURNED)}{colon}{relative}"
 
 
 class Roots:
@@ -95,7 +131,7 @@ class Roots:
         """The path of a uri; an unknown root, an absolute path or a way out of the root is an `ImageError`."""
         if not isinstance(uri, str):
             raise ImageError(f"a uri is a text, root:relative/path, not {uri!r}")
-        root, colon, relative = uri.partition(":")
+        root, colon, relative = unturned_uri(uri).partition(":")
         if not colon:
             raise ImageError(f"uri {uri!r} has no root: it must read root:relative/path")
         folder = self._folders.get(root)
@@ -106,20 +142,43 @@ class Roots:
                 f'in Python with roots={{"{root}": FOLDER}}'
             )
         self._unused.discard(root)
-        pure = PurePosixPath(relative)
-        if pure.is_absolute() or ".." in pure.parts or "\0" in relative or "\\" in relative:
+        if PurePosixPath(relative).is_absolute() or "\0" in relative:
             raise ImageError(f"uri {uri!r} leaves its root: refused", "image-refused")
-        try:
-            path = (folder / relative).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that no file can have
-            raise ImageError(f"uri {uri!r} names no file: {error}") from error
-        if not path.is_relative_to(folder):
-            raise ImageError(f"uri {uri!r} leaves its root through a link: refused", "image-refused")
+        path = _inside(folder, relative, uri)
+        if "\\" in relative:
+            # On Windows that separates folders, so that neither reading may leave.
+            _inside(folder, relative.replace("\\", "/"), uri)
         return path
 
     def image(self, uri: str) -> ImageSource:
         """The image behind a uri; nothing is opened yet."""
         return ImageSource(self, uri)
+
+
+def _inside(folder: Path, relative: str, uri: str) -> Path:
+    """The path in a root; `..` is followed as long as it ends inside, as links are."""
+    try:
+        path = (folder / relative).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that no file can have
+        raise ImageError(f"uri {uri!r} names no file: {error}") from error
+    if not path.is_relative_to(folder):
+        way = " " if ".." in PurePosixPath(relative).parts else " through a link"
+        raise ImageError(f"uri {uri!r} leaves its root{way.rstrip()}: refused", "image-refused")
+    return path
+
+
+@attrs.frozen
+class Header:
+    """What the head of an image file says: size in pixels as it will be decoded, and the value of its orientation tag.
+
+    `is_odd`: the file alone does not tell its pixels. Before there was a choice every TIFF was turned and nothing else;
+    odd is what differs from that.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    is_odd: bool
 
 
 @attrs.frozen(eq=False)
@@ -134,20 +193,44 @@ class ImageSource:
         """Where the image file is; outside its root it is an `ImageError`."""
         return self.roots.resolve(self.uri)
 
-    def read_bytes(self) -> bytes:
+    @property
+    def is_turned(self) -> bool:
+        """Whether the picture is turned as its orientation tag says."""
+        return unturned_uri(self.uri) != self.uri
+
+    def read_file(self) -> bytes:
         """The encoded file; a missing or unreadable one is an `ImageError`."""
         try:
             return _regular(self.path, self.uri).read_bytes()
         except OSError as error:
             raise ImageError(f"image {self.uri}: {error.strerror or error}", _code(error)) from error
 
+    def read_bytes(self) -> bytes:
+        """An encoded file of the picture: the one that is stored, or where that is turned a new JPEG or PNG."""
+        data = self.read_file()
+        if not self.is_turned or self.header().orientation == _STRAIGHT:
+            return data
+        stream = io.BytesIO()
+        if data.startswith(b"\xff\xd8"):
+            self.pil().save(stream, "JPEG", quality=_TURNED_QUALITY, subsampling=0)
+        else:
+            self.pil().save(stream, "PNG")
+        return stream.getvalue()
+
     def sha256(self) -> str:
-        """Hex digest of the encoded file."""
-        return hashlib.sha256(self.read_bytes()).hexdigest()
+        """Hex digest of the encoded file; see `identity`."""
+        return self.identity(hashlib.sha256(self.read_file()).hexdigest(), self.header())
+
+    def identity(self, file_sha256: str, header: Header) -> str:
+        """The hex digest that names the picture: the file's own, but another where its pixels are odd (`Header`)."""
+        if not header.is_odd:
+            return file_sha256
+        state = "turned" if self.is_turned else "stored"
+        return hashlib.sha256(f"{state} {file_sha256}".encode()).hexdigest()
 
     def pil(self) -> Image.Image:
         """The decoded image, RGB."""
-        return decode_image(self.read_bytes(), self.uri)
+        return decode_image(self.read_file(), self.uri, turned=self.is_turned)
 
     def array(self) -> np.ndarray:
         """The decoded image, (H, W, 3) uint8 RGB."""
@@ -157,35 +240,92 @@ class ImageSource:
 
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels, read from the header alone."""
+        header = self.header()
+        return header.width, header.height
+
+    def header(self) -> Header:
+        """What the head of the file says; nothing is decoded."""
         from PIL import Image
 
         path = _regular(self.path, self.uri)
         try:
-            with Image.open(path, formats=FORMATS) as image:
-                size = image.size
+            with Image.open(path, formats=_formats()) as image:
+                is_tiff = image.format == "TIFF"
+                # The tag takes time to find, and matters only where it is followed or Pillow would follow it.
+                orientation = _orientation(image) if is_tiff or self.is_turned else _STRAIGHT
+                width, height = _stored_size(image)
         except Exception as error:  # decoders raise anything on a broken file
             raise ImageError(f"image {self.uri} cannot be read: {_reason(error)}", _code(error)) from error
-        _check_pixels(size, self.uri)
-        return size
+        _check_pixels((width, height), self.uri)
+        if self.is_turned and orientation in _SIDEWAYS:
+            width, height = height, width
+        return Header(width, height, orientation, orientation != _STRAIGHT and is_tiff != self.is_turned)
 
 
-def decode_image(data: bytes, where: str) -> Image.Image:
+def decode_image(data: bytes, where: str, *, turned: bool = False) -> Image.Image:
     """An encoded image as RGB; a broken, truncated or too large one is an `ImageError` naming `where`.
 
-    No orientation tag is applied: annotations are in the pixels of the file as stored. Transparency is left out; of an
-    animation it is the first picture. Of 16 bits a channel the upper 8 are kept; grey of 32 bits, whose black and white
-    no format fixes, is refused.
+    Its orientation tag is followed if it is to be `turned`, else the pixels are as stored. Transparency is left out;
+    of an animation it is the first picture. Of 16 bits a channel the upper 8 are kept; grey of 32 bits, whose black and
+    white no format fixes, is refused.
     """
     from PIL import Image
 
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=_formats())
         _check_pixels(image.size, where)
-        return _to_rgb(image, where)
+        # A TIFF is turned by Pillow when it is decoded, and forgets its tag; nothing else is.
+        if (image.format == "TIFF") == turned:
+            return _to_rgb(image, where)
+        orientation = _orientation(image)
+        return _turn(_to_rgb(image, where), orientation if turned else _UNDOES.get(orientation, orientation))
     except ImageError:
         raise
     except Exception as error:  # decoders raise anything on a broken file
         raise ImageError(f"image {where} cannot be decoded: {_reason(error)}", _code(error)) from error
+
+
+def can_decode(form: str) -> bool:
+    """Whether pictures of a format are decoded here."""
+    return form in _formats()
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    from PIL import features
+
+    return (*FORMATS, "AVIF") if "avif" in features.modules and features.check("avif") else FORMATS
+
+
+def _orientation(image: Image.Image) -> int:
+    """The value of the orientation tag, 1 to 8; 1 where there is none, or one that cannot be read."""
+    try:
+        value = image.getexif().get(_ORIENTATION, _STRAIGHT)
+    except Exception:  # broken metadata of a picture that is whole
+        return _STRAIGHT
+    return value if isinstance(value, int) and _STRAIGHT <= value <= max(_SIDEWAYS) else _STRAIGHT
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        return int(tags[256]), int(tags[257])
+    return image.size
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    from PIL.Image import Transpose
+
+    method = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(orientation)
+    return image if method is None else image.transpose(method)
 
 
 def _to_rgb(image: Image.Image, where: str) -> Image.Image:

@@ -1,9 +1,10 @@
-"""What the exporters share: the images of a snapshot that are written, and files that appear whole or not at all."""
+"""What the exporters share: the images of a snapshot, the names of their files, files that are whole or not there."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, BinaryIO
 from sgforge.durable import output_file
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
+from sgforge.images import unturned_uri
+from sgforge_formats.checks import join_uri
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
 
-__all__ = ["exported", "whole_file"]
+__all__ = ["exported", "file_name", "image_folders", "whole_file"]
 
 
 def exported(snapshot: Snapshot, counts: Counter[str]) -> Iterator[Sample]:
@@ -31,6 +34,29 @@ def exported(snapshot: Snapshot, counts: Counter[str]) -> Iterator[Sample]:
         counts["images"] += 1
         counts["images failed at a step"] += int(columns.image.failed_step[row] >= 0)
         yield columns.sample(row)
+
+
+def image_folders(snapshot: Snapshot) -> dict[str, str]:
+    """The uri that begins the uris of a source's images, by source, where the runs that made them tell.
+
+    It ends with the folder that was named: "r:img/" for images = "r:img".
+    """
+    folders: dict[str, str] = {}
+    for run in snapshot.provenance.runs:
+        for name, options in (json.loads(run.config_json).get("sources") or {}).items():
+            spec = options.get("images") if isinstance(options, dict) else None
+            if isinstance(spec, str) and spec:
+                folders[name] = join_uri(spec, "")
+    return folders
+
+
+def file_name(sample: Sample, folders: Mapping[str, str]) -> str:
+    """The file of an image, relative to the folder of images of its source; without a file its id."""
+    if sample.uri is None:
+        return sample.image_id
+    uri = unturned_uri(sample.uri)
+    folder = folders.get(sample.source or "")
+    return uri.removeprefix(folder) if folder and uri.startswith(folder) else uri.partition(":")[2]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,17 +12,26 @@ import attrs
 
 from sgforge.errors import ConfigError
 from sgforge.graph import Sample
-from sgforge.images import Roots
+from sgforge.images import Roots, can_decode
 from sgforge.stages import SourceFailure
 from sgforge_formats.checks import is_plain, join_uri, locate
 from sgforge_formats.config import FolderOptions
 from sgforge_formats.graphs import read_graphs
+from sgforge_formats.pictures import Turner
 
 __all__ = ["SUFFIXES", "FolderSource"]
 
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm"})
-"""Files with another suffix are no images and are passed over."""
+SUFFIXES: Final = frozenset(
+    {
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".avif"),
+    }
+)
+"""Files with another suffix are no images and are passed over; .avif too, where Pillow cannot decode it."""
 
+_SYSTEM_FOLDERS: Final = frozenset({"__MACOSX", "@eaDir"})
+"""What macOS and Synology put beside pictures: companion files and thumbnails of the same names."""
+_AVIF: Final = ".avif"
 _KINDS_SHOWN: Final = 5
 
 
@@ -36,23 +46,26 @@ class FolderSource:
         self._options = options
         self._passed: Counter[str] = Counter()
         self._linked: list[str] = []
+        self._hidden: list[str] = []
+        self._unread: list[str] = []
+        self._turner: Turner | None = None
 
     def remarks(self) -> Sequence[str]:
-        """What was passed over: files whose suffix is none of an image, folders that are links."""
-        return (*self._files_passed(), *self._folders_passed())
-
-    def _files_passed(self) -> Iterator[str]:
-        if not self._passed:
-            return
-        kinds = ", ".join(ascii(suffix)[1:-1] if suffix else "none" for suffix in sorted(self._passed)[:_KINDS_SHOWN])
-        more = ", ..." if len(self._passed) > _KINDS_SHOWN else ""
-        yield f"files passed over, as their suffix is none of an image: {self._passed.total()} ({kinds}{more})"
-
-    def _folders_passed(self) -> Iterator[str]:
+        """What was passed over: files of other suffixes, what is hidden, folders that are links; what was turned."""
+        told = []
+        if self._passed:
+            kinds = [suffix or "none" for suffix in sorted(self._passed)]
+            told.append(
+                f"files passed over, as their suffix is none of an image: {self._passed.total()} ({_shown(kinds)})"
+            )
+        if self._hidden:
+            count = len(self._hidden)
+            told.append(f"hidden files and folders passed over: {count} ({_shown(self._hidden)})")
         if self._linked:
-            names = ", ".join(ascii(name)[1:-1] for name in self._linked[:_KINDS_SHOWN])
-            more = ", ..." if len(self._linked) > _KINDS_SHOWN else ""
-            yield f"folders passed over, as they are links: {len(self._linked)} ({names}{more})"
+            told.append(f"folders passed over, as they are links: {len(self._linked)} ({_shown(self._linked)})")
+        if self._unread:
+            told.append(f"folders passed over, as they cannot be read: {len(self._unread)} ({_shown(self._unread)})")
+        return (*told, *(() if self._turner is None else self._turner.remarks()))
 
     def check(self, roots: Roots, name: str) -> None:
         """A `ConfigError` unless the folder and the graph file are there."""
@@ -69,6 +82,7 @@ class FolderSource:
         """Every image, in the order of its path; no image at all is a `ConfigError`."""
         options = self._options
         folder_uri, folder, graphs_path = self._located(roots, name)
+        self._turner = Turner(roots, options.orientation)
         graphs: dict[str, Sample] = {}
         if graphs_path is not None:
             for item in read_graphs(graphs_path):
@@ -85,7 +99,8 @@ class FolderSource:
                 yield SourceFailure(shown, "bad-name", f"the name of {shown} holds characters that no id may have")
                 continue
             known = graphs.pop(image_id, None) or Sample(image_id)
-            yield attrs.evolve(known, uri=join_uri(folder_uri, image_id), split=known.split or options.split)
+            uri = self._turner.place(join_uri(folder_uri, image_id))
+            yield attrs.evolve(known, uri=uri, split=known.split or options.split)
         for image_id in graphs:
             where = f"{Path(options.graphs or '').name}: {image_id}"
             yield SourceFailure(where, "unknown-image", f"{options.images} holds no image {image_id}", image_id)
@@ -97,15 +112,34 @@ class FolderSource:
         """
         names: list[str] = []
         self._passed.clear()
-        self._linked.clear()
-        for path in folder.rglob("*"):
-            name = path.relative_to(folder).as_posix()
-            if path.is_dir():
-                if path.is_symlink():
-                    self._linked.append(name)
-            elif path.suffix.lower() in SUFFIXES:
-                names.append(name)
-            elif path != graphs_path:
-                self._passed[path.suffix.lower()] += 1
+        self._linked, self._hidden, self._unread = [], [], []
+        for place, folders, files in os.walk(folder, onerror=lambda error: self._unread.append(str(error.filename))):
+            prefix = "" if place == str(folder) else f"{os.path.relpath(place, folder)}/"
+            folders[:] = self._entered(place, folders, prefix)
+            for file in files:
+                suffix = os.path.splitext(file)[1].lower()
+                if file.startswith("."):
+                    self._hidden.append(prefix + file)
+                elif suffix in SUFFIXES and (suffix != _AVIF or can_decode("AVIF")):
+                    names.append(prefix + file)
+                elif Path(place, file) != graphs_path:
+                    self._passed[suffix] += 1
         self._linked.sort()
+        self._hidden.sort()
         return sorted(names)
+
+    def _entered(self, place: str, folders: Sequence[str], prefix: str) -> Iterator[str]:
+        """The folders in `place` that are looked into."""
+        for name in folders:
+            if name.startswith(".") or name in _SYSTEM_FOLDERS:
+                self._hidden.append(prefix + name)
+            elif os.path.islink(os.path.join(place, name)):
+                self._linked.append(prefix + name)
+            else:
+                yield name
+
+
+def _shown(names: Sequence[str]) -> str:
+    """The first few names, safe to print."""
+    more = ", ..." if len(names) > _KINDS_SHOWN else ""
+    return ", ".join(ascii(name)[1:-1] for name in names[:_KINDS_SHOWN]) + more

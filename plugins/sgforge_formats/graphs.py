@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,14 @@ import attrs
 
 from sgforge.errors import ConfigError, GraphError
 from sgforge.graph import Sample
-from sgforge.images import Roots
+from sgforge.images import Roots, turned_uri, unturned_uri
 from sgforge.jsonl import dump_sample, parse_graph_line
 from sgforge.jsonl.files import numbered_lines
 from sgforge.stages import SourceFailure
 from sgforge_formats.checks import is_plain, join_uri, locate, locate_folder
 from sgforge_formats.config import JsonlOptions
 from sgforge_formats.exports import exported, whole_file
+from sgforge_formats.pictures import Turner
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
@@ -72,6 +73,11 @@ class JsonlSource:
 
     def __init__(self, options: JsonlOptions) -> None:
         self._options = options
+        self._turner: Turner | None = None
+
+    def remarks(self) -> Sequence[str]:
+        """How many pictures the last reading turned."""
+        return () if self._turner is None else tuple(self._turner.remarks())
 
     def check(self, roots: Roots, name: str) -> None:
         """A `ConfigError` unless the file and the folder are there."""
@@ -86,13 +92,17 @@ class JsonlSource:
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """Every line, in order; its uri is looked for in the folder `images`, if that is given."""
         path, images = self._located(roots, name)
+        self._turner = turner = Turner(roots, self._options.orientation)
         for item in read_graphs(path):
-            yield self._placed(item, images) if isinstance(item, Sample) else item
+            yield self._placed(item, images, turner) if isinstance(item, Sample) else item
 
-    def _placed(self, sample: Sample, images: str | None) -> Sample:
+    def _placed(self, sample: Sample, images: str | None, turner: Turner) -> Sample:
         uri = sample.uri
         if uri is not None and images is not None:
-            uri = join_uri(images, uri.partition(":")[2])
+            given = join_uri(images, uri.partition(":")[2])
+            uri = given if unturned_uri(uri) == uri else turned_uri(given)
+        if uri is not None:
+            uri = turner.place(uri)
         return attrs.evolve(sample, uri=uri, split=sample.split or self._options.split)
 
 

@@ -59,6 +59,12 @@ class RowBlock:
     values: Sequence[Any]
     starts: npt.NDArray[np.int64]
     stops: npt.NDArray[np.int64]
+    data: bytes
+
+    def exact(self, at: int) -> Any:
+        """Row `at` with whole numbers of any length as they stand; in `values` those beyond 64 bits are floats."""
+        base = int(self.starts[0])
+        return json.loads(self.data[int(self.starts[at]) - base : int(self.stops[at]) - base])
 
 
 def parse_row(data: bytes) -> Any:
@@ -154,14 +160,15 @@ class JsonLists:
 
     def _block(self, key: str | None, first: int, stops: npt.NDArray[np.int64]) -> RowBlock:
         starts = np.concatenate([[0], stops[:-1] + 1])
+        data = self._data[: int(stops[-1])]
         try:
-            values = orjson.loads(b"[%b]" % self._data[: int(stops[-1])])
+            values = orjson.loads(b"[%b]" % data)
         except orjson.JSONDecodeError:
             values = None
         if values is None or len(values) != len(stops):
             places = zip(starts.tolist(), stops.tolist(), strict=True)
-            values = [parse_row(self._data[start:stop]) for start, stop in places]
-        return RowBlock(key, first, values, starts + self._start, stops + self._start)
+            values = [parse_row(data[start:stop]) for start, stop in places]
+        return RowBlock(key, first, values, starts + self._start, stops + self._start, data)
 
     def _skip_value(self, key: str) -> None:
         """Pass over a value at the top that is no list."""

@@ -21,7 +21,7 @@ from sgforge.engine.instances import Stopped
 from sgforge.engine.missing import Neighbours
 from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample, SceneGraph
-from sgforge.images import ImageSource, Roots
+from sgforge.images import Header, ImageSource, Roots, unturned_uri
 from sgforge.packed import pack_sample
 from sgforge.stages import SourceFailure
 
@@ -45,6 +45,7 @@ _HOPELESS: Final = 100
 """Images at the beginning of a source that may all fail for one reason."""
 _CHUNK: Final = 256
 _CHUNK_SECONDS: Final = 0.5
+_APPLY: Final = 'orientation = "apply" of the source turns pictures as they say'
 _THREADS: Final = 4
 
 
@@ -86,8 +87,13 @@ class _Looked:
     sample: Sample
     image: ImageSource | None = None
     stamp: FileStamp | None = None
-    size: tuple[int, int] | None = None
+    header: Header | None = None
     failure: SourceFailure | None = None
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) in pixels; None without an image."""
+        return None if self.header is None else (self.header.width, self.header.height)
 
 
 def read_sources(
@@ -228,7 +234,8 @@ def _look(sample: Sample, neighbours: Neighbours) -> _Looked:
         image = sample.image if sample.image is not None else neighbours.roots.image(sample.uri)
         path = image.path
         status = path.stat()
-        return _Looked(sample, image, FileStamp(sample.uri, status.st_size, status.st_mtime_ns), image.size())
+        stamp = FileStamp(unturned_uri(sample.uri), status.st_size, status.st_mtime_ns)
+        return _Looked(sample, image, stamp, image.header())
     except FileNotFoundError:
         return _Looked(sample, failure=_failure(sample, "image-missing", neighbours.tell(sample.uri)))
     except ImageError as error:
@@ -249,7 +256,7 @@ def _hash(item: _Looked, known: Mapping[FileStamp, str | None]) -> str | SourceF
     if digest is not None:
         return digest
     try:
-        data = item.image.read_bytes()
+        data = item.image.read_file()
         _check_whole(data, item.image)
     except ImageError as error:
         return _failure(item.sample, error.code, str(error))
@@ -276,6 +283,8 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
         return Reading(None, failure=failure)
     assert not isinstance(digest, SourceFailure)
     sample, graph = item.sample, item.sample.graph
+    if digest is not None and item.image is not None and item.header is not None:
+        digest = item.image.identity(digest, item.header)
     if item.size is not None and not graph.width:
         graph = SceneGraph(*item.size, graph.all.regions, graph.all.relations, graph.attributes)
     try:
@@ -295,7 +304,7 @@ def _find_fault(item: _Looked) -> SourceFailure | None:
     sample, graph = item.sample, item.sample.graph
     if item.size is not None and graph.width and item.size != (graph.width, graph.height):
         turned = item.size == (graph.height, graph.width)
-        cause = "orientation tags of files are not applied" if turned else "they do not belong together"
+        cause = f"orientation tags of files are not applied, {_APPLY}" if turned else "they do not belong together"
         detail = (
             f"image {sample.uri} is {item.size[0]}x{item.size[1]}, "
             f"its annotation says {graph.width}x{graph.height}: {cause}"

@@ -1,7 +1,8 @@
-"""One annotation or segment of a COCO file, checked: its label, its box, whether it is a crowd."""
+"""One annotation or segment of a COCO file, checked: its label, its box, its score, whether it is a crowd."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,21 +11,65 @@ import attrs
 
 from sgforge.graph import Box
 from sgforge_formats.checks import Fault, is_plain
-from sgforge_formats.coco.document import ImageEntry, Raw
+from sgforge_formats.coco.categories import Category, CategoryId, category_id_of
+from sgforge_formats.coco.document import Raw
+from sgforge_formats.coco.findings import Findings
+from sgforge_formats.coco.images import ImageEntry
 
-__all__ = ["CROWD", "Annotation", "UnusableAnnotationError", "read_annotation"]
+__all__ = ["CROWD", "OWN", "Annotation", "UnusableAnnotationError", "read_annotation"]
 
 CROWD: Final = "crowd"
 """The attribute of a region that COCO marks with iscrowd: one mask over many instances."""
 
+OWN: Final = "sgforge_"
+"""What the names of fields begin with that sgforge writes beside COCO's own."""
+
+_OUTSIDE: Final = 0.5
+"""Pixels that a box may end outside its picture before it is remarked: annotation tools round."""
+_SMALLEST_SIDE: Final = 2
+_READ: Final = frozenset(
+    [
+        "id",
+        "image_id",
+        "category_id",
+        "bbox",
+        "segmentation",
+        "area",
+        "iscrowd",
+        "score",
+        "attributes",
+        "caption",
+        "keypoints",
+        "num_keypoints",
+        "isthing",
+        "file_name",
+        "segments_info",
+    ]
+)
+
 
 @attrs.frozen
 class Annotation:
-    """What a COCO annotation says of one region; `box` is None if the file leaves it to the mask."""
+    """What a COCO annotation says of one region.
 
-    label: str
+    `box` is None where the outline has to give it, `box_fault` then says what is wrong with the bbox that is there.
+    `is_own`: it has fields that sgforge writes. `faults`: what is left out of it and harms no more than itself.
+    """
+
+    category: Category | None
     box: Box | None
-    attributes: tuple[str, ...]
+    box_fault: Fault | None = None
+    attributes: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
+    score: float | None = None
+    keypoints: str | None = None
+    is_own: bool = False
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def label(self) -> str | None:
+        """The name of its category."""
+        return None if self.category is None else self.category.name
 
 
 class UnusableAnnotationError(Exception):
@@ -35,35 +80,109 @@ class UnusableAnnotationError(Exception):
         self.fault = Fault(reason, detail)
 
 
-def read_annotation(raw: Raw, categories: Mapping[int, str], entry: ImageEntry) -> Annotation:
+def read_annotation(
+    raw: Raw, categories: Mapping[CategoryId, Category] | None, entry: ImageEntry, findings: Findings
+) -> Annotation:
     """The checked annotation; one that cannot be used is an `UnusableAnnotationError`."""
-    number = raw.get("category_id")
-    label = categories.get(number) if isinstance(number, int) and not isinstance(number, bool) else None
-    if label is None:
-        named = "it has no category_id" if number is None else f"there is no category {number!r}"
-        raise UnusableAnnotationError("unknown-category", named)
-    if not is_plain(label):
-        raise UnusableAnnotationError("bad-label", f"the name {label!r} of category {number} holds control characters")
-    crowd = raw.get("iscrowd", 0)
-    if crowd not in (0, 1):
+    category = _category(raw, categories, findings)
+    crowd = raw.get("iscrowd")
+    if crowd not in (0, 1, None):
         raise UnusableAnnotationError("bad-annotation", f"iscrowd {crowd!r} must be 0 or 1")
-    return Annotation(label, _box(raw.get("bbox"), entry), (CROWD,) if crowd else ())
+    faults: list[Fault] = []
+    box, box_fault = _box(raw.get("bbox"), entry, findings)
+    texts = _attributes(raw["attributes"], faults) if "attributes" in raw else ()
+    others = raw.keys() - _READ
+    own = [name for name in others if name.startswith(OWN)]
+    if len(own) < len(others):
+        findings.unread.update(others.difference(own))
+    return Annotation(
+        category=category,
+        box=box,
+        box_fault=box_fault,
+        attributes=(*texts, CROWD) if crowd else texts,
+        descriptions=_description(raw["caption"], faults) if "caption" in raw else (),
+        score=_score(raw["score"], faults) if "score" in raw else None,
+        keypoints=_keypoints(raw["keypoints"], faults) if raw.get("keypoints") else None,
+        is_own=bool(own),
+        faults=tuple(faults),
+    )
 
 
-def _box(value: Any, entry: ImageEntry) -> Box | None:
-    if value is None:
+def _category(raw: Raw, categories: Mapping[CategoryId, Category] | None, findings: Findings) -> Category | None:
+    if categories is None or "category_id" not in raw:
+        findings.unlabelled += 1
         return None
+    number = category_id_of(raw["category_id"])
+    category = None if number is None else categories.get(number)
+    if category is None:
+        raise UnusableAnnotationError("unknown-category", f"there is no category {raw['category_id']!r}")
+    if not is_plain(category.name):
+        raise UnusableAnnotationError(
+            "bad-label", f"the name {category.name!r} of category {number} holds control characters"
+        )
+    return category
+
+
+def _box(value: Any, entry: ImageEntry, findings: Findings) -> tuple[Box | None, Fault | None]:
+    if value is None:
+        return None, None
     if not isinstance(value, list) or len(value) != 4 or not all(_is_number(number) for number in value):
-        raise UnusableAnnotationError("bad-box", f"bbox {value!r} must be four finite numbers x, y, width, height")
+        return None, Fault("bad-box", f"bbox {value!r} must be four finite numbers x, y, width, height")
     x, y, width, height = value
     if width <= 0 or height <= 0:
-        raise UnusableAnnotationError("bad-box", f"bbox {value!r} must have a width and a height above 0")
-    if x + width <= 0 or y + height <= 0 or x >= entry.width or y >= entry.height:
-        raise UnusableAnnotationError(
-            "outside-image", f"bbox {value!r} lies outside its image of {entry.width}x{entry.height}"
-        )
-    return (x, y, x + width, y + height)
+        return None, Fault("bad-box", f"bbox {value!r} must have a width and a height above 0")
+    x1, y1 = x + width, y + height
+    if x1 <= 0 or y1 <= 0 or x >= entry.width or y >= entry.height:
+        detail = f"bbox {value!r} lies outside its image of {entry.width}x{entry.height}"
+        return None, Fault("outside-image", detail)
+    findings.boxes += 1
+    if x < -_OUTSIDE or y < -_OUTSIDE or x1 > entry.width + _OUTSIDE or y1 > entry.height + _OUTSIDE:
+        findings.leaving += 1
+    elif x1 <= 1 and y1 <= 1 and entry.width > _SMALLEST_SIDE and entry.height > _SMALLEST_SIDE:
+        findings.shares += 1
+    return (x, y, x1, y1), None
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _score(value: Any, faults: list[Fault]) -> float | None:
+    if value is None:
+        return None
+    if _is_number(value) and 0 <= value <= 1:
+        return float(value)
+    faults.append(Fault("bad-score", f"score {value!r} must be a number from 0 to 1; it is left out"))
+    return None
+
+
+def _attributes(value: Any, faults: list[Fault]) -> tuple[str, ...]:
+    """A list of texts as it is; an object as "name: value", a yes as the name alone."""
+    texts: list[Any] = [value]
+    if value is None or isinstance(value, (list, dict)):
+        texts = list(value or ()) if not isinstance(value, dict) else [_pair(*pair) for pair in value.items()]
+    good = tuple(text for text in texts if isinstance(text, str) and text and is_plain(text))
+    if len(good) < len(texts):
+        faults.append(Fault("bad-attribute", f"{len(texts) - len(good)} of attributes {value!r} must be a plain text"))
+    return good
+
+
+def _pair(name: str, value: Any) -> str:
+    if value is True:
+        return name
+    return f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+
+
+def _description(value: Any, faults: list[Fault]) -> tuple[str, ...]:
+    if isinstance(value, str) and value and is_plain(value):
+        return (value,)
+    faults.append(Fault("bad-caption", f"caption {value!r} must be a text without control characters"))
+    return ()
+
+
+def _keypoints(value: Any, faults: list[Fault]) -> str | None:
+    """x, y, visibility of each point, one after another, as JSON text."""
+    if isinstance(value, list) and len(value) % 3 == 0 and all(_is_number(number) for number in value):
+        return json.dumps(value)
+    faults.append(Fault("bad-keypoints", "keypoints must be finite numbers, x, y and visibility of each point"))
+    return None

@@ -1,208 +1,260 @@
-"""A COCO file, parsed once and sorted by image; what cannot be used is listed, fault by fault."""
+"""A COCO file, looked through once: which rows belong to which image. The rows are read when their image's turn comes.
+
+Nothing of an annotation stays in memory but its place in the file (24 bytes), so that a file of gigabytes needs no
+gigabytes.
+"""
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import unquote, urlsplit
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
 import attrs
-import orjson
+import numpy as np
+import numpy.typing as npt
 
 from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
-from sgforge.wording import with_article
-from sgforge_formats.checks import Fault, is_plain
+from sgforge.utf8 import open_utf8
+from sgforge_formats.checks import Fault
+from sgforge_formats.coco.categories import Category, CategoryId, read_categories
+from sgforge_formats.coco.images import ImageEntry, ImageRows, image_id_of
+from sgforge_formats.coco.numbers import EXACT
+from sgforge_formats.jsonlists import BadRow, JsonLists, NotJsonError, RowBlock, parse_row, read_bytes_at
 
-__all__ = ["MAX_REGIONS", "Document", "ImageEntry", "Item", "read_document", "read_json"]
+__all__ = ["MAX_REGIONS", "REJECTED", "RELATIONS", "Document", "Item", "open_document"]
 
 Raw: TypeAlias = Mapping[str, Any]
 Kind = Literal["instances", "panoptic"]
 
 MAX_REGIONS: Final = 65_535
 """An image with more annotations is refused: pairs of regions grow with the square of their number."""
-_MAX_SIDE: Final = 2**20
-_GZIP: Final = b"\x1f\x8b"
 
-
-@attrs.frozen
-class ImageEntry:
-    """One row of `images`; `file_names`: where its file may be in the images folder, the likeliest first."""
-
-    where: str
-    image_id: str
-    width: int
-    height: int
-    file_names: tuple[str, ...]
+ANNOTATIONS: Final = "annotations"
+REJECTED: Final = "sgforge_rejected_annotations"
+RELATIONS: Final = "sgforge_relations"
+_OF_IMAGES: Final = (ANNOTATIONS, REJECTED, RELATIONS)
+_MOST_KEYS_SHOWN: Final = 6
 
 
 @attrs.frozen
 class Item:
-    """One row of `annotations` as it stands in the file, and its place there."""
+    """One row that belongs to an image, as it stands in the file: the list it is in, its place there."""
 
-    where: str
+    key: str
+    position: int
     raw: Raw
 
+    @property
+    def where(self) -> str:
+        """Its place in words."""
+        return f"{self.key}[{self.position}]"
 
-@attrs.frozen
+
+@attrs.frozen(eq=False)
+class _Places:
+    """The rows of one list, sorted by image: those of image i are `begin[i]` to `begin[i + 1]`."""
+
+    begin: npt.NDArray[np.int64]
+    position: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]
+    stop: npt.NDArray[np.int64]
+
+
+@attrs.frozen(eq=False)
 class Document:
-    """A COCO file: `categories` by id, `items` by image id in file order, `failures` found while sorting."""
+    """A COCO file: `images` in the file's order, `categories` by id (None: the file lists none).
 
-    kind: Kind
-    categories: Mapping[int, str]
-    images: Sequence[ImageEntry]
-    items: Mapping[str, Sequence[Item]]
-    failures: Sequence[SourceFailure]
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file, NaN and infinities (which JSON does not know, but Python writes) included.
-
-    A file that cannot be read or parsed is a `ConfigError` that says where it broke.
+    `failures` were found while looking through. Images are named by their numbers in `images`.
     """
+
+    name: str
+    kind: Kind
+    categories: Mapping[CategoryId, Category] | None
+    images: Sequence[ImageEntry]
+    failures: Sequence[SourceFailure]
+    _stream: BinaryIO
+    _places: Mapping[str, _Places]
+
+    def count(self, number: int) -> int:
+        """How many annotations image `number` has."""
+        found = (places for key, places in self._places.items() if key != RELATIONS)
+        return sum(int(places.begin[number + 1] - places.begin[number]) for places in found)
+
+    def items(self, number: int) -> list[Item]:
+        """The rows of image `number`, list by list, in the order of the file."""
+        found = []
+        for key, places in self._places.items():
+            rows = slice(places.begin[number], places.begin[number + 1])
+            for position, start, stop in zip(
+                places.position[rows].tolist(), places.start[rows].tolist(), places.stop[rows].tolist(), strict=True
+            ):
+                raw = parse_row(read_bytes_at(self._stream, start, stop))
+                # What was an object when it was looked through is something else only if the file was changed since.
+                found.append(Item(key, position, raw if isinstance(raw, dict) else {}))
+        return found
+
+
+@contextmanager
+def open_document(path: Path, results: Path | None = None, *, may_measure: bool = False) -> Iterator[Document]:
+    """The COCO file at `path`; with `results`, that list of annotations instead of the file's own.
+
+    `may_measure`: images without a size are kept, as their pictures are there. A file of another format is a
+    `ConfigError`. The files are open within the block.
+    """
+    index = _Index(path.name, may_measure=may_measure)
+    with _open(path) as stream:
+        _look_through(stream, index, path.name, is_list=False)
+        if results is None:
+            yield index.document(stream)
+            return
+        index.forget_annotations(results.name)
+        with _open(results) as rows:
+            _look_through(rows, index, results.name, is_list=True)
+            yield index.document(rows)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
     try:
-        data = path.read_bytes()
+        with open_utf8(path, on_disk=True) as stream:
+            yield stream
     except OSError as error:
         raise ConfigError(f"{path.name}: {error.strerror or error}: check the option that names it") from error
-    if data.startswith(_GZIP):
-        raise ConfigError(f"{path.name} is compressed by gzip: unpack it first")
+
+
+def _look_through(stream: BinaryIO, index: _Index, name: str, *, is_list: bool) -> None:
+    lists = JsonLists(stream)
     try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path.name} is not JSON, or was cut off: {error}") from error
+        for block in lists:
+            if is_list != (block.key is None):
+                raise ConfigError(_other_kind(name, lists.keys, is_list=is_list))
+            index.add(ANNOTATIONS if is_list else block.key or "", block)
+    except NotJsonError as error:
+        if not index.is_filled:
+            raise ConfigError(f"{name} is no COCO file: it is not JSON, or was cut off: {error}") from None
+        index.failures.append(SourceFailure(name, "cut-off", f"{name} is cut off, what stands before is read: {error}"))
+    if not is_list and "images" not in lists.keys:
+        raise ConfigError(_other_kind(name, lists.keys, is_list=False))
 
 
-def read_document(path: Path) -> Document:
-    """The COCO file at `path`; a file of another format is a `ConfigError`."""
-    content = read_json(path)
-    rows = _top_level(content, path.name)
-    failures: list[SourceFailure] = []
-    images = _images(rows[0], path.name, failures)
-    known = {entry.image_id for entry in images}
-    items: dict[str, list[Item]] = {}
-    sample = next((raw for raw in rows[1] if isinstance(raw, dict)), {})
-    kind: Kind = "panoptic" if "segments_info" in sample else "instances"
-    seen: set[Any] = set()
-    for position, raw in enumerate(rows[1]):
-        where = f"{path.name}: annotations[{position}]"
-        fault, image_id = _annotation_fault(raw, known, seen)
-        if fault is not None:
-            failures.append(fault.of(where, image_id))
-        elif image_id is not None:
-            items.setdefault(image_id, []).append(Item(where, raw))
-    return Document(kind, _categories(rows[2], path.name), images, items, failures)
-
-
-def _top_level(content: Any, name: str) -> tuple[list[Any], list[Any], list[Any]]:
-    keys = ("images", "annotations", "categories")
-    if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys):
-        return content["images"], content["annotations"], content["categories"]
-    found = (
-        f"an object with {', '.join(map(repr, list(content)[:6])) or 'nothing'}"
-        if isinstance(content, dict)
-        else with_article(type(content).__name__)
-    )
-    raise ConfigError(
-        f"{name} is no COCO file: it must be an object with the lists images, annotations and categories; it is {found}"
+def _other_kind(name: str, keys: Sequence[str], *, is_list: bool) -> str:
+    """What is said of a file of another format."""
+    shown = f"an object with {', '.join(map(repr, keys[:_MOST_KEYS_SHOWN])) or 'nothing'}"
+    if is_list:
+        return f"{name} is no result list: it must be a list of annotations; it is {shown}"
+    if keys:
+        return f"{name} is no COCO file: it must be an object with the list images; it is {shown}"
+    return (
+        f"{name} is no COCO file: it is a list. If it is a result list, name it with the option results, and the file "
+        "that has its images with the option annotations"
     )
 
 
-def _categories(rows: Sequence[Any], name: str) -> dict[int, str]:
-    categories: dict[int, str] = {}
-    for position, row in enumerate(rows):
-        number, label = (row.get("id"), row.get("name")) if isinstance(row, dict) else (None, None)
-        if not isinstance(number, int) or isinstance(number, bool) or not isinstance(label, str) or not label:
-            raise ConfigError(f"{name}: categories[{position}] needs a whole number id and a name")
-        if categories.setdefault(number, label) != label:
-            raise ConfigError(f"{name}: categories[{position}]: id {number} is {categories[number]!r} already")
-    return categories
+class _Index:
+    """What is found while a file is looked through."""
+
+    def __init__(self, name: str, *, may_measure: bool) -> None:
+        self._name = name
+        self._images = ImageRows(name, may_measure=may_measure)
+        self._categories: list[Any] | None = None
+        self._numbers: dict[str, int] = {}
+        self._found: dict[str, list[npt.NDArray[np.int64]]] = {key: [] for key in _OF_IMAGES}
+        self._first: Raw | None = None
+        self.failures: list[SourceFailure] = []
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether anything was found that can be used."""
+        return self._images.count > 0
+
+    def forget_annotations(self, name: str) -> None:
+        """Leave out the rows of the file so far; what follows stands in the file `name`."""
+        self._name = name
+        self._found = {key: [] for key in _OF_IMAGES}
+        self._first = None
+
+    def add(self, key: str, block: RowBlock) -> None:
+        """Some rows of the list `key`; those of lists that mean nothing here are passed over."""
+        if key == "images":
+            for at, row in enumerate(block.values):
+                self._images.add(_exact(row, "id", block, at), block.first + at)
+        elif key == "categories":
+            self._categories = (self._categories or []) + list(block.values)
+        elif key in self._found:
+            numbers = [self._number(raw, key, block, at) for at, raw in enumerate(block.values)]
+            position = np.arange(block.first, block.first + len(numbers))
+            table = np.stack([np.array(numbers, np.int64), position, block.starts, block.stops])
+            self._found[key].append(table[:, table[0] >= 0])
+
+    def _number(self, raw: Any, key: str, block: RowBlock, at: int) -> int:
+        """The number that stands for the image of a row, -1 if it can be of none."""
+        fault = None
+        if isinstance(raw, dict):
+            self._first = self._first or raw
+            image_id = image_id_of(_exact(raw, "image_id", block, at).get("image_id"))
+            if image_id is not None:
+                return self._numbers.setdefault(image_id, len(self._numbers))
+            fault = _unknown_image(raw.get("image_id"))
+        else:
+            detail = raw.detail if isinstance(raw, BadRow) else "an annotation must be an object"
+            fault = Fault("bad-annotation", detail)
+        self.failures.append(fault.of(f"{self._name}: {key}[{block.first + at}]"))
+        return -1
+
+    def document(self, stream: BinaryIO) -> Document:
+        """The document, all rows sorted by image."""
+        images = self._images.usable()
+        self.failures += self._images.failures
+        if not images and self._images.count:
+            raise ConfigError(_nothing_usable(self._name, self._images))
+        categories = self._categories
+        if categories is not None:
+            categories = read_categories(categories, self._name, self.failures)
+        places = {key: self._sorted(key, images) for key, found in self._found.items() if found}
+        kind: Kind = "panoptic" if "segments_info" in (self._first or {}) else "instances"
+        return Document(self._name, kind, categories, images, self.failures, stream, places)
+
+    def _sorted(self, key: str, images: Sequence[ImageEntry]) -> _Places:
+        rows = np.concatenate(self._found[key], axis=1)
+        order = np.full(len(self._numbers), -1, np.int64)
+        for place, entry in enumerate(images):
+            number = self._numbers.get(entry.key)
+            if number is not None:
+                order[number] = place
+        image = order[rows[0]]
+        self._tell_unknown(key, rows[:2, image < 0])
+        rows, image = rows[:, image >= 0], image[image >= 0]
+        chosen = np.argsort(image, kind="stable")
+        begin = np.searchsorted(image[chosen], np.arange(len(images) + 1))
+        return _Places(begin, *rows[1:, chosen])
+
+    def _tell_unknown(self, key: str, rows: npt.NDArray[np.int64]) -> None:
+        if not rows.size:
+            return
+        ids = list(self._numbers)
+        for number, position in rows.T.tolist():
+            self.failures.append(_unknown_image(ids[number]).of(f"{self._name}: {key}[{position}]"))
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _exact(row: Any, field: str, block: RowBlock, at: int) -> Any:
+    """The row; read once more where its id is a whole number too long for the fast reader."""
+    is_rounded = isinstance(row, dict) and isinstance(row.get(field), float) and abs(row[field]) >= EXACT
+    return block.exact(at) if is_rounded else row
 
 
-def image_id_of(value: Any) -> str | None:
-    """An image id as the text that sgforge uses; None if it is neither a whole number nor a plain text."""
-    if _is_whole(value):
-        return str(value)
-    return value if isinstance(value, str) and value and is_plain(value) else None
+def _unknown_image(image_id: Any) -> Fault:
+    return Fault("unknown-image", f"no image that can be used has the id {image_id!r}")
 
 
-def _images(rows: Sequence[Any], name: str, failures: list[SourceFailure]) -> list[ImageEntry]:
-    """The rows that can be used; an id of several pictures names none, as its annotations may be of any of them."""
-    found: dict[str, ImageEntry] = {}
-    disputed: dict[str, SourceFailure] = {}
-    for position, row in enumerate(rows):
-        item = _image(row, f"{name}: images[{position}]")
-        if isinstance(item, ImageEntry):
-            first = found.setdefault(item.image_id, item)
-            if first is item:
-                continue
-            if attrs.evolve(item, where=first.where) != first:
-                detail = f"image id {item.image_id} has several pictures, its annotations may be of any of them"
-                disputed[item.image_id] = SourceFailure(first.where, "duplicate-image", detail, item.image_id)
-            detail = f"image id {item.image_id} was given before"
-            item = SourceFailure(item.where, "duplicate-image", detail, item.image_id)
-        failures.append(item)
-    failures.extend(disputed.values())
-    return [entry for entry in found.values() if entry.image_id not in disputed]
-
-
-def _image(row: Any, where: str) -> ImageEntry | SourceFailure:
-    if not isinstance(row, dict):
-        return SourceFailure(where, "bad-image", f"an image must be an object, not {type(row).__name__}")
-    image_id = image_id_of(row.get("id"))
-    if image_id is None:
-        detail = f"image id {row.get('id')!r} must be a whole number, or a text without control characters"
-        return SourceFailure(where, "bad-image", detail)
-    for side in ("width", "height"):
-        if not _is_side(row.get(side)):
-            detail = (
-                f"image {image_id}: {side} {row.get(side)!r} must be a whole number of pixels, at most {_MAX_SIDE:,}"
-            )
-            return SourceFailure(where, "bad-image", detail, image_id)
-    names = tuple(_file_names(row))
-    if not names:
-        return SourceFailure(where, "bad-image", f"image {image_id} needs file_name (or coco_url)", image_id)
-    return ImageEntry(where, image_id, row["width"], row["height"], names)
-
-
-def _is_side(value: Any) -> bool:
-    return _is_whole(value) and 0 < value <= _MAX_SIDE
-
-
-def _file_names(row: Raw) -> Iterator[str]:
-    """file_name as it stands; then, as LVIS has it, the last part of coco_url, alone and in its folder."""
-    name, url = row.get("file_name"), row.get("coco_url")
-    if isinstance(name, str) and name:
-        yield name
-    if isinstance(url, str):
-        try:
-            parts = PurePosixPath(unquote(urlsplit(url).path)).parts
-        except ValueError:
-            parts = ()
-        yield from ("/".join(parts[-length:]) for length in (1, 2) if len(parts) > length)
-
-
-def _annotation_fault(raw: Any, known: set[str], seen: set[Any]) -> tuple[Fault | None, str | None]:
-    """(why an annotation cannot be used or None, the id of its image); remembers its own id in `seen`."""
-    if not isinstance(raw, dict):
-        return Fault("bad-annotation", "an annotation must be an object"), None
-    image_id = image_id_of(raw.get("image_id"))
-    if image_id is None or image_id not in known:
-        return Fault("unknown-image", f"no image that can be used has the id {raw.get('image_id')!r}"), None
-    number = raw.get("id")
-    if number is not None:
-        if not isinstance(number, (int, str)):
-            return Fault("bad-annotation", f"annotation id {number!r} must be a whole number"), image_id
-        if number in seen:
-            return Fault("duplicate-annotation", f"annotation id {number} was given before"), image_id
-        seen.add(number)
-    return None, image_id
+def _nothing_usable(name: str, images: ImageRows) -> str:
+    """One sentence that sums up a file of which nothing can be used."""
+    reasons = Counter(failure.reason for failure in images.failures)
+    counted = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
+    first = images.failures[0]
+    return (
+        f"none of the {images.count} images of {name} can be used ({counted}); the first: {first.where}: {first.detail}"
+    )

@@ -1,31 +1,37 @@
-"""The source `coco`: COCO instances, COCO panoptic and LVIS files into samples.
+"""The source `coco`: COCO instances, COCO panoptic, LVIS, captions and result lists into samples.
 
-Reasons of failures: bad-image, duplicate-image, too-many-regions, bad-annotation, duplicate-annotation, unknown-image,
-unknown-category, bad-label, bad-box, outside-image, bad-mask, mask-size, bad-segments-file, missing-segment,
-unlisted-segment; the image files themselves are looked at by the engine. A failure of one annotation leaves that region
-out and no more; one of an image leaves the image out. A box that reaches beyond its image is kept as it is; one wholly
-outside is a failure. Annotation ids are not kept; a crowd becomes the attribute `crowd`.
+Every row is kept whatever its id; only a row equal to another of its image in all fields is read once. Of an annotation
+what is good is kept: well-formed polygons make the mask without the others, without a usable outline there is the box,
+without a usable box the outline gives it. Failures that leave out no more than they name: bad-polygon, bad-mask,
+mask-size, bad-score, bad-attribute, bad-caption, bad-keypoints, bad-own-field, unknown-region and bad-relation (of
+what sgforge wrote), bad-category, duplicate-category; cut-off: the file ends in the middle. Failures of a whole
+annotation: bad-annotation, unknown-image, unknown-category, bad-label, bad-box, outside-image; of a panoptic one
+bad-segments-file, missing-segment, unlisted-segment, duplicate-annotation too. Failures of an image: bad-image,
+duplicate-image, too-many-regions; the image files themselves are looked at by the engine. A box that reaches beyond its
+image is kept as it is and counted in a remark. A crowd becomes the attribute `crowd`; what else a file says beside the
+graph becomes attributes of the graph (`extras`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from sgforge.errors import ImageError
-from sgforge.graph import Sample, SceneGraph
+from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
-from sgforge_formats.checks import Fault, join_uri, locate, locate_folder
-from sgforge_formats.coco.document import MAX_REGIONS, Document, ImageEntry, Item, read_document
-from sgforge_formats.coco.instances import Regions, instance_regions
-from sgforge_formats.coco.panoptic import panoptic_regions
+from sgforge_formats.checks import locate, locate_folder
+from sgforge_formats.coco.document import Document, open_document
+from sgforge_formats.coco.findings import Findings
+from sgforge_formats.coco.panoptic import Segments
+from sgforge_formats.coco.reading import ImageReader
 from sgforge_formats.config import CocoOptions
+from sgforge_formats.pictures import PictureFolder, Turner
 
 __all__ = ["CocoSource"]
 
-_BATCH: Final = 100
+_BATCH: Final = 250
 """Annotations converted together: more at once is no faster, since the arrays leave the caches."""
 
 
@@ -34,99 +40,67 @@ class CocoSource:
 
     def __init__(self, options: CocoOptions) -> None:
         self._options = options
+        self._findings = Findings()
+        self._turner: Turner | None = None
+
+    def remarks(self) -> Sequence[str]:
+        """What the last reading came across and kept."""
+        turned = () if self._turner is None else self._turner.remarks()
+        return (*self._findings.remarks(), *turned)
 
     def check(self, roots: Roots, name: str) -> None:
-        """A `ConfigError` unless the file and the folders that are named are there; the file is not read."""
-        self._located(roots, name)
+        """A `ConfigError` unless the files and the folders that are named are there; no file is read."""
+        self._file(roots, name, "annotations")
+        if self._options.results is not None:
+            self._file(roots, name, "results")
+        if self._options.images is not None:
+            locate_folder(roots, self._options.images, name, "images")
         if self._options.panoptic is not None:
-            _segments_uri(self._options, roots, name)
+            self._segments_uri(roots, name)
 
-    def _located(self, roots: Roots, name: str) -> tuple[Path, str | None]:
-        """The file, and the uri of the folder of images."""
-        options = self._options
-        _, path = locate(roots, options.annotations, name, "annotations", root=f"{name}-annotations")
-        return path, None if options.images is None else locate_folder(roots, options.images, name, "images")
+    def _file(self, roots: Roots, name: str, option: str) -> Path:
+        return locate(roots, getattr(self._options, option), name, option, root=f"{name}-{option}")[1]
+
+    def _segments_uri(self, roots: Roots, name: str) -> str:
+        folder = self._options.panoptic or self._options.annotations.removesuffix(".gz").removesuffix(".json")
+        return locate(roots, folder, name, "panoptic", is_folder=True, root=f"{name}-panoptic")[0]
 
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """Every image with its regions, and every fault; a file that is no COCO file is a `ConfigError`."""
         options = self._options
-        path, images = self._located(roots, name)
-        document = read_document(path)
-        segments = _segments_uri(options, roots, name) if document.kind == "panoptic" else None
-        yield from document.failures
-        for batch in _batches(document):
-            good = []
-            for entry in batch:
-                fault = _count_fault(document, entry)
-                if fault is None:
-                    good.append(entry)
-                else:
-                    yield fault.of_image(entry.where, entry.image_id)
-            for entry, found in zip(good, _regions(document, good, roots, segments), strict=True):
-                yield from found.failures
-                graph = SceneGraph(entry.width, entry.height, found.regions)
-                uri = None if images is None else _image_uri(entry, images, roots)
-                yield Sample(entry.image_id, graph, uri, split=options.split)
+        self._findings, self._turner = Findings(), Turner(roots, options.orientation)
+        path = self._file(roots, name, "annotations")
+        results = None if options.results is None else self._file(roots, name, "results")
+        pictures = None
+        if options.images is not None:
+            pictures = PictureFolder(roots, locate_folder(roots, options.images, name, "images"))
+        with open_document(path, results, may_measure=pictures is not None) as document:
+            yield from document.failures
+            segments = None
+            if document.kind == "panoptic":
+                uri = self._segments_uri(roots, name)
+                segments = Segments(document.name, document.categories, roots, uri)
+            reader = ImageReader(
+                document=document,
+                roots=roots,
+                pictures=pictures,
+                turner=self._turner,
+                segments=segments,
+                split=options.split,
+                findings=self._findings,
+            )
+            for batch in _batches(document):
+                yield from reader.read(batch)
 
 
-def _batches(document: Document) -> Iterator[list[ImageEntry]]:
-    """Images in file order, some at a time: so many that their annotations are worth a batch."""
-    batch: list[ImageEntry] = []
+def _batches(document: Document) -> Iterator[list[int]]:
+    """Numbers of images in file order, some at a time: so many that their annotations are worth a batch."""
+    batch: list[int] = []
     count = 0
-    for entry in document.images:
-        batch.append(entry)
-        count += 1 + len(document.items.get(entry.image_id, ()))
+    for number in range(len(document.images)):
+        batch.append(number)
+        count += 1 + document.count(number)
         if count >= _BATCH:
             yield batch
             batch, count = [], 0
     yield batch
-
-
-def _segments_uri(options: CocoOptions, roots: Roots, name: str) -> str:
-    folder = options.panoptic or options.annotations.removesuffix(".json")
-    return locate(roots, folder, name, "panoptic", is_folder=True, root=f"{name}-panoptic")[0]
-
-
-def _image_uri(entry: ImageEntry, folder_uri: str, roots: Roots) -> str:
-    """The first of the names the file may have that exists, else the likeliest; the engine looks at what is there."""
-    uris = [join_uri(folder_uri, name) for name in entry.file_names]
-    for uri in uris[1:] and uris:
-        try:
-            if roots.resolve(uri).is_file():
-                return uri
-        except (ImageError, OSError):
-            continue
-    return uris[0]
-
-
-def _count_fault(document: Document, entry: ImageEntry) -> Fault | None:
-    items = document.items.get(entry.image_id, ())
-    count = len(items)
-    if document.kind == "panoptic":
-        lists = (item.raw.get("segments_info") for item in items)
-        count = sum(len(segments) for segments in lists if isinstance(segments, list))
-    if count > MAX_REGIONS:
-        return Fault("too-many-regions", f"{count} regions in one image: at most {MAX_REGIONS} are read")
-    return None
-
-
-def _regions(
-    document: Document, entries: Sequence[ImageEntry], roots: Roots, segments_uri: str | None
-) -> Iterable[Regions]:
-    items = [document.items.get(entry.image_id, ()) for entry in entries]
-    if segments_uri is None:
-        return instance_regions(list(zip(entries, items, strict=True)), document.categories)
-    return (
-        _segments(entry, own, document.categories, roots, segments_uri)
-        for entry, own in zip(entries, items, strict=True)
-    )
-
-
-def _segments(
-    entry: ImageEntry, items: Sequence[Item], categories: Mapping[int, str], roots: Roots, folder_uri: str
-) -> Regions:
-    parts = [panoptic_regions(entry, item, categories, roots, folder_uri) for item in items]
-    return Regions(
-        tuple(region for part in parts for region in part.regions),
-        tuple(failure for part in parts for failure in part.failures),
-    )

@@ -1,0 +1,89 @@
+"""What a COCO file says beside the graph, kept as attributes of the image's graph: one place for both ways.
+
+`caption`, `caption 2`, ... are the captions of the image. Names that begin with `coco.` are written back into COCO's
+own fields by the exporter: `coco.category.ID` (the category of that id, if a region has it: name, supercategory,
+keypoints and skeleton, as JSON), `coco.category_id.INDEX` (of a region whose category shares its name with another),
+`coco.keypoints.INDEX` (x, y, visibility of each point of a region, as JSON), `coco.id` (`text`: the id is a text that
+reads as a number). INDEX is the region's place in the graph.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from sgforge_formats.coco.categories import CategoryId, category_id_of, category_of
+from sgforge_formats.coco.images import ImageEntry
+from sgforge_formats.coco.instances import FoundRegion
+
+__all__ = ["Extras", "graph_attributes"]
+
+_PREFIX: Final = "coco."
+_CATEGORY: Final = "coco.category."
+_CATEGORY_ID: Final = "coco.category_id."
+_KEYPOINTS: Final = "coco.keypoints."
+_ID: Final = "coco.id"
+_TEXT: Final = "text"
+
+
+def graph_attributes(entry: ImageEntry, found: Sequence[FoundRegion], captions: Sequence[str]) -> dict[str, str]:
+    """The attributes of the graph of an image whose regions are `found`, in their order."""
+    attributes = dict(entry.attributes)
+    for number, caption in enumerate(captions, 1):
+        attributes["caption" if number == 1 else f"caption {number}"] = caption
+    if entry.is_text:
+        attributes[_ID] = _TEXT
+    for index, one in enumerate(found):
+        category = one.annotation.category
+        if category is not None:
+            attributes[f"{_CATEGORY}{category.number}"] = category.record
+            if category.is_shared:
+                attributes[f"{_CATEGORY_ID}{index}"] = json.dumps(category.number)
+        if one.annotation.keypoints is not None:
+            attributes[f"{_KEYPOINTS}{index}"] = one.annotation.keypoints
+    return attributes
+
+
+@attrs.frozen
+class Extras:
+    """The attributes of a graph, sorted for an export.
+
+    `plain`: those that have no field in COCO. `categories`: rows of COCO's categories. `category_ids`, `keypoints`: by
+    index of the region. `is_text`: the image's id is a text.
+    """
+
+    plain: Mapping[str, str]
+    categories: Sequence[Mapping[str, Any]]
+    category_ids: Mapping[int, CategoryId]
+    keypoints: Mapping[int, Sequence[float]]
+    is_text: bool
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, str]) -> Extras:
+        """The attributes of one graph; one that is not of our making stays a plain one."""
+        rest = {name: text for name, text in attributes.items() if not name.startswith(_PREFIX)}
+        categories: list[Mapping[str, Any]] = []
+        numbers: dict[int, Any] = {}
+        points: dict[int, Any] = {}
+        for name, text in attributes.items():
+            value = _parsed(text) if name.startswith(_PREFIX) else None
+            index = name.rpartition(".")[2]
+            if name.startswith(_CATEGORY) and category_of(value) is not None:
+                categories.append(value)
+            elif name.startswith(_CATEGORY_ID) and index.isdecimal() and category_id_of(value) is not None:
+                numbers[int(index)] = value
+            elif name.startswith(_KEYPOINTS) and index.isdecimal() and isinstance(value, list):
+                points[int(index)] = value
+            elif name != _ID:
+                rest[name] = text
+        return cls(rest, categories, numbers, points, attributes.get(_ID) == _TEXT)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -1,0 +1,167 @@
+"""Images of a COCO file, some at a time: their rows sorted by what they are, and samples made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from sgforge.errors import ImageError
+from sgforge.graph import Sample, SceneGraph
+from sgforge.images import Roots
+from sgforge.stages import SourceFailure
+from sgforge_formats.checks import Fault, is_plain
+from sgforge_formats.coco.document import MAX_REGIONS, RELATIONS, Document, Item
+from sgforge_formats.coco.extras import graph_attributes
+from sgforge_formats.coco.findings import Findings
+from sgforge_formats.coco.images import ImageEntry
+from sgforge_formats.coco.instances import Regions, instance_regions
+from sgforge_formats.coco.own import with_own_fields
+from sgforge_formats.coco.panoptic import Segments, panoptic_regions
+from sgforge_formats.pictures import PictureFolder, Turner
+
+__all__ = ["ImageReader"]
+
+_OF_REGIONS: Final = ("bbox", "segmentation", "segments_info")
+
+
+@attrs.frozen
+class _Rows:
+    """What a file says of one image: its entry, where its picture is, its rows by what they are."""
+
+    entry: ImageEntry
+    uri: str | None
+    annotations: Sequence[Item] = ()
+    relations: Sequence[Item] = ()
+    captions: Sequence[str] = ()
+    failures: Sequence[SourceFailure] = ()
+
+
+@attrs.frozen
+class ImageReader:
+    """Makes samples of a document's images.
+
+    `pictures`: their folder, `turner`: what is asked for their orientation, `segments`: the id PNGs of a panoptic file.
+    """
+
+    document: Document
+    roots: Roots
+    pictures: PictureFolder | None
+    turner: Turner
+    segments: Segments | None
+    split: str | None
+    findings: Findings
+
+    def read(self, numbers: Sequence[int]) -> Iterator[Sample | SourceFailure]:
+        """The samples of some images, in order, each after the faults of its rows."""
+        found = [self._rows(number) for number in numbers]
+        read = [rows for rows in found if isinstance(rows, _Rows)]
+        yield from (rows for rows in found if isinstance(rows, SourceFailure))
+        for rows, regions in zip(read, self._regions(read), strict=True):
+            yield from rows.failures
+            yield from regions.failures
+            related = with_own_fields(regions.found, rows.relations, self.document.name)
+            yield from related.failures
+            entry = rows.entry
+            graph = SceneGraph(
+                entry.width,
+                entry.height,
+                [one.region for one in related.found],
+                related.relations,
+                graph_attributes(entry, related.found, rows.captions),
+            )
+            yield Sample(entry.image_id, graph, rows.uri, split=self.split or entry.split)
+
+    def _rows(self, number: int) -> _Rows | SourceFailure:
+        entry = self.document.images[number]
+        uri = self._uri(entry)
+        try:
+            entry = self._sized(entry, uri)
+        except ImageError as error:
+            return Fault("bad-image", str(error)).of_image(entry.where, entry.image_id)
+        count = self.document.count(number)
+        items = self.document.items(number) if count <= MAX_REGIONS else []
+        if self.segments is not None:
+            lists = (item.raw.get("segments_info") for item in items)
+            count = sum(len(segments) for segments in lists if isinstance(segments, list))
+        if count > MAX_REGIONS:
+            detail = f"{count} regions in one image: at most {MAX_REGIONS} are read"
+            return Fault("too-many-regions", detail).of_image(entry.where, entry.image_id)
+        return self._sorted(entry, uri, items)
+
+    def _uri(self, entry: ImageEntry) -> str | None:
+        if self.pictures is None:
+            return None
+        picture = self.pictures.find(entry.file_names)
+        self.findings.respelled += picture.is_respelled
+        return self.turner.place(picture.uri)
+
+    def _sized(self, entry: ImageEntry, uri: str | None) -> ImageEntry:
+        """The entry with its size, from the picture where the file gives none; without either an `ImageError`."""
+        if entry.width and entry.height:
+            return entry
+        if uri is None:
+            raise ImageError(f"image {entry.image_id} {entry.missing_side}")
+        width, height = self.roots.image(uri).size()
+        if entry.width not in (0, width) or entry.height not in (0, height):
+            given = f"width {entry.width}" if entry.width else f"height {entry.height}"
+            raise ImageError(f"image {entry.image_id} is {width}x{height}, the file says {given}")
+        self.findings.measured += 1
+        return attrs.evolve(entry, width=width, height=height)
+
+    def _sorted(self, entry: ImageEntry, uri: str | None, items: Sequence[Item]) -> _Rows:
+        relations = [item for item in items if item.key == RELATIONS]
+        annotations = self._without_repeated([item for item in items if item.key != RELATIONS])
+        captions: list[str] = []
+        failures: list[SourceFailure] = []
+        regions = []
+        for item in annotations:
+            if "caption" not in item.raw or any(item.raw.get(field) for field in _OF_REGIONS):
+                regions.append(item)
+            elif isinstance(item.raw["caption"], str) and is_plain(item.raw["caption"]):
+                captions.append(item.raw["caption"])
+            else:
+                fault = Fault("bad-caption", f"caption {item.raw['caption']!r} must be a plain text")
+                failures.append(fault.of(f"{self.document.name}: {item.where}", entry.image_id))
+        return _Rows(entry, uri, regions, relations, captions, failures)
+
+    def _without_repeated(self, items: list[Item]) -> list[Item]:
+        """The rows without those that are equal to an earlier one in all fields."""
+        seen: dict[Hashable, list[Item]] = {}
+        kept = []
+        for item in items:
+            same = seen.setdefault(_name_of(item.raw), [])
+            if any(item.raw == other.raw and item.key == other.key for other in same):
+                self.findings.duplicates += 1
+                self.findings.first_duplicate = self.findings.first_duplicate or item.where
+                continue
+            same.append(item)
+            kept.append(item)
+        return kept
+
+    def _regions(self, read: Sequence[_Rows]) -> Sequence[Regions]:
+        if self.segments is None:
+            pairs = [(rows.entry, rows.annotations) for rows in read]
+            return instance_regions(pairs, self.document.categories, self.document.name, self.findings)
+        return [_joined([self._segments(rows.entry, item) for item in rows.annotations]) for rows in read]
+
+    def _segments(self, entry: ImageEntry, item: Item) -> Regions:
+        assert self.segments is not None
+        return panoptic_regions(entry, item, self.segments, self.findings)
+
+
+def _name_of(raw: Any) -> Hashable:
+    """What equal rows have in common: their id, without one their content."""
+    number = raw.get("id")
+    if isinstance(number, (int, float, str)):
+        return number
+    return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS, default=str)
+
+
+def _joined(parts: Sequence[Regions]) -> Regions:
+    return Regions(
+        [one for part in parts for one in part.found],
+        [failure for part in parts for failure in part.failures],
+    )
