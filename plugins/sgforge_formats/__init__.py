@@ -18,8 +18,8 @@ sgforge_api = 1
 @sgforge.hookimpl
 def sgforge_register_sources(register: Register) -> None:
     """COCO instances and panoptic, graph JSONL, folders of images, procedural scenes."""
-    register("coco", "sgforge_formats.coco.source:CocoSource", config=CocoOptions)
-    register("folder", "sgforge_formats.folder:FolderSource", config=FolderOptions)
+    register("coco", "sgforge_formats.coco.source:CocoSource", config=CocoOptions, revision=2)
+    register("folder", "sgforge_formats.folder:FolderSource", config=FolderOptions, revision=2)
     register("jsonl", "sgforge_formats.graphs:JsonlSource", config=JsonlOptions)
     register("scenes", "sgforge_formats.made:ScenesSource", config=ScenesOptions)
 
@@ -27,5 +27,5 @@ def sgforge_register_sources(register: Register) -> None:
 @sgforge.hookimpl
 def sgforge_register_exporters(register: Register) -> None:
     """COCO instances, graph JSONL."""
-    register("coco", "sgforge_formats.coco.exporter:CocoExporter", config=CocoExportOptions)
+    register("coco", "sgforge_formats.coco.exporter:CocoExporter", config=CocoExportOptions, revision=2)
     register("jsonl", "sgforge_formats.graphs:JsonlExporter")
