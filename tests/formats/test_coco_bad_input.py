@@ -170,7 +170,7 @@ def test_one_bad_image(coco: dict[str, Any], read: Reader, name: str) -> None:
 @pytest.mark.parametrize(
     ("row", "detail"),
     [
-        ("x", "an image must be an object, not str"),
+        ("x", "an image must be an object, not a str"),
         ({"id": 5.5}, "image id 5.5 must be a whole number, or a text"),
         ({"id": True}, "image id True must be a whole number, or a text"),
         ({"id": 5, "width": 40.5, "height": 30, "file_name": "a.png"}, "image 5: width 40.5 must be a whole number"),

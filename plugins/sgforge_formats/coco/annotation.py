@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from sgforge.graph import Box
+from sgforge.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.categories import Category, CategoryId, category_id_of
 from sgforge_formats.coco.document import Raw
@@ -87,7 +88,7 @@ def read_annotation(
     category = _category(raw, categories, findings)
     crowd = raw.get("iscrowd")
     if crowd not in (0, 1, None):
-        raise UnusableAnnotationError("bad-annotation", f"iscrowd {crowd!r} must be 0 or 1")
+        raise UnusableAnnotationError("bad-annotation", f"iscrowd {shortened(crowd)} must be 0 or 1")
     faults: list[Fault] = []
     box, box_fault = _box(raw.get("bbox"), entry, findings)
     texts = _attributes(raw["attributes"], faults) if "attributes" in raw else ()
@@ -115,7 +116,9 @@ def _category(raw: Raw, categories: Mapping[CategoryId, Category] | None, findin
     number = category_id_of(raw["category_id"])
     category = None if number is None else categories.get(number)
     if category is None:
-        raise UnusableAnnotationError("unknown-category", f"there is no category {raw['category_id']!r}")
+        given = raw["category_id"]
+        named = "it has no category_id" if given is None else f"there is no category {shortened(given)}"
+        raise UnusableAnnotationError("unknown-category", named)
     if not is_plain(category.name):
         raise UnusableAnnotationError(
             "bad-label", f"the name {category.name!r} of category {number} holds control characters"
@@ -127,13 +130,13 @@ def _box(value: Any, entry: ImageEntry, findings: Findings) -> tuple[Box | None,
     if value is None:
         return None, None
     if not isinstance(value, list) or len(value) != 4 or not all(_is_number(number) for number in value):
-        return None, Fault("bad-box", f"bbox {value!r} must be four finite numbers x, y, width, height")
+        return None, Fault("bad-box", f"bbox {shortened(value)} must be four finite numbers x, y, width, height")
     x, y, width, height = value
     if width <= 0 or height <= 0:
-        return None, Fault("bad-box", f"bbox {value!r} must have a width and a height above 0")
+        return None, Fault("bad-box", f"bbox {shortened(value)} must have a width and a height above 0")
     x1, y1 = x + width, y + height
     if x1 <= 0 or y1 <= 0 or x >= entry.width or y >= entry.height:
-        detail = f"bbox {value!r} lies outside its image of {entry.width}x{entry.height}"
+        detail = f"bbox {shortened(value)} lies outside its image of {entry.width}x{entry.height}"
         return None, Fault("outside-image", detail)
     findings.boxes += 1
     if x < -_OUTSIDE or y < -_OUTSIDE or x1 > entry.width + _OUTSIDE or y1 > entry.height + _OUTSIDE:
@@ -152,7 +155,7 @@ def _score(value: Any, faults: list[Fault]) -> float | None:
         return None
     if _is_number(value) and 0 <= value <= 1:
         return float(value)
-    faults.append(Fault("bad-score", f"score {value!r} must be a number from 0 to 1; it is left out"))
+    faults.append(Fault("bad-score", f"score {shortened(value)} must be a number from 0 to 1; it is left out"))
     return None
 
 
@@ -163,7 +166,9 @@ def _attributes(value: Any, faults: list[Fault]) -> tuple[str, ...]:
         texts = list(value or ()) if not isinstance(value, dict) else [_pair(*pair) for pair in value.items()]
     good = tuple(text for text in texts if isinstance(text, str) and text and is_plain(text))
     if len(good) < len(texts):
-        faults.append(Fault("bad-attribute", f"{len(texts) - len(good)} of attributes {value!r} must be a plain text"))
+        faults.append(
+            Fault("bad-attribute", f"{len(texts) - len(good)} of attributes {shortened(value)} must be a plain text")
+        )
     return good
 
 
@@ -176,7 +181,7 @@ def _pair(name: str, value: Any) -> str:
 def _description(value: Any, faults: list[Fault]) -> tuple[str, ...]:
     if isinstance(value, str) and value and is_plain(value):
         return (value,)
-    faults.append(Fault("bad-caption", f"caption {value!r} must be a text without control characters"))
+    faults.append(Fault("bad-caption", f"caption {shortened(value)} must be a text without control characters"))
     return ()
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
 from sgforge.utf8 import open_utf8
+from sgforge.wording import shortened
 from sgforge_formats.checks import Fault
 from sgforge_formats.coco.categories import Category, CategoryId, read_categories
 from sgforge_formats.coco.images import ImageEntry, ImageRows, image_id_of
@@ -247,7 +248,7 @@ def _exact(row: Any, field: str, block: RowBlock, at: int) -> Any:
 
 
 def _unknown_image(image_id: Any) -> Fault:
-    return Fault("unknown-image", f"no image that can be used has the id {image_id!r}")
+    return Fault("unknown-image", f"no image that can be used has the id {shortened(image_id)}")
 
 
 def _nothing_usable(name: str, images: ImageRows) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from sgforge.stages import SourceFailure
+from sgforge.wording import shortened, with_article
 from sgforge_formats.checks import is_plain
 from sgforge_formats.coco.numbers import to_whole
 
@@ -93,16 +94,18 @@ class ImageRows:
 
 def _image(row: Any, where: str) -> ImageEntry | SourceFailure:
     if not isinstance(row, dict):
-        return SourceFailure(where, "bad-image", f"an image must be an object, not {type(row).__name__}")
+        return SourceFailure(where, "bad-image", f"an image must be an object, not {with_article(type(row).__name__)}")
     given = row.get("id")
     image_id = image_id_of(given)
     if image_id is None:
-        detail = f"image id {given!r} must be a whole number, or a text without control characters"
+        detail = f"image id {shortened(given)} must be a whole number, or a text without control characters"
         return SourceFailure(where, "bad-image", detail)
     sides = [_side(row.get(side)) for side in ("width", "height")]
     if None in sides:
         side = ("width", "height")[sides.index(None)]
-        detail = f"image {image_id}: {side} {row[side]!r} must be a whole number of pixels, at most {MAX_SIDE:,}"
+        detail = (
+            f"image {image_id}: {side} {shortened(row[side])} must be a whole number of pixels, at most {MAX_SIDE:,}"
+        )
         return SourceFailure(where, "bad-image", detail, image_id)
     names = tuple(_file_names(row))
     if not names:

@@ -12,6 +12,7 @@ from sgforge import masks
 from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region
 from sgforge.stages import SourceFailure
+from sgforge.wording import shortened, with_article
 from sgforge_formats.checks import Fault
 from sgforge_formats.coco.annotation import Annotation, UnusableAnnotationError, read_annotation
 from sgforge_formats.coco.categories import Category, CategoryId
@@ -122,7 +123,7 @@ def _counts(outline: Raw | Any, entry: ImageEntry) -> str | Sequence[int]:
     if outline.get("size") != [entry.height, entry.width]:
         raise UnusableAnnotationError(
             "mask-size",
-            f"run lengths of size {outline.get('size')!r} do not fit an image of height {entry.height}"
+            f"run lengths of size {shortened(outline.get('size'))} do not fit an image of height {entry.height}"
             f" and width {entry.width}",
         )
     if isinstance(counts, list):
@@ -133,7 +134,7 @@ def _counts(outline: Raw | Any, entry: ImageEntry) -> str | Sequence[int]:
 
 
 def _shape(outline: Any) -> str:
-    return "a list of numbers" if isinstance(outline, list) else f"a {type(outline).__name__}"
+    return "a list of numbers" if isinstance(outline, list) else with_article(type(outline).__name__)
 
 
 def _outlines(pending: Sequence[_Pending]) -> list[_Outline]:

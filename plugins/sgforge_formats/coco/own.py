@@ -10,6 +10,7 @@ import attrs
 from sgforge.errors import GraphError
 from sgforge.graph import Relation
 from sgforge.stages import SourceFailure
+from sgforge.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.annotation import CROWD, OWN
 from sgforge_formats.coco.categories import CategoryId, category_id_of
@@ -80,7 +81,9 @@ def _index(value: Any, what: str, indices: Mapping[CategoryId, int | None]) -> i
     number = category_id_of(value)
     index = None if number is None else indices.get(number)
     if index is None:
-        raise _UnknownRegionError(f"{what} {value!r} names no annotation of its image that is read, or several")
+        raise _UnknownRegionError(
+            f"{what} {shortened(value)} names no annotation of its image that is read, or several"
+        )
     return index
 
 
@@ -105,13 +108,13 @@ def _check_names(values: Mapping[str, Any]) -> None:
     for name in _NAMES:
         value = values.get(name)
         if value is not None and not (isinstance(value, str) and value and is_plain(value)):
-            raise GraphError(f"{name} {value!r} must be a text without control characters")
+            raise GraphError(f"{name} {shortened(value)} must be a text without control characters")
 
 
 def _texts(raw: Raw, name: str) -> list[str]:
     value = raw.get(OWN + name) or []
     if not isinstance(value, list) or not all(isinstance(text, str) and is_plain(text) for text in value):
-        raise GraphError(f"{OWN}{name} {value!r} must be a list of texts without control characters")
+        raise GraphError(f"{OWN}{name} {shortened(value)} must be a list of texts without control characters")
     return value
 
 
@@ -133,7 +136,7 @@ def _relations(
 def _relation(raw: Raw, indices: Mapping[CategoryId, int | None]) -> Relation:
     predicate = raw.get("predicate")
     if not isinstance(predicate, str) or not is_plain(predicate):
-        raise GraphError(f"predicate {predicate!r} must be a text without control characters")
+        raise GraphError(f"predicate {shortened(predicate)} must be a text without control characters")
     more = {name: raw[name] for name in _OF_RELATION if raw.get(name) is not None}
     _check_names(more)
     return Relation(

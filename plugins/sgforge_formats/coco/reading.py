@@ -12,6 +12,7 @@ from sgforge.errors import ImageError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
+from sgforge.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.document import MAX_REGIONS, RELATIONS, Document, Item
 from sgforge_formats.coco.extras import graph_attributes
@@ -123,7 +124,7 @@ class ImageReader:
             elif isinstance(item.raw["caption"], str) and is_plain(item.raw["caption"]):
                 captions.append(item.raw["caption"])
             else:
-                fault = Fault("bad-caption", f"caption {item.raw['caption']!r} must be a plain text")
+                fault = Fault("bad-caption", f"caption {shortened(item.raw['caption'])} must be a plain text")
                 failures.append(fault.of(f"{self.document.name}: {item.where}", entry.image_id))
         return _Rows(entry, uri, regions, relations, captions, failures)
 
