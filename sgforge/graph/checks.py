@@ -85,9 +85,11 @@ def to_real(value: float | None) -> float | None:
 
 
 def to_texts(value: Iterable[str]) -> tuple[str, ...]:
-    """Texts as a tuple; a single text is refused, since it would become its letters."""
+    """Texts as a tuple; a single text, which would become its letters, and a dict are refused."""
     if isinstance(value, str):
         raise GraphError(f"expected a list of texts, got the single text {value!r}")
+    if isinstance(value, dict):
+        raise GraphError(f"expected a list of texts, got {shortened(value)}, of which only the keys would be kept")
     texts = tuple(value)
     for text in texts:
         if not isinstance(text, str):

@@ -10,7 +10,7 @@ import attrs
 
 from sgforge.errors import GraphError
 from sgforge.graph.checks import KEPT, Box, to_rows
-from sgforge.graph.rows import Region, Relation
+from sgforge.graph.rows import Mask, Region, Relation
 from sgforge.wording import counted, shortened
 
 if TYPE_CHECKING:
@@ -67,14 +67,17 @@ class SceneGraph:
         try:
             self._check_rows()
         except AttributeError:
-            self._refuse_other_rows()
+            self._refuse_other_kinds()  # looked for only now: graphs are built by the million
             raise
 
-    def _refuse_other_rows(self) -> None:
+    def _refuse_other_kinds(self) -> None:
         for rows, kind in ((self._regions, Region), (self._relations, Relation)):
             for row in rows:
                 if not isinstance(row, kind):
                     raise GraphError(f"{shortened(row)} stands where a {kind.__name__} belongs") from None
+        for index, region in enumerate(self._regions):
+            if region.mask is not None and not isinstance(region.mask, Mask):
+                raise GraphError(f"the mask of region {index} must be a Mask, not {shortened(region.mask)}") from None
 
     def _check_rows(self) -> None:
         count = len(self._regions)

@@ -74,6 +74,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> sg.Dataset:
             "object of relation 0 is 1, out of range",
         ),
         (lambda: sg.SceneGraph(9, 9, [sg.Region()], [sg.Relation(0, "on", 1)]), "the graph has 1 region"),
+        (lambda: sg.SceneGraph(9, 9, [sg.Region(mask="x")]), "the mask of region 0 must be a Mask, not 'x'"),
+        (lambda: sg.Region("a", attributes={"color": "red"}), "of which only the keys would be kept"),
         (lambda: GRAPH.box_of(99), "there is no region 99: the graph has 2 regions"),
         (lambda: GRAPH.box_of("x"), "there is no region 'x'"),
         (lambda: sg.Sample("a", graph=3), "the graph of a sample must be a SceneGraph, not 3"),
