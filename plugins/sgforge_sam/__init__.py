@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgforge.hookspecs import Register, hookimpl
 from sgforge.stages import Needs
-from sgforge_sam.config import SamOptions
+from sgforge_sam.config import SamOptions, SemanticSamOptions
 
 sgforge_api = 1
 
@@ -13,5 +13,11 @@ _TORCH = Needs(modules=("torch", "segment_anything", "transformers"), extra="sam
 
 @hookimpl
 def sgforge_register_segmenters(register: Register) -> None:
-    """`sam`."""
+    """`sam` and `semantic-sam`."""
     register("sam", "sgforge_sam.sam:SamSegmenter", config=SamOptions, needs=_TORCH)
+    register(
+        "semantic-sam",
+        "sgforge_sam.semantic_sam:SemanticSamSegmenter",
+        config=SemanticSamOptions,
+        needs=Needs(modules=("torch",), extra="sam", gpu="optional"),
+    )

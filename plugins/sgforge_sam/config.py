@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import attrs
 from attrs.validators import and_, ge, gt, instance_of, le, optional
 
-__all__ = ["Dtype", "Preset", "SamOptions", "to_weights"]
+__all__ = ["Dtype", "Preset", "SamOptions", "SemanticSamOptions", "to_weights"]
 
 Preset = Literal["default", "whole", "part"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -68,3 +68,38 @@ class SamOptions:
     def _something_to_do(self, attribute: attrs.Attribute[bool], value: bool) -> None:
         if not value and not self.presets:
             raise ValueError("presets is empty and boxes is false: nothing would be segmented")
+
+
+def _check_levels(instance: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
+    if not value or len(set(value)) < len(value) or not set(value) <= set(range(1, 7)):
+        raise ValueError(f"levels must be different numbers from 1 to 6, got {list(value)}")
+
+
+@attrs.frozen(kw_only=True)
+class SemanticSamOptions:
+    """`semantic-sam` finds masks at levels of detail: 1 and 2 semantic, 3 instances, 4 to 6 parts.
+
+    `checkpoint`: swint_only_sam_many2many.pth or swinl_only_sam_many2many.pth; the sizes are read off it. `levels`:
+    which of its six levels. `short_side`: to how many pixels an image's shorter side is resized. `independent_prompts`:
+    a mask does not depend on the points decoded beside it; false is the released inference, where it does, in batches
+    of `points_per_batch` (200 there). The other values are those of its own generator: `pred_iou` 0.88, `stability`
+    0.92, `box_nms` 0.7 over all levels together, `clean` 10 (fill holes, drop islands of fewer pixels). `min_area`:
+    masks of fewer pixels are dropped (Synthetic Visual Genome: 10). `dtype`, `feature_memory_mb`, `feature_folder`: as
+    for `sam`; the features of one image take about 50 MB.
+    """
+
+    checkpoint: Path | str = attrs.field(converter=to_weights)
+    levels: tuple[int, ...] = attrs.field(default=(1, 2, 3, 4, 5, 6), converter=tuple, validator=_check_levels)
+    short_side: int = attrs.field(default=640, validator=ge(32))
+    independent_prompts: bool = True
+    points_per_side: int = attrs.field(default=32, validator=ge(1))
+    points_per_batch: int = attrs.field(default=200, validator=ge(1))
+    pred_iou: float = attrs.field(default=0.88, validator=ge(0.0))
+    stability: float = attrs.field(default=0.92, validator=_SHARE)
+    stability_offset: float = attrs.field(default=1.0, validator=gt(0.0))
+    box_nms: float = attrs.field(default=0.7, validator=_SHARE)
+    clean: int = attrs.field(default=10, validator=ge(0))
+    min_area: int = attrs.field(default=10, validator=ge(0))
+    dtype: Dtype = "auto"
+    feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
+    feature_folder: Path | None = attrs.field(default=None, validator=optional(instance_of(Path)), eq=False)

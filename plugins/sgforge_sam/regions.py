@@ -9,10 +9,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from sgforge.edits import Edit
 from sgforge.graph import Mask, Region
 from sgforge.masks import PackedMasks, selection, to_crop
 
-__all__ = ["NO_PIXELS", "parents_of", "region_of", "with_parents"]
+__all__ = ["NO_PIXELS", "Found", "added", "parents_of", "with_parents"]
 
 NO_PIXELS: Final = "empty-mask"
 """Reason under which masks without pixels are counted and left out."""
@@ -20,9 +21,28 @@ NO_PIXELS: Final = "empty-mask"
 _FULL_PIXELS: Final = 4_000_000
 
 
-def region_of(mask: Mask, iou: float, level: int, source: str) -> Region:
-    """A region with its tight box; its score is the predicted IoU, which a model may put outside [0, 1]."""
-    return Region(box=mask.box, mask=mask, score=min(max(iou, 0.0), 1.0), level=level, source=source)
+@attrs.frozen
+class Found:
+    """A mask that a model found, its predicted IoU, and where it comes from."""
+
+    mask: Mask
+    iou: float
+    level: int
+    source: str
+
+
+def added(found: Sequence[Found], first: int) -> Edit:
+    """The edit that adds these masks as regions, the first of them at index `first`.
+
+    The score is the predicted IoU, which a model may put outside [0, 1]. Masks without pixels are left out and counted.
+    """
+    regions = [
+        Region(box=one.mask.box, mask=one.mask, score=min(max(one.iou, 0.0), 1.0), level=one.level, source=one.source)
+        for one in found
+        if one.mask.box is not None
+    ]
+    empty = len(found) - len(regions)
+    return Edit(regions=tuple(with_parents(regions, first)), faults={NO_PIXELS: empty} if empty else {})
 
 
 def with_parents(regions: Sequence[Region], first: int) -> list[Region]:

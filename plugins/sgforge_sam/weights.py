@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ import torch
 from sgforge.digests import file_sha256, folder_sha256
 from sgforge.stages import Resources
 from sgforge_sam.architecture import build_sam
-from sgforge_sam.config import Dtype, SamOptions
+from sgforge_sam.config import Dtype, SamOptions, SemanticSamOptions
 from sgforge_sam.family import load_family
 from sgforge_sam.features import Encoder
 from sgforge_sam.original import OriginalSam
@@ -39,28 +39,25 @@ def load_sam(checkpoint: Path | str, device: torch.device, dtype: torch.dtype) -
 
 def borrow_sam(options: SamOptions, resources: Resources) -> Borrowed:
     """The encoder that `sam` steps with these weights share in this process."""
-    return borrow_encoder(
-        options.checkpoint, options.dtype, resources.device, load_sam, options.feature_memory_mb, options.feature_folder
-    )
+    return borrow_encoder(options, resources, load_sam, "sam")
 
 
 def borrow_encoder(
-    checkpoint: Path | str,
-    dtype_name: Dtype,
-    device_name: str,
+    options: SamOptions | SemanticSamOptions,
+    resources: Resources,
     load: Callable[[Path | str, torch.device, torch.dtype], PromptedModel],
-    memory_mb: int,
-    folder: Path | None,
+    kind: Hashable,
 ) -> Borrowed:
-    """An encoder shared by all who name the same weights (unchanged since), loader, device and dtype."""
-    device = torch.device(device_name)
-    dtype = dtype_of(dtype_name, device)
+    """An encoder shared by all of one `kind` that name the same weights (unchanged since), device and dtype."""
+    checkpoint, folder = options.checkpoint, options.feature_folder
+    device = torch.device(resources.device)
+    dtype = dtype_of(options.dtype, device)
 
     def loaded() -> Encoder:
         name = "" if folder is None else f"{_content(checkpoint)}:{dtype}"
-        return Encoder(load(checkpoint, device, dtype), memory_mb * 1024 * 1024, folder, name)
+        return Encoder(load(checkpoint, device, dtype), options.feature_memory_mb * 1024 * 1024, folder, name)
 
-    return borrow((_stamp(checkpoint), load, device, dtype, folder), loaded)
+    return borrow((_stamp(checkpoint), kind, device, dtype, folder), loaded)
 
 
 def _stamp(checkpoint: Path | str) -> tuple[str, int, int]:

@@ -39,6 +39,15 @@ class TestSam(SegmenterContract):
         return {"checkpoint": str(saved_sam(folder)), "presets": ["default", "part"], "boxes": True, **FEW}
 
 
+class TestSemanticSam(SegmenterContract):
+    component = "semantic-sam"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        from sam.tiny import semantic_options
+
+        return {**semantic_options(folder), "levels": [3, 5]}
+
+
 class TestGeometry(TeacherContract):
     component = "geometry"
     options = {"subjects": 2, "predicates": ["on", "left of"]}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from sgforge_sam.torchvision_free import import_segment_anything
 
@@ -186,3 +187,15 @@ def _tiny_sam3_tracker() -> Any:
         },
     )
     return tf.Sam3TrackerModel(config).eval()
+
+
+def semantic_tensors() -> dict[str, torch.Tensor]:
+    """The tiny Semantic-SAM on file."""
+    return load_file(Path(__file__).parents[1] / "data" / "sam" / "semantic_sam_weights.safetensors")
+
+
+def semantic_options(folder: Path) -> dict[str, Any]:
+    """Options of `semantic-sam` that are quick on a checkpoint written into `folder`."""
+    path = folder / "semantic_tiny.pth"
+    torch.save({"model": semantic_tensors()}, path)
+    return {"checkpoint": str(path), "short_side": 64, "points_per_side": 2, "pred_iou": 0.0, "stability": 0.0}

@@ -1,0 +1,55 @@
+"""What all segmenters with an encoder share: weights on loan, pixels of samples, one encoding for a batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from sgforge.edits import Edit
+from sgforge.graph import Sample
+from sgforge.stages import Answer, Failure, Resources
+from sgforge_sam.features import Encoder
+from sgforge_sam.frames import Pixels
+from sgforge_sam.pictures import pixels_of
+from sgforge_sam.sharing import Borrowed
+
+__all__ = ["EncodedSegmenter"]
+
+
+class EncodedSegmenter(ABC):
+    """A segmenter whose encoder sees all images of a batch together, and serves whatever is asked of them then."""
+
+    def __init__(self) -> None:
+        self._borrowed: Borrowed | None = None
+
+    @abstractmethod
+    def borrow(self, resources: Resources) -> Borrowed:
+        """The encoder, loaded or shared."""
+
+    @abstractmethod
+    def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Edit:
+        """What it has to say of one image."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder at work."""
+        assert self._borrowed is not None, "setup() comes first"
+        return self._borrowed.encoder
+
+    def setup(self, resources: Resources) -> None:
+        """Loads the weights, or shares those that another step of this process has loaded."""
+        self._borrowed = self.borrow(resources)
+
+    def close(self) -> None:
+        """Lets go of the weights."""
+        if self._borrowed is not None:
+            self._borrowed.close()
+
+    def segment(self, samples: Sequence[Sample], /) -> list[Answer]:
+        """An edit for each image; one that is missing, broken or of another size than its graph is a `Failure`."""
+        pixels = [pixels_of(sample) for sample in samples]
+        self.encoder.batch([one for one in pixels if not isinstance(one, Failure)])
+        return [
+            one if isinstance(one, Failure) else self.edit(self.encoder, sample, one)
+            for sample, one in zip(samples, pixels, strict=True)
+        ]
