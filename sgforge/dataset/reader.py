@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
-from typing import Final
 
 import numpy as np
 
 from sgforge.columns import Ragged
+from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.diffing import Diff, diff_snapshots
 from sgforge.dataset.filtering import Filter, matching_rows
 from sgforge.dataset.folder import DatasetFolder, split_ref
@@ -20,9 +20,6 @@ from sgforge.images import Roots
 from sgforge.wording import counted
 
 __all__ = ["Dataset"]
-
-_LONGEST: Final = 10_000
-"""Snapshots in a history; parents that name each other in a circle end here."""
 
 
 def _version(path: Path | str, ref: str | None) -> tuple[Path, str]:
@@ -121,21 +118,23 @@ class Dataset:
         """
         wanted = Filter(predicate, label, category, step, model, reason)
         ids = self.snapshot.image_ids
-        return [ids[row] for row in matching_rows(self.snapshot, wanted, [meta.step for meta in self.log()]).tolist()]
+        steps = (meta.step for meta in self.history())
+        return [ids[row] for row in matching_rows(self.snapshot, wanted, steps).tolist()]
 
     def log(self) -> list[SnapshotMeta]:
         """This snapshot and those it came from, the newest first; a `DatasetError` if one of them is damaged."""
         return list(self.history())
 
     def history(self) -> Iterator[SnapshotMeta]:
-        """What `log` gives, one by one; it ends at a parent that is not here any more."""
-        meta = self.snapshot.meta
+        """What `log` gives, one by one, however long; it ends at a parent that is not here any more."""
+        meta, folder = self.snapshot.meta, self.snapshot.path
         yield meta
-        for _ in range(_LONGEST):
-            parent = self._folder.snapshot(meta.parents[0]) if meta.parents else None
-            if parent is None or not parent.is_dir():
-                return
-            meta = read_meta(parent)
+        seen = {folder}
+        while meta.parents and (parent := self._folder.snapshot(meta.parents[0])).is_dir():
+            if parent in seen:
+                raise damaged_snapshot(f"{folder / 'zarr.json'} names a parent that came from it", folder)
+            seen.add(parent)
+            meta, folder = read_meta(parent), parent
             yield meta
 
     def diff(self, other: Dataset) -> Diff:
@@ -149,7 +148,7 @@ class Dataset:
 
     def stats(self) -> Stats:
         """Counts of everything in this version."""
-        return statistics_of(self.snapshot, [meta.step.name for meta in reversed(self.log())])
+        return statistics_of(self.snapshot, [meta.step.name for meta in self.history()][::-1])
 
     def branches(self) -> dict[str, str]:
         """Snapshot id by branch name."""

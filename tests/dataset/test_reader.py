@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from dataset.given import key_of
 from dataset.made import FILTER, TEACHER, make_dataset, three_samples
 from support.waiting import LONGEST
 
+from sgforge.cli.main import main
 from sgforge.dataset import Dataset, DatasetWriter, Snapshot
 from sgforge.dataset.diffing import Diff, ImageDiff, RowChange, diff_snapshots
 from sgforge.errors import DatasetError, ImageError
@@ -123,6 +125,41 @@ def test_filter(folder, wanted, ids):
 def test_an_unknown_category_is_an_error(folder):
     with pytest.raises(DatasetError, match="spatial"):
         Dataset.open(folder).filter(category="spacial")
+
+
+def _descendants(folder: Path, count: int) -> str:
+    """Snapshots without arrays that came from branch main one after the other; the id of the newest."""
+    newest = Dataset.open(folder).snapshot
+    description = json.loads((newest.path / "zarr.json").read_text())
+    stated, parent = description["attributes"]["sgforge"], newest.id
+    for number in range(count):
+        name = f"{number + 1:012x}{0:020x}"
+        stated |= {"snapshot": name, "parents": [parent], "arrays": {}}
+        place = newest.path.with_name(name)
+        place.mkdir()
+        (place / "zarr.json").write_text(json.dumps(description))
+        parent = name
+    return parent
+
+
+def test_a_history_has_no_longest(tmp_path, capsys):
+    make_dataset(tmp_path)
+    newest = _descendants(tmp_path, 10_050)
+    assert main(["log", f"{tmp_path}@{newest}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:12] for line in lines[:-3]] == [f"{number:012x}" for number in range(10_050, 0, -1)]
+    assert [line.split()[2] for line in lines[-3:]] == ["filter", "complete", "source:"]
+
+
+def test_snapshots_that_came_from_each_other_are_damage(tmp_path):
+    make_dataset(tmp_path)
+    newest = _descendants(tmp_path, 3)
+    oldest = tmp_path / "snapshots" / f"{1:012x}{0:020x}" / "zarr.json"
+    description = json.loads(oldest.read_text())
+    description["attributes"]["sgforge"]["parents"] = [newest]
+    oldest.write_text(json.dumps(description))
+    with pytest.raises(DatasetError, match=r"0000/zarr\.json names a parent that came from it"):
+        Dataset.open(tmp_path, newest).log()
 
 
 def test_log_names_steps_from_the_newest(folder):
