@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -195,9 +196,10 @@ class _Builder:
         self._tables = StringTables()
         self._regions = RegionWriter(self._tables)
         self._relations = RelationWriter(self._tables)
-        self._texts: list[tuple[bytes, bytes, bytes]] = []
-        self._numbers: list[tuple[int, int, int, int, int, int]] = []
-        self._digests: list[bytes] = []
+        # Flat buffers: an object for each number of an image would take more than its columns.
+        self._texts = {name: (array("I"), bytearray()) for name in ("id", "uri", "attributes")}
+        self._numbers = array("q")
+        self._digests = bytearray()
 
     def add(self, sample: Sample) -> None:
         graph, tables = sample.graph, self._tables
@@ -208,15 +210,13 @@ class _Builder:
             self._regions.add(region)
         for relation in rows.relations:
             self._relations.add(relation)
-        self._digests.append(_digest(sample))
-        self._texts.append(
-            (
-                encode_text(sample.image_id),
-                encode_text(sample.uri or ""),
-                encode_text(attributes_text(graph.attributes)),
-            )
-        )
-        self._numbers.append(
+        self._digests += _digest(sample)
+        texts = sample.image_id, sample.uri or "", attributes_text(graph.attributes)
+        for text, (lengths, joined) in zip(texts, self._texts.values(), strict=True):
+            encoded = encode_text(text)
+            lengths.append(len(encoded))
+            joined.extend(encoded)
+        self._numbers.extend(
             (
                 graph.width,
                 graph.height,
@@ -228,24 +228,30 @@ class _Builder:
         )
 
     def columns(self) -> GraphColumns:
-        count = len(self._numbers)
-        numbers = np.asarray(self._numbers, np.int64).reshape(count, 6)
-        ids, uris, attributes = zip(*self._texts, strict=True) if count else ((), (), ())
+        """All that was added; the buffers go one after the other, so that little is held twice."""
+        numbers = np.asarray(self._numbers, np.int64).reshape(-1, 6)
+        texts = {
+            name: Ragged(np.asarray(lengths, np.uint32), np.frombuffer(joined, np.uint8))
+            for name, (lengths, joined) in self._texts.items()
+        }
         image = attrs.evolve(
-            ImageColumns.blank(count),
-            id=Ragged.of_bytes(ids),
+            ImageColumns.blank(len(numbers)),
+            id=texts["id"],
+            uri=texts["uri"],
+            attributes=texts["attributes"],
             width=numbers[:, 0].astype(np.int32),
             height=numbers[:, 1].astype(np.int32),
-            uri=Ragged.of_bytes(uris),
             split=numbers[:, 2].astype(np.int32),
             source=numbers[:, 3].astype(np.int32),
-            sha256=np.frombuffer(b"".join(self._digests), np.uint8).reshape(count, 32),
+            sha256=np.frombuffer(self._digests, np.uint8).reshape(-1, 32),
             region_count=numbers[:, 4].astype(np.uint32),
             relation_count=numbers[:, 5].astype(np.uint32),
-            attributes=Ragged.of_bytes(attributes),
         )
-        regions = with_image_frames(image, region_columns([self._regions.block()]))
-        return GraphColumns(image, regions, relation_columns([self._relations.block()]), self._tables.vocabularies())
+        regions = region_columns([self._regions.block()])
+        del self._regions
+        relations = relation_columns([self._relations.block()])
+        del self._relations
+        return GraphColumns(image, with_image_frames(image, regions), relations, self._tables.vocabularies())
 
 
 def with_image_frames(image: ImageColumns, region: RegionColumns) -> RegionColumns:

@@ -76,11 +76,11 @@ def _id_of(table: dict[str, int], text: str | None) -> int:
 class RegionBlock(NamedTuple):
     """Regions as bytes: fixed records, then the parts of varying length; blocks of one string table can be joined."""
 
-    records: bytes
-    mask: bytes
-    description_len: bytes
-    description: bytes
-    attribute: bytes
+    records: bytes | bytearray = b""
+    mask: bytes | bytearray = b""
+    description_len: bytes | bytearray = b""
+    description: bytes | bytearray = b""
+    attribute: bytes | bytearray = b""
 
 
 class RegionWriter:
@@ -128,12 +128,12 @@ class RegionWriter:
         )
 
     def block(self) -> RegionBlock:
-        """Everything added so far."""
+        """Everything that was added; nothing may be added any more, as no byte is copied."""
         return RegionBlock(
-            bytes(self._records),
-            bytes(self._mask),
+            self._records,
+            self._mask,
             self._description_len.tobytes(),
-            bytes(self._description),
+            self._description,
             self._attribute.tobytes(),
         )
 
@@ -160,35 +160,42 @@ class RelationWriter:
             _id_of(self._steps, relation.judged_by),
         )
 
-    def block(self) -> bytes:
-        """Everything added so far."""
-        return bytes(self._records)
+    def block(self) -> bytearray:
+        """Everything that was added; nothing may be added any more."""
+        return self._records
 
 
 def region_columns(blocks: Sequence[RegionBlock]) -> RegionColumns:
     """The columns of all blocks, in order; their ids must come from one set of string tables."""
-    records = np.frombuffer(b"".join([block.records for block in blocks]), _REGION_RECORD)
-    description_len = np.frombuffer(b"".join([block.description_len for block in blocks]), np.uint32)
+    parts = (
+        RegionBlock(*(_joined(column) for column in zip(*blocks, strict=True))) if blocks else RegionBlock(*[b""] * 5)
+    )
+    records = np.frombuffer(parts.records, _REGION_RECORD)
     flat = {spec.name: np.ascontiguousarray(records[spec.name]) for spec in specs_of(RegionColumns) if not spec.ragged}
     counts = {name: np.ascontiguousarray(records[name]) for name in ("mask_len", "description_count")}
     return RegionColumns(
         **flat,
-        mask=Ragged(counts["mask_len"], np.frombuffer(b"".join([block.mask for block in blocks]), np.uint8)),
+        mask=Ragged(counts["mask_len"], np.frombuffer(parts.mask, np.uint8)),
         description=Ragged(
             counts["description_count"],
-            Ragged(description_len, np.frombuffer(b"".join([block.description for block in blocks]), np.uint8)),
+            Ragged(np.frombuffer(parts.description_len, np.uint32), np.frombuffer(parts.description, np.uint8)),
         ),
         attribute=Ragged(
             np.ascontiguousarray(records["attribute_count"]),
-            np.frombuffer(b"".join([block.attribute for block in blocks]), np.int32),
+            np.frombuffer(parts.attribute, np.int32),
         ),
     )
 
 
-def relation_columns(blocks: Sequence[bytes]) -> RelationColumns:
+def relation_columns(blocks: Sequence[bytes | bytearray]) -> RelationColumns:
     """The columns of all blocks, in order; their ids must come from one set of string tables."""
-    records = np.frombuffer(b"".join(blocks), _RELATION_RECORD)
+    records = np.frombuffer(_joined(blocks), _RELATION_RECORD)
     return RelationColumns(**{name: np.ascontiguousarray(records[name]) for name in _RELATION_RECORD.names or ()})
+
+
+def _joined(parts: Sequence[bytes | bytearray]) -> bytes | bytearray:
+    """The parts behind each other; one alone, which may be very large, is not copied."""
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def regions_from(

@@ -145,8 +145,7 @@ def _region_block(regions: Sequence[Region], tables: StringTables) -> tuple[byte
     writer = RegionWriter(tables)
     for region in regions:
         writer.add(region)
-    block = writer.block()
-    return (block.records, block.mask, block.description_len, block.description, block.attribute)
+    return tuple(map(bytes, writer.block()))
 
 
 def _relation_block(relations: Sequence[Relation], tables: StringTables) -> bytes:
@@ -155,7 +154,7 @@ def _relation_block(relations: Sequence[Relation], tables: StringTables) -> byte
     writer = RelationWriter(tables)
     for relation in relations:
         writer.add(relation)
-    return writer.block()
+    return bytes(writer.block())
 
 
 def _pack_verdict(verdict: Verdict, tables: StringTables) -> bytes:

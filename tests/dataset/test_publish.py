@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import attrs
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -252,7 +253,9 @@ def test_publishing_again_returns_the_snapshot_there_is(tmp_path):
         first = writer.publish(step_record("filter"), source, keys, {"im000": ("filter", "timeout")})
         assert writer.publish(step_record("filter"), source, keys, {"im000": ("filter", "timeout")}).id == first.id
         assert writer.publish(step_record("filter"), source, keys).id != first.id
-        assert len(list(tmp_path.joinpath("snapshots").iterdir())) == 3
+        elsewhere = writer.publish(step_record("filter"), source, keys, {"im000": ("edit", "timeout")})
+        assert elsewhere.id != first.id
+        assert len(list(tmp_path.joinpath("snapshots").iterdir())) == 4
 
 
 def test_an_unknown_key_and_an_edit_of_another_parent_are_errors(tmp_path):
@@ -288,3 +291,58 @@ def test_selections_leave_out_failed_and_dropped_images(tmp_path):
     assert child.rows().tolist() == [1, 2]
     assert child.rows(Selection(sources=("seed",), splits=("train",))).tolist() == [1]
     assert len(Dataset.open(tmp_path)) == 4
+
+
+def test_a_step_that_goes_on_after_it_was_published_unfinished_is_another_snapshot(tmp_path):
+    given_samples = people(2)
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(given_samples, [key_of(s.image_id) for s in given_samples])
+        unfinished = writer.publish(step_record("filter"), source, source.keys, partial=True)
+        # Nothing more had to be answered: the states are the same, and only what is said of the step differs.
+        finished = writer.publish(step_record("filter"), source, source.keys)
+        assert (unfinished.meta.partial, finished.meta.partial) == (True, False)
+        assert unfinished.id != finished.id
+
+
+@pytest.mark.parametrize("field", ["name", "verb", "component", "fingerprint"])
+def test_whatever_names_a_step_makes_another_snapshot(tmp_path, field):
+    given_samples = people(1)
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(given_samples, [key_of("im000")])
+        step = step_record("filter")
+        other = attrs.evolve(step, **{field: "another"})
+        first, second = (writer.publish(each, source, source.keys) for each in (step, other))
+        assert first.id != second.id
+        assert getattr(second.meta.step, field) == "another"
+
+
+def test_other_states_of_the_same_images_are_another_snapshot(tmp_path):
+    """A step that was published when half of it was answered, and again when all was."""
+    given_samples = people(2)
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(given_samples, [key_of(s.image_id) for s in given_samples])
+        rows = [answer(s, "filter", source.keys[i].tobytes(), Edit.reject(0, "iou")) for i, s in enumerate(source)]
+        writer.journal.put(rows)
+        half = writer.publish(step_record("filter"), source, [rows[0].key, source.keys[1].tobytes()], partial=True)
+        whole = writer.publish(step_record("filter"), source, [row.key for row in rows], partial=True)
+        assert half.id != whole.id
+        assert [len(half.graph(row).relations) for row in range(2)] == [0, 1]
+        assert [len(whole.graph(row).relations) for row in range(2)] == [0, 0]
+        # What was published meanwhile is found without looking at the folder again.
+        assert [ref is not None for ref in writer.states().find([row.key for row in rows])] == [True, True]
+
+
+# Two state keys of one crc32c, found by trying.
+TWINS = key_of("crc", 114423), key_of("crc", 203098)
+
+
+def test_columns_of_one_checksum_are_told_apart_by_their_bytes(tmp_path):
+    assert google_crc32c.value(TWINS[0]) == google_crc32c.value(TWINS[1])
+    assert TWINS[0] != TWINS[1]
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(people(1), [TWINS[0]])
+        edit = pack_edit(Edit.reject(0, "iou"))
+        writer.journal.put([JournalRow(TWINS[1], "im000", "filter", edit, parent_key=TWINS[0])])
+        child = writer.publish(step_record("filter"), source, [TWINS[1]])
+    assert Snapshot.open(source.path).keys.tobytes() == TWINS[0]
+    assert Snapshot.open(child.path).keys.tobytes() == TWINS[1]

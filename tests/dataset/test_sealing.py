@@ -77,6 +77,38 @@ def test_steps_are_sealed_in_the_order_in_which_they_answered_first(tmp_path):
     assert [len(sealed[-1].graph(row).all.relations) for row in range(3)] == [3, 2, 0]
 
 
+def test_of_two_answers_to_one_state_the_later_one_is_sealed(tmp_path):
+    """Two runs with another option each: the answers have keys of their own, and the last run's counts."""
+    samples = three_samples()
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(samples, [key_of(sample.image_id) for sample in samples])
+        keys = key_of("first run"), key_of("second run")
+        for key, reason in zip(keys, ("early", "late"), strict=True):
+            edit = pack_edit(Edit.reject(0, reason))
+            writer.journal.put(
+                [JournalRow(key, "a", FILTER.name, edit, parent_key=source.keys[0].tobytes())],
+            )
+        (sealed,) = seal(writer)
+    assert sealed.keys[0].tobytes() == keys[1]
+    assert sealed.graph(0).all.relations[0].reason == "late"
+
+
+def test_an_answer_that_a_snapshot_holds_is_not_sealed_again(tmp_path):
+    samples = three_samples()
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(samples, [key_of(sample.image_id) for sample in samples])
+        rows = answers(source, TEACHER, {"a": TEACHER_EDITS["a"]})
+        keys = [rows[0].key, *(key.tobytes() for key in source.keys[1:])]
+        writer.journal.put(rows)
+        published = writer.publish(TEACHER, source, keys)
+        writer.move_branch("main", published)
+    # As after a kill between publishing and forgetting.
+    with DatasetWriter.open(tmp_path) as writer:
+        writer.journal.put(rows)
+        assert seal(writer) == []
+        assert writer.branches()["main"] == published.id
+
+
 def test_answers_of_no_snapshot_cannot_be_sealed(tmp_path):
     with DatasetWriter.open(tmp_path) as writer:
         writer.publish_source(three_samples(), [key_of(sample.image_id) for sample in three_samples()])

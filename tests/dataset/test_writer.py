@@ -18,6 +18,7 @@ from support.opened import open_below
 
 from sgforge.dataset import Dataset, DatasetWriter, JournalRow, RunRecord, Snapshot, StepRecord
 from sgforge.dataset.journal import FileHash
+from sgforge.dataset.known import KnownWork
 from sgforge.dataset.verification import verify_dataset
 from sgforge.edits import Edit
 from sgforge.errors import DatasetError
@@ -63,6 +64,30 @@ def test_forgotten_answers_are_gone_after_closing_and_the_others_stay(tmp_path, 
     assert sorted(path.name for path in tmp_path.glob("journal*")) == ["journal.sqlite"]
     if gone == 3000:
         assert (tmp_path / "journal.sqlite").stat().st_size < 200_000
+
+
+def test_what_is_remembered_again_takes_the_place_of_what_was(tmp_path):
+    """A step with other options, a run that goes on, and a file that was changed."""
+    changed = StepRecord("complete", "complete", "svg", "fp-other", '{"model":"fake/two"}')
+    with DatasetWriter.open(tmp_path) as writer:
+        for step, config, size, digest in ((TEACHER, "{}", 3, "ab"), (changed, '{"seed":2}', 5, "cd")):
+            writer.begin_step(step)
+            writer.begin_run(RunRecord("r", config, {}, "2026"))
+            writer.journal.remember_sha256([("coco:a.jpg", size, 4, digest)])
+        assert writer.journal.step("complete") == changed
+        assert [run.config_json for run in writer.journal.runs()] == ['{"seed":2}']
+        assert writer.journal.sha256("coco:a.jpg", 5, 4) == "cd"
+        known = KnownWork.open(tmp_path)
+        assert known.hashes([("coco:a.jpg", 5, 4), ("coco:a.jpg", 4, 4), ("coco:a.jpg", 5, 5)]) == ["cd", None, None]
+        assert known.hashes([("coco:b.jpg", 5, 4)]) == [None]
+
+
+def test_more_answers_than_one_question_takes_are_found_without_opening_to_write(tmp_path):
+    rows = [row(number) for number in range(1200)]
+    with DatasetWriter.open(tmp_path) as writer:
+        writer.journal.put(rows)
+    wanted = [row.key for row in rows]
+    assert KnownWork.open(tmp_path).answered([*wanted, key_of("no")]) == set(wanted)
 
 
 def test_hashes_of_files_hold_only_for_the_same_size_and_time(tmp_path):

@@ -1,0 +1,89 @@
+"""Peak memory of a run from JSONL: bytes that each further image adds, between two sizes.
+
+Images of 18 regions and 38 relations, as in Synthetic Visual Genome, without masks and pictures, go through a filter.
+Each size is a process of its own. Bar: 8 kB an image.
+
+    python benchmarks/memory.py            python benchmarks/memory.py --small
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+_REGIONS, _RELATIONS = 18, 38
+_CONFIG = """\
+dataset = "{folder}"
+
+[source]
+use = "jsonl"
+graphs = "{graphs}"
+
+[[step]]
+filter = "spatial-rules"
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="2,000 and 6,000 images instead of 20,000 and 60,000")
+    sizes = (2_000, 6_000) if parser.parse_args().small else (20_000, 60_000)
+    with tempfile.TemporaryDirectory() as name:
+        runs = [_run(Path(name), images) for images in sizes]
+    (first_cpu, first_peak), (cpu, peak) = runs
+    more = sizes[1] - sizes[0]
+    figures = {
+        "images": sizes,
+        "peak_mb": [round(first_peak / 1e6), round(peak / 1e6)],
+        "bytes_an_image": round((peak - first_peak) / more),
+        "bar_bytes_an_image": 8_000,
+        "cpu_ms_an_image": round((cpu - first_cpu) / more * 1e3, 3),
+    }
+    print(json.dumps({"benchmark": "memory", **figures}))
+
+
+def _run(folder: Path, images: int) -> tuple[float, float]:
+    """CPU seconds and peak bytes of a run over so many images."""
+    graphs, config = folder / f"{images}.jsonl", folder / f"{images}.toml"
+    _write(graphs, images)
+    config.write_text(_CONFIG.format(graphs=graphs, folder=folder / f"dataset-{images}"))
+    command = [sys.executable, "-m", "sgforge", "run", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        said = child.stderr.read()
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0, said
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
+
+
+def _write(path: Path, images: int) -> None:
+    rng = np.random.default_rng(0)
+    with path.open("w", encoding="utf-8") as stream:
+        for image in range(images):
+            corner = rng.random((_REGIONS, 2)) * 400
+            boxes = np.concatenate([corner, corner + rng.random((_REGIONS, 2)) * 200 + 10], axis=1).round(2)
+            labels = rng.integers(0, 5_000, _REGIONS).tolist()
+            subjects = rng.integers(0, _REGIONS, _RELATIONS)
+            objects = (subjects + rng.integers(1, _REGIONS, _RELATIONS)) % _REGIONS
+            predicates = rng.integers(0, 2_000, _RELATIONS).tolist()
+            regions = [
+                {"label": f"label {label}", "box": box} for label, box in zip(labels, boxes.tolist(), strict=True)
+            ]
+            relations = [
+                {"subject": s, "predicate": f"predicate {p}", "object": o, "score": 0.5}
+                for s, p, o in zip(subjects.tolist(), predicates, objects.tolist(), strict=True)
+            ]
+            line = {"image_id": f"{image:07}", "width": 640, "height": 640, "regions": regions, "relations": relations}
+            stream.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
