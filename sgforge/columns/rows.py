@@ -107,18 +107,18 @@ class RegionWriter:
         if mask is not None:
             self._mask += mask.counts
         self._records += _REGION.pack(
-            _id_of(self._labels, region.label),
+            -1 if region.label is None else _id_of(self._labels, region.label),
             *(region.box or _NO_BOX),
             _NAN if region.score is None else region.score,
             _NAN if region.depth is None else region.depth,
             _NAN if region.degree is None else region.degree,
             -1 if region.parent is None else region.parent,
             NO_LEVEL if region.level is None else region.level,
-            _id_of(self._sources, region.source),
+            -1 if region.source is None else _id_of(self._sources, region.source),
             region.status == REJECTED,
-            _id_of(self._reasons, region.reason),
-            _id_of(self._steps, region.made_by),
-            _id_of(self._steps, region.judged_by),
+            -1 if region.reason is None else _id_of(self._reasons, region.reason),
+            -1 if region.made_by is None else _id_of(self._steps, region.made_by),
+            -1 if region.judged_by is None else _id_of(self._steps, region.judged_by),
             mask is not None,
             *((0, 0, 0, 0) if mask is None else (mask.x, mask.y, mask.crop_width, mask.crop_height)),
             *((0, 0) if mask is None else (mask.height, mask.width)),
@@ -154,10 +154,10 @@ class RelationWriter:
             _CATEGORY_IDS[relation.category],
             _NAN if relation.score is None else relation.score,
             relation.status == REJECTED,
-            _id_of(self._reasons, relation.reason),
+            -1 if relation.reason is None else _id_of(self._reasons, relation.reason),
             _NAN if relation.degree is None else relation.degree,
-            _id_of(self._steps, relation.made_by),
-            _id_of(self._steps, relation.judged_by),
+            -1 if relation.made_by is None else _id_of(self._steps, relation.made_by),
+            -1 if relation.judged_by is None else _id_of(self._steps, relation.judged_by),
         )
 
     def block(self) -> bytearray:

@@ -73,16 +73,22 @@ def parse_graph_line(line: bytes | str, where: str) -> GraphLine:
     data = decode_line(line, where)
     for flaw in line_flaws(data):
         raise _error(flaw, where)
-    rows = [(index, row["mask"]) for index, row in enumerate(data["regions"]) if row.get("mask") is not None]
-    table, faults = decode_masks([row for _, row in rows])
-    for (index, row), fault in zip(rows, faults.tolist(), strict=True):
-        if fault:
-            raise _error(mask_flaw(index, fault, row), where)
-    found = dict(zip((index for index, _ in rows), table.masks(), strict=True))
+    found = _masks_by_region(data["regions"], where)
     try:
         return _build(data, found)
     except GraphError as error:
         raise GraphError(f"{where}: {error}") from None
+
+
+def _masks_by_region(regions: Sequence[Mapping[str, Any]], where: str) -> dict[int, Mask]:
+    rows = [(index, row["mask"]) for index, row in enumerate(regions) if row.get("mask") is not None]
+    if not rows:
+        return {}
+    table, faults = decode_masks([row for _, row in rows])
+    for (index, row), fault in zip(rows, faults.tolist(), strict=True):
+        if fault:
+            raise _error(mask_flaw(index, fault, row), where)
+    return dict(zip((index for index, _ in rows), table.masks(), strict=True))
 
 
 def _error(flaw: Flaw, where: str) -> GraphError:

@@ -49,21 +49,23 @@ def test_states_that_several_snapshots_share_are_found_in_one_that_holds_them(tm
 
 
 def test_an_image_keeps_its_own_names_when_its_state_is_taken_from_elsewhere(tmp_path):
-    def named(split: str, uri: str) -> Sample:
-        return Sample(
-            "a", SceneGraph(9, 9, [Region(), Region()], [Relation(0, "on", 1)]), uri, split, f"from-{split}", "ab" * 32
-        )
+    def named(split: str, uri: str, digest: str) -> Sample:
+        graph = SceneGraph(9, 9, [Region(), Region()], [Relation(0, "on", 1)])
+        return Sample("a", graph, uri, split, f"from-{split}", digest)
 
     step, key = StepRecord("judge", "filter", "t", "fp"), b"c" * KEY_BYTES
     with DatasetWriter.open(tmp_path) as writer:
-        first = writer.publish_source([named("train", "r:old/a.png")], [b"a" * KEY_BYTES])
+        first = writer.publish_source([named("train", "r:old/a.png", "ab" * 32)], [b"a" * KEY_BYTES])
         writer.journal.put(
             [JournalRow(key, "a", "judge", pack_edit(Edit.reject(0, "far")), parent_key=b"a" * KEY_BYTES)]
         )
-        writer.publish(step, first, [key])
-        moved = writer.publish_source([named("val", "r:new/a.png")], [b"a" * KEY_BYTES])
-        found = writer.publish(step, moved, [key]).sample(0)
-    assert (found.split, found.source, found.uri) == ("val", "from-val", "r:new/a.png")
+        writer.publish(step, first, [key], {"a": ("judge", "timeout")})
+        moved = writer.publish_source([named("val", "r:new/a.png", "cd" * 32)], [b"a" * KEY_BYTES])
+        snapshot = writer.publish(step, moved, [key])
+    found = snapshot.sample(0)
+    assert (found.split, found.source, found.uri, found.sha256) == ("val", "from-val", "r:new/a.png", "cd" * 32)
+    # What failed elsewhere has not failed here.
+    assert snapshot.rows().tolist() == [0]
     assert found.graph.all.relations[0].reason == "far"
 
 

@@ -79,6 +79,7 @@ def test_what_is_remembered_again_takes_the_place_of_what_was(tmp_path):
         assert writer.journal.sha256("coco:a.jpg", 5, 4) == "cd"
         known = KnownWork.open(tmp_path)
         assert known.hashes([("coco:a.jpg", 5, 4), ("coco:a.jpg", 4, 4), ("coco:a.jpg", 5, 5)]) == ["cd", None, None]
+        assert known.hashes([("coco:a.jpg", 6, 4), ("coco:a.jpg", 5, 3)]) == [None, None]
         assert known.hashes([("coco:b.jpg", 5, 4)]) == [None]
 
 
@@ -94,8 +95,8 @@ def test_hashes_of_files_hold_only_for_the_same_size_and_time(tmp_path):
     with DatasetWriter.open(tmp_path) as writer:
         writer.journal.remember_sha256([("coco:a.jpg", 10, 20, "ab"), FileHash("coco:b.jpg", 1, 2, "cd")])
         assert writer.journal.sha256("coco:a.jpg", 10, 20) == "ab"
-        assert writer.journal.sha256("coco:a.jpg", 10, 21) is None
-        assert writer.journal.sha256("coco:a.jpg", 11, 20) is None
+        for size, time in ((10, 21), (10, 19), (11, 20), (9, 20)):
+            assert writer.journal.sha256("coco:a.jpg", size, time) is None
         assert writer.journal.sha256("coco:b.jpg", 1, 2) == "cd"
         writer.journal.remember_sha256([("coco:a.jpg", 11, 21, "ef")])
         assert writer.journal.sha256("coco:a.jpg", 11, 21) == "ef"
