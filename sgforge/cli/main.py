@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from sgforge.blame import words_of
 from sgforge.console import name_any_file, print_in_any_encoding
 from sgforge.errors import ConfigError, SgforgeError
 
@@ -101,7 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _fail(f"{where}{error.strerror or error}", debug)
         return 1
     except Exception as error:
-        _fail(f"{type(error).__name__}: {error} (this is a bug in sgforge or a plugin; --debug shows where)", debug)
+        _fail(
+            f"{type(error).__name__}: {words_of(error)} (this is a bug in sgforge or a plugin; --debug shows where)",
+            debug,
+        )
         return 1
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.blame import words_of
 from sgforge.config import Fault, Places
 from sgforge.dataset.folder import check_branch
 from sgforge.engine.collector import seldom_collecting
@@ -254,7 +255,7 @@ async def _with_events(context: Context, request: Request, registry: Registry) -
         status, message = report.status, report.message
         return report
     except BaseException as error:
-        message = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {words_of(error)}"
         raise
     finally:
         counts = {report.name: report.counts for report in session.reports}

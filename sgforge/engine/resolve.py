@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from sgforge.blame import told
 from sgforge.config import Fault, Places, default_names
 from sgforge.engine.asked import AskedModels
 from sgforge.engine.components import ComponentSpec, find_spec
@@ -121,6 +122,8 @@ class _Resolver:
                 check(roots, name)
         except SgforgeError as error:
             self._problems.config(("sources", name), str(error).removeprefix(f"source {name!r}: "))
+        except Exception as error:
+            self._problems.config(("sources", name), f"its check failed: {told(error)}", error)
 
 
 def _check_names(names: Sequence[str], problems: Problems) -> None:

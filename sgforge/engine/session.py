@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from sgforge.blame import told
 from sgforge.engine.barriers import run_evaluation, run_training
 from sgforge.engine.context import Context
 from sgforge.engine.groups import GroupRun
@@ -15,7 +16,7 @@ from sgforge.engine.plan import PlannedStep, selects
 from sgforge.engine.progress import StepTotal
 from sgforge.engine.report import Failed, RunReport, RunStatus, StepCounts, StepReport
 from sgforge.engine.reuse import Images
-from sgforge.engine.sources import Reading, cached_hashes, read_sources, unused_root
+from sgforge.engine.sources import Reading, blamed, cached_hashes, read_sources, unused_root
 from sgforge.engine.tally import MAX_FAILED_SHOWN
 from sgforge.errors import DatasetError, PreflightError, StepError
 from sgforge.wording import counted
@@ -246,13 +247,19 @@ class _SourceReader:
 
     def publish(self) -> Snapshot:
         context = self._context
-        sources = {name: spec.build() for name, spec in context.plan.sources.items()}
+        sources = {}
+        for name, spec in context.plan.sources.items():
+            with blamed(name):
+                sources[name] = spec.build()
         hashes = cached_hashes(context.writer.journal)
         readings = read_sources(sources, context.roots, hashes, self._limit, context.stop.is_set)
         samples = self._samples(readings)
         snapshot = context.writer.publish_source(samples, self._keys)
-        for source in sources.values():
-            self.remarks += source.remarks() if hasattr(source, "remarks") else ()
+        for name, source in sources.items():
+            try:
+                self.remarks += map(str, source.remarks() if hasattr(source, "remarks") else ())
+            except Exception as error:  # the images are read: what is said of them is not worth them
+                self.remarks.append(f"the remarks of source {name!r} could not be made: {told(error)}")
         self.known = sum(found is not None for found in self._known_before)
         return snapshot
 

@@ -32,6 +32,7 @@ __all__ = [
     "FileHashes",
     "FileStamp",
     "Reading",
+    "blamed",
     "cached_hashes",
     "known_hashes",
     "read_sources",
@@ -166,12 +167,12 @@ def _chunks(items: Iterator[Sample | SourceFailure]) -> Iterator[list[Sample | S
 
 
 def _items(source: Any, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
-    with _blamed(name):
+    with blamed(name):
         items = iter(source.samples(roots, name))
     end = object()
     while True:
         # Only the source's own code stands inside: what ends this generator from outside is no fault of it.
-        with _blamed(name):
+        with blamed(name):
             item = next(items, end)
         if item is end:
             return
@@ -181,7 +182,8 @@ def _items(source: Any, roots: Roots, name: str) -> Iterator[Sample | SourceFail
 
 
 @contextmanager
-def _blamed(name: str) -> Iterator[None]:
+def blamed(name: str) -> Iterator[None]:
+    """Whatever a source's own code raises inside is a `StepError` that names it."""
     try:
         yield
     except (SgforgeError, KeyboardInterrupt):

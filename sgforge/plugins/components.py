@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from sgforge.blame import words_of
 from sgforge.errors import PluginError
 from sgforge.near import choices
 from sgforge.stages import KINDS, Needs
@@ -94,7 +95,8 @@ class Component:
             raise
         except BaseException as error:
             raise PluginError(
-                f"{self}: importing {module_name!r} failed: {type(error).__name__}: {error} (--debug shows where)"
+                f"{self}: importing {module_name!r} failed: {type(error).__name__}: {words_of(error)} "
+                "(--debug shows where)"
             ) from error
         if not attribute:
             return module

@@ -44,7 +44,9 @@ class Events:
             return
         try:
             implementation.function(**{argument: arguments[argument] for argument in implementation.argnames})
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a tracker's sys.exit() too
             self._broken.add((name, identity))
             owner = self._owners.get(identity)
             _log.warning("%s: its hook %s failed and is not called again in this process", owner, name, exc_info=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from sgforge.blame import place_of
+from sgforge.blame import place_of, words_of
 from sgforge.errors import ConfigError, PluginError
 from sgforge.near import choices
 from sgforge.plugins.components import Component, Owner, PluginReport
@@ -149,4 +149,4 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r}) while it was loaded"
     # pluggy's own texts span several lines.
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place_of(error)}"
+    return f"{type(error).__name__}: {' '.join(words_of(error).split())}{place_of(error)}"

@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import engine_toys
 import pytest
 from engine_toys import ToyEvaluator, ToyStudent, ToyTeacher, sample
 
 import sgforge as sg
 from sgforge.blame import told
 from sgforge.edits import Edit
-from sgforge.errors import StepError
+from sgforge.errors import ConfigError, StepError
 from sgforge.stages import Failure
+from sgforge.testing import IsolatedPlugins
 
 
 class MuteError(ValueError):
@@ -174,3 +176,54 @@ def test_told_names_the_line_of_the_plugin():
     with pytest.raises(Panic) as found:
         Raising(Panic("core")).complete([sample("00003")])
     assert re.fullmatch(r"Panic: core \(test_odd_errors.py, line \d+\)", told(found.value))
+
+
+class Checked:
+    """A source of one image; `fails`: the one of its methods that raises."""
+
+    def __init__(self, fails: str) -> None:
+        self.fails = fails
+
+    def _act(self, name: str) -> None:
+        if self.fails == name:
+            raise MuteError
+
+    def check(self, roots: object, name: str) -> None:
+        self._act("check")
+
+    def samples(self, roots: object, name: str) -> Iterator[object]:
+        self._act("samples")
+        yield sample("a")
+
+    def remarks(self) -> list[str]:
+        self._act("remarks")
+        return ["all read"]
+
+
+def read(folder: Path, fails: str):
+    return sg.Pipeline(sg.segment("toy")).run(Checked(fails), folder, progress=False)
+
+
+def test_a_source_whose_check_fails_is_a_fault_of_the_plan(toys, tmp_path):
+    with pytest.raises(ConfigError, match=r"its check failed: MuteError: \(its message cannot be read"):
+        read(tmp_path / "data", "check")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_source_whose_remarks_fail_is_read_all_the_same(toys, tmp_path):
+    assert read(tmp_path / "a", "").step("source").notes == ("all read",)
+    report = read(tmp_path / "b", "remarks")
+    assert report.status == "done"
+    (note,) = report.step("source").notes
+    assert note.startswith("the remarks of source 'source' could not be made: MuteError: (its message")
+
+
+@pytest.mark.parametrize("error", ODD, ids=names)
+def test_a_tracker_that_raises_breaks_no_run(tmp_path, error):
+    class Tracker:
+        @sg.hookimpl
+        def sgforge_step_finished(self, event):
+            raise error
+
+    with IsolatedPlugins(engine_toys.this_plugin(), Tracker()):
+        assert run(tmp_path, sg.segment("toy")).status == "done"
