@@ -11,6 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from sgforge.hookspecs import Register, hookimpl
+from sgforge.stages import Needs
+from sgforge_robin.config import RobinOptions
 
 sgforge_api = 1
 
@@ -28,7 +30,13 @@ _HOMES = {
 
 @hookimpl
 def sgforge_register_students(register: Register) -> None:
-    """None yet: the model and its texts are used from Python."""
+    """`robin`."""
+    register(
+        "robin",
+        "sgforge_robin.student:RobinStudent",
+        config=RobinOptions,
+        needs=Needs(modules=("torch", "transformers", "safetensors", "tokenizers"), extra="robin", gpu="optional"),
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
+
+from sgforge.images import Roots
 from sgforge.plugins import load_plugins
+from sgforge.stages import Resources
 from sgforge.testing import (
     EditorContract,
     EvaluatorContract,
@@ -60,6 +64,14 @@ class TestSpatialRules(FilterContract):
 class TestPrior(StudentContract):
     component = "prior"
     options = {"relations_per_subject": 2}
+
+
+class TestRobin(StudentContract):
+    component = "robin"
+    options = {"steps": 2, "images": 1, "max_tokens": 12}
+
+    def resources(self, folder: Path) -> Resources:
+        return attrs.evolve(super().resources(folder), roots=Roots({"tiny": folder}))
 
 
 class TestConsistency(EditorContract):

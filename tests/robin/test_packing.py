@@ -56,15 +56,16 @@ def test_who_may_look_at_whom() -> None:
     ]
 
 
-def test_packed_is_separate_in_loss_and_gradients(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dense", [True, False])
+def test_packed_is_separate_in_loss_and_gradients(tmp_path: Path, dense: bool) -> None:
     given = examples(tmp_path)
     packed, apart = model().train(), model().train()
-    summed = packed_loss(packed, given)
+    summed = packed_loss(packed, given, dense)
     summed.total.backward()
     total, count = 0.0, 0
     for example in given:
         for branch in example.branches:  # each branch behind its own copy of the prefix
-            alone = packed_loss(apart, [attrs.evolve(example, branches=(branch,))])
+            alone = packed_loss(apart, [attrs.evolve(example, branches=(branch,))], dense=True)
             alone.total.backward()
             total, count = total + float(alone.total.detach()), count + alone.count
     assert count == summed.count
@@ -78,7 +79,8 @@ def test_packed_is_separate_in_loss_and_gradients(tmp_path: Path) -> None:
             )
 
 
-def test_packed_is_the_plain_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dense", [True, False])
+def test_packed_is_the_plain_model(tmp_path: Path, dense: bool) -> None:
     """One example with one branch, through the model's own forward: no mask of ours, no gathered positions."""
     (example,) = examples(tmp_path, 1)
     robin = model()
@@ -87,7 +89,7 @@ def test_packed_is_the_plain_model(tmp_path: Path) -> None:
     ids = torch.tensor([alone.prefix + branch.ids])
     labels = torch.tensor([[IGNORED] * len(alone.prefix) + branch.labels])
     out = robin(alone.pixels[None], [alone.masks], ids, labels=labels)
-    summed = packed_loss(robin, [alone])
+    summed = packed_loss(robin, [alone], dense)
     assert out.loss is not None
     assert float(summed.total.detach()) / summed.count == pytest.approx(float(out.loss.detach()), rel=1e-5)
 

@@ -47,8 +47,8 @@ def test_a_training_that_is_cut_at_any_step_goes_on_to_the_bit(tmp_path: Path) -
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    _, losses = run(tmp_path, scenes(tmp_path, 1), 60, stage=attrs.evolve(SHORT, tasks=(Task.RELATIONS,)))
-    assert sum(losses[-3:]) < 0.75 * sum(losses[:3])
+    _, losses = run(tmp_path, scenes(tmp_path, 1), 40, stage=attrs.evolve(SHORT, tasks=(Task.RELATIONS,)))
+    assert sum(losses[-3:]) < 0.8 * sum(losses[:3])
 
 
 def test_a_state_of_another_plan_is_refused(tmp_path: Path) -> None:

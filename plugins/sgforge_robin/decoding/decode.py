@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -44,6 +45,11 @@ class Said:
     ids: list[int]
     logprobs: list[float]
     ended: bool
+
+    @property
+    def probability(self) -> float:
+        """Of the whole answer."""
+        return min(math.exp(math.fsum(self.logprobs)), 1.0)
 
 
 @attrs.frozen

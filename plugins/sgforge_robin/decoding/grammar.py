@@ -14,7 +14,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from sgforge_robin.text.tasks import NOTHING
+from sgforge_robin.text.graphs import NOTHING
 from sgforge_robin.tokens import RobinTokenizer
 
 __all__ = ["RelationsGrammar", "Spellings"]

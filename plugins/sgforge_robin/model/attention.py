@@ -1,4 +1,4 @@
-"""Attention over a prefix that many rows share, and over what each row has of its own."""
+"""Attention over a prefix that many rows or branches share, and over what each has of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-__all__ = ["SHARED", "Prefix", "SharedPrefixes", "attend"]
+__all__ = ["SHARED", "Document", "Prefix", "SharedPrefixes", "attend"]
 
 SHARED: Final = "robin_shared_prefix"
 """The name under which transformers knows this attention."""
@@ -40,6 +40,23 @@ class SharedPrefixes:
 
 
 @attrs.frozen(eq=False)
+class Document:
+    """One document of a packed row: a prefix of `length` positions from `start` on, and N branches behind it.
+
+    `places`: (N, T) positions of the branches in the row, what is padded pointing anywhere; `real`: (N, T) bool.
+    """
+
+    start: int
+    length: int
+    places: Tensor
+    real: Tensor
+
+    def to(self, device: torch.device) -> Document:
+        """The same on a device."""
+        return attrs.evolve(self, places=self.places.to(device), real=self.real.to(device))
+
+
+@attrs.frozen(eq=False)
 class _Part:
     """Attention over some of the keys, not normalised: weighted values (..., d), peak and sum of the weights."""
 
@@ -52,9 +69,15 @@ class _Part:
         scores = (query @ keys.transpose(-1, -2)).float() * scaling
         if mask is not None:
             scores = scores.masked_fill(~mask, float("-inf"))
-        peak = scores.amax(dim=-1, keepdim=True)
+        peak = scores.detach().amax(dim=-1, keepdim=True)
         weights = (scores - peak).exp()
         return cls((weights.to(values.dtype) @ values).float(), peak, weights.sum(dim=-1, keepdim=True))
+
+    def joined(self, other: _Part) -> Tensor:
+        """Attention over the keys of both, normalised."""
+        peak = torch.maximum(self.peak, other.peak)
+        left, right = (self.peak - peak).exp(), (other.peak - peak).exp()
+        return (self.values * left + other.values * right) / (self.total * left + other.total * right)
 
 
 def attend(
@@ -65,44 +88,83 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     shared: SharedPrefixes | None = None,
+    documents: Sequence[Document] | None = None,
     **given: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention as transformers calls it: `query` (B, H, T, d), `key` and `value` (B, key heads, S, d).
 
     With `shared`, every row also looks at its prefix, whose keys are held once however many rows share it;
-    `attention_mask` (B, 1, T, S) is then over the row's own keys. Without it, plain scaled dot-product attention.
+    `attention_mask` (B, 1, T, S) is then over the row's own keys. With `documents`, the one row holds these and nothing
+    else, and no mask is read. Without either, plain scaled dot-product attention.
     """
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if documents is not None:
+        return _over_documents(module, (query, key, value), documents, scale, given), None
     if shared is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **given)
-    rows, heads, length, width = query.shape
-    groups = heads // key.shape[1]
-    scale = width**-0.5 if scaling is None else scaling
-    folded = query.reshape(rows, key.shape[1], groups * length, width)
-    mask = None if attention_mask is None else attention_mask.repeat(1, 1, groups, 1)
+    folded, mask = _folded(query, key.shape[1]), None
+    if attention_mask is not None:
+        mask = attention_mask.repeat(1, 1, query.shape[1] // key.shape[1], 1)
     own = _Part.of(folded, key, value, scale, mask)
-    before = _over_prefixes(folded, shared, int(module.layer_idx), scale)
-    peak = torch.maximum(own.peak, before.peak)
-    left, right = (own.peak - peak).exp(), (before.peak - peak).exp()
-    mixed = (own.values * left + before.values * right) / (own.total * left + before.total * right)
-    out = mixed.to(query.dtype).reshape(rows, heads, length, width)
-    return out.transpose(1, 2).contiguous(), None
+    out = own.joined(_over_prefixes(folded, shared, int(module.layer_idx), scale))
+    return out.to(query.dtype).reshape(query.shape).transpose(1, 2).contiguous(), None
+
+
+def _folded(query: Tensor, heads: int) -> Tensor:
+    """(B, H, T, d) to (B, key heads, H / key heads * T, d): queries that share keys stand in one matrix."""
+    return query.reshape(query.shape[0], heads, -1, query.shape[-1])
 
 
 def _over_prefixes(query: Tensor, shared: SharedPrefixes, layer: int, scale: float) -> _Part:
     """Attention of all rows, (B, key heads, Q, d), each over its own prefix."""
-    parts = []
-    for place, prefix in enumerate(shared.prefixes):
-        rows = query[shared.starts[place] : shared.starts[place + 1]]
-        count, heads, length, width = rows.shape
-        flat = rows.transpose(0, 1).reshape(heads, count * length, width)
-        part = _Part.of(flat, prefix.keys[layer], prefix.values[layer], scale)
-        parts.append([_unfolded(one, count, length) for one in (part.values, part.peak, part.total)])
-    return _Part(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    parts = [
+        _over_prefix(
+            query[shared.starts[place] : shared.starts[place + 1]], prefix.keys[layer], prefix.values[layer], scale
+        )
+        for place, prefix in enumerate(shared.prefixes)
+    ]
+    columns = ([part.values for part in parts], [part.peak for part in parts], [part.total for part in parts])
+    return _Part(*(torch.cat(column) for column in columns))
 
 
-def _unfolded(values: Tensor, count: int, length: int) -> Tensor:
-    """(key heads, rows * Q, c) to (rows, key heads, Q, c)."""
-    return values.reshape(values.shape[0], count, length, -1).transpose(0, 1)
+def _over_prefix(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> _Part:
+    """Attention of (N, key heads, Q, d) queries over one prefix, (key heads, P, d), as one product a head."""
+    count, heads, length, width = query.shape
+    part = _Part.of(query.transpose(0, 1).reshape(heads, count * length, width), keys, values, scale)
+    back = (one.reshape(heads, count, length, -1).transpose(0, 1) for one in (part.values, part.peak, part.total))
+    return _Part(*back)
+
+
+def _over_documents(
+    module: nn.Module,
+    given: tuple[Tensor, Tensor, Tensor],
+    documents: Sequence[Document],
+    scale: float,
+    options: dict[str, Any],
+) -> Tensor:
+    """(1, L, H, d): each prefix looks back within itself, each branch at its prefix and back within itself."""
+    query, key, value = given
+    pieces: list[Tensor] = []
+    places: list[Tensor] = []
+    for document in documents:
+        span = slice(document.start, document.start + document.length)
+        own = [one[:, :, span] for one in given]
+        pieces.append(sdpa_attention_forward(module, *own, None, scaling=scale, **options)[0][0])
+        places.append(torch.arange(span.start, span.stop, device=query.device))
+        if not document.places.numel():
+            continue
+        rows = [one[0][:, document.places].transpose(0, 1) for one in given]  # (N, heads, T, d)
+        count, _, length, width = rows[0].shape
+        folded = _folded(rows[0], key.shape[1])
+        back = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
+        mask = (back & document.real[:, None]) | torch.eye(length, dtype=torch.bool, device=query.device)
+        part = _Part.of(folded, rows[1], rows[2], scale, mask[:, None].repeat(1, 1, query.shape[1] // key.shape[1], 1))
+        mixed = part.joined(_over_prefix(folded, key[0, :, span], value[0, :, span], scale))
+        out = mixed.to(query.dtype).reshape(count, query.shape[1], length, width).transpose(1, 2)
+        pieces.append(out[document.real])
+        places.append(document.places[document.real])
+    order = torch.cat(places).argsort()
+    return torch.cat(pieces)[order][None]
 
 
 AttentionInterface.register(SHARED, attend)

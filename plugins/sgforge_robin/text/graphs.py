@@ -24,6 +24,7 @@ from sgforge_robin.text.places import BOX_START, Thousandths, parse_boxes
 from sgforge_robin.text.plain import attribute_texts, plain_name, plain_predicate
 
 __all__ = [
+    "NOTHING",
     "GraphText",
     "ObjectText",
     "RelationText",
@@ -35,6 +36,8 @@ __all__ = [
 
 OBJECTS: Final = "Objects:"
 RELATIONS: Final = "Relations:"
+NOTHING: Final = "none"
+"""The answer about a subject without relations."""
 _LINE: Final = re.compile(r"region([1-9]\d{0,3}): (.*\S)")
 _ITEM: Final = re.compile(r"region([1-9]\d{0,3}) (.*\S)")
 _BETWEEN: Final = re.compile(r", (?=region[1-9])")
@@ -130,7 +133,7 @@ def parse_relations(text: str, subject: int, regions: int, truncated: bool = Fal
     """
     dropped: Counter[str] = Counter()
     found: list[RelationText] = []
-    lines = [line for line in text.split("\n") if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip() not in ("", NOTHING)]
     for place, line in enumerate(lines):
         found += _items(subject, line.strip(), truncated and place == len(lines) - 1, dropped)
     return GraphText((), _known(found, range(1, regions + 1), dropped), dict(dropped))

@@ -8,11 +8,10 @@ from typing import Final
 
 import attrs
 
-from sgforge_robin.text.graphs import GraphText, RelationText, serialise_graph, serialise_relations
+from sgforge_robin.text.graphs import NOTHING, GraphText, RelationText, serialise_graph, serialise_relations
 from sgforge_robin.text.plain import attribute_texts, plain_name, plain_predicate
 
 __all__ = [
-    "NOTHING",
     "Task",
     "Turn",
     "ask_attributes",
@@ -28,8 +27,6 @@ __all__ = [
     "opening",
 ]
 
-NOTHING: Final = "none"
-"""The answer about a subject without relations."""
 _PERSONA: Final = "You describe images by their regions and by how these relate."
 _LETTERS: Final = "ABCD"
 
@@ -86,7 +83,7 @@ def ask_attributes(region: int, attributes: Sequence[str] = ()) -> Turn:
 def ask_relations(subject: int, relations: Sequence[RelationText] = ()) -> Turn:
     """How one region relates to the others: `regionJ predicate, regionL predicate`."""
     answer = serialise_relations(relations) or NOTHING
-    return Turn(Task.RELATIONS, f"How does region{subject} relate to the other regions?", answer)
+    return Turn(Task.RELATIONS, f"Relations of region{subject}?", answer)
 
 
 def ask_graph(graph: GraphText = GraphText()) -> Turn:
@@ -131,4 +128,4 @@ def ask_choice(question: str, boxes: Sequence[str], right: int = 0) -> Turn:
 def ask_pair(subject: int, object_: int, predicate: str = "") -> Turn:
     """How one region relates to one other: a predicate or `none`. Ours: its answers rank a closed vocabulary."""
     answer = plain_predicate(predicate) or NOTHING
-    return Turn(Task.PAIR, f"From region{subject} to region{object_}?", answer)
+    return Turn(Task.PAIR, f"region{subject} to region{object_}?", answer)

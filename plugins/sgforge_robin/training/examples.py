@@ -34,6 +34,8 @@ __all__ = ["ExampleMaker", "Shown", "show", "turns"]
 
 _RELATIONS: Final = 10
 """Relations of one subject that an answer lists at most; which, is drawn anew (released: the first 5 by number)."""
+_PAIRS: Final = 40
+"""Pairs that an example asks about."""
 _NAMED: Final = 0.5
 """How often an example's prefix says what its regions are: both kinds of input are met later."""
 
@@ -149,15 +151,14 @@ def _relations(shown: Shown, dice: random.Random) -> list[Turn]:
 
 
 def _pairs(shown: Shown, dice: random.Random) -> list[Turn]:
-    """Every related pair with one of its predicates, and as many unrelated ones."""
+    """Some of all pairs, related or not, as they come: so that `none` is as likely as it is."""
     by_pair: dict[tuple[int, int], list[str]] = {}
     for one in shown.graph.relations:
         by_pair.setdefault((one.subject, one.object), []).append(one.predicate)
     count = len(shown.regions)
-    others = [(a, b) for a in range(1, count + 1) for b in range(1, count + 1) if a != b and (a, b) not in by_pair]
-    chosen = dice.sample(others, min(len(others), len(by_pair)))
-    held = [ask_pair(*pair, dice.choice(predicates)) for pair, predicates in by_pair.items()]
-    return held + [ask_pair(*pair) for pair in chosen]
+    pairs = [(a, b) for a in range(1, count + 1) for b in range(1, count + 1) if a != b] if by_pair else []
+    chosen = dice.sample(pairs, min(len(pairs), _PAIRS))
+    return [ask_pair(*pair, dice.choice(by_pair.get(pair, [""]))) for pair in chosen]
 
 
 def _graph(shown: Shown, dice: random.Random) -> list[Turn]:

@@ -36,7 +36,7 @@ class StepReport:
 class Life:
     """How a training lives: where its states go and how often, who is told of each step, who asks it to stop.
 
-    `plan`: text that must be equal for a state to be resumed.
+    `plan`: text that must be equal for a state to be resumed. `mixed`: compute in bfloat16, weights in float32.
     """
 
     folder: Path
@@ -44,6 +44,7 @@ class Life:
     save_every: int
     report: Callable[[StepReport], None]
     is_stopped: Callable[[], bool]
+    mixed: bool = False
 
 
 def train(
@@ -66,7 +67,7 @@ def train(
             break
         started = time.perf_counter()
         set_rates(optimizer, state.step, steps, stage.warmup)
-        loss = _step(model, optimizer, rows)
+        loss = _step(model, optimizer, rows, life.mixed)
         state = State(state.step + 1, position)
         tokens = sum(example.total for row in rows for example in row)
         life.report(StepReport(state.step, loss, tokens, time.perf_counter() - started))
@@ -78,14 +79,15 @@ def train(
     model.eval()
 
 
-def _step(model: RobinModel, optimizer: torch.optim.Optimizer, rows: Sequence[Sequence[Example]]) -> float:
+def _step(model: RobinModel, optimizer: torch.optim.Optimizer, rows: Sequence[Sequence[Example]], mixed: bool) -> float:
     """One update from rows whose learnt positions weigh alike; the loss a position."""
     count = sum(label >= 0 for row in rows for example in row for one in example.branches for label in one.labels)
     optimizer.zero_grad(set_to_none=True)
-    loss = 0.0
+    loss, device = 0.0, model.table.weight.device.type
     for row in rows:
         try:
-            summed = packed_loss(model, row)
+            with torch.autocast(device, torch.bfloat16, enabled=mixed):
+                summed = packed_loss(model, row)
             part = summed.total / count
             part.backward()
         except torch.OutOfMemoryError as error:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from sgforge_robin.encoding import Example
+from sgforge_robin.model.attention import Document
 
-__all__ = ["Layout", "lay_out", "pack"]
+__all__ = ["Layout", "documents", "lay_out", "pack"]
 
 
 @attrs.frozen(eq=False)
@@ -68,3 +69,17 @@ def lay_out(examples: Sequence[Example]) -> Layout:
             branch += [place] * length
             position += range(start, start + length)
     return Layout(torch.tensor(document), torch.tensor(branch), torch.tensor(position))
+
+
+def documents(examples: Sequence[Example]) -> list[Document]:
+    """The same row as documents with branches: what `Layout.allowed` says without its L x L entries."""
+    found = []
+    start = 0
+    for example in examples:
+        lengths = torch.tensor([len(branch.ids) for branch in example.branches])
+        begins = start + example.length + lengths.cumsum(0) - lengths
+        steps = torch.arange(int(lengths.max()) if len(lengths) else 0)
+        real = steps[None] < lengths[:, None]
+        found.append(Document(start, example.length, torch.where(real, begins[:, None] + steps, begins[:, None]), real))
+        start += example.total
+    return found

@@ -60,8 +60,13 @@ class PackedStream:
         self._batch = batch
         self._buffer = max(_BUFFER // batch, 1) * batch
         self.counts = counts
-        self.used = 0
-        self.room = 0
+        self._used = 0
+        self._room = 0
+
+    @property
+    def efficiency(self) -> float:
+        """Share of the rows' room that examples fill, so far; 1 before the first."""
+        return self._used / self._room if self._room else 1.0
 
     def steps_an_epoch(self) -> int:
         """Steps of one epoch, if every image can be used."""
@@ -87,8 +92,8 @@ class PackedStream:
         """The steps of a buffer that are still to be done, each a list of rows."""
         examples = [example for place in places if (example := self._example(place, position.epoch)) is not None]
         rows = pack([example.total for example in examples], self._maker.stage.capacity)
-        self.used += sum(example.total for example in examples)
-        self.room += len(rows) * self._maker.stage.capacity
+        self._used += sum(example.total for example in examples)
+        self._room += len(rows) * self._maker.stage.capacity
         random.Random(f"{self._maker.seed}/{position.epoch}/{position.start}").shuffle(rows)
         count = min(-(-len(examples) // self._batch), len(rows))
         dealt = [[[examples[place] for place in row] for row in rows[step::count]] for step in range(count)]

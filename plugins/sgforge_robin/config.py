@@ -1,0 +1,58 @@
+"""The options of the Robin student, with their defaults; light to import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import attrs
+from attrs import validators
+
+__all__ = ["RobinOptions"]
+
+_POSITIVE = validators.ge(1)
+_NOT_NEGATIVE = validators.ge(0)
+
+
+@attrs.frozen
+class RobinOptions:
+    """`robin`: the student of Synthetic Visual Genome, a language model that sees an image and its regions.
+
+    `preset`: its size when it is trained from random weights or from `language` and `tower`; "tiny" and "small" are
+    ours, "3b" is the released one. `stage`: what learns, at which rates (`docs/robin.md`). `steps`: training steps, 0
+    for the stage's epochs; `images`: images a step, 0 for the stage's; `capacity`: positions of a packed row, 0 for
+    the stage's; `rate`: scales the stage's learning rates. `save_every`: steps between saved states. `checkpointing`:
+    compute activations again instead of keeping them. `language`, `tower`: folders with a plain language model
+    (weights and tokenizer.json) and with LAION's CLIP weights, to train from. `checkpoint`: a folder with a trained
+    Robin: what generates where no training runs before, and what a training goes on from. `parity`: reproduce the
+    released code where the default differs.
+
+    `mode`: ask about each subject, or for the whole graph at once. `constrained`: answers about subjects follow a
+    grammar, so that they always parse. `temperature`: 0 takes the likeliest token. `max_tokens`: of an answer.
+    `relations_per_subject`: `generate` adds at most so many (R), and none with a lower score than `min_score`, in
+    [0, 1]. `max_pairs`: pairs ranked in an image; where there are more, each region is paired with those nearest.
+    `predicates`, `labels`: files with one a line, the closed vocabularies that `rank` scores; by default those of the
+    training.
+    """
+
+    preset: Literal["tiny", "small", "3b"] = "tiny"
+    stage: Literal["scratch", "projector", "extractor", "language", "1", "2"] = "scratch"
+    steps: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
+    images: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
+    capacity: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
+    rate: float = attrs.field(default=1.0, validator=validators.gt(0.0))
+    save_every: int = attrs.field(default=100, validator=_POSITIVE)
+    checkpointing: bool = False
+    language: Path | None = None
+    tower: Path | None = None
+    checkpoint: Path | None = None
+    parity: bool = False
+    mode: Literal["per-subject", "full-graph"] = "per-subject"
+    constrained: bool = True
+    temperature: float = attrs.field(default=0.0, validator=_NOT_NEGATIVE)
+    max_tokens: int = attrs.field(default=256, validator=_POSITIVE)
+    relations_per_subject: int = attrs.field(default=5, validator=_POSITIVE)
+    min_score: float = attrs.field(default=0.0, validator=validators.and_(_NOT_NEGATIVE, validators.le(1.0)))
+    max_pairs: int = attrs.field(default=2000, validator=_POSITIVE)
+    predicates: Path | None = None
+    labels: Path | None = None

@@ -1,0 +1,145 @@
+"""Student `robin`: a language model that sees an image and its regions, and says how they relate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar, cast
+
+import attrs
+import numpy as np
+
+from sgforge.edits import Edit
+from sgforge.errors import ImageError, StepError
+from sgforge.graph import Category, Relation, Sample
+from sgforge.stages import Answer, Checkpoint, Failure, Ranking, Resources, Selection
+from sgforge_robin.answers import Told, answers_about
+from sgforge_robin.config import RobinOptions
+from sgforge_robin.decoding.grammar import Spellings
+from sgforge_robin.learnt import TrainedRobin, read_lines
+from sgforge_robin.looking import Look, candidate_pairs, look_at, pair_probabilities, score_labels
+
+__all__ = ["RobinStudent"]
+
+_LEAST: Final = 1e-6
+
+
+class RobinStudent:
+    """Trains on a snapshot; generates relations in words; ranks a closed vocabulary by the words' probabilities.
+
+    It is shown at most 99 regions of an image, the largest. Regions without a label get one in its own words.
+    """
+
+    def __init__(self, options: RobinOptions) -> None:
+        self.options = options
+        self._robin: TrainedRobin | None = None
+        self._spellings: Spellings | None = None
+        self._seed = 0
+
+    def setup(self, resources: Resources) -> None:
+        """Load the weights: the step's, else those of the option `checkpoint`."""
+        folder = resources.checkpoint.path if resources.checkpoint is not None else self.options.checkpoint
+        self._seed = resources.seed
+        if folder is None:
+            return
+        robin = TrainedRobin.load(Path(folder), resources.dtype, self.options.parity)
+        robin.model.to(resources.device)
+        given = {
+            name: read_lines(path)
+            for name, path in (("labels", self.options.labels), ("predicates", self.options.predicates))
+            if path is not None
+        }
+        self._robin = attrs.evolve(robin, known=attrs.evolve(robin.known, **given))
+        self._spellings = Spellings(robin.tokenizer, robin.model.table.num_embeddings)
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        self._robin = self._spellings = None
+
+    def train(self, snapshot_path: Path, selection: Selection, out_dir: Path, resources: Resources) -> Checkpoint:
+        """Learn from the kept rows of the selected images; one without any relation is a `StepError`."""
+        from sgforge_robin.training.session import TrainingSession
+
+        return TrainingSession(self.options, out_dir, resources).run(snapshot_path, selection)
+
+    def generate(self, samples: Sequence[Sample], /) -> list[Answer]:
+        """At most `relations_per_subject` new relations of each region, the likeliest first; labels where none were.
+
+        All subjects of all these images are asked as one batch, each image encoded once.
+        """
+        robin, spellings = self._ready()
+        looks: list[Look | Failure] = [_attempt(lambda one: look_at(robin, one), sample) for sample in samples]
+        seen = [look for look in looks if isinstance(look, Look) and look.indices]
+        said = iter(answers_about(robin, spellings, seen, self.options, self._seed))
+        return [
+            look if isinstance(look, Failure) else self._edit(look, next(said)) if look.indices else Edit()
+            for look in looks
+        ]
+
+    def rank(self, samples: Sequence[Sample], /) -> list[Ranking | Failure]:
+        """Every candidate pair of the regions shown, with the probability of every predicate of the vocabulary."""
+        return [_attempt(self._rank, sample) for sample in samples]
+
+    def _rank(self, sample: Sample) -> Ranking:
+        robin, _ = self._ready()
+        predicates = robin.known.predicates
+        if not predicates:
+            raise StepError("this checkpoint brings no closed vocabulary to rank: say predicates = FILE, one a line")
+        regions = dict(sample.graph.regions)
+        places = {index: place for place, index in enumerate(regions)}
+        look = look_at(robin, sample)
+        if not any(regions[index].label for index in look.indices) and robin.known.labels and look.indices:
+            found = score_labels(robin, look, range(len(look.indices)), robin.known.labels)
+            names = [robin.known.labels[best] for best in found.argmax(axis=1).tolist()]
+            for index, name, share in zip(look.indices, names, found.max(axis=1).tolist(), strict=True):
+                score = 1.0 if regions[index].score is None else regions[index].score
+                regions[index] = attrs.evolve(regions[index], label=name, score=min(share, 1.0) * (score or 0.0))
+            look = look_at(robin, sample, names)
+        shown = [sample.graph.regions[index] for index in look.indices]
+        pairs = candidate_pairs(shown, self.options.max_pairs)
+        scores = pair_probabilities(robin, look, [(a + 1, b + 1) for a, b in pairs], predicates)
+        rows = [(places[look.indices[a]], places[look.indices[b]]) for a, b in pairs]
+        return Ranking(
+            tuple(regions.values()),
+            np.array(rows, np.int32).reshape(-1, 2),
+            predicates,
+            scores.clip(0, 1).astype(np.float32),
+        )
+
+    def _edit(self, look: Look, said: Told) -> Edit:
+        """The answers about one image as an edit: what the graph has already, rejected or not, is not said again."""
+        robin, _ = self._ready()
+        categories = dict(zip(robin.known.predicates, robin.known.categories, strict=False))
+        had = {relation.triplet for relation in look.sample.graph.all.relations}
+        left = dict.fromkeys(look.indices, self.options.relations_per_subject)
+        added: list[Relation] = []
+        for one in sorted(said.relations, key=lambda one: -one.score):
+            subject, object_ = look.indices[one.subject - 1], look.indices[one.object - 1]
+            if (subject, one.predicate, object_) in had or not left[subject]:
+                continue
+            if one.score < max(self.options.min_score, _LEAST):
+                continue
+            category = cast(Category, categories.get(one.predicate, "unknown"))
+            added.append(Relation(subject, one.predicate, object_, category, one.score))
+            left[subject] -= 1
+        labels = [
+            Edit.set("region", look.indices[number - 1], label=one.label, score=one.score)
+            for number, one in said.labels.items()
+        ]
+        return Edit.sum([Edit(relations=added, faults=said.faults), *labels])
+
+    def _ready(self) -> tuple[TrainedRobin, Spellings]:
+        if self._robin is None or self._spellings is None:
+            raise StepError("robin has no weights: put a train step before it, or give it a checkpoint = PATH")
+        return self._robin, self._spellings
+
+
+_T = TypeVar("_T")
+
+
+def _attempt(answer: Callable[[Sample], _T], sample: Sample) -> _T | Failure:
+    """The answer, or the failure of an image that cannot be read."""
+    try:
+        return answer(sample)
+    except ImageError as error:
+        return Failure(error.code, str(error))

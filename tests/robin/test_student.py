@@ -1,0 +1,222 @@
+"""The student as a component: what it leaves, what it says, and what it makes of images that are hard."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import torch
+from robin.worlds import scenes
+from support.waiting import wait_until
+
+from sgforge import Checkpoint, Edit, Failure, Ranking, Region, Resources, Sample, SceneGraph, Selection, apply_edit
+from sgforge.dataset import DatasetWriter, Snapshot
+from sgforge.errors import StepError
+from sgforge.images import Roots
+from sgforge.stages import check_role
+from sgforge_robin.config import RobinOptions
+from sgforge_robin.student import RobinStudent
+
+torch.set_num_threads(1)
+
+
+def publish(folder: Path, samples: list[Sample]) -> Snapshot:
+    with DatasetWriter.open(folder / "data") as writer:
+        return writer.publish_source(samples, [place.to_bytes(16, "big") for place in range(len(samples))])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Checkpoint]:
+    folder = tmp_path_factory.mktemp("robin")
+    snapshot = publish(folder, [attrs.evolve(sample, split="train") for sample in scenes(folder, 24)])
+    student = RobinStudent(RobinOptions(steps=4, images=2))
+    (folder / "out").mkdir()
+    resources = Resources(roots=Roots({"scenes": folder / "scenes"}))
+    return folder, student.train(snapshot.path, Selection(), folder / "out", resources)
+
+
+def student(trained: tuple[Path, Checkpoint], **options: Any) -> RobinStudent:
+    made = RobinStudent(RobinOptions(max_tokens=24, **options))
+    made.setup(Resources(checkpoint=trained[1]))
+    return made
+
+
+def test_a_training_leaves_a_checkpoint_with_its_figures(trained: tuple[Path, Checkpoint]) -> None:
+    folder, checkpoint = trained
+    names = sorted(path.name for path in checkpoint.path.iterdir())
+    assert names == ["config.json", "model.safetensors", "robin.json", "tokenizer.json", "training.json"]
+    assert {"steps", "loss", "packing_efficiency", "temperature", "calibration_error"} <= set(checkpoint.metrics)
+    assert checkpoint.metrics["images"] == 23  # one is kept aside
+    assert folder / "out" == checkpoint.path
+
+
+def test_relations_within_limits_and_none_twice(trained: tuple[Path, Checkpoint]) -> None:
+    samples = scenes(trained[0], 3, 100)
+    made = student(trained, relations_per_subject=2)
+    for sample, edit in zip(samples, made.generate(samples), strict=True):
+        assert isinstance(edit, Edit)
+        assert check_role("generate", edit, sample.graph) is None
+        subjects = [relation.subject for relation in edit.relations]
+        assert max((subjects.count(one) for one in subjects), default=0) <= 2
+        assert all(0 <= (relation.score or 0) <= 1 for relation in edit.relations)
+        assert not {one.triplet for one in edit.relations} & {one.triplet for one in sample.graph.all.relations}
+        assert set(edit.faults) <= {"truncated", "duplicate-relation", "no-label"}
+        again = apply_edit(sample.graph, edit, "generate")
+        (nothing,) = made.generate([attrs.evolve(sample, graph=again.graph)])
+        assert isinstance(nothing, Edit)
+        assert not {one.triplet for one in nothing.relations} & {one.triplet for one in edit.relations}
+
+
+def test_answers_do_not_depend_on_the_batch(trained: tuple[Path, Checkpoint]) -> None:
+    samples = scenes(trained[0], 3, 100)
+    made = student(trained, temperature=1.0)
+    together = made.generate(samples)
+    alone = [made.generate([sample])[0] for sample in samples[::-1]][::-1]
+    for one, two in zip(together, alone, strict=True):
+        assert isinstance(one, Edit)
+        assert isinstance(two, Edit)
+        assert [item.triplet for item in one.relations] == [item.triplet for item in two.relations]
+        np.testing.assert_allclose(
+            [item.score or 0 for item in one.relations], [item.score or 0 for item in two.relations], atol=1e-5
+        )
+
+
+def test_ranks_every_pair_of_the_regions_shown(trained: tuple[Path, Checkpoint]) -> None:
+    (sample,) = scenes(trained[0], 1, 100)
+    (ranking,) = student(trained).rank([sample])
+    assert isinstance(ranking, Ranking)
+    count = len(sample.graph.regions)
+    assert len(ranking.pairs) == count * (count - 1)
+    assert (ranking.scores.sum(axis=1) <= 1 + 1e-5).all()
+    assert [region.label for region in ranking.regions] == [one.label for one in sample.graph.regions.values()]
+    (few,) = student(trained, max_pairs=2 * count).rank([sample])
+    assert isinstance(few, Ranking)
+    assert len(few.pairs) == 2 * count
+
+
+def test_regions_without_labels_get_some(trained: tuple[Path, Checkpoint]) -> None:
+    (sample,) = scenes(trained[0], 1, 100)
+    bare = [attrs.evolve(region, label=None) for region in sample.graph.all.regions]
+    hidden = attrs.evolve(sample, graph=SceneGraph(64, 64, bare))
+    (ranking,) = student(trained).rank([hidden])
+    assert isinstance(ranking, Ranking)
+    assert all(region.label for region in ranking.regions)
+    assert [region.box for region in ranking.regions] == [region.box for region in bare]
+    (edit,) = student(trained).generate([hidden])
+    assert isinstance(edit, Edit)
+    labelled = {item.index for item in edit.sets if item.field == "label"}
+    assert len(labelled) + edit.faults.get("no-label", 0) == len(bare)
+
+
+def test_a_closed_vocabulary_of_ones_own(trained: tuple[Path, Checkpoint], tmp_path: Path) -> None:
+    (tmp_path / "predicates.txt").write_text("on\n\nstanding beside\n")
+    (sample,) = scenes(trained[0], 1, 100)
+    (ranking,) = student(trained, predicates=tmp_path / "predicates.txt").rank([sample])
+    assert isinstance(ranking, Ranking)
+    assert ranking.predicates == ("on", "standing beside")
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(StepError, match="holds no line"):
+        student(trained, predicates=tmp_path / "empty.txt")
+
+
+def test_hard_images(trained: tuple[Path, Checkpoint], tmp_path: Path) -> None:
+    (sample,) = scenes(trained[0], 1, 100)
+    boxes = [(float(x), float(y), x + 3.0, y + 3.0) for x in range(0, 60, 3) for y in range(0, 60, 4)]
+    crowd = attrs.evolve(sample, graph=SceneGraph(64, 64, [Region("dot", box) for box in boxes]))
+    assert len(boxes) == 300
+    whole = attrs.evolve(
+        sample, graph=SceneGraph(64, 64, [Region("all", (0, 0, 64, 64)), Region("dot", (3.2, 3.2, 3.4, 3.4))])
+    )
+    none = attrs.evolve(sample, graph=SceneGraph(64, 64))
+    lost = attrs.evolve(sample, image=Roots({"scenes": tmp_path}).image("scenes:gone.png"))
+    without = attrs.evolve(sample, image=None)
+    made = student(trained)
+    found = made.generate([whole, none, lost, without])
+    assert isinstance(found[0], Edit)
+    assert found[1] == Edit()
+    assert isinstance(found[2], Failure)
+    assert (found[2].reason, found[3].reason) == ("image-missing", "image-missing")
+    (ranked,) = student(trained, max_pairs=99).rank([crowd])
+    assert isinstance(ranked, Ranking)
+    assert len(ranked.regions) == 300
+    assert len(set(ranked.pairs[:, 0].tolist())) == 99  # that many are shown
+    assert isinstance(made.rank([none])[0], Ranking)
+
+
+def test_the_whole_graph_at_once(trained: tuple[Path, Checkpoint]) -> None:
+    samples = scenes(trained[0], 2, 100)
+    for sample, edit in zip(samples, student(trained, mode="full-graph").generate(samples), strict=True):
+        assert isinstance(edit, Edit)
+        assert check_role("generate", edit, sample.graph) is None
+
+
+def test_no_relations_no_training(tmp_path: Path) -> None:
+    samples = scenes(tmp_path, 3)
+    bare = [attrs.evolve(one, split="train", graph=SceneGraph(64, 64, one.graph.all.regions)) for one in samples]
+    snapshot = publish(tmp_path, bare)
+    with pytest.raises(StepError, match="3 selected images hold no kept relation"):
+        RobinStudent(RobinOptions(steps=2)).train(snapshot.path, Selection(), tmp_path, Resources())
+
+
+def test_weights_are_missing(tmp_path: Path) -> None:
+    made = RobinStudent(RobinOptions())
+    made.setup(Resources())
+    with pytest.raises(StepError, match="robin has no weights"):
+        made.rank(scenes(tmp_path, 1))
+    snapshot = publish(tmp_path, [attrs.evolve(one, split="train") for one in scenes(tmp_path, 2)])
+    big = RobinStudent(RobinOptions(preset="3b"))
+    with pytest.raises(StepError, match="preset '3b' needs a language model: say language = FOLDER"):
+        big.train(snapshot.path, Selection(), tmp_path, Resources())
+
+
+CHILD = """
+import sys
+from pathlib import Path
+import torch
+from sgforge import Resources, Selection
+from sgforge.images import Roots
+from sgforge_robin.config import RobinOptions
+from sgforge_robin.student import RobinStudent
+torch.set_num_threads(1)
+snapshot, out, scenes = (Path(text) for text in sys.argv[1:])
+out.mkdir(exist_ok=True)
+options = RobinOptions(steps=5, images=1, save_every=1)
+checkpoint = RobinStudent(options).train(snapshot, Selection(), out, Resources(roots=Roots({"scenes": scenes})))
+print(checkpoint.sha256)
+"""
+
+
+OPTIONS = RobinOptions(steps=5, images=1, save_every=1)
+
+
+def start(snapshot: Snapshot, out: Path, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, str(snapshot.path), str(out), str(folder / "scenes")]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def reached(out: Path, step: int) -> bool:
+    return any(int(path.name[6:]) >= step for path in out.glob("state-*"))
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_weights(tmp_path: Path) -> None:
+    snapshot = publish(tmp_path, [attrs.evolve(one, split="train") for one in scenes(tmp_path, 6)])
+    out = tmp_path / "cut"
+    child = start(snapshot, out, tmp_path)
+    wait_until(partial(reached, out, 2), "a state")
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+    assert reached(out, 2)
+    found = []
+    for folder in (out, tmp_path / "whole"):
+        folder.mkdir(exist_ok=True)
+        resources = Resources(roots=Roots({"scenes": tmp_path / "scenes"}))
+        found.append(RobinStudent(OPTIONS).train(snapshot.path, Selection(), folder, resources).sha256)
+    assert found[0] == found[1]
