@@ -244,6 +244,20 @@ def test_a_state_is_reused_from_another_snapshot_also_under_another_id(tmp_path)
     check_plain_zarr(second)
 
 
+def test_an_image_that_goes_back_to_a_state_has_the_calls_of_that_state_alone(tmp_path):
+    given_samples = people(2)
+    with DatasetWriter.open(tmp_path) as writer:
+        source = writer.publish_source(given_samples, [key_of(s.image_id) for s in given_samples])
+        rows = [answer(s, "complete", source.keys[i].tobytes(), ADD) for i, s in enumerate(source)]
+        writer.journal.put(rows)
+        done = writer.publish(step_record("complete"), source, [row.key for row in rows])
+        back = writer.publish(step_record("again"), done, [source.keys[0].tobytes(), rows[1].key])
+    assert [len(done.provenance.of_image(row)) for row in range(2)] == [1, 1]
+    assert back.graph(0) == source.graph(0)
+    assert back.provenance.of_image(0) == []
+    assert [call.call_id for call in back.provenance.of_image(1)] == ["complete-im001"]
+
+
 def test_publishing_again_returns_the_snapshot_there_is(tmp_path):
     given_samples = people(2)
     with DatasetWriter.open(tmp_path) as writer:
