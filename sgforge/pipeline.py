@@ -249,7 +249,7 @@ class Pipeline:
         to move at the end, by default main; with a limit, a main that has more images stays where it is, as the
         report's `message` says. `seed`: of everything random. `retry_failed`: buy answers again that were refused,
         truncated or invalid. `responses`: the file of paid answers, by default the dataset's own. `progress`: True
-        shows a display, False none, None one if stderr is a terminal.
+        shows a display, False none, None one in a notebook and if stderr is a terminal.
 
         Works inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels. An error that
         concerns one image is counted in the report; any other is raised.

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterat
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import attrs
 import numpy as np
@@ -104,7 +104,7 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
     evaluator = Worker(job.spec, job.resources)
     try:
         await evaluator.start()
-        async with _seated(job, evaluator.instance.mode, stop) as panel:
+        async with _seated(job, _mode_of(job, evaluator.instance), stop) as panel:
             report = await evaluator.in_thread(_measure, job, evaluator.instance, panel)
     except asyncio.CancelledError:
         # It may wait for an answer that will never come.
@@ -121,6 +121,14 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
     report = attrs.evolve(report, images_skipped=dict(skipped), notes=notes)
     write_json(job.folder / _REPORT, attrs.asdict(report))
     return report
+
+
+def _mode_of(job: EvaluateJob, evaluator: Any) -> Mode:
+    mode: Any = getattr(evaluator, "mode", None)
+    if mode not in get_args(Mode):
+        known = ", ".join(get_args(Mode))
+        raise StepError(f"step {job.step!r}: {job.spec.name} has mode {mode!r}; an evaluator's mode is one of {known}")
+    return mode  # type: ignore[no-any-return]
 
 
 def _measure(job: EvaluateJob, evaluator: Any, panel: _Panel) -> Any:

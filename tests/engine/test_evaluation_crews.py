@@ -17,7 +17,7 @@ from sgforge.edits import Edit
 from sgforge.engine.components import ComponentSpec
 from sgforge.engine.evaluation import _Finder
 from sgforge.engine.executors import ask, open_crew
-from sgforge.errors import SgforgeError
+from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.models import Capabilities, ModelSettings, Usage
 from sgforge.models.provider import Reply
@@ -140,6 +140,18 @@ def test_a_budget_that_ends_in_an_evaluation_ends_the_run_as_in_any_step(toys, t
     assert report.step("evaluate").status == "unfinished"
     assert not list((tmp_path / "steps").glob("*/report.json"))
     assert not list((tmp_path / "steps").glob("*/predictions.jsonl"))
+
+
+def test_an_evaluator_without_a_mode_is_told_which_there_are(toys, tmp_path):
+    class Modeless(ToyEvaluator):
+        mode = "phrdet"
+
+    with pytest.raises(
+        StepError, match="Modeless has mode 'phrdet'; an evaluator's mode is one of predcls, sgcls, sgdet"
+    ):
+        sg.Pipeline(sg.train(ToyStudent()), sg.evaluate(Modeless())).run(
+            sg.source("toy", count=20), tmp_path, progress=False
+        )
 
 
 GIVEN: dict[str, Resources] = {}
