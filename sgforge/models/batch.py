@@ -206,7 +206,7 @@ class BatchDesk:
         bought = Bought(result.raw, reply, usage, model.caller.cost(usage, batch=True), item.terms.notes)
         stored = find_answer(self._store, item.key)
         faulty = stored if stored is not None and stored.outcome == "unrepaired" else None
-        return item, model.judge(item.key, item.terms.request(), bought, faulty), usage, bought.cost_nano
+        return item, model.caller.judge(item.key, item.terms.request(), bought, faulty), usage, bought.cost_nano
 
     async def _drop(self, batch: int, reason: str) -> None:
         await self._free(batch, reason)

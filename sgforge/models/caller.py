@@ -10,22 +10,23 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from sgforge.models.account import Account, Reservation, Terms
+from sgforge.models.answers import check, repair_request
 from sgforge.models.errors import BudgetReachedError, ModelError, ProviderError, RunStoppedError
 from sgforge.models.failures import message_of
 from sgforge.models.gate import Gate, Ticket
 from sgforge.models.guard import Guard
 from sgforge.models.keychain import redact
-from sgforge.models.ledger import CallKind
+from sgforge.models.ledger import CallKind, StoredAnswer, save_answer
 from sgforge.models.pictures import Fit, Pictures, Prepared
 from sgforge.models.prices import Price, cost_nano, input_bound, worst_case
 from sgforge.models.provider import Capabilities, Provider, Reply
 from sgforge.models.retry import MAX_LOST, backoff_s, judge, reason_of
 from sgforge.models.settings import GatewaySettings
-from sgforge.models.store import Operation, Store
+from sgforge.models.store import Store
 from sgforge.models.trouble import Trouble
 from sgforge.models.values import ChatRequest, Usage
 
-__all__ = ["Bought", "Caller", "Settle"]
+__all__ = ["Bought", "Caller"]
 
 _TOLD: Final = 80
 """Characters of a body that is no answer, in the message about it."""
@@ -42,8 +43,7 @@ class Bought:
     notes: tuple[str, ...]
 
 
-Settle: TypeAlias = Callable[[Bought], tuple[str, Operation[None]]]
-"""Judges a bought reply: its outcome for the ledger, and the write that stores it in the same transaction."""
+_Judge: TypeAlias = Callable[[Bought], StoredAnswer]
 
 
 @attrs.define
@@ -94,21 +94,45 @@ class Caller:
     def _capabilities(self) -> Capabilities:
         return self.provider.capabilities(self.model)
 
-    async def buy(self, key: bytes, request: ChatRequest, kind: CallKind, settle: Settle) -> Bought:
-        """One reply, with all retries; it is on disk and settled when this returns. Else a `ModelError`.
+    async def buy(self, key: bytes, request: ChatRequest, faulty: StoredAnswer | None) -> StoredAnswer:
+        """The answer to a request, or with `faulty` the repair of that answer, with all retries; it is stored and paid
+        when this returns, of use or not. Without any answer a `ModelError`.
 
         Images, money and slot are each held by an `async with`: whichever way this is left, by an answer, an error or
         a caller that gives up, none of them stays taken.
         """
-        tokens = self.input_bound(request)
-        terms = Terms(key, self.name, kind, self.bound_nano(tokens, request), self.prices_version)
-        async with self.pictures.prepare(request.images, self.fit()) as prepared:
+        asked = self.next_request(request, faulty)
+        tokens = self.input_bound(asked)
+        kind: CallKind = "answer" if faulty is None else "repair"
+        terms = Terms(key, self.name, kind, self.bound_nano(tokens, asked), self.prices_version)
+        async with self.pictures.prepare(asked.images, self.fit()) as prepared:
             await self._load()
-            sending = _Sending(self.body(request, prepared), tokens, request.max_tokens, prepared.notes)
+            sending = _Sending(self.body(asked, prepared), tokens, asked.max_tokens, prepared.notes)
             async with Reservation(self.account, self.store, self.settings, terms) as money:
-                return await self._try_until_done(sending, money, settle)
+                return await self._try_until_done(
+                    sending, money, lambda bought: self.judge(key, request, bought, faulty)
+                )
 
-    async def _try_until_done(self, sending: _Sending, money: Reservation, settle: Settle) -> Bought:
+    def next_request(self, request: ChatRequest, stored: StoredAnswer | None) -> ChatRequest:
+        """What is to be sent next for a request: itself, or the repair of the faulty answer that is stored."""
+        if stored is None or stored.outcome != "unrepaired":
+            return request
+        return repair_request(request, self.provider.read(stored.raw), stored.detail)
+
+    def judge(self, key: bytes, request: ChatRequest, bought: Bought, faulty: StoredAnswer | None) -> StoredAnswer:
+        """What is stored of a bought reply; costs of a repaired answer are those of both calls."""
+        checked = check(request, bought.reply)
+        repairs = faulty is None and request.schema is not None and self.settings.repair
+        outcome = "unrepaired" if checked.outcome == "invalid" and repairs else checked.outcome
+        usage, cost, notes = bought.usage, bought.cost_nano, bought.notes
+        if faulty is not None:
+            usage = usage + faulty.usage
+            cost = None if cost is None or faulty.cost_nano is None else cost + faulty.cost_nano
+        return StoredAnswer(
+            key, self.name, outcome, bought.raw, checked.detail, usage, cost, faulty is not None, tuple(notes)
+        )
+
+    async def _try_until_done(self, sending: _Sending, money: Reservation, judge: _Judge) -> StoredAnswer:
         tries = _Tries()
         while True:
             self.guard.check()
@@ -118,7 +142,7 @@ class Caller:
                 async with self.gate.slot(sending.most_tokens, front=tries.made > 0) as ticket:
                     changes = await self._reserve(money, tries)
                     if changes is None:
-                        return await self._try_once(sending, money, settle, tries, ticket)
+                        return await self._try_once(sending, money, judge, tries, ticket)
             except ProviderError as error:
                 failure = error
             # Both waits are outside of the slot: a call that only waits must not keep others from being sent.
@@ -128,8 +152,8 @@ class Caller:
                 await self.account.wait(changes)
 
     async def _try_once(
-        self, sending: _Sending, money: Reservation, settle: Settle, tries: _Tries, ticket: Ticket
-    ) -> Bought:
+        self, sending: _Sending, money: Reservation, judge: _Judge, tries: _Tries, ticket: Ticket
+    ) -> StoredAnswer:
         try:
             bought = await self._send(sending, money, ticket)
         except ProviderError as error:
@@ -142,8 +166,7 @@ class Caller:
             else:
                 money.returned()
             raise
-        await self._settle(bought, settle, money, ticket)
-        return bought
+        return await self._settle(bought, judge, money, ticket)
 
     async def _load(self) -> None:
         """Let the provider get ready, once, without holding up the event loop or any timeout."""
@@ -240,15 +263,18 @@ class Caller:
         usage = reply.usage or Usage(input=sending.tokens, output=sending.max_tokens)
         return Bought(raw, reply, usage, self.cost(usage), sending.notes)
 
-    async def _settle(self, bought: Bought, settle: Settle, money: Reservation, ticket: Ticket) -> None:
+    async def _settle(self, bought: Bought, judge: _Judge, money: Reservation, ticket: Ticket) -> StoredAnswer:
         """Commit answer and cost together; the slot is still held."""
-        outcome, save = settle(bought)
+        answer = judge(bought)
         seconds = asyncio.get_running_loop().time() - ticket.sent_at
         # Before the wait for the disk: the answer is here, whether or not somebody is left who waits for it.
         self.guard.answered(self.name)
         self.gate.succeeded()
         self.gate.spent(ticket, bought.usage.total)
-        await money.settle(outcome, bought.usage, bought.cost_nano, seconds, save)
+        await money.settle(
+            answer.outcome, bought.usage, bought.cost_nano, seconds, lambda connection: save_answer(connection, answer)
+        )
+        return answer
 
     def _tell_gate(self, error: ProviderError, ticket: Ticket) -> None:
         """What a failed try says about the server's limits."""

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
 import attrs
 
 from sgforge.errors import ConfigError
 from sgforge.models.account import Account
-from sgforge.models.answers import Checked, check, check_schema, choice_probabilities, parse, repair_request
-from sgforge.models.caller import Bought, Caller
+from sgforge.models.answers import check_schema, choice_probabilities, parse
+from sgforge.models.caller import Caller
 from sgforge.models.calls import Observed, note_call, note_not_sent, note_observed
 from sgforge.models.errors import DeferredError, ModelError, NotSentError
 from sgforge.models.flight import SingleFlight
 from sgforge.models.gate import Gate
 from sgforge.models.guard import Guard
 from sgforge.models.keys import call_id, request_key
-from sgforge.models.ledger import Spending, StoredAnswer, committed_nano, find_answer, save_answer, spending
+from sgforge.models.ledger import Spending, StoredAnswer, committed_nano, find_answer, spending
 from sgforge.models.pictures import Pictures
 from sgforge.models.prices import Price, PriceTable, usd
-from sgforge.models.provider import Capabilities, Provider, Reply, ResolveProvider
+from sgforge.models.provider import Capabilities, Provider, ResolveProvider
 from sgforge.models.settings import GatewaySettings, ModelSettings
 from sgforge.models.store import Store
 from sgforge.models.trouble import Tell, Trouble
@@ -226,7 +225,7 @@ class BoundModel:
         if key in self.gateway.waiting:
             raise DeferredError(f"{self.name} call {call_id(key)} waits in a batch: sgforge batch collect")
         if self.gateway.watcher is not None:
-            await self.gateway.watcher.miss(self, key, self.next_request(request, stored))
+            await self.gateway.watcher.miss(self, key, self.caller.next_request(request, stored))
         started = asyncio.get_running_loop().time()
         try:
             bought, shared = await self._flights.run(key, lambda: self._buy(key, request, stored))
@@ -235,16 +234,6 @@ class BoundModel:
             note_not_sent(error)
             raise
         return self._response(bought, request, shared, asyncio.get_running_loop().time() - started)
-
-    def next_request(self, request: ChatRequest, stored: StoredAnswer | None) -> ChatRequest:
-        """What is to be sent next for a request: itself, or the repair of the faulty answer that is stored."""
-        if stored is None or stored.outcome != "unrepaired":
-            return request
-        return repair_request(request, self.read(stored), stored.detail)
-
-    def read(self, stored: StoredAnswer) -> Reply:
-        """A stored answer, read again."""
-        return self.caller.provider.read(stored.raw)
 
     def _refuse_unsupported(self, request: ChatRequest) -> None:
         """Refuse what the provider cannot do, before anything is paid."""
@@ -266,38 +255,10 @@ class BoundModel:
         """Buy the answer, and its repair if it breaks the schema."""
         # Each call is stored before the next is made, so that whoever is stopped in between goes on with the repair.
         if stored is None or stored.outcome != "unrepaired":
-            stored = await self._ask(key, request, None)
+            stored = await self.caller.buy(key, request, None)
         if stored.outcome == "unrepaired":
-            stored = await self._ask(key, request, stored)
+            stored = await self.caller.buy(key, request, stored)
         return stored
-
-    async def _ask(self, key: bytes, request: ChatRequest, faulty: StoredAnswer | None) -> StoredAnswer:
-        """One bought call: the question itself, or the repair of a faulty answer to it."""
-        asked = self.next_request(request, faulty)
-        answers: list[StoredAnswer] = []  # judged where it is settled, since the ledger's row names the outcome
-
-        def settle(bought: Bought) -> tuple[str, Callable[[Any], None]]:
-            answer = self.judge(key, request, bought, faulty)
-            answers.append(answer)
-            return answer.outcome, lambda connection: save_answer(connection, answer)
-
-        await self.caller.buy(key, asked, "answer" if faulty is None else "repair", settle)
-        return answers[-1]
-
-    def judge(self, key: bytes, request: ChatRequest, bought: Bought, faulty: StoredAnswer | None) -> StoredAnswer:
-        """What is stored of a bought reply; costs of a repaired answer are those of both calls."""
-        checked: Checked = check(request, bought.reply)
-        outcome = "unrepaired" if checked.outcome == "invalid" and self._repairs(request, faulty) else checked.outcome
-        usage, cost, notes = bought.usage, bought.cost_nano, bought.notes
-        if faulty is not None:
-            usage = usage + faulty.usage
-            cost = None if cost is None or faulty.cost_nano is None else cost + faulty.cost_nano
-        return StoredAnswer(
-            key, self.name, outcome, bought.raw, checked.detail, usage, cost, faulty is not None, tuple(notes)
-        )
-
-    def _repairs(self, request: ChatRequest, faulty: StoredAnswer | None) -> bool:
-        return faulty is None and request.schema is not None and self.gateway.settings.repair
 
     def _response(self, stored: StoredAnswer, request: ChatRequest, cached: bool, seconds: float) -> ChatResponse:
         """A stored answer as the component sees it; one that is not usable is raised as such."""
@@ -310,7 +271,7 @@ class BoundModel:
             again = " (answered before; --retry-failed asks again)" if cached else ""
             raise ModelError(reason, f"{self.name} call {name}: {stored.detail}{again}")
         note_call(name)
-        reply = self.read(stored)
+        reply = self.caller.provider.read(stored.raw)
         return ChatResponse(
             text=reply.text,
             parsed=parse(reply.text) if request.schema is not None else None,

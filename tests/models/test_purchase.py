@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +13,12 @@ import pytest
 from models.support import ask, picture, run
 from models.toy_provider import Script, ToyProvider, bind, toy_gateway
 
+import sgforge.models.caller
 import sgforge.models.guard
 from sgforge.models import ChatRequest, Gateway, ModelError, Usage
-from sgforge.models.caller import Bought, Caller
+from sgforge.models.caller import Caller
 from sgforge.models.errors import ProviderError, RunStoppedError, StoreError
+from sgforge.models.ledger import StoredAnswer, find_answer, save_answer
 from sgforge.models.provider import Reply
 
 KEY = b"k" * 32
@@ -35,12 +36,8 @@ async def opened(
         yield gateway, bind(gateway, toy, **settings).caller
 
 
-def settle(bought: Bought) -> tuple[str, Any]:
-    return "ok", lambda db: db.execute("INSERT INTO meta VALUES ('saved', ?)", (bought.reply.text,))
-
-
-async def buy(caller: Caller, request: ChatRequest = ask("q"), settling: Any = settle) -> Bought:
-    return await caller.buy(KEY, request, "answer", settling)
+async def buy(caller: Caller, request: ChatRequest = ask("q"), faulty: StoredAnswer | None = None) -> StoredAnswer:
+    return await caller.buy(KEY, request, faulty)
 
 
 def rows(gateway: Gateway) -> list[tuple[str, str, int, int]]:
@@ -51,8 +48,8 @@ def committed(gateway: Gateway) -> int:
     return gateway.store.read("SELECT committed_nano FROM account")[0][0]
 
 
-def saved(gateway: Gateway) -> list[str]:
-    return [text for (text,) in gateway.store.read("SELECT value FROM meta WHERE name = 'saved'")]
+def saved(gateway: Gateway) -> list[tuple[str, bytes]]:
+    return gateway.store.read("SELECT outcome, raw FROM response")
 
 
 async def fine(text: str, number: int) -> str:
@@ -78,14 +75,37 @@ def test_what_is_bought_is_settled_and_saved_when_it_is_back(tmp_path: Path) -> 
     async def work() -> None:
         async with opened(tmp_path, fine) as (gateway, caller):
             bought = await buy(caller)
-            assert bought.reply == Reply("fine", "stop", Usage(input=10, output=5))
-            assert (json.loads(bought.raw), bought.usage, bought.notes) == (
-                *({"answer": "fine"}, Usage(input=10, output=5), ()),
-            )
-            assert bought.cost_nano == TRUE
+            raw = b'{"answer": "fine"}'
+            usage = Usage(input=10, output=5)
+            assert bought == StoredAnswer(KEY, "toy/one", "ok", raw, "", usage, TRUE, False)
+            assert find_answer(gateway.store, KEY) == bought
             assert rows(gateway) == [("settled", "ok", WORST, TRUE)]
             assert committed(gateway) == TRUE
-            assert saved(gateway) == ["fine"]
+
+    run(work())
+
+
+def test_a_repair_is_bought_under_the_same_key_and_tells_the_cost_of_both(tmp_path: Path) -> None:
+    schema = {"type": "object"}
+    asked: list[str] = []
+
+    async def script(text: str, number: int) -> str:
+        asked.append(text)
+        return "no json" if len(asked) == 1 else "{}"
+
+    async def work() -> None:
+        async with opened(tmp_path, script) as (gateway, caller):
+            faulty = await buy(caller, ask("q", schema=schema))
+            assert (faulty.outcome, faulty.repaired) == ("unrepaired", False)
+            mended = await buy(caller, ask("q", schema=schema), faulty)
+            assert (mended.outcome, mended.repaired) == ("ok", True)
+            assert (mended.usage, mended.cost_nano) == (Usage(input=20, output=10), 2 * TRUE)
+            assert saved(gateway) == [("ok", b'{"answer": "{}"}')]
+            assert [(state, outcome) for state, outcome, _, _ in rows(gateway)] == [
+                ("settled", "unrepaired"),
+                ("settled", "ok"),
+            ]
+            assert "does not satisfy" in asked[1]
 
     run(work())
 
@@ -188,20 +208,19 @@ def test_a_provider_that_breaks_leaves_its_call_lost(tmp_path: Path) -> None:
     run(work())
 
 
-def test_an_answer_that_cannot_be_saved_is_lost_whole(tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_saved_is_lost_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Cost and answer are one transaction: a bug in the saving leaves neither, and the call at its worst case."""
 
-    def wrongly(bought: Bought) -> tuple[str, Any]:
-        def save(db: sqlite3.Connection) -> None:
-            db.execute("INSERT INTO meta VALUES ('saved', 'half')")
-            raise TypeError("a bug of ours")
+    def save(db: sqlite3.Connection, answer: StoredAnswer) -> None:
+        save_answer(db, answer)
+        raise TypeError("a bug of ours")
 
-        return "ok", save
+    monkeypatch.setattr(sgforge.models.caller, "save_answer", save)
 
     async def work() -> None:
         async with opened(tmp_path, fine) as (gateway, caller):
             with pytest.raises(TypeError):
-                await buy(caller, settling=wrongly)
+                await buy(caller)
             assert rows(gateway) == [("lost", "TypeError", WORST, WORST)]
             assert saved(gateway) == []
             assert gateway._account.is_idle
@@ -255,7 +274,7 @@ def test_a_retry_goes_before_those_that_were_never_sent(tmp_path: Path) -> None:
             names = ["first", "second", "third", "fourth"]
             tasks = []
             for name in names:
-                tasks.append(asyncio.create_task(caller.buy(name.encode(), ask(name), "answer", settle_nothing)))
+                tasks.append(asyncio.create_task(caller.buy(name.encode(), ask(name), None)))
                 while name == "first" and not order:
                     await asyncio.sleep(0)
             while len(caller.gate._front) + len(caller.gate._waiting) < 3:
@@ -267,10 +286,6 @@ def test_a_retry_goes_before_those_that_were_never_sent(tmp_path: Path) -> None:
     assert order == ["first", "second", "first", "third", "fourth"]
 
 
-def settle_nothing(bought: Bought) -> tuple[str, Any]:
-    return "ok", lambda db: None
-
-
 @pytest.mark.parametrize("reason", ["timeout", "connection", "malformed"])
 def test_what_reached_a_server_does_not_say_that_there_is_none(
     reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -279,7 +294,7 @@ def test_what_reached_a_server_does_not_say_that_there_is_none(
 
     async def work() -> None:
         async with opened(tmp_path, failing(*[down(maybe_billed=True, reason=reason)] * 3)) as (_, caller):
-            assert (await buy(caller)).reply.text == "fine"
+            assert (await buy(caller)).outcome == "ok"
 
     run(work())
 
