@@ -66,6 +66,7 @@ def test_an_image_keeps_its_own_names_when_its_state_is_taken_from_elsewhere(tmp
     assert (found.split, found.source, found.uri, found.sha256) == ("val", "from-val", "r:new/a.png", "cd" * 32)
     # What failed elsewhere has not failed here.
     assert snapshot.rows().tolist() == [0]
+    assert snapshot.column("image/failed_reason").tolist() == [-1]
     assert found.graph.all.relations[0].reason == "far"
 
 
