@@ -27,8 +27,9 @@ Whoever runs components opens one gateway over a `responses.sqlite` and binds mo
 `resolve_provider(name, settings) -> Provider` builds the provider that a plugin registered under `name`.
 In order: response cache, single flight, budget reservation, limits, the provider's call with retries, validation and
 repair, one commit of answer and cost, release of the slot. What is where: `values` requests and responses, `keys`
-what a request is named by, `store` the SQLite file, `gate` concurrency and rates, `prices` and `ledger` money,
-`provider` what a vendor plugin implements, `gateway` the order of work, `batch` batch endpoints, `estimate` plans.
+what a request is named by, `store` the SQLite file, `gate` concurrency and rates, `prices`, `ledger` and `account`
+(reservations) money, `guard` what ends all calls, `caller` one purchase, `provider` what a vendor plugin implements,
+`gateway` the order of work, `batch` batch endpoints, `estimate` plans.
 """
 
 from __future__ import annotations
