@@ -309,7 +309,7 @@ def test_the_option_checkpoint_stands_in_for_a_training(tmp_path: Path) -> None:
 def test_errors_name_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(StepError, match="no weights: put a train step before it"):
         PriorStudent(PriorOptions()).rank([make_sample(1)])
-    with pytest.raises(StepError, match="hold no kept relation"):
+    with pytest.raises(StepError, match="without any kept relation"):
         trained(tmp_path / "a", [two("1", "cat", "mat")])
     with pytest.raises(StepError, match="is no checkpoint of the prior"):
         PriorStudent(PriorOptions(checkpoint=tmp_path)).setup(Resources())
