@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgforge.hookspecs import Register, hookimpl
 from sgforge.stages import Needs
-from sgforge_sam.config import SamOptions, SemanticSamOptions
+from sgforge_sam.config import SamOptions, SelectOptions, SemanticSamOptions
 
 sgforge_api = 1
 
@@ -13,7 +13,7 @@ _TORCH = Needs(modules=("torch", "segment_anything", "transformers"), extra="sam
 
 @hookimpl
 def sgforge_register_segmenters(register: Register) -> None:
-    """`sam` and `semantic-sam`."""
+    """`sam`, `semantic-sam` and `select-regions`."""
     register("sam", "sgforge_sam.sam:SamSegmenter", config=SamOptions, needs=_TORCH)
     register(
         "semantic-sam",
@@ -21,3 +21,4 @@ def sgforge_register_segmenters(register: Register) -> None:
         config=SemanticSamOptions,
         needs=Needs(modules=("torch",), extra="sam", gpu="optional"),
     )
+    register("select-regions", "sgforge_sam.select_regions:RegionSelector", config=SelectOptions)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import attrs
 from attrs.validators import and_, ge, gt, instance_of, le, optional
 
-__all__ = ["Dtype", "Preset", "SamOptions", "SemanticSamOptions", "to_weights"]
+__all__ = ["Dtype", "Preset", "SamOptions", "SelectOptions", "SemanticSamOptions", "to_weights"]
 
 Preset = Literal["default", "whole", "part"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -103,3 +103,40 @@ class SemanticSamOptions:
     dtype: Dtype = "auto"
     feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
     feature_folder: Path | None = attrs.field(default=None, validator=optional(instance_of(Path)), eq=False)
+
+
+MergeName = Literal[
+    "no", "non-overlap-or-area", "non-overlap-only", "area-only", "non-overlap-and-area", "overlap-only", "not-same"
+]
+
+
+@attrs.frozen(kw_only=True)
+class SelectOptions:
+    """`select-regions` judges the regions that are there.
+
+    Generated regions are those that an earlier step made, annotated ones those that the source gave. The rules, in
+    order. `min_area`: fewer pixels are rejected. `confirm`: an annotated region stays if its IoU with a generated one
+    is above `confirm_iou` (SVG section 2.1: 0.5). Of generated regions: `box_nms`: of boxes that overlap more than this
+    IoU the better one stays, by `nms_by` ("score", or "area": the larger); 1 leaves all. `duplicates`: of masks of a
+    higher IoU the first stays; 1 leaves all. `unions`: masks that two or more others make up go; "as-released" is the
+    published rule, in which copies of one region remove one another. `merge`: of those whose source is `candidates`
+    the ones stay that join those of `primary`, by one of six rules ("non-overlap-or-area" is Synthetic Visual
+    Genome's), and unions are looked for among the primary ones before; "no" merges nothing. `generated`: "keep" them,
+    keep the "uncovered" ones, whose IoU with every annotated region is at most `covered`, or "drop" them all, as the
+    paper does with annotated images. `max_regions`: so many stay, the most salient ones (size, centrality and score,
+    `sgforge.boxes.salience`); 0 sets no limit.
+    """
+
+    min_area: int = attrs.field(default=0, validator=ge(0))
+    confirm: bool = True
+    confirm_iou: float = attrs.field(default=0.5, validator=_SHARE)
+    box_nms: float = attrs.field(default=1.0, validator=_SHARE)
+    nms_by: Literal["score", "area"] = "score"
+    duplicates: float = attrs.field(default=0.7, validator=_SHARE)
+    merge: MergeName = "no"
+    primary: str = "sam:whole"
+    candidates: str = "sam:part"
+    unions: Literal["no", "yes", "as-released"] = "no"
+    generated: Literal["keep", "uncovered", "drop"] = "keep"
+    covered: float = attrs.field(default=0.5, validator=_SHARE)
+    max_regions: int = attrs.field(default=99, validator=ge(0))

@@ -13,7 +13,7 @@ from sgforge.edits import Edit
 from sgforge.graph import Mask, Region
 from sgforge.masks import PackedMasks, selection, to_crop
 
-__all__ = ["NO_PIXELS", "Found", "added", "parents_of", "with_parents"]
+__all__ = ["NO_PIXELS", "Found", "added", "measured", "parents_of", "with_parents"]
 
 NO_PIXELS: Final = "empty-mask"
 """Reason under which masks without pixels are counted and left out."""
@@ -56,15 +56,19 @@ def with_parents(regions: Sequence[Region], first: int) -> list[Region]:
 
 
 def parents_of(masks: Sequence[Mask]) -> NDArray[np.int64]:
-    """Parents (N,) as `selection.parents` has them.
+    """Parents (N,) as `selection.parents` has them, measured on `measured` masks."""
+    return selection.parents(measured(masks))
 
-    In frames of more than 4 megapixels every k-th row and column is looked at, so that hundreds of masks fit in memory.
+
+def measured(masks: Sequence[Mask]) -> PackedMasks:
+    """Masks of one frame, packed to be compared; boxes and areas are those of the packed frame.
+
+    Of frames of more than 4 megapixels every k-th row and column is taken, so that hundreds of masks fit in memory.
     """
     if not masks:
-        return np.zeros(0, np.int64)
+        return PackedMasks.from_arrays(np.zeros((0, 1, 1), np.bool_))
     step = int(np.ceil(np.sqrt(masks[0].height * masks[0].width / _FULL_PIXELS)))
-    packed = PackedMasks.from_masks(masks) if step == 1 else PackedMasks.from_arrays(_thinned(masks, step))
-    return selection.parents(packed)
+    return PackedMasks.from_masks(masks) if step == 1 else PackedMasks.from_arrays(_thinned(masks, step))
 
 
 def _thinned(masks: Sequence[Mask], step: int) -> NDArray[np.bool_]:

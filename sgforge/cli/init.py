@@ -14,6 +14,7 @@ _EXAMPLES = """\
 examples:
   sgforge init                                  writes pipeline.toml
   sgforge init photos.toml --images ~/photos    for the images you have
+  sgforge init --segment sam --checkpoint sam_vit_b_01ec64.pth
   sgforge check photos.toml && sgforge run photos.toml"""
 
 _TEMPLATE = """\
@@ -30,11 +31,7 @@ use = "folder"
 images = {images}
 # graphs = "known.jsonl"               # what is known of some of them: regions, labels, relations (graph JSONL)
 
-[[step]]                               # regions of each image, nested, by colour; no weights to fetch
-segment = "superpixels"                # (pip install 'sgforge[superpixels]')
-levels = [24, 8]                       # how many of them, finest first
-# only_without_regions = true          # leave images alone that have regions from `graphs`
-
+{segment}
 [[step]]                               # relations of the most salient regions
 complete = "geometry"                  # reads them off boxes, masks and depth; asks no model
 subjects = 5
@@ -63,6 +60,28 @@ edit = "consistency"
 # budget_usd = 5.0                     # stop before this is exceeded
 """
 
+_SEGMENT = {
+    "superpixels": """\
+[[step]]                               # regions of each image, nested, by colour; no weights to fetch
+segment = "superpixels"                # (pip install 'sgforge[superpixels]')
+levels = [24, 8]                       # how many of them, finest first
+# only_without_regions = true          # leave images alone that have regions from `graphs`
+""",
+    "sam": """\
+[[step]]                               # every mask of each image (pip install 'sgforge[sam]')
+segment = "sam"
+checkpoint = {checkpoint}
+# presets = ["whole", "part"]          # two sets of masks from one encoding, for `merge` below
+# points_per_side = 32
+
+[[step]]                               # which of them stay; the others keep the reason why not
+segment = "select-regions"
+max_regions = 99                       # the most salient ones
+# unions = "yes"                       # without masks that others make up
+# merge = "non-overlap-or-area"        # whole masks, and the parts that add something
+""",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
@@ -70,16 +89,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", nargs="?", default="pipeline.toml", metavar="PATH", help="the file to write")
     parser.add_argument("--images", default="images", metavar="FOLDER", help="the folder of your images (images)")
     parser.add_argument("--dataset", default="runs/first", metavar="FOLDER", help="the dataset to make (runs/first)")
+    parser.add_argument("--segment", choices=list(_SEGMENT), default="superpixels", help="what finds the regions")
+    parser.add_argument(
+        "--checkpoint",
+        default="sam_vit_b_01ec64.pth",
+        metavar="WEIGHTS",
+        help="with --segment sam: a file, a folder or a hub id (sam_vit_b_01ec64.pth)",
+    )
     parser.add_argument("--force", action="store_true", help="replace the file if it exists")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the config; an existing file is left alone without --force."""
     path = Path(args.path)
-    for folder in (args.images, args.dataset):
-        _check_text(folder)
+    for given in (args.images, args.dataset, args.checkpoint):
+        _check_text(given)
     name = visible(shlex.quote(path.name))
-    text = _TEMPLATE.format(name=name, dataset=_quote(args.dataset), images=_quote(args.images))
+    segment = _SEGMENT[args.segment].format(checkpoint=_quote(args.checkpoint))
+    text = _TEMPLATE.format(name=name, dataset=_quote(args.dataset), images=_quote(args.images), segment=segment)
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if args.force else os.O_EXCL)
     try:
         descriptor = os.open(path, flags, 0o666)

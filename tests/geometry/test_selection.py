@@ -186,6 +186,7 @@ def test_boxes_are_confirmed_by_tight_boxes() -> None:
     assert found.kept.tolist() == [0, 2]  # exactly one half is not more than one half
     assert selection.confirm(boxes, generated[:0]).kept.tolist() == []
     assert selection.confirm([], generated).kept.tolist() == []
+    assert selection.confirm(boxes, [[0, 0, 20, 10], [50, 0, 60, 11]]).kept.tolist() == [0, 2, 3]
     with pytest.raises(GraphError, match=r"masks \(N, H, W\) or boxes \(N, 4\)"):
         selection.confirm([1.0, 2.0], generated)
 

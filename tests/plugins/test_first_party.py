@@ -52,6 +52,11 @@ class TestSemanticSam(SegmenterContract):
         return {**semantic_options(folder), "levels": [3, 5]}
 
 
+class TestSelectRegions(SegmenterContract):
+    component = "select-regions"
+    options = {"unions": "yes", "merge": "non-overlap-or-area"}
+
+
 class TestGeometry(TeacherContract):
     component = "geometry"
     options = {"subjects": 2, "predicates": ["on", "left of"]}

@@ -38,27 +38,28 @@ class Uncovered:
 def confirm(annotated: Masks, generated: Masks, iou: float = 0.5) -> Confirmed:
     """The annotated regions whose IoU with any generated mask exceeds `iou`; without generated masks none does.
 
-    The paper's keep rule (SVG section 2.1, which does not say of what the IoU is): `annotated` are masks, compared as
-    masks, or (N, 4) xyxy boxes, compared with the generated masks' tight boxes.
+    The paper's keep rule (SVG section 2.1, which does not say of what the IoU is): masks are compared as masks;
+    `annotated` may also be (N, 4) xyxy boxes, compared with the generated masks' tight boxes, or with boxes.
     """
-    return _confirmed(_overlaps(annotated, as_packed(generated)), iou)
-
-
-def _confirmed(overlaps: Floats, iou: float) -> Confirmed:
-    degree = overlaps.max(axis=1, initial=0.0)
+    degree = _overlaps(annotated, generated).max(axis=1, initial=0.0)
     return Confirmed(np.flatnonzero(degree > iou), degree)
 
 
-def _overlaps(annotated: Masks, generated: PackedMasks) -> Floats:
-    """IoU (N, M) of masks or boxes with masks."""
-    if isinstance(annotated, PackedMasks):
-        return annotated.iou(generated)
-    array = np.asarray(annotated)
-    if array.ndim == 3:
-        return as_packed(array).iou(generated)
-    if array.ndim != 2 and array.size:
-        raise GraphError(f"annotated regions are masks (N, H, W) or boxes (N, 4), got shape {array.shape}")
-    return np.asarray(boxes.iou(array.astype(np.float64), generated.boxes.astype(np.float64)), np.float64)
+def _overlaps(annotated: Masks, generated: Masks) -> Floats:
+    """IoU (N, M) of masks with masks, or of boxes with boxes."""
+    if _are_masks(annotated):
+        return as_packed(annotated).iou(as_packed(generated))
+    found = as_packed(generated).boxes if _are_masks(generated) else np.asarray(generated)
+    return boxes.iou(np.asarray(annotated, np.float64), found.astype(np.float64)).astype(np.float64, copy=False)
+
+
+def _are_masks(given: Masks) -> bool:
+    if isinstance(given, PackedMasks):
+        return True
+    shape = np.shape(given)
+    if len(shape) not in (2, 3) and 0 not in shape:
+        raise GraphError(f"regions are masks (N, H, W) or boxes (N, 4), got shape {shape}")
+    return len(shape) == 3
 
 
 def uncovered(
