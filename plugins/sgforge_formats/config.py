@@ -74,7 +74,8 @@ class ScenesOptions:
 
     `folder`: where the PNG files are written. `count`: how many. `seed`: of the first one; scene n has seed + n.
     `size`: width and height in pixels, from 64. `graphs`: what is given with the images: the "full" true graphs, their
-    "regions" alone, or "none". `split`: their split.
+    "regions" alone, or "none". `split`: their split. `pixel_relations`: graphs also say which things have the same
+    colour or pattern, and which are paler: what only the picture tells.
     """
 
     folder: str
@@ -83,6 +84,7 @@ class ScenesOptions:
     size: int = 256
     graphs: Literal["full", "regions", "none"] = "full"
     split: str | None = None
+    pixel_relations: bool = False
 
 
 @attrs.frozen

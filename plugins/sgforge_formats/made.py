@@ -41,7 +41,15 @@ class ScenesSource:
         if options.folder.partition(":")[0] not in roots:
             Path(options.folder).expanduser().mkdir(parents=True, exist_ok=True)
         uri, folder = roots.locate(options.folder, name)
-        for sample in scene_samples(folder, options.count, options.seed, size=options.size, uri=join_uri(uri, "")):
+        made = scene_samples(
+            folder,
+            options.count,
+            options.seed,
+            size=options.size,
+            uri=join_uri(uri, ""),
+            pixel_relations=options.pixel_relations,
+        )
+        for sample in made:
             yield attrs.evolve(sample, graph=_given(sample.graph, options.graphs), split=options.split)
 
 

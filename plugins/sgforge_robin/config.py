@@ -22,7 +22,9 @@ class RobinOptions:
     ours, "3b" is the released one. `stage`: what learns, at which rates (`docs/robin.md`). `steps`: training steps, 0
     for the stage's epochs; `images`: images a step, 0 for the stage's; `capacity`: positions of a packed row, 0 for
     the stage's; `rate`: scales the stage's learning rates. `save_every`: steps between saved states. `checkpointing`:
-    compute activations again instead of keeping them. `language`, `tower`: folders with a plain language model
+    compute activations again instead of keeping them. `pair_head`: train one beside the decoder, for the closed
+    vocabulary of the training; `spoken`: the share of examples that ask anything in words, the others teach the pair
+    head alone. `language`, `tower`: folders with a plain language model
     (weights and tokenizer.json) and with LAION's CLIP weights, to train from. `checkpoint`: a folder with a trained
     Robin: what generates where no training runs before, and what a training goes on from. `parity`: reproduce the
     released code where the default differs.
@@ -43,6 +45,8 @@ class RobinOptions:
     rate: float = attrs.field(default=1.0, validator=validators.gt(0.0))
     save_every: int = attrs.field(default=100, validator=_POSITIVE)
     checkpointing: bool = False
+    pair_head: bool = False
+    spoken: float = attrs.field(default=1.0, validator=validators.and_(_NOT_NEGATIVE, validators.le(1.0)))
     language: Path | None = None
     tower: Path | None = None
     checkpoint: Path | None = None
@@ -53,6 +57,7 @@ class RobinOptions:
     max_tokens: int = attrs.field(default=256, validator=_POSITIVE)
     relations_per_subject: int = attrs.field(default=5, validator=_POSITIVE)
     min_score: float = attrs.field(default=0.0, validator=validators.and_(_NOT_NEGATIVE, validators.le(1.0)))
+    ranker: Literal["language", "pair-head"] = "language"
     max_pairs: int = attrs.field(default=2000, validator=_POSITIVE)
     predicates: Path | None = None
     labels: Path | None = None

@@ -12,7 +12,7 @@ from sgforge_robin.model.shape import IGNORED, IMAGE_ID
 from sgforge_robin.text.tasks import Turn
 from sgforge_robin.tokens import RobinTokenizer
 
-__all__ = ["Branch", "Example", "ask_ids", "drop_to_fit", "encode_branch", "prefix_ids"]
+__all__ = ["Branch", "Example", "PairTruth", "ask_ids", "drop_to_fit", "encode_branch", "prefix_ids"]
 
 _IMAGE: Final = "<image>"
 
@@ -26,11 +26,23 @@ class Branch:
 
 
 @attrs.frozen(eq=False)
+class PairTruth:
+    """What a pair head learns from an image of N regions: `boxes` (N, 4) as shares of the image, `labels` (N,) ids,
+    `pairs` (P, 2), and which predicates hold of each, `truth` (P, C) bool.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    pairs: Tensor
+    truth: Tensor
+
+
+@attrs.frozen(eq=False)
 class Example:
     """One image with what is asked about it.
 
     `pixels`: (3, S, S) float32. `masks`: (N, h, w) uint8. `prefix`: ids with the image's placeholder.
-    `length`: positions of the prefix once the image's tokens are in, without the branches.
+    `length`: positions of the prefix once the image's tokens are in, without the branches. `pairs`: for the pair head.
     """
 
     image_id: str
@@ -39,6 +51,7 @@ class Example:
     prefix: list[int]
     length: int
     branches: tuple[Branch, ...]
+    pairs: PairTruth | None = None
 
     @property
     def total(self) -> int:

@@ -13,6 +13,7 @@ from sgforge.durable import write_text
 from sgforge.errors import StepError
 from sgforge_robin.model.checkpoint import load_model, save_model
 from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.text.tasks import Task
 from sgforge_robin.tokens import RobinTokenizer
 
@@ -46,6 +47,11 @@ class Known:
     def knows_pairs(self) -> bool:
         """Whether it was asked about pairs; the released model was not."""
         return Task.PAIR in self.tasks
+
+    @property
+    def pair_vocabulary(self) -> PairVocabulary:
+        """The ids that a pair head gives labels and predicates."""
+        return PairVocabulary.of(self.labels, self.predicates)
 
     @classmethod
     def read(cls, folder: Path) -> Self:

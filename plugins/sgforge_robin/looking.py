@@ -9,28 +9,33 @@ import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from sgforge.errors import ImageError
+from sgforge.errors import ImageError, StepError
 from sgforge.graph import Region, Sample
-from sgforge_robin.decoding.prefix import encode_prefix, see
+from sgforge_robin.decoding.prefix import encode_prefix, see, see_regions
 from sgforge_robin.decoding.tree import AnswerTree, score_answers
 from sgforge_robin.encoding import ask_ids, prefix_ids
 from sgforge_robin.learnt import TrainedRobin
 from sgforge_robin.model.attention import Prefix
+from sgforge_robin.model.splice import RegionTokens
 from sgforge_robin.pixels import image_tensor
-from sgforge_robin.regions import box_texts, masks_of, salient
+from sgforge_robin.regions import box_shares, box_texts, masks_of, salient
 from sgforge_robin.text.graphs import NOTHING
 from sgforge_robin.text.plain import plain_name, plain_predicate
 from sgforge_robin.text.tasks import ask_description, ask_pair, opening
 
 __all__ = [
     "Look",
+    "Seen",
     "calibrated",
     "candidate_pairs",
+    "judged_pairs",
     "look_at",
     "pair_probabilities",
     "raw_pair_scores",
     "score_labels",
+    "see_sample",
 ]
 
 Floats = NDArray[np.float64]
@@ -39,31 +44,82 @@ _BELOW: Final = 1e-30
 
 
 @attrs.frozen(eq=False)
-class Look:
-    """An encoded image: `indices` of the regions shown (numbers 1, 2 ... in this order), and its prefix."""
+class Seen:
+    """An image that the tower has seen: `indices` of the regions shown (numbers 1, 2 ... in this order), the levels'
+    maps, and the tokens of these regions.
+    """
 
     sample: Sample
     indices: tuple[int, ...]
+    features: dict[str, Tensor]
+    regions: RegionTokens | None
+
+    @property
+    def rows(self) -> list[Region]:
+        """The regions shown."""
+        return [self.sample.graph.regions[index] for index in self.indices]
+
+
+@attrs.frozen(eq=False)
+class Look:
+    """An image that can be asked about: its prefix is encoded."""
+
+    seen: Seen
     prefix: Prefix
+
+    @property
+    def sample(self) -> Sample:
+        """The sample it is of."""
+        return self.seen.sample
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Indices of the regions shown."""
+        return self.seen.indices
 
 
 @torch.no_grad()
-def look_at(robin: TrainedRobin, sample: Sample, names: Sequence[str] | None = None) -> Look:
-    """Encode an image with its regions. `names`: of the regions shown, where others than their labels are known.
-
-    An image that cannot be read, or a sample without one, is an `ImageError`.
-    """
+def see_sample(robin: TrainedRobin, sample: Sample) -> Seen:
+    """See an image and its regions. One that cannot be read, or a sample without an image, is an `ImageError`."""
     if sample.image is None:
         raise ImageError(f"{sample.image_id} has no image: a Robin looks at pixels", "image-missing")
-    indices = salient(sample)
-    rows = [sample.graph.regions[index] for index in indices]
-    known = [region.label or "" for region in rows] if names is None else list(names)
-    boxes = box_texts(sample, rows) if robin.known.box_text else [""] * len(rows)
+    indices = tuple(salient(sample))
     pixels = image_tensor(sample.image.array(), robin.known.side, robin.model.shape.aspect)
-    ids = prefix_ids(robin.tokenizer, opening(boxes, known if any(known) else None))
     features = see(robin.model, pixels)
-    prefix = encode_prefix(robin.model, features, masks_of(sample, rows), ids, f"image {sample.image_id}")
-    return Look(sample, tuple(indices), prefix)
+    masks = masks_of(sample, [sample.graph.regions[index] for index in indices])
+    return Seen(sample, indices, features, see_regions(robin.model, features, masks))
+
+
+@torch.no_grad()
+def look_at(robin: TrainedRobin, seen: Seen, names: Sequence[str] | None = None) -> Look:
+    """Encode the prefix of an image. `names`: of the regions shown, where others than their labels are known."""
+    known = [region.label or "" for region in seen.rows] if names is None else list(names)
+    boxes = box_texts(seen.sample, seen.rows) if robin.known.box_text else [""] * len(seen.indices)
+    ids = prefix_ids(robin.tokenizer, opening(boxes, known if any(known) else None))
+    where = f"image {seen.sample.image_id}"
+    return Look(seen, encode_prefix(robin.model, seen.features, seen.regions, ids, where))
+
+
+@torch.no_grad()
+def judged_pairs(
+    robin: TrainedRobin, seen: Seen, pairs: Sequence[tuple[int, int]], labels: Sequence[str | None]
+) -> Floats:
+    """(P, C) probability of each predicate of the training for each pair of region numbers, by the pair head.
+
+    `labels`: of the regions shown, None for one that is not known. A checkpoint without a pair head is a `StepError`.
+    """
+    head = robin.model.pair_head
+    if head is None:
+        raise StepError('this checkpoint has no pair head: train with pair_head = true, or say ranker = "language"')
+    if seen.regions is None or not len(pairs):
+        return np.empty((0, len(robin.known.predicates)))
+    tokens = (seen.regions.mask, seen.regions.pos)
+    rows = [attrs.evolve(row, label=name) for row, name in zip(seen.rows, labels, strict=True)]
+    boxes = box_shares(seen.sample, rows).to(tokens[0])
+    ids = robin.known.pair_vocabulary.label_ids(rows).to(tokens[0].device)
+    logits = head(tokens, boxes, ids, torch.tensor(pairs, device=tokens[0].device) - 1)
+    found: Floats = logits.double().sigmoid().cpu().numpy()
+    return found
 
 
 def pair_probabilities(

@@ -13,7 +13,7 @@ from sgforge.graph import Region, Sample
 from sgforge.masks import to_array
 from sgforge_robin.text.places import box_text
 
-__all__ = ["MOST_REGIONS", "box_texts", "masks_of", "salient"]
+__all__ = ["MOST_REGIONS", "box_shares", "box_texts", "masks_of", "salient"]
 
 MOST_REGIONS: Final = 99
 """How many regions a Robin is shown at most, as released."""
@@ -52,6 +52,13 @@ def box_texts(sample: Sample, regions: Sequence[Region]) -> list[str]:
     height, width = _frame(sample)
     boxes = (_box(region) for region in regions)
     return ["" if box is None else box_text([box], width, height) for box in boxes]
+
+
+def box_shares(sample: Sample, regions: Sequence[Region]) -> Tensor:
+    """(N, 4) boxes as shares of the image's sides."""
+    height, width = _frame(sample)
+    boxes = [_box(region) or (0.0, 0.0, float(width), float(height)) for region in regions]
+    return torch.tensor(boxes).reshape(-1, 4) / torch.tensor([width, height, width, height])
 
 
 def _frame(sample: Sample) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from sgforge_robin.model.shape import QWEN_3B, RobinShape, SpecialIds, TowerShape
+from sgforge_robin.model.shape import QWEN_3B, PairShape, RobinShape, SpecialIds, TowerShape
 
 __all__ = ["SIZES", "Size"]
 
@@ -33,14 +33,15 @@ class Size:
         """How many tokens an image becomes: cells of stride 16."""
         return (self.side // 16) ** 2
 
-    def shape(self, rows: int, tokens: SpecialIds) -> RobinShape:
-        """The shape with a table of so many rows."""
+    def shape(self, rows: int, tokens: SpecialIds, pair: PairShape | None = None) -> RobinShape:
+        """The shape with a table of so many rows, and with a pair head if it is said."""
         return RobinShape(
             language={**self.language, "vocab_size": rows},
             tower=self.tower,
             inner=self.inner,
             mask_side=self.mask_side,
             tokens=tokens,
+            pair=pair,
         )
 
 

@@ -11,13 +11,22 @@ import numpy as np
 
 from sgforge.edits import Edit
 from sgforge.errors import ImageError, StepError
-from sgforge.graph import Category, Relation, Sample
+from sgforge.graph import Category, Region, Relation, Sample
 from sgforge.stages import Answer, Checkpoint, Failure, Ranking, Resources, Selection
 from sgforge_robin.answers import Told, answers_about
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.decoding.grammar import Spellings
 from sgforge_robin.learnt import TrainedRobin, read_lines
-from sgforge_robin.looking import Look, candidate_pairs, look_at, pair_probabilities, score_labels
+from sgforge_robin.looking import (
+    Look,
+    Seen,
+    candidate_pairs,
+    judged_pairs,
+    look_at,
+    pair_probabilities,
+    score_labels,
+    see_sample,
+)
 
 __all__ = ["RobinStudent"]
 
@@ -49,6 +58,8 @@ class RobinStudent:
             for name, path in (("labels", self.options.labels), ("predicates", self.options.predicates))
             if path is not None
         }
+        if given and self.options.ranker == "pair-head":
+            raise StepError("a pair head ranks the vocabulary of its training: leave out predicates and labels")
         self._robin = attrs.evolve(robin, known=attrs.evolve(robin.known, **given))
         self._spellings = Spellings(robin.tokenizer, robin.model.table.num_embeddings)
 
@@ -68,7 +79,9 @@ class RobinStudent:
         All subjects of all these images are asked as one batch, each image encoded once.
         """
         robin, spellings = self._ready()
-        looks: list[Look | Failure] = [_attempt(lambda one: look_at(robin, one), sample) for sample in samples]
+        looks: list[Look | Failure] = [
+            _attempt(lambda one: look_at(robin, see_sample(robin, one)), sample) for sample in samples
+        ]
         seen = [look for look in looks if isinstance(look, Look) and look.indices]
         said = iter(answers_about(robin, spellings, seen, self.options, self._seed))
         return [
@@ -87,24 +100,36 @@ class RobinStudent:
             raise StepError("this checkpoint brings no closed vocabulary to rank: say predicates = FILE, one a line")
         regions = dict(sample.graph.regions)
         places = {index: place for place, index in enumerate(regions)}
-        look = look_at(robin, sample)
-        if not any(regions[index].label for index in look.indices) and robin.known.labels and look.indices:
-            found = score_labels(robin, look, range(len(look.indices)), robin.known.labels)
-            names = [robin.known.labels[best] for best in found.argmax(axis=1).tolist()]
-            for index, name, share in zip(look.indices, names, found.max(axis=1).tolist(), strict=True):
-                score = 1.0 if regions[index].score is None else regions[index].score
-                regions[index] = attrs.evolve(regions[index], label=name, score=min(share, 1.0) * (score or 0.0))
-            look = look_at(robin, sample, names)
-        shown = [sample.graph.regions[index] for index in look.indices]
+        seen = see_sample(robin, sample)
+        regions.update(self._labelled(seen))
+        shown = [regions[index] for index in seen.indices]
         pairs = candidate_pairs(shown, self.options.max_pairs)
-        scores = pair_probabilities(robin, look, [(a + 1, b + 1) for a, b in pairs], predicates)
-        rows = [(places[look.indices[a]], places[look.indices[b]]) for a, b in pairs]
+        numbers = [(a + 1, b + 1) for a, b in pairs]
+        if self.options.ranker == "pair-head":
+            scores = judged_pairs(robin, seen, numbers, [region.label for region in shown])
+        else:
+            look = look_at(robin, seen, [region.label or "" for region in shown])
+            scores = pair_probabilities(robin, look, numbers, predicates)
+        rows = [(places[seen.indices[a]], places[seen.indices[b]]) for a, b in pairs]
         return Ranking(
             tuple(regions.values()),
             np.array(rows, np.int32).reshape(-1, 2),
             predicates,
             scores.clip(0, 1).astype(np.float32),
         )
+
+    def _labelled(self, seen: Seen) -> dict[int, Region]:
+        """Where no region shown has a label: each with the likeliest of the vocabulary, and that one's probability."""
+        robin, _ = self._ready()
+        if not seen.indices or not robin.known.labels or any(region.label for region in seen.rows):
+            return {}
+        found = score_labels(robin, look_at(robin, seen), range(len(seen.indices)), robin.known.labels)
+        labelled = {}
+        for place, (index, region) in enumerate(zip(seen.indices, seen.rows, strict=True)):
+            best = int(found[place].argmax())
+            score = min(float(found[place, best]), 1.0) * (1.0 if region.score is None else region.score)
+            labelled[index] = attrs.evolve(region, label=robin.known.labels[best], score=score)
+        return labelled
 
     def _edit(self, look: Look, said: Told) -> Edit:
         """The answers about one image as an edit: what the graph has already, rejected or not, is not said again."""

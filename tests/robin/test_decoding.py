@@ -12,7 +12,7 @@ from robin.worlds import maker, model, scenes, tokenizer
 
 from sgforge_robin.decoding.decode import Ask, Sampling, decode
 from sgforge_robin.decoding.grammar import RelationsGrammar, Spellings
-from sgforge_robin.decoding.prefix import encode_prefix, see
+from sgforge_robin.decoding.prefix import encode_prefix, see, see_regions
 from sgforge_robin.decoding.tree import AnswerTree, score_answers
 from sgforge_robin.encoding import Example, ask_ids
 from sgforge_robin.model.attention import Prefix, SharedPrefixes
@@ -40,7 +40,12 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
 
 
 def prefixes(made: RobinModel, shown: list[Example]) -> list[Prefix]:
-    return [encode_prefix(made, see(made, one.pixels), one.masks, one.prefix, one.image_id) for one in shown]
+    found = []
+    for one in shown:
+        features = see(made, one.pixels)
+        regions = see_regions(made, features, one.masks)
+        found.append(encode_prefix(made, features, regions, one.prefix, one.image_id))
+    return found
 
 
 def asks(order: list[tuple[int, int]]) -> list[Ask]:

@@ -10,9 +10,10 @@ from transformers import DynamicCache
 
 from sgforge_robin.model.attention import Prefix
 from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.model.splice import RegionTokens
 from sgforge_robin.model.tower import LEVELS
 
-__all__ = ["encode_prefix", "see"]
+__all__ = ["encode_prefix", "see", "see_regions"]
 
 
 @torch.no_grad()
@@ -24,11 +25,16 @@ def see(model: RobinModel, pixels: Tensor) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
+def see_regions(model: RobinModel, features: dict[str, Tensor], masks: Tensor | None) -> RegionTokens | None:
+    """The tokens of an image's regions, from its features and their masks (N, h, w)."""
+    return model.region_tokens({name: features[name] for name in LEVELS}, masks)
+
+
+@torch.no_grad()
 def encode_prefix(
-    model: RobinModel, features: dict[str, Tensor], masks: Tensor | None, ids: Sequence[int], where: str
+    model: RobinModel, features: dict[str, Tensor], regions: RegionTokens | None, ids: Sequence[int], where: str
 ) -> Prefix:
-    """The prefix of one image: its features, its regions' masks (N, h, w), its ids with the image's placeholder."""
-    regions = model.region_tokens({name: features[name] for name in LEVELS}, masks)
+    """The prefix of one image: its features, its regions' tokens, its ids with the image's placeholder."""
     image = model.image_tokens(features["res4"])[0]
     row = model.row(torch.tensor(ids, device=image.device), None, image, regions, where)
     cache = DynamicCache()

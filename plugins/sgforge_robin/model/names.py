@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["EXTRACTOR", "HEAD", "OURS", "PROJECTOR", "TRUNK", "VISUAL", "module_name", "public_name"]
+__all__ = ["EXTRACTOR", "HEAD", "PAIR_HEAD", "PROJECTOR", "TRUNK", "VISUAL", "module_name", "public_name"]
 
 VISUAL: Final = "model.vision_tower.vision_tower.visual."
 TRUNK: Final = f"{VISUAL}trunk."
 HEAD: Final = f"{VISUAL}head.mlp."
 PROJECTOR: Final = "model.mm_projector."
 EXTRACTOR: Final = "mask_extractor."
-OURS: Final = ("pair_head.",)
-"""Parts that the public model does not have; they keep their names."""
+PAIR_HEAD: Final = "pair_head."
+"""A part that the public model does not have; it keeps its names."""
 
 _PARTS: Final = (("tower.", VISUAL), ("projector.", PROJECTOR), ("extractor.", EXTRACTOR), ("language.", ""))
 
@@ -27,7 +27,7 @@ def public_name(name: str) -> str:
 
 def module_name(public: str) -> str:
     """The name in `RobinModel` of a public weight."""
-    if public.startswith(OURS):
+    if public.startswith(PAIR_HEAD):
         return public
     for here, there in _PARTS:
         if public.startswith(there):

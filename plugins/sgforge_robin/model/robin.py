@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import attrs
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -12,7 +13,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from sgforge.errors import StepError
 from sgforge_robin.model.attention import SHARED
 from sgforge_robin.model.extractor import MaskExtractor, pad_to_square
-from sgforge_robin.model.shape import IGNORED, RobinShape
+from sgforge_robin.model.pair_head import PairHead
+from sgforge_robin.model.shape import IGNORED, PairShape, RobinShape
 from sgforge_robin.model.splice import RegionTokens, Row, Spliced, padded, splice_row
 from sgforge_robin.model.tower import ConvNeXt
 
@@ -47,8 +49,14 @@ class RobinModel(nn.Module):
         self.tower = ConvNeXt(shape.tower)
         self.projector = _projector(shape)
         self.extractor = MaskExtractor(shape.tower.dims, shape.inner, shape.width, shape.mask_side, parity)
+        self.pair_head = None if shape.pair is None else PairHead(shape.pair, shape.width)
         self.to(dtype)
         self.language = _language(shape, dtype)
+
+    def add_pair_head(self, pair: PairShape) -> None:
+        """Give it a new pair head, with random weights."""
+        self.shape = attrs.evolve(self.shape, pair=pair)
+        self.pair_head = PairHead(pair, self.shape.width).to(self.table.weight)
 
     def forward(
         self,

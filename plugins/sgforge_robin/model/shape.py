@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import attrs
 
 from sgforge.errors import StepError
-from sgforge_robin.model.names import EXTRACTOR, HEAD, PROJECTOR, TRUNK
+from sgforge_robin.model.names import EXTRACTOR, HEAD, PAIR_HEAD, PROJECTOR, TRUNK
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["IGNORED", "IMAGE_ID", "QWEN_3B", "RobinShape", "SpecialIds", "TowerShape"]
+__all__ = ["IGNORED", "IMAGE_ID", "QWEN_3B", "PairShape", "RobinShape", "SpecialIds", "TowerShape"]
 
 IMAGE_ID: Final = -200
 """Stands in the ids for a whole image; never a row of the embedding table."""
@@ -59,12 +59,23 @@ class TowerShape:
 
 
 @attrs.frozen
+class PairShape:
+    """A pair head: sizes of its closed vocabularies, `width` of a region's vector, `hidden` of a pair's."""
+
+    labels: int
+    predicates: int
+    width: int = 96
+    hidden: int = 192
+
+
+@attrs.frozen
 class RobinShape:
     """Everything that building a Robin needs.
 
     `language`: the config of a causal language model in transformers' terms, with its `model_type`. `inner`: width of
     the extractor's sum over levels; `mask_side`: the grid of the spatial token. `projector`: "mlp2x_gelu" or "linear".
     `aspect`: how an image became square ("stretch", or "pad" with a border). `tokens`: None until a tokenizer says.
+    `pair`: of the pair head, None without one.
     """
 
     language: Mapping[str, Any] = attrs.field(converter=dict, hash=False)
@@ -74,6 +85,7 @@ class RobinShape:
     projector: str = "mlp2x_gelu"
     aspect: Aspect = "stretch"
     tokens: SpecialIds | None = None
+    pair: PairShape | None = None
 
     @property
     def width(self) -> int:
@@ -102,6 +114,7 @@ class RobinShape:
             projector="mlp2x_gelu" if f"{PROJECTOR}0.weight" in state else "linear",
             aspect="pad" if flat.get("image_aspect_ratio") == "pad" else "stretch",
             tokens=_tokens(given, flat),
+            pair=_pair(state),
         )
 
     def as_config(self) -> dict[str, Any]:
@@ -165,6 +178,13 @@ def _language(flat: Mapping[str, Any], table: tuple[int, ...]) -> dict[str, Any]
         theta = float(language.pop("rope_theta"))
         language.setdefault("rope_parameters", {"rope_type": "default", "rope_theta": theta})
     return {**language, "model_type": "qwen2" if kind == "robin_qwen" else kind, "vocab_size": table[0]}
+
+
+def _pair(state: Mapping[str, Tensor]) -> PairShape | None:
+    label, last = state.get(f"{PAIR_HEAD}label.weight"), state.get(f"{PAIR_HEAD}pair.5.weight")
+    if label is None or last is None:
+        return None
+    return PairShape(len(label) - 1, len(last), label.shape[1], last.shape[1])
 
 
 def _tokens(given: Mapping[str, Any], flat: Mapping[str, Any]) -> SpecialIds | None:

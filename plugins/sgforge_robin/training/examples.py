@@ -11,6 +11,7 @@ import attrs
 
 from sgforge.graph import Sample
 from sgforge_robin.encoding import Branch, Example, drop_to_fit, encode_branch, prefix_ids
+from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.pixels import image_tensor
 from sgforge_robin.regions import MOST_REGIONS, box_texts, masks_of, salient
 from sgforge_robin.sizes import Size
@@ -57,7 +58,8 @@ class Shown:
 class ExampleMaker:
     """Makes examples; equal (seed, epoch, image) give equal ones, whatever came before.
 
-    `capacity`: how many positions an example may take; branches that do not fit are left out and counted by `left_out`.
+    Branches that do not fit the stage's rows are left out and counted by `left_out`. `vocabulary`: of the pair head,
+    None without one. `spoken`: the share of examples that ask anything in words; the others teach the pair head alone.
     """
 
     tokenizer: RobinTokenizer
@@ -65,13 +67,16 @@ class ExampleMaker:
     stage: Stage
     seed: int
     left_out: Callable[[int], None]
+    vocabulary: PairVocabulary | None = None
+    spoken: float = 1.0
 
     def make(self, sample: Sample, epoch: int) -> Example | None:
         """The example of an image; None if there is nothing to ask about it. An unreadable image is an `ImageError`."""
         dice = random.Random(_number(self.seed, epoch, sample.image_id))
         shown = show(sample, dice, self.stage.kept)
-        asked = turns(shown, self.stage.tasks, dice)
-        if not asked or sample.image is None:
+        asked = turns(shown, self.stage.tasks, dice) if dice.random() < self.spoken else []
+        pairs = None if self.vocabulary is None else self.vocabulary.truth(sample, shown.regions, shown.named)
+        if sample.image is None or not (asked or pairs):
             return None
         rows = [sample.graph.regions[index] for index in shown.regions]
         boxes = box_texts(sample, rows) if self.size.box_text else [""] * len(rows)
@@ -79,16 +84,17 @@ class ExampleMaker:
         prefix = prefix_ids(self.tokenizer, opening(boxes, names))
         length = len(prefix) - 1 + self.size.image_tokens
         branches = self._fitting([encode_branch(self.tokenizer, turn) for turn in asked], length)
-        if not branches:
+        if not branches and pairs is None:
             return None
         pixels = image_tensor(sample.image.array(), self.size.side)
         return Example(
             image_id=sample.image_id,
             pixels=pixels,
             masks=masks_of(sample, rows),
-            prefix=prefix,
-            length=length,
+            prefix=prefix if branches else [],
+            length=length if branches else 0,
             branches=branches,
+            pairs=pairs,
         )
 
     def _fitting(self, branches: Sequence[Branch], length: int) -> tuple[Branch, ...]:

@@ -80,15 +80,19 @@ def train(
 
 
 def _step(model: RobinModel, optimizer: torch.optim.Optimizer, rows: Sequence[Sequence[Example]], mixed: bool) -> float:
-    """One update from rows whose learnt positions weigh alike; the loss a position."""
+    """One update; the loss a learnt position, and that of the pair head an image, added up.
+
+    Learnt positions weigh alike, and so do images.
+    """
     count = sum(label >= 0 for row in rows for example in row for one in example.branches for label in one.labels)
+    taught = sum(example.pairs is not None for row in rows for example in row)
     optimizer.zero_grad(set_to_none=True)
     loss, device = 0.0, model.table.weight.device.type
     for row in rows:
         try:
             with torch.autocast(device, torch.bfloat16, enabled=mixed):
                 summed = packed_loss(model, row)
-            part = summed.total / count
+            part = summed.total / max(count, 1) + summed.pairs / max(taught, 1)
             part.backward()
         except torch.OutOfMemoryError as error:
             raise StepError(

@@ -25,7 +25,9 @@ def make_optimizer(model: RobinModel, stage: Stage) -> torch.optim.AdamW:
     """AdamW over the parts that learn, each with its peak rate; biases, norms and scales without decay."""
     groups: list[dict[str, Any]] = []
     for name, rate in stage.rates.items():
-        part = model.get_submodule(name)
+        part = getattr(model, name)
+        if part is None:
+            continue
         learning = [value for value in part.parameters() if value.requires_grad]
         for decays in (True, False):
             own = [value for value in learning if (value.ndim > 1) == decays]

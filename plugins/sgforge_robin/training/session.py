@@ -26,8 +26,9 @@ from sgforge.stages import Checkpoint, Resources, Selection
 from sgforge_robin.calibration import Calibration, fit_temperature
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.learnt import Known, TrainedRobin
-from sgforge_robin.looking import candidate_pairs, look_at, raw_pair_scores
+from sgforge_robin.looking import candidate_pairs, look_at, raw_pair_scores, see_sample
 from sgforge_robin.model.checkpoint import build, load_language, load_tower
+from sgforge_robin.model.shape import PairShape
 from sgforge_robin.sizes import SIZES, Size
 from sgforge_robin.tokens import RobinTokenizer
 from sgforge_robin.training.examples import ExampleMaker
@@ -121,11 +122,21 @@ class TrainingSession:
         if folder is not None:
             robin = TrainedRobin.load(Path(folder), parity=options.parity)
             known = attrs.evolve(known, side=robin.known.side, box_text=robin.known.box_text)
+            robin = self._with_pair_head(robin, known)
             size = attrs.evolve(size, side=robin.known.side, box_text=robin.known.box_text)
         else:
             robin = self._fresh(size, known, vocabulary)
         robin.model.to(self._resources.device)
         return attrs.evolve(robin, known=known), size
+
+    def _with_pair_head(self, robin: TrainedRobin, known: Known) -> TrainedRobin:
+        """The Robin to go on from, its pair head made anew where the vocabulary is another, or none was there."""
+        had = robin.known
+        if not self._options.pair_head:
+            robin.model.pair_head = None
+        elif robin.model.pair_head is None or (had.labels, had.predicates) != (known.labels, known.predicates):
+            robin.model.add_pair_head(PairShape(len(known.labels), len(known.predicates)))
+        return robin
 
     def _fresh(self, size: Size, known: Known, vocabulary: Vocabulary) -> TrainedRobin:
         options = self._options
@@ -138,7 +149,8 @@ class TrainingSession:
                 f"preset {options.preset!r} needs a language model: say language = FOLDER (weights and tokenizer.json)"
                 ", or checkpoint = FOLDER to go on from a trained Robin"
             )
-        model = build(size.shape(len(tokenizer), tokenizer.special), parity=options.parity)
+        pair = PairShape(len(known.labels), len(known.predicates)) if options.pair_head else None
+        model = build(size.shape(len(tokenizer), tokenizer.special, pair), parity=options.parity)
         if options.language is not None:
             load_language(model, options.language)
         if options.tower is not None:
@@ -153,6 +165,8 @@ class TrainingSession:
             stage,
             self._resources.seed,
             lambda number: counts.update({"branches-too-long": number}),
+            vocabulary=None if robin.model.pair_head is None else robin.known.pair_vocabulary,
+            spoken=self._options.spoken if robin.model.pair_head is not None else 1.0,
         )
         stream = PackedStream(images, maker, stage.batch, counts)
         steps = self._options.steps or stage.epochs * stream.steps_an_epoch()
@@ -204,7 +218,7 @@ class TrainingSession:
 
 _NOT_OF_TRAINING: Final = (
     *("save_every", "mode", "constrained", "temperature", "max_tokens", "relations_per_subject", "min_score"),
-    *("max_pairs", "predicates", "labels", "checkpointing"),
+    *("max_pairs", "ranker", "predicates", "labels", "checkpointing"),
 )
 
 
@@ -229,7 +243,7 @@ def _divide(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 def _told(robin: TrainedRobin, sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Scores of some pairs of an image, and which predicates (or none of them, last) are true of each."""
-    look = look_at(robin, sample)
+    look = look_at(robin, see_sample(robin, sample))
     regions = [sample.graph.regions[index] for index in look.indices]
     pairs = candidate_pairs(regions, _ASIDE_PAIRS)
     column = {predicate: place for place, predicate in enumerate(robin.known.predicates)}

@@ -11,7 +11,7 @@ from sgforge_robin.text.tasks import Task
 
 __all__ = ["STAGES", "Stage"]
 
-_PARTS: Final = ("tower", "projector", "extractor", "language")
+_PARTS: Final = ("tower", "projector", "extractor", "language", "pair_head")
 
 
 @attrs.frozen
@@ -48,14 +48,21 @@ STAGES: Final[Mapping[str, Stage]] = {
     ),
     # Osprey, its third script: all but the tower, 1e-5, 2 epochs, batch 4, 2048 positions.
     "language": Stage(
-        rates=dict.fromkeys(_PARTS[1:], 1e-5), epochs=2, batch=4, capacity=2048, tasks=(Task.DESCRIBE, Task.ATTRIBUTES)
+        rates=dict.fromkeys(_PARTS[1:4], 1e-5), epochs=2, batch=4, capacity=2048, tasks=(Task.DESCRIBE, Task.ATTRIBUTES)
     ),
     # Stage 1: the tower learns from here on (released folder names); rate, batch and epochs as in stage 2: ours.
-    "1": Stage(rates=dict.fromkeys(_PARTS, 1e-5), epochs=1, batch=64, capacity=8192, tasks=_GRAPHS, kept=0.7),
+    "1": Stage(
+        rates={**dict.fromkeys(_PARTS, 1e-5), "pair_head": 1e-3},
+        epochs=1,
+        batch=64,
+        capacity=8192,
+        tasks=_GRAPHS,
+        kept=0.7,
+    ),
     # Stage 2: 1e-5, tower unfrozen, batch 64, 2 epochs, regions shuffled (the released checkpoint's folder name);
     # 70 to 100 % of the regions (released code).
     "2": Stage(
-        rates=dict.fromkeys(_PARTS, 1e-5),
+        rates={**dict.fromkeys(_PARTS, 1e-5), "pair_head": 1e-3},
         epochs=2,
         batch=64,
         capacity=8192,

@@ -3,7 +3,8 @@
 Things stand in groups on a ground: crates, balls, cones, cups, bowls, books, apples, tables, trees, balloons, planks
 and robots. What spatial words mean here is defined on the world (see the module `_truth`), independent of
 `sgforge.spatial`. Other relations follow from pose and layout, never from one label: a robot near a crate may be
-pushing it, holding it, standing on it, or only be next to it.
+pushing it, holding it, standing on it, or only be next to it. With `pixel_relations` graphs also say how the paint of
+two things compares (see the module `_comparisons`); pictures are the same.
 """
 
 from __future__ import annotations

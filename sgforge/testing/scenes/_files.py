@@ -16,7 +16,15 @@ from sgforge.testing.scenes._scene import make_scene
 __all__ = ["scene_samples", "write_scenes"]
 
 
-def write_scenes(folder: Path | str, count: int, seed: int = 0, *, size: int = 256, root: str = "scenes") -> Path:
+def write_scenes(
+    folder: Path | str,
+    count: int,
+    seed: int = 0,
+    *,
+    size: int = 256,
+    root: str = "scenes",
+    pixel_relations: bool = False,
+) -> Path:
     """Write `count` scenes from `seed` on: PNG images in `folder` and their graphs in graphs.jsonl there.
 
     The uris name the images within the root `root`. Returns the path of graphs.jsonl.
@@ -25,11 +33,13 @@ def write_scenes(folder: Path | str, count: int, seed: int = 0, *, size: int = 2
 
     Path(folder).mkdir(parents=True, exist_ok=True)
     path = Path(folder) / "graphs.jsonl"
-    write_jsonl(scene_samples(folder, count, seed, size=size, uri=f"{root}:"), path)
+    write_jsonl(scene_samples(folder, count, seed, size=size, uri=f"{root}:", pixel_relations=pixel_relations), path)
     return path
 
 
-def scene_samples(folder: Path | str, count: int, seed: int, *, size: int, uri: str) -> Iterator[Sample]:
+def scene_samples(
+    folder: Path | str, count: int, seed: int, *, size: int, uri: str, pixel_relations: bool = False
+) -> Iterator[Sample]:
     """The samples of `count` scenes from `seed` on, each image written to `folder` first; `uri` is that folder's.
 
     A file that holds the right bytes is left untouched, its time of change too.
@@ -37,7 +47,7 @@ def scene_samples(folder: Path | str, count: int, seed: int, *, size: int, uri: 
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     for number in range(seed, seed + count):
-        scene = make_scene(number, size)
+        scene = make_scene(number, size, pixel_relations)
         name = f"{scene.sample.image_id}.png"
         _write_if_other(place / name, _png(scene.image))
         yield attrs.evolve(scene.sample, uri=uri + name)

@@ -67,11 +67,12 @@ class Scene:
     depth: npt.NDArray[np.float32]
 
 
-def make_scene(seed: int, size: int = 256) -> Scene:
+def make_scene(seed: int, size: int = 256, pixel_relations: bool = False) -> Scene:
     """The scene of this seed, `size` x `size` pixels; the same on every platform. Below 64 pixels is an error.
 
     Regions are the things, then the ground, then the backdrop, with label, box, mask, a description, attributes
-    (colour, texture, size) and median depth. Relations are all that hold, see `sgforge.testing.scenes`.
+    (colour, texture, size) and median depth. Relations are all that hold, see `sgforge.testing.scenes`; with
+    `pixel_relations` also how the paint of two things compares, which nothing but the picture tells.
     """
     if size < MIN_SIZE:
         raise GraphError(f"a scene of {size} pixels is too small to show anything: use {MIN_SIZE} or more")
@@ -81,7 +82,7 @@ def make_scene(seed: int, size: int = 256) -> Scene:
     camera = Camera(size, horizon, dice.between(0.62, 0.68), dice.pick((-1, 1)))
     layout, canvas = _draw(dice, camera, setting)
     seen = canvas.owner[None] == np.arange(len(layout.things) + 2, dtype=np.int16)[:, None, None]
-    graph = _graph(layout, canvas, seen, setting, camera)
+    graph = _graph(layout, canvas, seen, setting, camera, pixel_relations)
     sample = Sample(f"scene-{seed:06d}", graph)
     return Scene(canvas.image(), sample, seen, canvas.full, canvas.depth)
 
@@ -132,7 +133,12 @@ def _smooth(lattice: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float
 
 
 def _graph(
-    layout: Layout, canvas: Canvas, seen: npt.NDArray[np.bool_], setting: _Setting, camera: Camera
+    layout: Layout,
+    canvas: Canvas,
+    seen: npt.NDArray[np.bool_],
+    setting: _Setting,
+    camera: Camera,
+    pixel_relations: bool,
 ) -> SceneGraph:
     ground = len(layout.things)
     looks = [(thing.kind, *_looks(thing)) for thing in layout.things]
@@ -149,7 +155,8 @@ def _graph(
         for (label, attributes, description), mask, own in zip(looks, masks.from_arrays(seen), seen, strict=True)
     ]
     attributes = {"setting": setting.name, "light": "left" if camera.light > 0 else "right"}
-    return SceneGraph(camera.size, camera.size, regions, true_relations(layout, ground, camera.size), attributes)
+    relations = true_relations(layout, ground, camera.size, pixel_relations)
+    return SceneGraph(camera.size, camera.size, regions, relations, attributes)
 
 
 def _looks(thing: Thing) -> tuple[tuple[str, ...], str]:

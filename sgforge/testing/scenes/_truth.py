@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sgforge.graph import Relation
+from sgforge.testing.scenes._comparisons import comparisons
 from sgforge.testing.scenes._groups import Fact
 from sgforge.testing.scenes._layout import Layout
 from sgforge.testing.scenes._paint import Bounds
@@ -28,9 +29,13 @@ __all__ = ["true_relations"]
 _CONTACT: Final = frozenset({"on", "under", "inside", "contains", "holding", "tied to", "leaning against"})
 
 
-def true_relations(layout: Layout, ground: int, size: int) -> tuple[Relation, ...]:
-    """Every relation of the scene, each once, ordered by subject, object and predicate."""
-    found = {(fact.subject, fact.object, fact.predicate): fact for fact in _all_facts(layout, ground, size)}
+def true_relations(layout: Layout, ground: int, size: int, pixel_relations: bool = False) -> tuple[Relation, ...]:
+    """Every relation of the scene, each once, ordered by subject, object and predicate.
+
+    `pixel_relations`: those that only pixels tell as well.
+    """
+    facts = [*_all_facts(layout, ground, size), *(comparisons(layout.things) if pixel_relations else ())]
+    found = {(fact.subject, fact.object, fact.predicate): fact for fact in facts}
     return tuple(
         Relation(fact.subject, fact.predicate, fact.object, fact.category) for _, fact in sorted(found.items())
     )
