@@ -17,12 +17,12 @@ from pathlib import Path
 
 from sgforge.dataset import DatasetWriter
 from sgforge.edits import Edit
-from sgforge.engine.committer import Committer
-from sgforge.engine.components import ComponentSpec
-from sgforge.engine.executors import open_crew
-from sgforge.engine.fingerprints import chain_key, source_key
-from sgforge.engine.stream import Stage, Stream, WorkItem
-from sgforge.engine.tally import Tally
+from sgforge.engine.items.executors import open_crew
+from sgforge.engine.items.group_commit import Committer
+from sgforge.engine.items.stream import Stage, Stream, WorkItem
+from sgforge.engine.planning.components import ComponentSpec
+from sgforge.engine.planning.fingerprints import chain_key, source_key
+from sgforge.engine.reporting.step_counts import Tally
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.pipeline import Pipeline, complete
 from sgforge.stages import VERBS, Resources

@@ -29,7 +29,7 @@ import zarr
 
 import sgforge as sg
 from sgforge.dataset import Dataset, DatasetWriter, Journal, JournalRow, Snapshot
-from sgforge.dataset.publish import checksum
+from sgforge.dataset.publishing.write_snapshot import checksum
 from sgforge.edits import Edit
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 

@@ -18,22 +18,22 @@ from pathlib import Path
 import numpy as np
 
 from sgforge.columns import GraphColumns
-from sgforge.engine.evaluation import saved_relations
-from sgforge.engine.rankings import check_ranking
+from sgforge.engine.barriers.check_ranking import check_ranking
+from sgforge.engine.barriers.evaluation import saved_relations
 from sgforge.graph import Mask, Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_sample
 from sgforge.masks import MaskTable, from_arrays, to_coco
 from sgforge.matching import MaskLocalizer
 from sgforge.stages import Judged, Ranking
 from sgforge.statekey import KEY_BYTES
-from sgforge_eval.batch import Dense, EvalBatch, Objects, Truth
 from sgforge_eval.compare import compare
 from sgforge_eval.config import RecallOptions
-from sgforge_eval.conventions import CONVENTIONS
-from sgforge_eval.evaluators import SgdetEvaluator
-from sgforge_eval.metrics import detection_values, measure_table
-from sgforge_eval.run import Settings, evaluate_graphs
-from sgforge_eval.scorer import Measure, Scorer, triplet_codes
+from sgforge_eval.evaluate import Settings, evaluate_graphs
+from sgforge_eval.intake.batch import Dense, EvalBatch, Objects, Truth
+from sgforge_eval.measures.conventions import CONVENTIONS
+from sgforge_eval.measures.recall import detection_values, measure_table
+from sgforge_eval.measures.scorer import Measure, Scorer, triplet_codes
+from sgforge_eval.pipeline_evaluators import SgdetEvaluator
 
 OBJECTS, PREDICATES, LABELS, TRUTH = 30, 50, 150, 20
 

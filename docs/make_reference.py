@@ -19,8 +19,8 @@ from environment_variables import environment_variables
 
 from sgforge import hookspecs
 from sgforge.cli.main import COMMANDS
-from sgforge.engine import events as event_values
-from sgforge.engine.report import StepCounts
+from sgforge.engine.reporting import events as event_values
+from sgforge.engine.reporting.report import StepCounts
 from sgforge.models.provider import BatchProvider, Provider
 from sgforge.models.settings import GatewaySettings, ModelSettings
 from sgforge.plugins import Component, discover

@@ -12,7 +12,7 @@ import attrs
 from sgforge.errors import GraphError
 from sgforge.graph import KEPT, REJECTED, Region, Relation, SceneGraph, Status
 from sgforge.graph.checks import to_rows
-from sgforge.wording import shortened
+from sgforge.text.wording import shortened
 
 __all__ = ["REGION_FIELDS", "RELATION_FIELDS", "Applied", "Edit", "FieldSet", "Verdict", "apply_edit", "joined_as_one"]
 

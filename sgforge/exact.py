@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import attrs
 
-from sgforge.blame import place_of
 from sgforge.edits import Edit, FieldSet, Verdict
 from sgforge.errors import GraphError
 from sgforge.graph import KEPT, REJECTED, Mask, Region, Relation, to_float32
 from sgforge.graph.checks import check_status
+from sgforge.text.blame import place_of
 
 __all__ = ["exact_edit"]
 

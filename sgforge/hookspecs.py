@@ -20,7 +20,7 @@ import pluggy
 from sgforge.stages import KINDS, Kind, Needs
 
 if TYPE_CHECKING:
-    from sgforge.engine.events import BatchFinished, RunFinished, RunStarted, StepFinished
+    from sgforge.engine.reporting.events import BatchFinished, RunFinished, RunStarted, StepFinished
 
 __all__ = ["API_VERSION", "PROJECT", "Register", "hookimpl", "hookspec"]
 

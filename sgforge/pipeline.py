@@ -18,13 +18,13 @@ from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.stages import VERBS, Selection
 from sgforge.steps import SourceStep, Step
-from sgforge.wording import shortened
+from sgforge.text.wording import shortened
 
 if TYPE_CHECKING:
     from sgforge.config import PipelineConfig
     from sgforge.engine.launch import Request
-    from sgforge.engine.progress import Progress
-    from sgforge.engine.report import RunReport
+    from sgforge.engine.reporting.progress import Progress
+    from sgforge.engine.reporting.report import RunReport
     from sgforge.models import GatewaySettings
 
 __all__ = [

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 import attrs
 
 from sgforge.stages import Report
-from sgforge.visible import visible
-from sgforge.wording import counted
+from sgforge.text.safe_text import visible
+from sgforge.text.wording import counted
 
 __all__ = ["DETAILS", "Format", "Table", "render", "report_remarks", "report_tables"]
 

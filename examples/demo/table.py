@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 import sgforge as sg
-from sgforge.engine.report import RunReport
+from sgforge.engine.reporting.report import RunReport
 from sgforge_eval.compare import Difference, compare
-from sgforge_eval.run import Settings
+from sgforge_eval.evaluate import Settings
 
 METRICS = ("R@20", "R@50", "R@100", "mR@50")
 ROUNDS = {"before": "after the first round", "after": "after the second round"}

@@ -24,16 +24,16 @@ _TRUTH = Needs(truth=True)
 @sgforge.hookimpl
 def sgforge_register_evaluators(register: Register) -> None:
     """predcls, sgcls and sgdet: recall of a student that is told boxes and labels, boxes, or nothing."""
-    register("predcls", "sgforge_eval.evaluators:PredclsEvaluator", config=RecallOptions, needs=_TRUTH)
-    register("sgcls", "sgforge_eval.evaluators:SgclsEvaluator", config=RecallOptions, needs=_TRUTH)
-    register("sgdet", "sgforge_eval.evaluators:SgdetEvaluator", config=RecallOptions, needs=_TRUTH)
+    register("predcls", "sgforge_eval.pipeline_evaluators:PredclsEvaluator", config=RecallOptions, needs=_TRUTH)
+    register("sgcls", "sgforge_eval.pipeline_evaluators:SgclsEvaluator", config=RecallOptions, needs=_TRUTH)
+    register("sgdet", "sgforge_eval.pipeline_evaluators:SgdetEvaluator", config=RecallOptions, needs=_TRUTH)
 
 
 @sgforge.hookimpl
 def sgforge_register_commands(register: Register) -> None:
     """`sgforge eval` and `sgforge quality`."""
     register("eval", "sgforge_eval.cli:EvalCommand")
-    register("quality", "sgforge_eval.quality_cli:QualityCommand")
+    register("quality", "sgforge_eval.quality.cli:QualityCommand")
 
 
 def __getattr__(name: str) -> Any:

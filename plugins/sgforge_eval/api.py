@@ -8,11 +8,11 @@ from typing import Literal
 
 from sgforge.labels import Encoder, Matching
 from sgforge.stages import Mode, Report
-from sgforge_eval.bootstrap import checked_draws
-from sgforge_eval.conventions import DEFAULT
-from sgforge_eval.inputs import GraphInput
+from sgforge_eval.evaluate import Settings, Vocabulary, evaluate_graphs
+from sgforge_eval.intake.inputs import GraphInput
+from sgforge_eval.measures.bootstrap import checked_draws
+from sgforge_eval.measures.conventions import DEFAULT
 from sgforge_eval.report import recall_report
-from sgforge_eval.run import Settings, Vocabulary, evaluate_graphs
 
 __all__ = ["score"]
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
-from sgforge.visible import visible
-from sgforge.wording import counted
+from sgforge.text.safe_text import visible
+from sgforge.text.wording import counted
 from sgforge_eval.config import MODES
 
 __all__ = ["EvalCommand"]
@@ -121,10 +121,10 @@ def _cuts(text: str) -> tuple[int, ...]:
 
 
 def _run_recall(args: argparse.Namespace) -> None:
-    from sgforge_eval.bootstrap import checked_draws
+    from sgforge_eval.evaluate import evaluate_graphs
+    from sgforge_eval.measures.bootstrap import checked_draws
     from sgforge_eval.plot import check_plot, plot_recall
     from sgforge_eval.report import recall_report
-    from sgforge_eval.run import evaluate_graphs
 
     draws = checked_draws(args.bootstrap or 0)
     if args.plot is not None:
@@ -140,8 +140,8 @@ def _run_recall(args: argparse.Namespace) -> None:
 
 
 def _settings(args: argparse.Namespace) -> Any:
-    from sgforge_eval.run import Settings
-    from sgforge_eval.vocabulary import read_names
+    from sgforge_eval.evaluate import Settings
+    from sgforge_eval.vocabulary_files import read_names
 
     return Settings(
         args.metric,
@@ -157,8 +157,8 @@ def _settings(args: argparse.Namespace) -> Any:
 
 def _vocabulary(args: argparse.Namespace, settings: Any, truth: str) -> Any:
     from sgforge.labels import encoder_named
-    from sgforge_eval.run import Vocabulary
-    from sgforge_eval.vocabulary import read_aliases
+    from sgforge_eval.evaluate import Vocabulary
+    from sgforge_eval.vocabulary_files import read_aliases
 
     if args.match == "strict":
         if args.aliases is not None or args.threshold is not None:

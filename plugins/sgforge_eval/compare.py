@@ -9,12 +9,12 @@ import attrs
 import numpy as np
 
 from sgforge.errors import ConfigError
-from sgforge_eval.arrays import Floats
-from sgforge_eval.bootstrap import Resamples, interval
-from sgforge_eval.inputs import GraphInput
-from sgforge_eval.metrics import Metrics
+from sgforge_eval.evaluate import Settings, Vocabulary, evaluate_graphs
+from sgforge_eval.intake.arrays import Floats
+from sgforge_eval.intake.inputs import GraphInput
+from sgforge_eval.measures.bootstrap import Resamples, interval
+from sgforge_eval.measures.recall import Metrics
 from sgforge_eval.report import Outcome, recall_report
-from sgforge_eval.run import Settings, Vocabulary, evaluate_graphs
 
 __all__ = ["Comparison", "Difference", "compare", "compare_outcomes"]
 

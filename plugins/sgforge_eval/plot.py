@@ -11,8 +11,8 @@ import attrs
 
 from sgforge.errors import ConfigError
 from sgforge.stages import Report
-from sgforge.visible import visible
-from sgforge.wording import counted
+from sgforge.text.safe_text import visible
+from sgforge.text.wording import counted
 
 __all__ = ["Bar", "check_plot", "plot_recall"]
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from sgforge.graph import CATEGORIES
 from sgforge.stages import Report
-from sgforge.wording import counted
-from sgforge_eval.arrays import Flags, Floats
-from sgforge_eval.batch import Codebook
-from sgforge_eval.bootstrap import Resamples, interval
-from sgforge_eval.dropped import Dropped
-from sgforge_eval.metrics import GroupedFamily, Metrics, detection_values, measure_table, open_images_values
-from sgforge_eval.pairing import Meeting
-from sgforge_eval.scorer import HitTable, Measure, Scorer
+from sgforge.text.wording import counted
+from sgforge_eval.intake.arrays import Flags, Floats
+from sgforge_eval.intake.batch import Codebook
+from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.pairing import Meeting
+from sgforge_eval.measures.bootstrap import Resamples, interval
+from sgforge_eval.measures.recall import GroupedFamily, Metrics, detection_values, measure_table, open_images_values
+from sgforge_eval.measures.scorer import HitTable, Measure, Scorer
 
 __all__ = ["Outcome", "recall_report"]
 

@@ -9,11 +9,11 @@ import aiohttp
 import orjson
 
 from sgforge.models.errors import ProviderError
-from sgforge.models.failures import http_error
-from sgforge.models.keychain import find_key
 from sgforge.models.provider import Capabilities, EncodeImage, Reply
 from sgforge.models.settings import ModelSettings
 from sgforge.models.values import ChatRequest
+from sgforge.models.wire.api_keys import find_key
+from sgforge.models.wire.failures import http_error
 from sgforge_openai.wire import chat_body, read_chat
 
 __all__ = ["KEY_ENV", "CompatProvider"]

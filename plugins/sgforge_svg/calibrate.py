@@ -14,7 +14,7 @@ from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.errors import ConfigError
 from sgforge.jsonl import read_jsonl
-from sgforge.wording import counted, ordinal
+from sgforge.text.wording import counted, ordinal
 from sgforge_svg.calibration import Calibration, calibrate
 
 __all__ = ["configure", "run"]

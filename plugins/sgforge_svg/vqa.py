@@ -17,7 +17,7 @@ from sgforge.edits import Edit
 from sgforge.graph import Sample
 from sgforge.models import BoundModel, ImagePart
 from sgforge.stages import Answer, Resources
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import VqaConfig
 from sgforge_svg.prompts import VERDICT_SCHEMA, ask_many, ask_one

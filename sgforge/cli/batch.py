@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from sgforge.cli.requests import add_config_arguments, build_request
-from sgforge.visible import visible
-from sgforge.wording import counted
+from sgforge.text.safe_text import visible
+from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.engine.launch import Request
     from sgforge.models import Gateway
-    from sgforge.models.batch import BatchDesk, Collected
-    from sgforge.models.batch_rows import BatchRow
-    from sgforge.models.spooler import Submitted
+    from sgforge.models.batch.desk import BatchDesk, Collected
+    from sgforge.models.batch.rows import BatchRow
+    from sgforge.models.batch.submit import Submitted
 
 _EXAMPLES = """\
 examples:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 def _submit(args: argparse.Namespace, request: Request) -> int:
     """Run the pipeline with a gateway that spools calls in place of making them."""
     from sgforge.engine.launch import run as run_pipeline
-    from sgforge.models.spooler import Spooler
+    from sgforge.models.batch.submit import Spooler
 
     asyncio.run(_at_desk(request, _recover))
     spooler = Spooler()
@@ -88,9 +88,9 @@ async def _recover(desk: BatchDesk) -> None:
 
 async def _at_desk(request: Request, work: Callable[[BatchDesk], Awaitable[None]]) -> None:
     """Work on the batches of the responses file that a config names."""
-    from sgforge.engine.providers import provider_resolver, typed_models
+    from sgforge.engine.models.providers import provider_resolver, typed_models
     from sgforge.models import Gateway
-    from sgforge.models.batch import BatchDesk
+    from sgforge.models.batch.desk import BatchDesk
     from sgforge.plugins import load_plugins
 
     responses = request.responses or request.dataset / "responses.sqlite"

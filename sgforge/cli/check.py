@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sgforge.cli.requests import add_config_arguments, build_request
 from sgforge.config import dump_options
-from sgforge.visible import visible
+from sgforge.text.safe_text import visible
 
 if TYPE_CHECKING:
-    from sgforge.engine.components import ComponentSpec
     from sgforge.engine.launch import Request
-    from sgforge.engine.plan import Plan, PlannedStep
+    from sgforge.engine.planning.components import ComponentSpec
+    from sgforge.engine.planning.plan import Plan, PlannedStep
 
 _EXAMPLES = """\
 examples:

@@ -10,10 +10,10 @@ import attrs
 
 from sgforge.cli.terminal import json_text
 from sgforge.dataset import Dataset
-from sgforge.dataset.diffing import ImageDiff, RowChange
 from sgforge.dataset.folder import split_ref
-from sgforge.visible import visible
-from sgforge.wording import counted
+from sgforge.dataset.queries.diff import ImageDiff, RowChange
+from sgforge.text.safe_text import visible
+from sgforge.text.wording import counted
 
 _EXAMPLES = """\
 examples:

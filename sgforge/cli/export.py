@@ -13,7 +13,7 @@ from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins
-from sgforge.visible import visible
+from sgforge.text.safe_text import visible
 
 _EXAMPLES = """\
 examples:

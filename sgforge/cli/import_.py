@@ -18,7 +18,7 @@ from sgforge.errors import DatasetError, GraphError
 from sgforge.jsonl import read_columns
 from sgforge.jsonl.lenient import LineFault
 from sgforge.statekey import KEY_BYTES, state_key
-from sgforge.visible import visible
+from sgforge.text.safe_text import visible
 
 _EXAMPLES = """\
 examples:

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from sgforge.errors import ConfigError
-from sgforge.visible import visible
+from sgforge.text.safe_text import visible
 
 _EXAMPLES = """\
 examples:

@@ -8,7 +8,7 @@ from sgforge.cli.terminal import json_text, rows_counted
 from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.dataset.snapshot import SnapshotMeta
-from sgforge.visible import visible
+from sgforge.text.safe_text import visible
 
 _EXAMPLES = """\
 examples:

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from sgforge.blame import words_of
-from sgforge.console import name_any_file, print_in_any_encoding
 from sgforge.errors import ConfigError, SgforgeError
+from sgforge.text.blame import words_of
+from sgforge.text.console import name_any_file, print_in_any_encoding
 
 if TYPE_CHECKING:
     import argparse
@@ -189,7 +189,7 @@ def _fail(text: str, debug: bool) -> None:
         import traceback
 
         traceback.print_exc()
-    from sgforge.visible import visible
+    from sgforge.text.safe_text import visible
 
     message = visible(text, keep="\n")  # labels and file names end up in messages
     print(f"sgforge: error: {message}", file=sys.stderr)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from sgforge.cli.requests import add_config_arguments, build_request
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
-    from sgforge.engine.forecast import Forecast, StepForecast
+    from sgforge.engine.forecast.forecast import Forecast, StepForecast
     from sgforge.models.estimate import Estimate, Interval
 
 _EXAMPLES = """\
@@ -29,8 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the forecast."""
-    from sgforge.engine.costs import estimate_costs
-    from sgforge.engine.forecast import forecast
+    from sgforge.engine.forecast.costs import estimate_costs
+    from sgforge.engine.forecast.forecast import forecast
     from sgforge.engine.sources import unused_root
     from sgforge.plugins import load_plugins
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from sgforge.errors import ConfigError
-from sgforge.near import choices
 from sgforge.plugins import Component, PluginReport, Registry, load_plugins, unmet_needs
 from sgforge.plugins.describe import describe_needs, describe_options, docstring_of
+from sgforge.text.did_you_mean import choices
 
 _EXAMPLES = """\
 examples:

@@ -7,8 +7,8 @@ import argparse
 from sgforge.cli.terminal import json_text
 from sgforge.dataset import DatasetWriter
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.dataset.sealing import seal
-from sgforge.visible import visible
+from sgforge.dataset.publish_unfinished import seal
+from sgforge.text.safe_text import visible
 
 _EXAMPLES = """\
 examples:

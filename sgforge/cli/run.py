@@ -13,7 +13,7 @@ from sgforge.cli.requests import add_config_arguments, build_request
 from sgforge.cli.spent import as_json, ledger_of, lines
 
 if TYPE_CHECKING:
-    from sgforge.engine.report import RunReport
+    from sgforge.engine.reporting.report import RunReport
 
 _EXAMPLES = """\
 examples:
@@ -40,8 +40,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the pipeline and say what it made."""
     from sgforge.engine.launch import run as run_pipeline
-    from sgforge.engine.report import EXIT_CODES
-    from sgforge.visible import visible
+    from sgforge.engine.reporting.report import EXIT_CODES
+    from sgforge.text.safe_text import visible
 
     request = build_request(args)
     try:

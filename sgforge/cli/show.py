@@ -11,8 +11,8 @@ from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.dataset.provenance import Call
 from sgforge.graph import Region, Relation, Sample
-from sgforge.visible import visible
-from sgforge.wording import counted
+from sgforge.text.safe_text import visible
+from sgforge.text.wording import counted
 
 _EXAMPLES = """\
 examples:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgforge.errors import DatasetError
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
-    from sgforge.models.ledger import Spending
+    from sgforge.models.money.ledger import Spending
 
 __all__ = ["as_json", "ledger_of", "lines"]
 
@@ -32,9 +32,9 @@ def ledger_of(responses: Path) -> list[Spending]:
 
 
 def _read(responses: Path) -> list[Spending]:
-    from sgforge.dataset.known import connect_to_read
-    from sgforge.models.ledger import spending
-    from sgforge.models.store import OpenToRead
+    from sgforge.dataset.known_states import connect_to_read
+    from sgforge.models.cache.store import OpenToRead
+    from sgforge.models.money.ledger import spending
 
     with closing(connect_to_read(responses)) as base:
         return spending(OpenToRead(responses, base))

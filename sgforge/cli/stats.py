@@ -14,11 +14,11 @@ import attrs
 from sgforge.cli.terminal import json_text
 from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
-from sgforge.dataset.statistics import Effect, Stats
+from sgforge.dataset.queries.statistics import Effect, Stats
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins
-from sgforge.visible import visible
-from sgforge.wording import counted
+from sgforge.text.safe_text import visible
+from sgforge.text.wording import counted
 
 _EXAMPLES = """\
 examples:

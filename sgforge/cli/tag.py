@@ -7,7 +7,7 @@ import argparse
 from sgforge.cli.terminal import json_text
 from sgforge.dataset import Dataset, DatasetWriter
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.visible import visible
+from sgforge.text.safe_text import visible
 
 _EXAMPLES = """\
 examples:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 __all__ = ["json_text", "rows_counted"]
 

@@ -6,8 +6,8 @@ import argparse
 
 from sgforge.cli.terminal import json_text
 from sgforge.dataset.verification import verify_dataset
-from sgforge.visible import visible
-from sgforge.wording import counted
+from sgforge.text.safe_text import visible
+from sgforge.text.wording import counted
 
 _EXAMPLES = """\
 examples:

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgforge.columns.schema import NO_LEVEL, ImageColumns, RegionColumns, RelationColumns, Vocabularies, specs_of
 from sgforge.graph import CATEGORIES
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 __all__ = ["Fault", "find_faults"]
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 
 from sgforge.errors import ConfigError
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 __all__ = ["Fault", "Places", "Where", "as_error", "as_written", "path_prefix", "render_path"]
 

@@ -18,11 +18,11 @@ from sgforge.config.values import DEFAULT_SOURCE, PipelineConfig
 from sgforge.dataset.folder import check_branch
 from sgforge.errors import ConfigError
 from sgforge.images import Roots
-from sgforge.near import choices
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
 from sgforge.stages import VERBS, Selection
 from sgforge.steps import SourceStep, Step
-from sgforge.wording import with_article
+from sgforge.text.did_you_mean import choices
+from sgforge.text.wording import with_article
 
 __all__ = ["load_config", "parse_config"]
 

@@ -15,9 +15,9 @@ from sgforge.config.faults import Where
 from sgforge.config.lines import read_keys
 from sgforge.config.values import default_names
 from sgforge.errors import ConfigError
-from sgforge.near import choices
 from sgforge.stages import VERBS
-from sgforge.wording import counted
+from sgforge.text.did_you_mean import choices
+from sgforge.text.wording import counted
 
 __all__ = ["apply_override"]
 

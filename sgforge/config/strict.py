@@ -20,7 +20,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from sgforge.config.faults import Fault, Where, as_written
 from sgforge.config.secret import is_secret
 from sgforge.errors import PluginError
-from sgforge.near import choices
+from sgforge.text.did_you_mean import choices
 
 __all__ = ["structure", "unstructure"]
 

@@ -26,10 +26,10 @@ _HOMES = {
     "DatasetWriter": "sgforge.dataset.writer",
     "Journal": "sgforge.dataset.journal",
     "JournalRow": "sgforge.dataset.records",
-    "KnownWork": "sgforge.dataset.known",
+    "KnownWork": "sgforge.dataset.known_states",
     "RunRecord": "sgforge.dataset.records",
     "Snapshot": "sgforge.dataset.snapshot",
-    "StateIndex": "sgforge.dataset.states",
+    "StateIndex": "sgforge.dataset.state_index",
     "StateRef": "sgforge.dataset.records",
     "StepRecord": "sgforge.dataset.records",
 }
@@ -46,9 +46,9 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     from sgforge.dataset.journal import Journal
-    from sgforge.dataset.known import KnownWork
+    from sgforge.dataset.known_states import KnownWork
     from sgforge.dataset.reader import Dataset
     from sgforge.dataset.records import JournalRow, RunRecord, StateRef, StepRecord
     from sgforge.dataset.snapshot import Snapshot
-    from sgforge.dataset.states import StateIndex
+    from sgforge.dataset.state_index import StateIndex
     from sgforge.dataset.writer import DatasetWriter

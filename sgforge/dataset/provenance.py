@@ -9,8 +9,8 @@ import attrs
 import numpy as np
 
 from sgforge.columns import Ragged
-from sgforge.dataset.layout import StoredColumn, TableReader
 from sgforge.dataset.records import JournalRow, RunRecord
+from sgforge.dataset.zarr_arrays.layout import StoredColumn, TableReader
 
 __all__ = ["Call", "Provenance"]
 

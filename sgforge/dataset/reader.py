@@ -9,15 +9,15 @@ import numpy as np
 
 from sgforge.columns import Ragged
 from sgforge.dataset.damage import damaged_snapshot
-from sgforge.dataset.diffing import Diff, diff_snapshots
-from sgforge.dataset.filtering import Filter, matching_rows
 from sgforge.dataset.folder import DatasetFolder, split_ref
+from sgforge.dataset.queries.diff import Diff, diff_snapshots
+from sgforge.dataset.queries.filter import Filter, matching_rows
+from sgforge.dataset.queries.statistics import Stats, statistics_of
 from sgforge.dataset.snapshot import Snapshot, SnapshotMeta, read_meta
-from sgforge.dataset.statistics import Stats, statistics_of
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
 from sgforge.images import Roots
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 __all__ = ["Dataset"]
 

@@ -15,16 +15,16 @@ import numpy as np
 
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
 from sgforge.columns.schema import specs_of
-from sgforge.dataset.arrays import StoredArray
 from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.folder import check_schema
-from sgforge.dataset.layout import TABLES, TableReader
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.records import StepRecord
+from sgforge.dataset.zarr_arrays.layout import TABLES, TableReader
+from sgforge.dataset.zarr_arrays.reading import StoredArray
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.selection import Selection
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.images import Roots

@@ -15,8 +15,8 @@ import numpy as np
 
 from sgforge.columns import Vocabularies
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.dataset.known import connect_to_read
-from sgforge.dataset.publish import checksum
+from sgforge.dataset.known_states import connect_to_read
+from sgforge.dataset.publishing.write_snapshot import checksum
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.errors import DatasetError, GraphError
 from sgforge.packed import unpack_edit

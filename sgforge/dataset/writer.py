@@ -12,20 +12,20 @@ from types import TracebackType
 import numpy as np
 
 from sgforge.columns import GraphColumns
-from sgforge.dataset.compose import Failures, compose
 from sgforge.dataset.folder import SCHEMA, DatasetFolder, Lock, no_space, write_durably
 from sgforge.dataset.journal import Journal
-from sgforge.dataset.layout import arrays_of
-from sgforge.dataset.memory import give_back_memory
 from sgforge.dataset.provenance import Provenance
-from sgforge.dataset.publish import Draft, write_snapshot
+from sgforge.dataset.publishing.memory import give_back_memory
+from sgforge.dataset.publishing.next_snapshot import Failures, compose
+from sgforge.dataset.publishing.write_snapshot import Draft, write_snapshot
 from sgforge.dataset.records import SOURCE_STEP, RunRecord, StepRecord
 from sgforge.dataset.snapshot import Snapshot
-from sgforge.dataset.states import StateIndex, as_keys
+from sgforge.dataset.state_index import StateIndex, as_keys
+from sgforge.dataset.zarr_arrays.layout import arrays_of
 from sgforge.durable import sync_folder
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 __all__ = ["DatasetWriter"]
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
-from sgforge.engine.components import ComponentSpec
-from sgforge.engine.events import BatchFinished, StepFinished
-from sgforge.engine.fingerprints import fingerprint
-from sgforge.engine.gateway import Models
-from sgforge.engine.plan import Plan, PlannedStep
-from sgforge.engine.progress import Progress, StepTotal
-from sgforge.engine.report import StepReport
-from sgforge.engine.tally import Tally
+from sgforge.engine.models.run_models import Models
+from sgforge.engine.planning.components import ComponentSpec
+from sgforge.engine.planning.fingerprints import fingerprint
+from sgforge.engine.planning.plan import Plan, PlannedStep
+from sgforge.engine.reporting.events import BatchFinished, StepFinished
+from sgforge.engine.reporting.progress import Progress, StepTotal
+from sgforge.engine.reporting.report import StepReport
+from sgforge.engine.reporting.step_counts import Tally
 from sgforge.images import Roots
 from sgforge.plugins import Events
 from sgforge.stages import Checkpoint, Resources

@@ -24,23 +24,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from sgforge.blame import words_of
 from sgforge.config import Fault, Places
 from sgforge.dataset.folder import check_branch
-from sgforge.engine.collector import seldom_collecting
 from sgforge.engine.context import Context, options_json
-from sgforge.engine.events import RunFinished, RunStarted
-from sgforge.engine.gateway import open_models
-from sgforge.engine.interrupts import calling_on
-from sgforge.engine.plan import Plan
-from sgforge.engine.progress import Progress, choose_progress
-from sgforge.engine.report import EXIT_CODES, RunReport, RunStatus
-from sgforge.engine.resolve import resolve
+from sgforge.engine.models.run_models import open_models
+from sgforge.engine.planning.plan import Plan
+from sgforge.engine.planning.resolve import resolve
+from sgforge.engine.process.gc_pacing import seldom_collecting
+from sgforge.engine.process.signals import calling_on
+from sgforge.engine.reporting.events import RunFinished, RunStarted
+from sgforge.engine.reporting.progress import Progress, choose_progress
+from sgforge.engine.reporting.report import EXIT_CODES, RunReport, RunStatus
 from sgforge.engine.session import Session
 from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.plugins import Registry, load_plugins
 from sgforge.steps import SourceStep, Step
+from sgforge.text.blame import words_of
 
 if TYPE_CHECKING:
     from sgforge.models import GatewaySettings

@@ -7,19 +7,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from sgforge.blame import told
-from sgforge.engine.barriers import run_evaluation, run_training
+from sgforge.engine.barriers.barriers import run_evaluation, run_training
 from sgforge.engine.context import Context
-from sgforge.engine.groups import GroupRun
-from sgforge.engine.instances import Stopped, StopRunError
-from sgforge.engine.plan import PlannedStep, selects
-from sgforge.engine.progress import StepTotal
-from sgforge.engine.report import Failed, RunReport, RunStatus, StepCounts, StepReport
-from sgforge.engine.reuse import Images
+from sgforge.engine.items.group import GroupRun
+from sgforge.engine.items.instances import Stopped, StopRunError
+from sgforge.engine.items.known_work import Images
+from sgforge.engine.planning.plan import PlannedStep, selects
+from sgforge.engine.reporting.progress import StepTotal
+from sgforge.engine.reporting.report import Failed, RunReport, RunStatus, StepCounts, StepReport
+from sgforge.engine.reporting.step_counts import MAX_FAILED_SHOWN
 from sgforge.engine.sources import Reading, blamed, cached_hashes, read_sources, unused_root
-from sgforge.engine.tally import MAX_FAILED_SHOWN
 from sgforge.errors import DatasetError, PreflightError, StepError
-from sgforge.wording import counted
+from sgforge.text.blame import told
+from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
     from sgforge.dataset import DatasetWriter, Snapshot, StateRef

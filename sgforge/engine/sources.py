@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from sgforge.blame import told, words_of
 from sgforge.columns.ragged import encode_text
-from sgforge.engine.fingerprints import image_digest, source_key
-from sgforge.engine.instances import Stopped
+from sgforge.engine.items.instances import Stopped
 from sgforge.engine.missing import Neighbours
+from sgforge.engine.planning.fingerprints import image_digest, source_key
 from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Header, ImageSource, Roots, unturned_uri
 from sgforge.packed import pack_sample
 from sgforge.stages import SourceFailure
+from sgforge.text.blame import told, words_of
 
 if TYPE_CHECKING:
     from sgforge.dataset import Journal, KnownWork

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 from sgforge.errors import GraphError
-from sgforge.wording import shortened
+from sgforge.text.wording import shortened
 
 __all__ = [
     "CATEGORIES",

@@ -11,7 +11,7 @@ import attrs
 from sgforge.errors import GraphError
 from sgforge.graph.checks import KEPT, Box, to_rows
 from sgforge.graph.rows import Mask, Region, Relation
-from sgforge.wording import counted, shortened
+from sgforge.text.wording import counted, shortened
 
 if TYPE_CHECKING:
     from sgforge.images import ImageSource

@@ -12,8 +12,8 @@ from sgforge.errors import GraphError
 from sgforge.graph import CATEGORIES, KEPT, REJECTED, to_float32
 from sgforge.graph.checks import to_box
 from sgforge.images import MAX_PIXELS
-from sgforge.near import choices
-from sgforge.wording import counted
+from sgforge.text.did_you_mean import choices
+from sgforge.text.wording import counted
 
 __all__ = [
     "IMAGE_KEYS",

@@ -13,7 +13,7 @@ from sgforge.errors import GraphError
 from sgforge.graph import Mask
 from sgforge.masks.runs import Ints, decode_strings, encode_strings, offsets, spans_from_counts, spans_to_counts
 from sgforge.masks.table import MaskTable, frame_spans, from_spans, raise_first
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 
 __all__ = ["CocoStrings", "from_coco", "from_coco_batch", "from_coco_strings", "to_coco", "to_coco_batch"]
 

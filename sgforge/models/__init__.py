@@ -68,7 +68,7 @@ _HOMES = {
     "Provider": "sgforge.models.provider",
     "TextPart": "sgforge.models.values",
     "Usage": "sgforge.models.values",
-    "collect_calls": "sgforge.models.calls",
+    "collect_calls": "sgforge.models.money.call_trace",
 }
 
 
@@ -82,9 +82,9 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
-    from sgforge.models.calls import collect_calls
     from sgforge.models.errors import ModelError
     from sgforge.models.gateway import BoundModel, Gateway
+    from sgforge.models.money.call_trace import collect_calls
     from sgforge.models.provider import Capabilities, Provider
     from sgforge.models.settings import GatewaySettings, ModelSettings
     from sgforge.models.values import ChatRequest, ChatResponse, ImagePart, Message, TextPart, Usage

@@ -20,10 +20,10 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from sgforge.models.calls import Observed, note_observed, observe_calls
 from sgforge.models.errors import DeferredError
 from sgforge.models.gateway import BoundModel, Gateway
-from sgforge.models.prices import usd
+from sgforge.models.money.call_trace import Observed, note_observed, observe_calls
+from sgforge.models.money.prices import usd
 from sgforge.models.values import ChatRequest, Usage
 
 __all__ = ["DryRun", "Estimate", "Interval", "ItemCalls", "estimate", "observe"]

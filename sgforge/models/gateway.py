@@ -11,23 +11,23 @@ from typing import Protocol
 import attrs
 
 from sgforge.errors import ConfigError
-from sgforge.models.account import Account
-from sgforge.models.answers import check_schema, choice_probabilities, parse
-from sgforge.models.caller import Caller
-from sgforge.models.calls import Observed, note_call, note_not_sent, note_observed
+from sgforge.models.cache.answers import check_schema, choice_probabilities, parse
+from sgforge.models.cache.request_key import call_id, request_key
+from sgforge.models.cache.single_flight import SingleFlight
+from sgforge.models.cache.store import Store
 from sgforge.models.errors import DeferredError, ModelError, NotSentError
-from sgforge.models.flight import SingleFlight
-from sgforge.models.gate import Gate
-from sgforge.models.guard import Guard
-from sgforge.models.keys import call_id, request_key
-from sgforge.models.ledger import Spending, StoredAnswer, committed_nano, find_answer, spending
-from sgforge.models.pictures import Pictures
-from sgforge.models.prices import Price, PriceTable, usd
+from sgforge.models.limits.circuit_breaker import Guard
+from sgforge.models.limits.concurrency import Gate
+from sgforge.models.limits.trouble import Tell, Trouble
+from sgforge.models.money.call_trace import Observed, note_call, note_not_sent, note_observed
+from sgforge.models.money.ledger import Spending, StoredAnswer, committed_nano, find_answer, spending
+from sgforge.models.money.prices import Price, PriceTable, usd
+from sgforge.models.money.reservations import Account
 from sgforge.models.provider import Capabilities, Provider, ResolveProvider
+from sgforge.models.purchase import Caller
 from sgforge.models.settings import GatewaySettings, ModelSettings
-from sgforge.models.store import Store
-from sgforge.models.trouble import Tell, Trouble
 from sgforge.models.values import ChatRequest, ChatResponse
+from sgforge.models.wire.pictures import Pictures
 
 __all__ = ["BoundModel", "Gateway", "Watcher"]
 

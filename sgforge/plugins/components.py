@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
-from sgforge.blame import words_of
 from sgforge.errors import PluginError
-from sgforge.near import choices
 from sgforge.stages import KINDS, Needs
+from sgforge.text.blame import words_of
+from sgforge.text.did_you_mean import choices
 
 __all__ = ["Component", "Owner", "PluginReport"]
 

@@ -12,9 +12,9 @@ from typing import Final
 
 from sgforge.errors import PluginError
 from sgforge.hookspecs import PROJECT
-from sgforge.near import choices
 from sgforge.plugins.components import Owner
 from sgforge.plugins.registry import Registry
+from sgforge.text.did_you_mean import choices
 
 __all__ = ["RESTRICT_VARIABLE", "discover", "load_plugins", "use_registry"]
 

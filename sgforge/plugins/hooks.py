@@ -13,10 +13,10 @@ import pluggy
 from sgforge import hookspecs
 from sgforge.errors import PluginError
 from sgforge.hookspecs import API_VERSION, PROJECT, Register
-from sgforge.near import choices
 from sgforge.plugins.components import Component, Owner
 from sgforge.stages import KINDS, VERBS, Kind, Needs
-from sgforge.wording import with_article
+from sgforge.text.did_you_mean import choices
+from sgforge.text.wording import with_article
 
 __all__ = ["RESERVED_STEP_KEYS", "collect_components", "find_problems", "new_manager"]
 

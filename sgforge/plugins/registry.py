@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 import attrs
 
-from sgforge.blame import place_of, words_of
 from sgforge.errors import ConfigError, PluginError
-from sgforge.near import choices
 from sgforge.plugins.components import Component, Owner, PluginReport
 from sgforge.plugins.events import Events
 from sgforge.plugins.hooks import collect_components, find_problems, new_manager
-from sgforge.wording import with_article
+from sgforge.text.blame import place_of, words_of
+from sgforge.text.did_you_mean import choices
+from sgforge.text.wording import with_article
 
 __all__ = ["Registry"]
 

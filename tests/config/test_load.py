@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import sgforge
 from sgforge.config import default_names, load_config, parse_config
 from sgforge.config.lines import find_lines
-from sgforge.engine.resolve import resolve
+from sgforge.engine.planning.resolve import resolve
 from sgforge.errors import ConfigError
 from sgforge.plugins import Owner, Registry
 from sgforge.stages import Selection

@@ -13,7 +13,7 @@ from sgforge.dataset import Dataset, DatasetWriter
 from sgforge.dataset.folder import split_ref
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_sample
-from sgforge.visible import visible
+from sgforge.text.safe_text import visible
 
 
 @pytest.fixture(scope="module")

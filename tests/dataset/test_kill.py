@@ -14,8 +14,8 @@ from dataset.publisher_child import IMAGES, key_of
 from support.waiting import LONGEST
 
 from sgforge.dataset import Dataset, DatasetWriter
-from sgforge.dataset.layout import arrays_of
 from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.zarr_arrays.layout import arrays_of
 from sgforge.errors import DatasetError
 
 CHILD = Path(__file__).with_name("publisher_child.py")

@@ -17,7 +17,7 @@ from support.waiting import LONGEST
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset, DatasetWriter, Snapshot
-from sgforge.dataset.diffing import Diff, ImageDiff, RowChange, diff_snapshots
+from sgforge.dataset.queries.diff import Diff, ImageDiff, RowChange, diff_snapshots
 from sgforge.errors import DatasetError, ImageError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.images import Roots

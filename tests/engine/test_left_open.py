@@ -10,7 +10,7 @@ from support.opened import open_below, started_threads, threads_named
 from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
-from sgforge.engine.lending import ModelAccess, opened_model
+from sgforge.engine.models.child_models import ModelAccess, opened_model
 from sgforge.errors import SgforgeError, StepError
 from sgforge.models import GatewaySettings, ModelSettings
 

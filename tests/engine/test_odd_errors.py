@@ -11,11 +11,11 @@ import pytest
 from engine_toys import ToyEvaluator, ToyStudent, ToyTeacher, sample
 
 import sgforge as sg
-from sgforge.blame import told
 from sgforge.edits import Edit
 from sgforge.errors import ConfigError, StepError
 from sgforge.stages import Failure
 from sgforge.testing import IsolatedPlugins
+from sgforge.text.blame import told
 
 
 class MuteError(ValueError):

@@ -14,7 +14,7 @@ from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.edits import Edit
-from sgforge.engine.report import RunReport
+from sgforge.engine.reporting.report import RunReport
 from sgforge.errors import StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure

@@ -13,8 +13,8 @@ from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.edits import Edit
-from sgforge.engine import executors
-from sgforge.engine.instances import Stopped
+from sgforge.engine.items import executors
+from sgforge.engine.items.instances import Stopped
 from sgforge.engine.sources import FileHashes, read_sources
 from sgforge.errors import StepError
 from sgforge.graph import Sample

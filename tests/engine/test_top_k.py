@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgforge.engine.evaluation import SAVED_RELATIONS, saved_relations
+from sgforge.engine.barriers.evaluation import SAVED_RELATIONS, saved_relations
 from sgforge.graph import Region
 from sgforge.stages import Ranking
 from sgforge.top_k import top_cells

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from eval.oracle import Scene
 
-from sgforge_eval.batch import Dense, EvalBatch, Listed, Objects, Truth, offsets_of
+from sgforge_eval.intake.batch import Dense, EvalBatch, Listed, Objects, Truth, offsets_of
 
 DATA = Path(__file__).parent.parent / "data" / "evals"
 

@@ -9,13 +9,13 @@ import pytest
 from eval.batches import batch_of_scenes, reference_scenes
 from eval.graphs import line, relation, write
 
-import sgforge_eval.bootstrap
-from sgforge_eval.bootstrap import Resamples, interval
+import sgforge_eval.measures.bootstrap
 from sgforge_eval.compare import Difference, compare
-from sgforge_eval.conventions import CONVENTIONS
-from sgforge_eval.metrics import measure_table
-from sgforge_eval.run import Settings
-from sgforge_eval.scorer import Measure, Scorer
+from sgforge_eval.evaluate import Settings
+from sgforge_eval.measures.bootstrap import Resamples, interval
+from sgforge_eval.measures.conventions import CONVENTIONS
+from sgforge_eval.measures.recall import measure_table
+from sgforge_eval.measures.scorer import Measure, Scorer
 
 ON = [relation(0, "on", 1), relation(2, "near", 1)]
 
@@ -79,9 +79,9 @@ def _metrics(scenes):
 @pytest.mark.parametrize("block", [7, 4096])
 def test_resampled_sums_are_what_resampled_images_give(block: int, filled: float, monkeypatch) -> None:
     """However many images, or groups, are summed at once, and in whatever way."""
-    monkeypatch.setattr(sgforge_eval.bootstrap, "_BLOCK", block)
-    monkeypatch.setattr(sgforge_eval.bootstrap, "_CELLS", 5 * block)
-    monkeypatch.setattr(sgforge_eval.bootstrap, "_FILLED", filled)
+    monkeypatch.setattr(sgforge_eval.measures.bootstrap, "_BLOCK", block)
+    monkeypatch.setattr(sgforge_eval.measures.bootstrap, "_CELLS", 5 * block)
+    monkeypatch.setattr(sgforge_eval.measures.bootstrap, "_FILLED", filled)
     scenes = reference_scenes("sgdet")[:40]
     drawn = Resamples.of(40, draws=5, seed=3).values(_metrics(scenes))
     rng = np.random.default_rng(3)
@@ -94,7 +94,7 @@ def test_resampled_sums_are_what_resampled_images_give(block: int, filled: float
 
 @pytest.mark.parametrize("filled", [0, 2])
 def test_resampled_groups_are_what_resampled_images_give(filled: float, monkeypatch) -> None:
-    monkeypatch.setattr(sgforge_eval.bootstrap, "_FILLED", filled)
+    monkeypatch.setattr(sgforge_eval.measures.bootstrap, "_FILLED", filled)
     scenes = reference_scenes("sgdet")[:12]
     groups = np.array([1, 2, 5, 7, 15])
     drawn = Resamples.of(12, draws=6, seed=3).by_group(_metrics(scenes).grouped[0], groups)

@@ -8,7 +8,7 @@ import pytest
 from eval.graphs import line, relation, write
 
 from sgforge_eval import score
-from sgforge_eval.conventions import CONVENTIONS
+from sgforge_eval.measures.conventions import CONVENTIONS
 from sgforge_eval.quality import quality
 from sgforge_eval.tasks import TASKS
 

@@ -9,8 +9,8 @@ from support.environment import ANNOTATIONS
 
 from sgforge.cli.main import main
 from sgforge.errors import ConfigError
-from sgforge_eval.batch import Codebook
-from sgforge_eval.vocabulary import read_names, read_triplets
+from sgforge_eval.intake.batch import Codebook
+from sgforge_eval.vocabulary_files import read_names, read_triplets
 
 
 def test_plain_lists(tmp_path) -> None:

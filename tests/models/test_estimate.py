@@ -9,8 +9,8 @@ import pytest
 from models.support import ask, at, gateway, picture, run
 
 from sgforge.models import BoundModel, Usage
-from sgforge.models.calls import Observed
 from sgforge.models.estimate import DryRun, Estimate, ItemCalls, estimate, observe
+from sgforge.models.money.call_trace import Observed
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider
 
 

@@ -10,7 +10,7 @@ from models.support import REMOTE, SCHEMA, ask, at, gateway, picture, run
 from support.opened import open_below, started_threads
 
 from sgforge.models import ChatResponse, ModelError, ModelSettings, collect_calls
-from sgforge.models.ledger import find_answer
+from sgforge.models.money.ledger import find_answer
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest
 
 GOOD = '{"label": "dog", "count": 2}'

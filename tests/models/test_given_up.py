@@ -14,8 +14,8 @@ from models.support import ask, picture, run
 from models.toy_provider import ToyProvider, bind, toy_gateway
 
 from sgforge.models import ChatRequest, Gateway, ModelError
+from sgforge.models.cache.single_flight import SingleFlight
 from sgforge.models.errors import BudgetReachedError, NotSentError, ProviderError
-from sgforge.models.flight import SingleFlight
 from sgforge.models.gateway import BoundModel
 
 SCHEMA = {"type": "object", "required": ["label"]}

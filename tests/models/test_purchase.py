@@ -13,13 +13,13 @@ import pytest
 from models.support import ask, picture, run
 from models.toy_provider import Script, ToyProvider, bind, toy_gateway
 
-import sgforge.models.caller
-import sgforge.models.guard
+import sgforge.models.limits.circuit_breaker
+import sgforge.models.purchase
 from sgforge.models import ChatRequest, Gateway, ModelError, Usage
-from sgforge.models.caller import Caller
 from sgforge.models.errors import ProviderError, RunStoppedError, StoreError
-from sgforge.models.ledger import StoredAnswer, find_answer, save_answer
+from sgforge.models.money.ledger import StoredAnswer, find_answer, save_answer
 from sgforge.models.provider import Reply
+from sgforge.models.purchase import Caller
 
 KEY = b"k" * 32
 WORST = (1 + 512 + 16) * 1000 + 50 * 2000
@@ -215,7 +215,7 @@ def test_an_answer_that_cannot_be_saved_is_lost_whole(tmp_path: Path, monkeypatc
         save_answer(db, answer)
         raise TypeError("a bug of ours")
 
-    monkeypatch.setattr(sgforge.models.caller, "save_answer", save)
+    monkeypatch.setattr(sgforge.models.purchase, "save_answer", save)
 
     async def work() -> None:
         async with opened(tmp_path, fine) as (gateway, caller):
@@ -290,7 +290,7 @@ def test_a_retry_goes_before_those_that_were_never_sent(tmp_path: Path) -> None:
 def test_what_reached_a_server_does_not_say_that_there_is_none(
     reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sgforge.models.guard, "UNREACHED_S", 0.0)
+    monkeypatch.setattr(sgforge.models.limits.circuit_breaker, "UNREACHED_S", 0.0)
 
     async def work() -> None:
         async with opened(tmp_path, failing(*[down(maybe_billed=True, reason=reason)] * 3)) as (_, caller):
@@ -300,7 +300,7 @@ def test_what_reached_a_server_does_not_say_that_there_is_none(
 
 
 def test_a_call_that_ran_out_of_time_did_reach_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sgforge.models.guard, "UNREACHED_S", 0.0)
+    monkeypatch.setattr(sgforge.models.limits.circuit_breaker, "UNREACHED_S", 0.0)
 
     async def hang(text: str, number: int) -> str:
         await asyncio.Event().wait()
@@ -317,7 +317,7 @@ def test_a_call_that_ran_out_of_time_did_reach_a_server(tmp_path: Path, monkeypa
 
 
 def test_what_reached_no_server_for_long_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sgforge.models.guard, "UNREACHED_S", 0.0)
+    monkeypatch.setattr(sgforge.models.limits.circuit_breaker, "UNREACHED_S", 0.0)
 
     async def work() -> None:
         async with opened(tmp_path, failing(down())) as (gateway, caller):

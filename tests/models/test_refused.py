@@ -8,8 +8,8 @@ import pytest
 from models.support import REMOTE, ask, at, gateway, run
 
 from sgforge.models import Gateway, ModelError, ModelSettings
-from sgforge.models.failures import http_error
-from sgforge.models.retry import judge
+from sgforge.models.limits.retry import judge
+from sgforge.models.wire.failures import http_error
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 
 # Bodies as vendors and servers send them.

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from sgforge.models.gate import Gate
+from sgforge.models.limits.concurrency import Gate
 
 _T = TypeVar("_T")
 

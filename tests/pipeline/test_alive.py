@@ -19,9 +19,9 @@ from PIL import Image
 from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
-from sgforge.engine.events import BatchFinished
-from sgforge.engine.progress import LineProgress, NotebookProgress, StepTotal, choose_progress
-from sgforge.engine.report import StepCounts, StepReport
+from sgforge.engine.reporting.events import BatchFinished
+from sgforge.engine.reporting.progress import LineProgress, NotebookProgress, StepTotal, choose_progress
+from sgforge.engine.reporting.report import StepCounts, StepReport
 from sgforge.engine.sources import _chunks
 from sgforge.stages import Failure
 from sgforge.testing import IsolatedPlugins

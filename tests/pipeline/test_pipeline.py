@@ -13,7 +13,7 @@ from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.cli.main import main
-from sgforge.engine.events import BatchFinished, RunFinished, RunStarted, StepFinished
+from sgforge.engine.reporting.events import BatchFinished, RunFinished, RunStarted, StepFinished
 from sgforge.errors import ConfigError, StepError
 from sgforge.stages import Selection
 from sgforge.steps import selection_of

@@ -17,8 +17,8 @@ from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.cli.main import main
-from sgforge.engine.forecast import forecast
-from sgforge.engine.progress import LineProgress, NoProgress, StepTotal, choose_progress
+from sgforge.engine.forecast.forecast import forecast
+from sgforge.engine.reporting.progress import LineProgress, NoProgress, StepTotal, choose_progress
 
 CONFIG = """\
 dataset = "{data}"

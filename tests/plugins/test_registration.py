@@ -13,10 +13,10 @@ from support.distributions import Distributions
 import sgforge
 from sgforge import hookspecs
 from sgforge.errors import ConfigError, PluginError
-from sgforge.near import choices
 from sgforge.plugins import Owner, Registry, discover, unmet_needs
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
 from sgforge.stages import Needs
+from sgforge.text.did_you_mean import choices
 
 OWNER = Owner("mine", "acme", "1.0")
 

@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 
 from sgforge.config import dump_options
-from sgforge.engine.components import find_spec
 from sgforge.engine.context import step_fingerprint
-from sgforge.engine.plan import PlannedStep
-from sgforge.engine.providers import ModelIdentities
+from sgforge.engine.models.providers import ModelIdentities
+from sgforge.engine.planning.components import find_spec
+from sgforge.engine.planning.plan import PlannedStep
 from sgforge.plugins import Registry
 from sgforge.stages import VERBS, Selection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sgforge.engine.report import RunReport, StepCounts, StepReport
+from sgforge.engine.reporting.report import RunReport, StepCounts, StepReport
 from sgforge.stages import Report
 from sgforge.tables import render, report_remarks, report_tables
 

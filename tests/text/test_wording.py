@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sgforge.wording import counted, ordinal, shortened, with_article
+from sgforge.text.wording import counted, ordinal, shortened, with_article
 
 
 @pytest.mark.parametrize(

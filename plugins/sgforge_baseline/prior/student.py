@@ -15,7 +15,7 @@ from sgforge.errors import ImageError, StepError
 from sgforge.graph import Category, Region, Relation, Sample
 from sgforge.spatial import Geometry
 from sgforge.stages import Answer, Checkpoint, Failure, Ranking, Resources, Selection
-from sgforge.wording import counted
+from sgforge.text.wording import counted
 from sgforge_baseline.config import PriorOptions
 from sgforge_baseline.known import KnownRelations
 from sgforge_baseline.prior.estimate import candidate_pairs, pair_rates

@@ -14,9 +14,9 @@ from sgforge.columns import GraphColumns
 from sgforge.graph import CATEGORIES
 from sgforge.labels import lemma_key
 from sgforge.spatial import Geometry, canonical, degrees
-from sgforge_eval.arrays import Flags, Ints
-from sgforge_eval.dropped import Dropped
-from sgforge_eval.inputs import GraphInput, read_chunks
+from sgforge_eval.intake.arrays import Flags, Ints
+from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.inputs import GraphInput, read_chunks
 from sgforge_eval.quality.sample import Judgement
 from sgforge_eval.tasks.base import TaskFileError
 

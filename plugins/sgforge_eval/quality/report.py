@@ -13,8 +13,8 @@ import numpy as np
 from sgforge.columns import GraphColumns
 from sgforge.graph import CATEGORIES
 from sgforge.stages import Report
-from sgforge_eval.dropped import Dropped
-from sgforge_eval.inputs import GraphInput, read_chunks
+from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.inputs import GraphInput, read_chunks
 from sgforge_eval.quality.counts import (
     CONTRADICTED,
     Chunk,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import attrs
 
-from sgforge_eval.dropped import Dropped
+from sgforge_eval.intake.dropped import Dropped
 from sgforge_eval.tasks.base import field_of, json_lines
 
 __all__ = ["Judgement", "by_image", "read_judgements", "wilson_interval"]

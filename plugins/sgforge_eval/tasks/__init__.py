@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from sgforge.errors import ConfigError
-from sgforge.near import choices
+from sgforge.text.did_you_mean import choices
 
 if TYPE_CHECKING:
     from sgforge_eval.tasks.base import Task

@@ -17,8 +17,8 @@ from sgforge.errors import ConfigError, ImageError
 from sgforge.images import ImageSource, Roots
 from sgforge.plugins import load_plugins
 from sgforge.stages import Checkpoint, Failure, Resources
-from sgforge_eval.dropped import Dropped
-from sgforge_eval.inputs import GraphInput, read_chunks
+from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.inputs import GraphInput, read_chunks
 from sgforge_eval.tasks.base import Predictions
 from sgforge_eval.tasks.graph_text import graph_text
 
@@ -172,7 +172,7 @@ def _close(student: Answerer) -> None:
 
 
 async def _ask_model(prompts: Sequence[Prompt], asking: Asking) -> list[str | Failure]:
-    from sgforge.engine.providers import provider_resolver
+    from sgforge.engine.models.providers import provider_resolver
     from sgforge.models import Gateway, GatewaySettings, ModelSettings
 
     settings = GatewaySettings(budget_usd=asking.budget_usd)

@@ -10,8 +10,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import attrs
 
 from sgforge.errors import ConfigError
-from sgforge.near import choices
-from sgforge.wording import with_article
+from sgforge.text.did_you_mean import choices
+from sgforge.text.wording import with_article
 
 __all__ = ["task_options"]
 

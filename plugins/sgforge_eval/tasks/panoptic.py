@@ -11,8 +11,8 @@ import numpy as np
 
 from sgforge.labels import LabelMapper, encoder_named
 from sgforge.stages import Report
-from sgforge_eval.arrays import Floats, Ints
-from sgforge_eval.precision import Detections, coco_average_precision
+from sgforge_eval.intake.arrays import Floats, Ints
+from sgforge_eval.measures.average_precision import Detections, coco_average_precision
 from sgforge_eval.tasks.base import Predictions, TaskFileError, field_of, json_value, rows_of, task_report
 
 __all__ = ["PanopticOptions", "PanopticTask", "Segment", "panoptic_quality"]

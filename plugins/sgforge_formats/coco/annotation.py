@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from sgforge.graph import Box
-from sgforge.wording import shortened
+from sgforge.text.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.categories import Category, CategoryId, category_id_of
 from sgforge_formats.coco.document import Raw

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
+from sgforge.text.wording import shortened
 from sgforge.utf8 import open_utf8
-from sgforge.wording import shortened
 from sgforge_formats.checks import Fault
 from sgforge_formats.coco.categories import Category, CategoryId, read_categories
 from sgforge_formats.coco.images import ImageEntry, ImageRows, image_id_of

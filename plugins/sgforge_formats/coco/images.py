@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from sgforge.stages import SourceFailure
-from sgforge.wording import shortened, with_article
+from sgforge.text.wording import shortened, with_article
 from sgforge_formats.checks import is_plain
 from sgforge_formats.coco.numbers import to_whole
 

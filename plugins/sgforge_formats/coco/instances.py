@@ -12,7 +12,7 @@ from sgforge import masks
 from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region
 from sgforge.stages import SourceFailure
-from sgforge.wording import shortened, with_article
+from sgforge.text.wording import shortened, with_article
 from sgforge_formats.checks import Fault
 from sgforge_formats.coco.annotation import Annotation, UnusableAnnotationError, read_annotation
 from sgforge_formats.coco.categories import Category, CategoryId

@@ -10,7 +10,7 @@ import attrs
 from sgforge.errors import GraphError
 from sgforge.graph import Relation
 from sgforge.stages import SourceFailure
-from sgforge.wording import shortened
+from sgforge.text.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.annotation import CROWD, OWN
 from sgforge_formats.coco.categories import CategoryId, category_id_of

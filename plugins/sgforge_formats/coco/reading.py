@@ -12,7 +12,7 @@ from sgforge.errors import ImageError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
-from sgforge.wording import shortened
+from sgforge.text.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.document import MAX_REGIONS, RELATIONS, Document, Item
 from sgforge_formats.coco.extras import graph_attributes

@@ -1,0 +1,170 @@
+"""Scene-graph evaluation over two streams of graphs: settings in, an Outcome out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+from sgforge.errors import ConfigError, GraphError
+from sgforge.labels import Encoder, LabelMapper, Matching
+from sgforge.matching import Localizer, MaskLocalizer
+from sgforge.stages import Mode
+from sgforge_eval.intake.batch import Codebook, EvalBatch
+from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.inputs import GraphInput, read_chunks
+from sgforge_eval.intake.pairing import Meeting, Met, batch_of
+from sgforge_eval.intake.reading import Names, SideReader
+from sgforge_eval.measures.conventions import DEFAULT, convention_named
+from sgforge_eval.measures.scorer import Measure, Scorer
+from sgforge_eval.report import Outcome
+from sgforge_eval.vocabulary_files import read_triplets
+
+__all__ = ["Settings", "TruthNames", "Vocabulary", "evaluate_graphs", "names_of"]
+
+
+@attrs.frozen
+class Settings:
+    """What to measure: mode, convention, cuts, localisation, vocabularies, ranking.
+
+    `predicates`: the vocabulary mean recall divides by; None takes the union of both sides. `labels`: the closed set
+    of region labels, None for any. `in_order`: rank predictions as listed, not by score.
+    """
+
+    metric: Mode = "sgdet"
+    convention: str = DEFAULT
+    k: tuple[int, ...] = (20, 50, 100)
+    localization: Literal["box", "mask"] = "box"
+    predicates: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    zero_shot: Path | None = None
+    in_order: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.metric not in ("predcls", "sgcls", "sgdet"):
+            raise ConfigError(f"no metric {self.metric!r}; choose sgdet, sgcls or predcls")
+        if not self.k or any(cut < 1 for cut in self.k):
+            raise ConfigError(f"k = {list(self.k)} must list cuts of 1 or more")
+
+
+@attrs.frozen(eq=False)
+class Vocabulary:
+    """The shared codes of an evaluation, and what each side's names are turned into codes by."""
+
+    labels: Codebook
+    predicates: Codebook
+    predicted_labels: Names
+    predicted_predicates: Names
+
+    @classmethod
+    def plain(cls, settings: Settings) -> Vocabulary:
+        """Names match by equality."""
+        labels = Codebook(settings.labels or (), closed=settings.labels is not None)
+        predicates = Codebook(settings.predicates or (), closed=settings.predicates is not None)
+        return cls(labels, predicates, labels, predicates)
+
+    @classmethod
+    def mapped(
+        cls,
+        settings: Settings,
+        truth: GraphInput,
+        *,
+        matching: Matching,
+        aliases: Mapping[str, str] | None = None,
+        encoder: Encoder | None = None,
+        threshold: float | None = None,
+    ) -> Vocabulary:
+        """Predicted names are mapped to the closed vocabulary of `settings`, by default the names of the truth.
+
+        An alias belongs to labels or predicates, whichever has the name it stands for.
+        """
+        labels, predicates = settings.labels, settings.predicates
+        if labels is None or predicates is None:
+            found = names_of(truth)
+            labels, predicates = labels or found.labels, predicates or found.predicates
+        mappers = [
+            LabelMapper(
+                names,
+                matching=matching,
+                aliases={alias: name for alias, name in (aliases or {}).items() if name in set(names)},
+                encoder=encoder,
+                threshold=threshold,
+            )
+            for names in (labels, predicates)
+        ]
+        return cls(Codebook(labels, closed=True), Codebook(predicates, closed=True), *mappers)
+
+    def remarks(self) -> tuple[str, ...]:
+        """How predicted names were matched, where they were mapped."""
+        sides = (("labels", self.predicted_labels), ("predicates", self.predicted_predicates))
+        return tuple(
+            f"unique {what} not in the vocabulary as they stand: {names.summary()}"
+            for what, names in sides
+            if isinstance(names, LabelMapper)
+        )
+
+
+@attrs.frozen
+class TruthNames:
+    """The names of a truth, sorted."""
+
+    labels: tuple[str, ...]
+    predicates: tuple[str, ...]
+
+
+def names_of(truth: GraphInput) -> TruthNames:
+    """The labels and predicates of a truth; reads it once."""
+    labels, predicates = Codebook(), Codebook()
+    for _ in SideReader("truth", labels, predicates).sides(read_chunks(truth, Dropped(), what="truth")):
+        pass
+    return TruthNames(tuple(sorted(labels.names)), tuple(sorted(predicates.names)))
+
+
+def evaluate_graphs(
+    predictions: GraphInput, truth: GraphInput, settings: Settings, vocabulary: Vocabulary | None = None
+) -> Outcome:
+    """Score `predictions` against `truth`, streaming both; see `Outcome` for what comes of it."""
+    words = vocabulary or Vocabulary.plain(settings)
+    zero_shot = read_triplets(settings.zero_shot, words.labels, words.predicates) if settings.zero_shot else None
+    measure = Measure.of(
+        settings.metric,
+        convention_named(settings.convention),
+        settings.k,
+        zero_shot=zero_shot,
+        in_order=settings.in_order,
+        localization=settings.localization,
+    )
+    dropped = Dropped()
+    failures: Counter[str] = Counter()
+    masks = settings.localization == "mask"
+    truths = SideReader("truth", words.labels, words.predicates, masks, dropped)
+    located = settings.metric == "sgdet"
+    others = SideReader("prediction", words.predicted_labels, words.predicted_predicates, masks, dropped, located)
+    meeting, scorer = Meeting(), Scorer(measure)
+    for met in meeting.batches(
+        truths.sides(read_chunks(truth, dropped, what="truth")),
+        others.sides(read_chunks(predictions, dropped, what="prediction")),
+    ):
+        failures.update(reason for reason in met.prediction.failed if reason is not None)
+        batch = batch_of(met, settings.metric, len(words.labels), len(words.predicates), dropped)
+        scorer.add(batch, _localizer(met, batch, strict=measure.convention.strict) if masks else None)
+    _check_truth(truths, meeting, dropped, settings.localization)
+    return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting, words.remarks())
+
+
+def _check_truth(truths: SideReader, meeting: Meeting, dropped: Dropped, localization: str) -> None:
+    if not meeting.images:
+        left_out = "".join(f"; {line}" for line in dropped.lines() if " x truth: " in line)
+        raise GraphError(f"the truth holds no image, so there is nothing to evaluate against{left_out}")
+    if truths.placeless and truths.placeless == truths.regions:
+        raise GraphError(f"no region of the truth has a {localization}, so nothing can be found by {localization}")
+
+
+def _localizer(met: Met, batch: EvalBatch, *, strict: bool) -> Localizer:
+    truth, predicted = met.truth.masks, met.prediction.masks
+    assert truth is not None
+    assert predicted is not None
+    return MaskLocalizer(truth, truth if batch.aligned else predicted, strict=strict)

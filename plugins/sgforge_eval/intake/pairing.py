@@ -1,0 +1,202 @@
+"""Truth and predictions met image by image, whatever order either side comes in, as batches for the scorer.
+
+Both sides are read a chunk in turn and images that have met leave at once, so two files in like order stay in memory
+for a chunk only. What never meets is reported: truth without a prediction is scored as answered by nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, zip_longest
+
+import attrs
+import numpy as np
+
+from sgforge.stages import Mode
+from sgforge_eval.intake.arrays import Ints
+from sgforge_eval.intake.batch import EvalBatch, Listed, Objects, Truth, offsets_of
+from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.side import Side, take_masks
+
+__all__ = ["Meeting", "Met", "batch_of"]
+
+_NAMED = 10
+
+
+@attrs.frozen(eq=False)
+class Met:
+    """Images of both sides, row for row; `ordinal` (N,) is each image's place among all truth images."""
+
+    truth: Side
+    prediction: Side
+    ordinal: Ints
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    """Images of one side that have not met their counterpart: parts as they came, and where each image lies."""
+
+    parts: dict[int, Side] = attrs.field(factory=dict)
+    ordinals: dict[int, Ints] = attrs.field(factory=dict)
+    where: dict[str, tuple[int, int]] = attrs.field(factory=dict)
+    left: Counter[int] = attrs.field(factory=Counter)
+    count: int = 0
+
+    def add(self, side: Side, ordinal: Ints) -> None:
+        part, self.count = self.count, self.count + 1
+        self.parts[part], self.ordinals[part], self.left[part] = side, ordinal, len(side)
+        self.where.update((image_id, (part, row)) for row, image_id in enumerate(side.ids))
+
+    def take(self, ids: Sequence[str]) -> tuple[Side, Ints]:
+        """These images, in this order, which wait no longer."""
+        places = np.array([self.where.pop(image_id) for image_id in ids], np.int64)
+        order = np.argsort(places[:, 0], kind="stable")
+        sides, ordinals = [], []
+        for part in np.unique(places[:, 0]).tolist():
+            rows = places[places[:, 0] == part, 1]
+            sides.append(self.parts[part].take(rows))
+            ordinals.append(self.ordinals[part][rows])
+            self.left[part] -= len(rows)
+            if not self.left[part]:
+                del self.parts[part], self.ordinals[part]
+        side = Side.concat(sides)
+        if len(sides) > 1:
+            side = side.take(np.argsort(order, kind="stable"))
+        return side, np.concatenate(ordinals)[np.argsort(order, kind="stable")]
+
+
+@attrs.define(eq=False)
+class Meeting:
+    """Pairs two streams of sides; after `batches` has run, `missing` and `unknown` count and name what never met."""
+
+    missing: int = 0
+    unknown: int = 0
+    named_missing: tuple[str, ...] = ()
+    named_unknown: tuple[str, ...] = ()
+    images: int = 0
+
+    def batches(self, truths: Iterable[Side], predictions: Iterable[Side]) -> Iterator[Met]:
+        """Images as they meet; at the end the truth images without a prediction, answered by nothing."""
+        truth, prediction = _Waiting(), _Waiting()
+        for true, predicted in zip_longest(truths, predictions):
+            if true is not None and len(true):
+                truth.add(true, np.arange(self.images, self.images + len(true)))
+                self.images += len(true)
+            if predicted is not None and len(predicted):
+                prediction.add(predicted, np.zeros(len(predicted), np.int64))
+            newcomers = [side for side in (true, predicted) if side is not None]
+            ids = list(
+                dict.fromkeys(
+                    image_id
+                    for side in newcomers
+                    for image_id in side.ids
+                    if image_id in truth.where and image_id in prediction.where
+                )
+            )
+            if ids:
+                side, ordinal = truth.take(ids)
+                yield Met(side, prediction.take(ids)[0], ordinal)
+        self.unknown, self.named_unknown = len(prediction.where), tuple(islice(prediction.where, _NAMED))
+        self.missing, self.named_missing = len(truth.where), tuple(islice(truth.where, _NAMED))
+        for part in list(truth.parts):
+            ids = [image_id for image_id, place in truth.where.items() if place[0] == part]
+            side, ordinal = truth.take(ids)
+            yield Met(side, _nothing_for(side), ordinal)
+
+
+def _nothing_for(truth: Side) -> Side:
+    """Predictions for these images that hold no region and no relation."""
+    none = np.zeros(len(truth) + 1, np.int64)
+    return attrs.evolve(
+        truth,
+        region_offsets=none,
+        relation_offsets=none,
+        boxes=truth.boxes[:0],
+        labels=truth.labels[:0],
+        region_scores=truth.region_scores[:0],
+        subject=truth.subject[:0],
+        object=truth.object[:0],
+        predicates=truth.predicates[:0],
+        scores=truth.scores[:0],
+        category=truth.category[:0],
+        failed=[None] * len(truth),
+        masks=None if truth.masks is None else take_masks(truth.masks, np.zeros(0, np.int64)),
+    )
+
+
+def _objects(side: Side) -> Objects:
+    return Objects(side.region_offsets, side.boxes, side.labels, side.region_scores)
+
+
+def _truth(side: Side) -> Truth:
+    image = np.repeat(np.arange(len(side)), np.diff(side.relation_offsets))
+    start = side.region_offsets[image]
+    return Truth(
+        _objects(side),
+        image,
+        start + side.subject,
+        start + side.object,
+        side.predicates.astype(np.int64),
+        side.category,
+    )
+
+
+def batch_of(met: Met, mode: Mode, labels: int, predicates: int, dropped: Dropped) -> EvalBatch:
+    """The batch of images that met; what does not fit the truth's regions is counted in `dropped`.
+
+    In sgcls and predcls the regions are the truth's: predictions index them; sgcls takes labels and scores of the
+    predicted regions, predcls nothing.
+    """
+    truth, side = _truth(met.truth), met.prediction
+    failed = np.fromiter((reason is not None for reason in side.failed), bool, len(side))
+    objects = _objects(side)
+    image = np.repeat(np.arange(len(side)), np.diff(side.relation_offsets))
+    pointless = np.zeros(len(image), bool)
+    if mode != "sgdet":
+        if mode == "predcls":
+            truth = attrs.evolve(truth, objects=_all_named(truth.objects, labels))
+        given = np.diff(side.region_offsets)
+        uneven = (given > 0) & (given != np.diff(met.truth.region_offsets)) & ~failed
+        why = "prediction: image with more or fewer regions than the truth, whose regions its relations index"
+        dropped.add(why, int(uneven.sum()))
+        objects = _aligned(truth.objects, objects, take_names=mode == "sgcls")
+        counts = np.diff(objects.offsets)[image]
+        pointless = (side.subject >= counts) | (side.object >= counts)
+        dropped.add("prediction: relation with a region index that the truth does not have", int(pointless.sum()))
+    kept = ~pointless
+    image = image[kept]
+    start = objects.offsets[image]
+    listed = Listed(
+        objects,
+        offsets_of(np.bincount(image, minlength=len(side))),
+        start + side.subject[kept],
+        start + side.object[kept],
+        side.predicates[kept].astype(np.int64),
+        side.scores[kept],
+    )
+    return EvalBatch(len(side), truth, listed, failed, labels, predicates, mode != "sgdet", met.ordinal)
+
+
+def _all_named(objects: Objects, labels: int) -> Objects:
+    """The objects with one more code for those without a name: told the labels, nobody names them wrongly."""
+    return attrs.evolve(objects, labels=np.where(objects.labels < 0, labels, objects.labels))
+
+
+def _aligned(truth: Objects, predicted: Objects, *, take_names: bool) -> Objects:
+    """The truth's regions; with `take_names` under the labels and scores of the predicted region of like index."""
+    labels, scores = truth.labels, np.ones(len(truth.labels), np.float32)
+    if not take_names:
+        return attrs.evolve(truth, scores=scores)
+    counts = np.diff(truth.offsets)
+    image = np.repeat(np.arange(len(counts)), counts)
+    local = np.arange(len(labels)) - truth.offsets[image]
+    given = local < np.diff(predicted.offsets)[image]
+    rows = np.where(given, predicted.offsets[image] + local, 0)
+    if not given.any():
+        return attrs.evolve(truth, labels=np.full(len(labels), -1, np.int32), scores=scores)
+    return attrs.evolve(
+        truth,
+        labels=np.where(given, predicted.labels[rows], -1),
+        scores=np.where(given, predicted.scores[rows], np.float32(1)),
+    )

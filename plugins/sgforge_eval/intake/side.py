@@ -1,0 +1,100 @@
+"""One side of an evaluation, slim: boxes, label and predicate codes, scores; what else a graph holds is left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+
+from sgforge.masks import MaskTable
+from sgforge.masks.runs import segments
+from sgforge_eval.intake.arrays import Floats, Ints
+from sgforge_eval.intake.batch import offsets_of
+
+__all__ = ["Side", "take_masks"]
+
+
+@attrs.frozen(eq=False)
+class Side:
+    """N images: regions (M rows), relations (R rows), CSR by image; subject and object are image-local.
+
+    `labels` (M,), `predicates` (R,) codes; `boxes` (M, 4) float32, NaN where none; `region_scores`, `scores` float32,
+    1 where none was given; `failed` (N,) reason or None. `masks` has one row per region (an empty one where none),
+    None if masks were not asked for.
+    """
+
+    ids: list[str]
+    region_offsets: Ints
+    relation_offsets: Ints
+    boxes: Floats
+    labels: Ints
+    region_scores: Floats
+    subject: Ints
+    object: Ints
+    predicates: Ints
+    scores: Floats
+    category: Ints
+    failed: list[str | None]
+    masks: MaskTable | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, images: Ints) -> Side:
+        """The images of these row numbers, in this order."""
+        regions = segments(self.region_offsets, images)
+        relations = segments(self.relation_offsets, images)
+        return Side(
+            [self.ids[image] for image in images.tolist()],
+            offsets_of(np.diff(self.region_offsets)[images]),
+            offsets_of(np.diff(self.relation_offsets)[images]),
+            self.boxes[regions],
+            self.labels[regions],
+            self.region_scores[regions],
+            self.subject[relations],
+            self.object[relations],
+            self.predicates[relations],
+            self.scores[relations],
+            self.category[relations],
+            [self.failed[image] for image in images.tolist()],
+            None if self.masks is None else take_masks(self.masks, regions),
+        )
+
+    @classmethod
+    def concat(cls, parts: Sequence[Side]) -> Side:
+        """The images of all parts, in order; at least one part."""
+        if len(parts) == 1:
+            return parts[0]
+        masks = [part.masks for part in parts if part.masks is not None]
+        return cls(
+            [image_id for part in parts for image_id in part.ids],
+            offsets_of(np.concatenate([np.diff(part.region_offsets) for part in parts])),
+            offsets_of(np.concatenate([np.diff(part.relation_offsets) for part in parts])),
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.region_scores for part in parts]),
+            np.concatenate([part.subject for part in parts]),
+            np.concatenate([part.object for part in parts]),
+            np.concatenate([part.predicates for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.category for part in parts]),
+            [reason for part in parts for reason in part.failed],
+            _concat_masks(masks) if masks else None,
+        )
+
+
+def take_masks(masks: MaskTable, rows: Ints) -> MaskTable:
+    """The masks of these rows, in this order."""
+    lengths = masks.lengths[rows]
+    data = masks.data[segments(offsets_of(masks.lengths), rows)]
+    return MaskTable(masks.frame[rows], masks.crop[rows], lengths, data)
+
+
+def _concat_masks(parts: Sequence[MaskTable]) -> MaskTable:
+    return MaskTable(
+        np.concatenate([part.frame for part in parts]),
+        np.concatenate([part.crop for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        np.concatenate([part.data for part in parts]),
+    )

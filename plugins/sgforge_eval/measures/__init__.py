@@ -1,0 +1,1 @@
+"""What is measured: rankings cut at K, recall, average precision, conventions, intervals."""

@@ -1,0 +1,230 @@
+"""Batches in, one table of hits out: what every recall, its tables and its intervals are counted from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import attrs
+import numpy as np
+
+from sgforge.errors import ConfigError
+from sgforge.matching import BoxLocalizer, Localizer, equal_keys, first_hit
+from sgforge.stages import Mode
+from sgforge_eval.intake.arrays import Flags, Ints, concat_rows, take_rows
+from sgforge_eval.intake.batch import Dense, EvalBatch, Listed, offsets_of
+from sgforge_eval.measures.average_precision import Detections, box_detections, relation_detections
+from sgforge_eval.measures.conventions import Convention
+from sgforge_eval.measures.cut_at_k import rank_predictions
+from sgforge_eval.measures.listed import Rankings, rank_within
+from sgforge_eval.measures.triplets import TripletJoin, unique_truth
+
+__all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]
+
+_EVERY = 2**31 - 2
+"""The cut where a convention has none: every listed triplet."""
+
+
+@attrs.frozen(eq=False)
+class Measure:
+    """What to measure and how.
+
+    `ks` ascending cuts. `zero_shot` gives the codes (`triplet_codes`) of triplets never trained on, as far as their
+    names have codes by now; None if not asked.
+    `in_order`: predictions are ranked as listed. `free`, `phrases`, `detection`: also without graph constraint, also
+    phrases, also the mean average precision of the regions themselves.
+    """
+
+    mode: Mode
+    convention: Convention
+    ks: tuple[int, ...] = (20, 50, 100)
+    zero_shot: Callable[[], Ints] | None = None
+    in_order: bool = False
+    free: bool = True
+    phrases: bool = True
+    detection: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        mode: Mode,
+        convention: Convention,
+        k: Sequence[int],
+        *,
+        localization: Literal["box", "mask"] = "box",
+        zero_shot: Callable[[], Ints] | None = None,
+        in_order: bool = False,
+    ) -> Measure:
+        """A measure at the cuts `k` and those the convention's own scores need, in order.
+
+        Detection is measured by box only; a convention whose scores need boxes is a `ConfigError` by mask.
+        """
+        if convention.average_precision and localization == "mask":
+            raise ConfigError(f"convention {convention.name} is defined by box: it has no scores by mask")
+        needed = {50} if convention.average_precision else set()
+        return cls(
+            mode,
+            convention,
+            tuple(sorted({*k, *needed})),
+            zero_shot=zero_shot,
+            in_order=in_order,
+            detection=localization == "box",
+        )
+
+    @property
+    def limit(self) -> int:
+        """How many triplets of an image are looked at."""
+        return max(self.ks) if self.convention.ranked else _EVERY
+
+
+@attrs.frozen(eq=False)
+class HitTable:
+    """One row per truth triplet with the first rank that finds it in each list, NEVER (2**31 - 1) where none does.
+
+    `image`, `predicate`, `category`, `zero_shot` (R,) describe the row; `constrained`, `free`, `phrase`, `paired` (R,)
+    int32 are first ranks, None where not measured. `truth_count`, `answered`, `failed` (N,) describe the images.
+    """
+
+    image: Ints
+    predicate: Ints
+    category: Ints
+    zero_shot: Flags | None
+    constrained: Ints
+    free: Ints | None
+    phrase: Ints | None
+    paired: Ints | None
+    truth_count: Ints
+    answered: Flags
+    failed: Flags
+
+
+def triplet_codes(subject: Ints, predicate: Ints, object_: Ints) -> Ints:
+    """One number per (subject label, predicate, object label) code; -1 where one of them is -1."""
+    known = (subject >= 0) & (predicate >= 0) & (object_ >= 0)
+    # 21 bits a code: two million names.
+    return np.where(known, (subject << 42) | (predicate << 21) | object_, -1)
+
+
+class Scorer:
+    """Scores batch after batch; holds a few bytes per truth triplet and image, never the predictions."""
+
+    def __init__(self, measure: Measure) -> None:
+        self.measure = measure
+        self._parts: list[HitTable] = []
+        self._ordinals: list[Ints] = []
+        self._boxes: list[Detections] = []
+        self._relations: list[tuple[Detections, Detections]] = []
+
+    def add(self, batch: EvalBatch, localizer: Localizer | None = None) -> None:
+        """Score one batch; `localizer` defaults to boxes in the convention's pixel rule."""
+        measure, convention = self.measure, self.measure.convention
+        if convention.duplicates == "drop":
+            batch = attrs.evolve(batch, truth=batch.truth.rows(unique_truth(batch.truth)))
+        if localizer is None:
+            localizer = BoxLocalizer(
+                batch.truth.objects.boxes, batch.predictions.objects.boxes, convention.pixels, strict=convention.strict
+            )
+        rankings = rank_predictions(
+            batch.predictions,
+            measure.limit,
+            pair_limit=convention.pair_limit,
+            free=measure.free and convention.ranked,
+            in_order=measure.in_order,
+        )
+        if convention.least_score:
+            listed = rankings.constrained
+            rankings = attrs.evolve(rankings, constrained=take_rows(listed, listed.score > convention.least_score))
+        ordinal = batch.ordinal
+        if ordinal is None:
+            seen = sum(map(len, self._ordinals))
+            ordinal = np.arange(seen, seen + batch.count)
+            batch = attrs.evolve(batch, ordinal=ordinal)
+        if measure.detection and measure.mode != "predcls":
+            self._boxes.append(box_detections(batch, convention))
+        if convention.average_precision:
+            self._relations.append(relation_detections(batch, rankings.constrained, convention))
+        self._parts.append(self._hits(batch, rankings, localizer, ordinal))
+        self._ordinals.append(ordinal)
+
+    def _hits(self, batch: EvalBatch, rankings: Rankings, localizer: Localizer, ordinal: Ints) -> HitTable:
+        truth, size = batch.truth, len(batch.truth.image)
+        phrases = self.measure.phrases and self.measure.mode == "sgdet"
+        lists = [rankings.constrained] + ([rankings.free] if rankings.free is not None else [])
+        joined = concat_rows(lists)
+        join = TripletJoin(batch, joined)
+        listed, rows = join.listed_rows, join.truth_rows
+        matched = join.both_regions(localizer)
+        is_free = listed >= len(rankings.constrained.rank)
+
+        def first(which: Flags) -> Ints:
+            return first_hit(size, rows[which], joined.rank[listed[which]])
+
+        labels = truth.objects.labels.astype(np.int64)
+        codes = triplet_codes(labels[truth.subject], truth.predicate, labels[truth.object])
+        return HitTable(
+            image=ordinal[truth.image].astype(np.int32),
+            predicate=truth.predicate.astype(np.int32),
+            category=truth.category,
+            zero_shot=None if self.measure.zero_shot is None else np.isin(codes, self.measure.zero_shot()),
+            constrained=first(matched & ~is_free),
+            free=first(matched & is_free) if rankings.free is not None else None,
+            phrase=first(join.phrases(localizer) & ~is_free) if phrases else None,
+            paired=self._paired(batch, localizer) if batch.aligned else None,
+            truth_count=np.bincount(truth.image, minlength=batch.count),
+            answered=rankings.answered & ~batch.failed,
+            failed=batch.failed,
+        )
+
+    def _paired(self, batch: EvalBatch, localizer: Localizer) -> Ints:
+        """First ranks when only pairs that the truth relates are listed (pair accuracy)."""
+        size = len(batch.truth.image)
+        kept = attrs.evolve(batch, predictions=_true_pairs_only(batch))
+        ranking = rank_predictions(
+            kept.predictions, self.measure.limit, free=False, in_order=self.measure.in_order
+        ).constrained
+        join = TripletJoin(kept, ranking)
+        matched = join.both_regions(localizer)
+        return first_hit(size, join.truth_rows[matched], ranking.rank[join.listed_rows[matched]])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no batch was added, so that there is nothing to report."""
+        return not self._parts
+
+    @property
+    def boxes(self) -> Detections | None:
+        """The detected regions of all batches, None if they were not measured."""
+        return Detections.concat(self._boxes) if self._boxes else None
+
+    @property
+    def relations(self) -> tuple[Detections, Detections] | None:
+        """The detected relations and phrases of all batches, None if the convention has no average precision."""
+        if not self._relations:
+            return None
+        relations, phrases = zip(*self._relations, strict=True)
+        return Detections.concat(relations), Detections.concat(phrases)
+
+    def table(self) -> HitTable:
+        """All batches so far as one table, images in the order of their ordinals; at least one batch must be there."""
+        parts = self._parts
+        order = np.argsort(np.concatenate(self._ordinals), kind="stable")
+        table = concat_rows(parts)
+        table = attrs.evolve(
+            table,
+            truth_count=table.truth_count[order],
+            answered=table.answered[order],
+            failed=table.failed[order],
+        )
+        # The whole takes the place of its parts: millions of rows are held once.
+        self._parts, self._ordinals = [table], [np.arange(len(order))]
+        return table
+
+
+def _true_pairs_only(batch: EvalBatch) -> Dense | Listed:
+    """The predictions for pairs of regions that the truth relates; predicted and truth objects are the same rows."""
+    predictions = batch.predictions
+    span = max(len(predictions.objects.labels), 1)
+    related = np.unique(batch.truth.subject * span + batch.truth.object)
+    _, kept = equal_keys(related, predictions.subject * span + predictions.object)
+    image, _ = rank_within(predictions.offsets)
+    return predictions.rows(np.sort(kept), offsets_of(np.bincount(image[kept], minlength=batch.count)))

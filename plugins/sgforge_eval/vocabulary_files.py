@@ -1,0 +1,130 @@
+"""Vocabularies and zero-shot lists from files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+
+from sgforge.errors import ConfigError
+from sgforge_eval.intake.arrays import Ints
+from sgforge_eval.intake.batch import Codebook
+from sgforge_eval.measures.scorer import triplet_codes
+
+__all__ = ["ZeroShot", "read_aliases", "read_names", "read_triplets"]
+
+Kind = Literal["labels", "predicates"]
+
+
+def _read_text(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error}") from None
+
+
+def _read_json(path: Path, what: str) -> Any:
+    try:
+        return json.loads(_read_text(path, what))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{what} {path} is not JSON: {error}") from None
+
+
+def read_names(path: Path, kind: Kind) -> tuple[str, ...]:
+    """Names of a vocabulary in the order of its file.
+
+    One name a line, or a JSON list; or the public files of VG150 (VG-SGG-dicts: label_to_idx, predicate_to_idx) and
+    PSG (thing_classes and stuff_classes, predicate_classes).
+    """
+    what = f"{kind} file"
+    text = _read_text(path, what)
+    found = _read_json(path, what) if text.lstrip().startswith(("[", "{")) else text.splitlines()
+    names = _of_dataset(found, kind) if isinstance(found, dict) else found
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{what} {path} must list texts: one name a line, a JSON list, or VG150's or PSG's own file")
+    kept = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+    if not kept:
+        raise ConfigError(f"{what} {path} names nothing: give one name a line")
+    return kept
+
+
+def _of_dataset(found: Mapping[str, Any], kind: Kind) -> Any:
+    """The names in a public file of VG150 or PSG; None if it is neither."""
+    numbers = found.get("label_to_idx" if kind == "labels" else "predicate_to_idx")
+    if isinstance(numbers, dict) and all(isinstance(number, int) for number in numbers.values()):
+        return sorted(numbers, key=lambda name: numbers[name])
+    if kind == "predicates":
+        return found.get("predicate_classes")
+    things, stuff = found.get("thing_classes"), found.get("stuff_classes")
+    return [*things, *stuff] if isinstance(things, list) and isinstance(stuff, list) else None
+
+
+def read_aliases(path: Path) -> Mapping[str, str]:
+    """Further names for names of a vocabulary: a JSON object {"further name": "name"}."""
+    found = _read_json(path, "aliases file")
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+        raise ConfigError(f'aliases file {path} must be a JSON object {{"further name": "name of the vocabulary"}}')
+    return found
+
+
+@attrs.frozen(eq=False)
+class ZeroShot:
+    """Triplets of names never seen in training; called, it gives their codes as far as all three names have one.
+
+    Names are looked up, not added: a predicate that neither side uses must not enter mean recall.
+    """
+
+    triplets: tuple[tuple[str, str, str], ...]
+    labels: Codebook
+    predicates: Codebook
+
+    def __call__(self) -> Ints:
+        rows = np.array(
+            [(self.labels.find(s), self.predicates.find(p), self.labels.find(o)) for s, p, o in self.triplets], np.int64
+        ).reshape(-1, 3)
+        codes = triplet_codes(rows[:, 0], rows[:, 1], rows[:, 2])
+        return np.unique(codes[codes >= 0])
+
+
+def read_triplets(path: Path, labels: Codebook, predicates: Codebook) -> ZeroShot:
+    """A zero-shot list: JSON [[subject, predicate, object], ...] or tab-separated names, or VG150's .npy.
+
+    The .npy has (subject class, object class, predicate) numbers from 1: `labels` and `predicates` must then be closed,
+    in the order of VG150's own file.
+    """
+    rows = _numbered_triplets(path, labels, predicates) if path.suffix == ".npy" else _named_triplets(path)
+    return ZeroShot(tuple(rows), labels, predicates)
+
+
+def _named_triplets(path: Path) -> list[tuple[str, str, str]]:
+    text = _read_text(path, "zero-shot file")
+    if text.lstrip().startswith("["):
+        rows = _read_json(path, "zero-shot file")
+    else:
+        rows = [line.split("\t") for line in text.splitlines() if line.strip()]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, list) or len(row) != 3 or not all(isinstance(name, str) for name in row):
+            raise ConfigError(f"zero-shot file {path}, row {number}: expected [subject, predicate, object] names")
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def _numbered_triplets(path: Path, labels: Codebook, predicates: Codebook) -> list[tuple[str, str, str]]:
+    if not labels.closed or not predicates.closed:
+        raise ConfigError(f"zero-shot file {path} holds numbers: give the labels and predicates they stand for")
+    try:
+        rows = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"zero-shot file {path} cannot be read: {error}") from None
+    if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iu":
+        raise ConfigError(f"zero-shot file {path} must hold (N, 3) whole numbers")
+    limits = np.array([len(labels), len(labels), len(predicates)])
+    if ((rows < 1) | (rows > limits)).any():
+        raise ConfigError(
+            f"zero-shot file {path} has numbers outside of {len(labels)} labels, {len(predicates)} predicates"
+        )
+    names, verbs = labels.names, predicates.names
+    return [(names[s - 1], verbs[p - 1], names[o - 1]) for s, o, p in rows.tolist()]

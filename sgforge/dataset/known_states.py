@@ -1,0 +1,94 @@
+"""KnownWork: what a dataset knows already, looked up without writing a byte or keeping a writer waiting."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sgforge.dataset.damage import damaged_journal
+from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.state_index import StateIndex
+from sgforge.errors import DatasetError
+
+__all__ = ["KnownWork", "connect_to_read"]
+
+T = TypeVar("T")
+
+_BATCH: Final = 500
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, also to a file in a folder without the right to write.
+
+    Without a log beside it nothing is writing: then the file alone is read, and no file is made beside it.
+    """
+    mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
+    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+
+
+class KnownWork:
+    """States, journalled answers and file hashes of a dataset; works on a read-only folder and while a run goes on.
+
+    Each question opens the journal anew, so that a run that began or ended in between is seen as it is.
+    """
+
+    def __init__(self, folder: DatasetFolder) -> None:
+        self._folder = folder
+        self.states = StateIndex(folder)
+
+    @classmethod
+    def open(cls, path: Path | str) -> KnownWork:
+        """What the dataset at `path` knows; no dataset is a `DatasetError`."""
+        return cls(DatasetFolder.open(path))
+
+    @property
+    def path(self) -> Path:
+        """The dataset's folder."""
+        return self._folder.path
+
+    def answered(self, keys: Iterable[bytes]) -> set[bytes]:
+        """Which of these keys have an answer that no snapshot has yet."""
+        wanted = list(keys)
+
+        def ask(base: sqlite3.Connection) -> set[bytes]:
+            found: set[bytes] = set()
+            remaining = iter(wanted)
+            while part := tuple(islice(remaining, _BATCH)):
+                marks = ",".join("?" * len(part))
+                found.update(key for (key,) in base.execute(f"SELECT key FROM answer WHERE key IN ({marks})", part))
+            return found
+
+        return self._ask(ask, set())
+
+    def hashes(self, files: Sequence[tuple[str, int, int]]) -> list[str | None]:
+        """The remembered sha256 of files given as (uri, size, mtime_ns); None where it is not known."""
+        query = "SELECT sha256 FROM file_hash WHERE uri = ? AND size = ? AND mtime_ns = ?"
+
+        def ask(base: sqlite3.Connection) -> list[str | None]:
+            rows = (base.execute(query, file).fetchone() for file in files)
+            return [row[0] if row else None for row in rows]
+
+        return self._ask(ask, [None] * len(files))
+
+    def _ask(self, question: Callable[[sqlite3.Connection], T], unknown: T) -> T:
+        path = self._folder.journal
+        if not path.exists():
+            return unknown
+        try:
+            return self._once(question)
+        except sqlite3.Error:
+            pass  # a run may have begun or ended just now: how to open the file is then another
+        try:
+            return self._once(question)
+        except sqlite3.OperationalError as error:
+            raise DatasetError(f"{path} cannot be read: {error}; sgforge verify says more") from error
+        except sqlite3.DatabaseError as error:
+            raise damaged_journal(path, str(error)) from error
+
+    def _once(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        with closing(connect_to_read(self._folder.journal)) as base:
+            return question(base)

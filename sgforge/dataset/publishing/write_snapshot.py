@@ -1,0 +1,183 @@
+"""Writing a snapshot: arrays beside each other, unchanged ones hard-linked, everything durable before it has a name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import google_crc32c
+import numpy as np
+
+from sgforge.columns import GraphColumns
+from sgforge.dataset.folder import SCHEMA, DatasetFolder, no_space
+from sgforge.dataset.provenance import Provenance
+from sgforge.dataset.records import StepRecord
+from sgforge.dataset.snapshot import ArrayRecord, Snapshot
+from sgforge.dataset.zarr_arrays.layout import StoredColumn, pieces_of
+from sgforge.dataset.zarr_arrays.writing import ArrayWriter, Pieces, write_group
+from sgforge.durable import sync_file, sync_folder
+from sgforge.errors import DatasetError
+
+__all__ = ["Draft", "checksum", "write_snapshot"]
+
+_GROUPS: Final = ("image", "region", "relation", "vocabulary", "call", "run")
+_BLOCK: Final = 262_144
+"""Rows that are compared at once: neither side is held twice as a whole."""
+_READ_ONLY: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+
+
+@attrs.frozen(eq=False)
+class Draft:
+    """A snapshot to be written: its id, content, the step that made it, and the parent it shares arrays with.
+
+    `parts`: at least one, all images in order, over the same vocabularies; they are never joined in memory.
+    """
+
+    snapshot_id: str
+    parts: Sequence[GraphColumns]
+    provenance: Provenance
+    step: StepRecord
+    parent: Snapshot | None = None
+    partial: bool = False
+
+
+def checksum(parts: Iterable[np.ndarray]) -> int:
+    """crc32c of the bytes of arrays, one after the other."""
+    value = 0
+    for part in parts:
+        value = google_crc32c.extend(value, np.ascontiguousarray(part).reshape(-1).view(np.uint8))
+    return value
+
+
+def write_snapshot(folder: DatasetFolder, draft: Draft) -> Snapshot:
+    """Write a snapshot; when this returns it is complete, durable and read-only under its id.
+
+    Killed at any moment it leaves a temporary folder that the next writer removes. A full disk is a `DatasetError`.
+    """
+    final = folder.snapshot(draft.snapshot_id)
+    work = folder.snapshots / f".tmp-{draft.snapshot_id}-{os.getpid()}"
+    try:
+        work.mkdir()
+        written = _Arrays(work, draft.parent).write(draft)
+        write_group(work, {"sgforge": _attributes(draft, written)})
+        for name in _GROUPS:
+            write_group(work / name)
+        _make_durable(work)
+        work.rename(final)
+        sync_folder(folder.snapshots)
+    except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise no_space(error, final) from error
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    return Snapshot.open(final)
+
+
+def _attributes(draft: Draft, arrays: dict[str, ArrayRecord]) -> dict[str, Any]:
+    step = draft.step
+    return {
+        "schema": SCHEMA,
+        "snapshot": draft.snapshot_id,
+        "parents": [draft.parent.id] if draft.parent is not None else [],
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "step": {
+            "name": step.name,
+            "verb": step.verb,
+            "component": step.component,
+            "fingerprint": step.fingerprint,
+            "options": step.options_json,
+            "counts": dict(step.counts),
+        },
+        "partial": draft.partial,
+        "counts": {
+            "images": sum(len(part) for part in draft.parts),
+            "regions": sum(len(part.region.label) for part in draft.parts),
+            "relations": sum(len(part.relation.subject) for part in draft.parts),
+        },
+        "arrays": {path: {"rows": record.rows, "crc32c": record.crc32c} for path, record in sorted(arrays.items())},
+    }
+
+
+class _Arrays:
+    """Writes the arrays of a draft, or links those that the parent has already."""
+
+    def __init__(self, work: Path, parent: Snapshot | None) -> None:
+        self._work = work
+        self._parent = parent
+
+    def write(self, draft: Draft) -> dict[str, ArrayRecord]:
+        """Write all arrays; what each holds, by path."""
+        # Worker threads, as `ArrayWriter` asks; few, so that few encoded shards are in memory at once.
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            begun = [(column.path, pool.submit(self._begin, column, data)) for column, data in _all_arrays(draft)]
+            records: dict[str, ArrayRecord] = {}
+            shards: list[Future[None]] = []
+            for path, job in begun:
+                records[path], writer = job.result()
+                if writer is not None:
+                    shards += [pool.submit(writer.write_shard, number) for number in range(writer.shards)]
+            for shard in shards:
+                shard.result()
+        return records
+
+    def _begin(self, column: StoredColumn, parts: list[np.ndarray]) -> tuple[ArrayRecord, ArrayWriter | None]:
+        """What an array holds, and what writes its shards; None where the parent's files stand for it already."""
+        data = Pieces(parts)
+        if data.dtype != np.dtype(column.dtype):
+            raise DatasetError(f"column {column.path} is {data.dtype}, it must be {np.dtype(column.dtype)}")
+        record = ArrayRecord(len(data), checksum(parts))
+        target = self._work / column.path
+        if self._is_parents(column.path, record, data):
+            assert self._parent is not None
+            _link_tree(self._parent.path / column.path, target)
+            return record, None
+        return record, ArrayWriter(target, data, column.fill)
+
+    def _is_parents(self, path: str, record: ArrayRecord, data: Pieces) -> bool:
+        """Whether the parent holds exactly these bytes; the checksum only saves most reads."""
+        if self._parent is None or self._parent.meta.arrays.get(path) != record:
+            return False
+        stored = self._parent.array(path)
+        return stored.dtype == data.dtype and all(
+            stored.read(start, min(start + _BLOCK, len(data))).tobytes() == data.rows(start, start + _BLOCK).tobytes()
+            for start in range(0, len(data), _BLOCK)
+        )
+
+
+def _all_arrays(draft: Draft) -> Iterator[tuple[StoredColumn, list[np.ndarray]]]:
+    yield from pieces_of(draft.parts)
+    for column, data in draft.provenance.arrays():
+        yield column, [data]
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """The files of `source` under `target` as hard links; as copies where the file system has no links."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            link = target / path.relative_to(source)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(path, link)
+            except OSError:
+                shutil.copyfile(path, link)
+
+
+def _make_durable(work: Path) -> None:
+    """Make files read-only, then files and folders durable, deepest first."""
+    folders = [work]
+    for path in work.rglob("*"):
+        if path.is_dir():
+            folders.append(path)
+        elif path.stat().st_nlink == 1:
+            path.chmod(_READ_ONLY)
+            sync_file(path)
+    for path in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+        sync_folder(path)

@@ -1,0 +1,1 @@
+"""Questions about a dataset: statistics, differences, filters."""

@@ -1,0 +1,160 @@
+"""Reading zarr v3 arrays that `sgforge.dataset.zarr_arrays.writing` wrote, fast.
+
+Files are mapped and shard indices kept, so that a few rows cost one chunk each; every chunk's checksum is checked.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+from pathlib import Path
+from typing import Final
+
+import google_crc32c
+import numpy as np
+from numcodecs import blosc, zstd
+
+from sgforge.dataset.damage import damaged_snapshot
+from sgforge.dataset.zarr_arrays.writing import CRC, DTYPES, MISSING
+from sgforge.errors import DatasetError
+
+__all__ = ["StoredArray"]
+
+_MAX_CHUNK_BYTES: Final = 2**26
+_NAMES: Final = {name: code for code, name in DTYPES.items()}
+
+
+class StoredArray:
+    """One array of a snapshot, read by rows; a damaged or missing file is a `DatasetError` naming it.
+
+    `root`: the folder that no file of the array may lie outside of, through links (the array's own by default).
+    """
+
+    def __init__(self, folder: Path, root: Path | None = None) -> None:
+        self._folder = folder
+        self._root = Path(os.path.realpath(root or folder))
+        try:
+            meta = json.loads(self._inside(folder / "zarr.json").read_text(encoding="utf-8"))
+            sharding = meta["codecs"][0]["configuration"]
+            size, *trailing = meta["shape"]
+            fill = meta["fill_value"]
+            self.dtype = np.dtype("<" + _NAMES[meta["data_type"]])
+            self.fill = math.nan if fill == "NaN" else float(fill)
+            self._trailing = tuple(trailing)
+            self._chunk = int(sharding["chunk_shape"][0])
+            self._shard = int(meta["chunk_grid"]["configuration"]["chunk_shape"][0])
+            self.rows = int(size)
+            names = [codec["name"] for codec in sharding["codecs"]]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise damaged_snapshot(f"{folder}: no readable array: {error}", self._root) from None
+        self._is_zstd = "zstd" in names
+        self._check_meta(names)
+        self._chunk_items = self._chunk * math.prod(self._trailing)
+        self._maps: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
+        self._last: tuple[int, np.ndarray] = (-1, np.zeros(0))
+
+    def _inside(self, path: Path) -> Path:
+        if not Path(os.path.realpath(path)).is_relative_to(self._root):
+            raise DatasetError(f"{path} leads out of {self._root}: refused")
+        return path
+
+    def _check_meta(self, names: list[str]) -> None:
+        expected = [*(["transpose"] if self._trailing else []), "bytes", "zstd" if self._is_zstd else "blosc", "crc32c"]
+        in_range = self.rows >= 0 and 0 < self._chunk <= self._shard and self._shard % self._chunk == 0
+        if not (len(self._trailing) < 2 and all(type(side) is int and 0 < side <= 64 for side in self._trailing)):
+            raise DatasetError(f"{self._folder}: an array of shape {self.shape}; this reader knows rows of numbers")
+        # Arrays are written in chunks of 64 kB; what claims far more would only fill the memory.
+        in_range = in_range and self._chunk * math.prod(self._trailing) * self.dtype.itemsize <= _MAX_CHUNK_BYTES
+        if names != expected or not in_range:
+            raise DatasetError(f"{self._folder}: an array of codecs {names}; this reader knows {expected}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows first."""
+        return (self.rows, *self._trailing)
+
+    def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Rows start to stop, (stop - start, ...); a short span reuses the chunk read last."""
+        stop = self.rows if stop is None else stop
+        if not 0 <= start <= stop <= self.rows:
+            raise DatasetError(f"{self._folder}: rows {start} to {stop} of {self.rows}")
+        if start == stop:
+            return np.zeros((0, *self._trailing), self.dtype)
+        first, last = start // self._chunk, (stop - 1) // self._chunk
+        if first == last:
+            offset = first * self._chunk
+            return self._cached_chunk(first)[start - offset : stop - offset]
+        try:
+            out = np.empty((stop - start, *self._trailing), self.dtype)
+        except MemoryError as error:
+            raise DatasetError(f"{self._folder}: rows {start} to {stop} do not fit into memory") from error
+        for chunk in range(first, last + 1):
+            offset = chunk * self._chunk
+            low, high = max(start, offset), min(stop, offset + self._chunk)
+            self._read_into(out[low - start : high - start], chunk, low - offset)
+        return out
+
+    def _cached_chunk(self, chunk: int) -> np.ndarray:
+        number, data = self._last
+        if number != chunk:
+            data = np.empty((self._chunk, *self._trailing), self.dtype)
+            self._read_into(data, chunk, 0)
+            data.flags.writeable = False
+            self._last = (chunk, data)
+        return data
+
+    def _read_into(self, out: np.ndarray, chunk: int, skip: int) -> None:
+        """Rows `skip` and following of one chunk, as many as `out` takes."""
+        packed = self._packed_chunk(chunk)
+        if packed is None:
+            out[...] = self.fill
+            return
+        is_whole = len(out) == self._chunk and not self._trailing
+        raw = out if is_whole else np.empty(self._chunk_items, self.dtype)
+        try:
+            if self._is_zstd:
+                zstd.decompress(packed, raw)
+            else:
+                blosc.decompress(packed, raw)
+        except (RuntimeError, ValueError) as error:
+            raise damaged_snapshot(f"{self._folder}: chunk {chunk} cannot be unpacked: {error}", self._root) from None
+        if self._trailing:
+            out[...] = raw.reshape(*self._trailing, self._chunk).T[skip : skip + len(out)]
+        elif not is_whole:
+            out[...] = raw[skip : skip + len(out)]
+
+    def _packed_chunk(self, chunk: int) -> np.ndarray | None:
+        """The compressed bytes of one chunk after their checksum is checked; None for a chunk of fill values."""
+        per_shard = self._shard // self._chunk
+        shard, inner = divmod(chunk, per_shard)
+        found = self._maps[shard] if shard in self._maps else self._open_shard(shard)
+        if found is None:
+            return None
+        data, index = found
+        position, size = int(index[inner, 0]), int(index[inner, 1])
+        if position == MISSING:
+            return None
+        stored = data[position : position + size]
+        if len(stored) != size or size < 4 or google_crc32c.value(stored[:-4]) != CRC.unpack(stored[-4:].tobytes())[0]:
+            raise damaged_snapshot(f"{self._folder}: checksum of chunk {chunk} is wrong", self._root)
+        return stored[:-4]
+
+    def _open_shard(self, shard: int) -> tuple[np.ndarray, np.ndarray] | None:
+        path = self._inside(self._folder / f"c/{shard}{'/0' * len(self._trailing)}")
+        try:
+            with path.open("rb") as stream:
+                data = np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        except FileNotFoundError:
+            self._maps[shard] = None
+            return None
+        except (OSError, ValueError) as error:
+            raise damaged_snapshot(f"{path}: {error}", self._root) from None
+        size = 16 * (self._shard // self._chunk)
+        tail = data[-size - 4 : -4]
+        if len(data) < size + 4 or google_crc32c.value(tail) != CRC.unpack(data[-4:].tobytes())[0]:
+            raise damaged_snapshot(f"{path}: checksum of the shard's index is wrong", self._root)
+        found = data, np.frombuffer(tail.tobytes(), "<u8").reshape(-1, 2)
+        self._maps[shard] = found
+        return found

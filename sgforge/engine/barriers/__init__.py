@@ -1,0 +1,1 @@
+"""Training and evaluation: steps that wait for a published snapshot."""

@@ -1,0 +1,213 @@
+"""Barriers of a run: train, refine and evaluate, each keyed by what it reads and kept in its step's folder."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from sgforge.engine.barriers.evaluation import PREDICTIONS, EvaluateJob, Seat, evaluate, load_report
+from sgforge.engine.barriers.training import TrainJob, load_checkpoint, train
+from sgforge.engine.context import Context
+from sgforge.engine.items.instances import Stopped
+from sgforge.engine.items.known_work import Images
+from sgforge.engine.planning.fingerprints import digest_of, fingerprint
+from sgforge.engine.planning.plan import Plan, PlannedStep
+from sgforge.engine.reporting.progress import StepTotal
+from sgforge.engine.reporting.report import StepCounts, StepReport
+from sgforge.errors import StepError
+from sgforge.graph import Sample
+from sgforge.stages import Selection
+from sgforge.text.wording import counted
+
+if TYPE_CHECKING:
+    from sgforge.dataset import Snapshot
+
+__all__ = ["evaluation_fingerprint", "run_evaluation", "run_training"]
+
+Failures = Mapping[str, tuple[str, str]]
+
+
+async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) -> StepReport:
+    """Train or refine on a published snapshot, or take the checkpoint of an equal training."""
+    started = time.monotonic()
+    rows = snapshot.rows(step.on)
+    if not len(rows):
+        raise StepError(f"step {step.name!r}: no image is left to train on in {_named(step.on)}")
+    keys = snapshot.keys
+    read = digest_of(keys[row].tobytes() for row in rows)
+    folder = context.writer.folder_for(context.fingerprint(step, read))
+    checkpoint = load_checkpoint(folder)
+    reused = checkpoint is not None
+    if checkpoint is None:
+        context.progress.note(f"{step.name}: {step.spec.name} learns from {counted(len(rows), 'image')}")
+        resources = attrs.evolve(context.resources(step.spec, context.weights_of(step)), roots=context.roots)
+        access = context.models.access(step.spec.model) if step.spec.component is not None else None
+        job = TrainJob(step.name, step.spec, step.verb.method, snapshot.path, step.on, folder, resources, access)
+        checkpoint = await train(job, context.stop)
+    if checkpoint is not None:
+        context.checkpoints[step.name] = checkpoint
+    counts = StepCounts() if checkpoint is None else _counts(len(rows), reused)
+    return StepReport(
+        step.name,
+        step.verb.name,
+        step.spec.name,
+        counts,
+        time.monotonic() - started,
+        "unfinished" if checkpoint is None else "done",
+        checkpoint=checkpoint,
+    )
+
+
+def _counts(images: int, reused: bool) -> StepCounts:
+    return StepCounts(reused=images) if reused else StepCounts(computed=images)
+
+
+def _named(on: Selection) -> str:
+    parts = [f"source {' or '.join(on.sources)}"] if on.sources is not None else []
+    parts += [f"split {' or '.join(on.splits)}"] if on.splits is not None else []
+    return " of ".join(reversed(parts)) or "the dataset"
+
+
+async def run_evaluation(
+    context: Context, step: PlannedStep, source: Snapshot, snapshot: Snapshot, failures: Failures
+) -> StepReport:
+    """Evaluate on the held-out images of a published snapshot, or take the report of an equal evaluation.
+
+    `source`: the snapshot of what the sources gave, which the truth is read from.
+    """
+    started = time.monotonic()
+    images = Images.of(snapshot)
+    selection = step.selection(images.splits)
+    rows = snapshot.rows(selection)
+    truths = snapshot if step.spec.truth == "graph" else source
+    left_out = _left_out(images, selection, failures)
+    _check_truth(step, truths, rows, left_out)
+    notes = tuple(_leaks(context.plan, step, snapshot, rows))
+    read = evaluation_fingerprint(step, [key.tobytes() for key in truths.keys[rows]], context.run_id, left_out, notes)
+    folder = context.writer.folder_for(context.fingerprint(step, read))
+    report = load_report(folder)
+    reused = report is not None
+    if report is None:
+        job = _evaluate_job(context, step, _samples(context, truths, rows), left_out, folder, notes)
+        try:
+            async with context.telling([StepTotal(step.name, len(rows))], [job.tally]):
+                report = await evaluate(job, context.stop)
+        except Stopped:
+            return StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
+    return StepReport(
+        step.name,
+        step.verb.name,
+        step.spec.name,
+        _counts(len(rows), reused),
+        time.monotonic() - started,
+        report=report,
+        predictions=folder / PREDICTIONS,
+    )
+
+
+def _evaluate_job(
+    context: Context,
+    step: PlannedStep,
+    held_out: Iterator[Sample],
+    left_out: Mapping[str, int],
+    folder: Path,
+    notes: tuple[str, ...],
+) -> EvaluateJob:
+    assert step.student is not None
+    student = context.resources(step.student, context.weights_of(step))
+    return EvaluateJob(
+        step=step.name,
+        spec=step.spec,
+        # The evaluator alone sees the truth, so it alone may look into the folders that hold it.
+        resources=attrs.evolve(context.resources(step.spec, None), roots=context.roots),
+        student=Seat(step.name, step.verb.name, "rank", step.student, student, step.batch_size),
+        segmenters=[_finder(context, finder) for finder in step.segmenters],
+        held_out=held_out,
+        skipped=left_out,
+        folder=folder,
+        tally=context.tally(step.name),
+        notes=notes,
+    )
+
+
+def _finder(context: Context, step: PlannedStep) -> Seat:
+    resources = context.resources(step.spec, context.weights_of(step), step.workers)
+    verb = step.verb
+    return Seat(step.name, verb.name, verb.method, step.spec, resources, step.batch_size, step.workers)
+
+
+def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray, left_out: Mapping[str, int]) -> None:
+    if not len(rows):
+        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise StepError(
+            f"step {step.name!r}: no held-out image is left to evaluate on ({why}): mend what they failed at, or "
+            'evaluate on others with on = {split = "..."}'
+        )
+    if not np.asarray(truths.column("image/relation_count"))[rows].any():
+        raise StepError(
+            f"step {step.name!r}: the source gave no relation for any of the {len(rows)} held-out images, so there is "
+            'no truth to measure against; truth = "graph" takes the relations that the steps made'
+        )
+
+
+def evaluation_fingerprint(
+    step: PlannedStep,
+    keys: Sequence[bytes],
+    run_id: str,
+    left_out: Mapping[str, int] | None = None,
+    notes: Sequence[str] = (),
+) -> str:
+    """Digest of what an evaluation reads: truth, student and, as it may see what they find, the segmenters.
+
+    With a student or segmenter that cannot be recognised it is one that no other run has. `left_out`: held-out images
+    that the report counts as skipped, by reason; `notes`: what the engine remarks in the report.
+    """
+    assert step.student is not None
+    specs = [step.student, *(finder.spec for finder in step.segmenters)]
+    parts = {
+        "keys": digest_of(keys),
+        "components": [spec.identity for spec in specs],
+        "run": None if all(spec.is_stable for spec in specs) else run_id,
+        "left_out": left_out or None,
+        "notes": notes or None,
+    }
+    return fingerprint(parts)
+
+
+def _leaks(plan: Plan, step: PlannedStep, snapshot: Snapshot, rows: np.ndarray) -> Iterator[str]:
+    """A remark where held-out images, also under another id, are among those that the weights were trained on."""
+    trained = np.zeros(len(snapshot), bool)
+    name = step.weights
+    while name is not None:
+        training = plan.step(name)
+        trained[snapshot.rows(training.on)] = True
+        name = training.weights
+    files = np.asarray(snapshot.column("image/sha256")).view("V32").reshape(-1)
+    known = files != np.zeros(1, "V32")
+    seen = trained[rows] | (known[rows] & np.isin(files[rows], files[trained & known]))
+    if seen.any():
+        yield f"{seen.sum()} of the {len(rows)} held-out images were trained on too: this is no measure of new images"
+
+
+def _samples(context: Context, truths: Snapshot, rows: np.ndarray) -> Iterator[Sample]:
+    for row in rows.tolist():
+        yield truths.sample(row, context.roots)
+
+
+def _left_out(images: Images, selection: Selection, failures: Failures) -> dict[str, int]:
+    """Held-out images that failed before, by reason; images that were dropped."""
+    counts: Counter[str] = Counter()
+    chosen = zip(images.ids, images.sources, images.splits, images.alive, strict=True)
+    for image_id, source, split, alive in chosen:
+        here = selection.sources is None or source in selection.sources
+        if alive or not here or (selection.splits is not None and split not in selection.splits):
+            continue
+        failure = failures.get(image_id)
+        counts["dropped" if failure is None else f"failed at {failure[0]}: {failure[1]}"] += 1
+    return dict(sorted(counts.items()))

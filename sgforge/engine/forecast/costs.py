@@ -1,0 +1,76 @@
+"""What the models of a forecast will cost: components are run on sampled images against a gateway that buys nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sgforge.dataset.known_states import connect_to_read
+from sgforge.engine.forecast.forecast import Forecast, StepForecast
+from sgforge.engine.items.instances import build, close_async
+from sgforge.engine.launch import Request
+from sgforge.engine.models.run_models import Models, open_models
+from sgforge.engine.planning.components import is_async
+from sgforge.engine.planning.plan import Plan
+from sgforge.graph import Sample
+from sgforge.plugins import Registry
+from sgforge.stages import Resources
+
+if TYPE_CHECKING:
+    from sgforge.models.estimate import Estimate
+
+__all__ = ["estimate_costs"]
+
+
+def estimate_costs(request: Request, plan: Plan, registry: Registry, found: Forecast) -> Mapping[str, Estimate]:
+    """Calls, tokens, cost and time by the name of each step that asks a model; nothing is sent, nothing is kept."""
+    asking = [step for step in found.steps if found.samples.get(step.step.name)]
+    return asyncio.run(_estimate(request, plan, registry, found, asking)) if asking else {}
+
+
+async def _estimate(
+    request: Request, plan: Plan, registry: Registry, found: Forecast, asking: Sequence[StepForecast]
+) -> dict[str, Estimate]:
+    from sgforge.models.estimate import DryRun
+
+    responses = request.responses or request.dataset / "responses.sqlite"
+    with tempfile.TemporaryDirectory(prefix="sgforge-") as scratch:
+        responses = _usable(responses, Path(scratch))
+        async with open_models(plan, registry, responses, request.gateway, DryRun()) as models:
+            return {step.step.name: await _one(step, found.samples[step.step.name], models) for step in asking}
+
+
+def _usable(responses: Path, scratch: Path) -> Path:
+    """The file of paid answers, or one to be thrown away: with its content where it can only be read."""
+    if responses.exists() and os.access(responses, os.W_OK) and os.access(responses.parent, os.W_OK):
+        return responses
+    copy = scratch / "responses.sqlite"
+    if responses.exists():
+        with closing(connect_to_read(responses)) as base, closing(sqlite3.connect(copy)) as into:
+            base.backup(into)
+    return copy
+
+
+async def _one(step: StepForecast, samples: Sequence[Sample], models: Models) -> Estimate:
+    from sgforge.models.estimate import estimate, observe
+
+    spec, method = step.step.spec, step.step.verb.method
+    model = models.bind(spec.model)
+    assert model is not None
+    instance = await asyncio.to_thread(build, spec, Resources(model=model))
+    call = getattr(instance, method)
+
+    async def one(sample: Sample) -> object:
+        return await call(sample) if is_async(instance, method) else await asyncio.to_thread(call, [sample])
+
+    in_flight = min(model.max_in_flight, step.step.workers or model.max_in_flight)
+    try:
+        return estimate(await observe(one, samples), step.to_compute or 0, in_flight)
+    finally:
+        await close_async(instance)

@@ -1,0 +1,181 @@
+"""Forecast: what a run would compute and reuse, step by step; sources are read, no component works, nothing is written.
+
+Steps behind a training that has not run cannot be told: their keys depend on weights that do not exist yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from sgforge.engine.barriers.barriers import evaluation_fingerprint
+from sgforge.engine.barriers.evaluation import load_report
+from sgforge.engine.barriers.training import load_checkpoint
+from sgforge.engine.context import step_fingerprint, weights_sha256
+from sgforge.engine.items.known_work import Images, StepWork, plan_group
+from sgforge.engine.planning.fingerprints import digest_of
+from sgforge.engine.planning.plan import Plan, PlannedStep, selects
+from sgforge.engine.sources import FileHashes, known_hashes, read_sources
+from sgforge.graph import Sample, SceneGraph
+from sgforge.images import Roots
+from sgforge.stages import Checkpoint, Selection
+
+if TYPE_CHECKING:
+    from sgforge.dataset import KnownWork, StateRef
+
+__all__ = ["Forecast", "StepForecast", "forecast"]
+
+_RUN: Final = "forecast"
+"""The run's id in fingerprints of what is always done again."""
+
+
+@attrs.frozen
+class StepForecast:
+    """One step: images to work on and images known, or the step whose weights decide that (`after`)."""
+
+    step: PlannedStep
+    to_compute: int | None = None
+    reused: int | None = None
+    after: str | None = None
+
+
+@attrs.frozen
+class Forecast:
+    """What a run would do. `samples`: for each step that asks a model, some of the images it would work on, with the
+    newest graph that is known of each."""
+
+    images: int
+    unreadable: int
+    steps: tuple[StepForecast, ...]
+    samples: Mapping[str, tuple[Sample, ...]]
+
+
+def forecast(plan: Plan, dataset: Path, roots: Roots, limit: int | None = None, sampled: int = 20) -> Forecast:
+    """Look ahead; `sampled`: images given as samples of each step that asks a model.
+
+    Works on a dataset that may not be written and while a run goes on; files of unknown hash are read each time.
+    """
+    from sgforge.dataset import KnownWork
+
+    known = KnownWork.open(dataset) if (dataset / "sgforge.json").exists() else None
+    return _Forecaster(plan, known, sampled).forecast(roots, limit)
+
+
+class _Forecaster:
+    def __init__(self, plan: Plan, known: KnownWork | None, sampled: int) -> None:
+        self._plan = plan
+        self._known = known
+        self._sampled = sampled
+        self._checkpoints: dict[str, Checkpoint] = {}
+        self._samples: dict[str, tuple[Sample, ...]] = {}
+        self._rows: list[Sample] = []
+        # The first step that cannot be told, and with it everything behind it.
+        self._unknown: str | None = None
+
+    def forecast(self, roots: Roots, limit: int | None) -> Forecast:
+        source, unreadable = self._read(roots, limit)
+        images, steps = source, []
+        for is_item, group in self._plan.groups():
+            if is_item:
+                forecasts, images = self._group(group, images)
+                steps.extend(forecasts)
+            else:
+                steps.append(self._barrier(group[0], source, images))
+        return Forecast(len(source), unreadable, tuple(steps), self._samples)
+
+    def _read(self, roots: Roots, limit: int | None) -> tuple[Images, int]:
+        sources = {name: spec.build() for name, spec in self._plan.sources.items()}
+        hashes = FileHashes.none() if self._known is None else known_hashes(self._known)
+        unreadable = 0
+        rows: list[tuple[Sample, bytes]] = []
+        for reading in read_sources(sources, roots, hashes, limit):
+            if reading.failure is not None:
+                unreadable += reading.failure.loses == "image"
+            elif reading.sample is not None:
+                rows.append((reading.sample, reading.key))
+        rows.sort(key=lambda row: row[0].image_id.encode())
+        self._rows = [sample for sample, _ in rows]
+        images = Images(
+            [sample.image_id for sample, _ in rows],
+            [key for _, key in rows],
+            [sample.source for sample, _ in rows],
+            [sample.split for sample, _ in rows],
+            [True] * len(rows),
+        )
+        return images, unreadable
+
+    def _group(self, steps: Sequence[PlannedStep], images: Images) -> tuple[list[StepForecast], Images]:
+        told: list[tuple[PlannedStep, str]] = []
+        for step in steps:
+            if step.weights is not None and step.weights not in self._checkpoints:
+                self._unknown = self._unknown or step.weights
+            if self._unknown is None:
+                told.append((step, self._fingerprint(step)))
+        works = plan_group(images, told, self._find, self._has)
+        forecasts = [StepForecast(work.step, work.to_compute, work.reused) for work in works]
+        for number, work in enumerate(works):
+            if work.step.spec.model is not None and work.to_compute:
+                self._samples[work.step.name] = tuple(self._take(works, number))
+        forecasts += [StepForecast(step, after=self._unknown) for step in steps[len(told) :]]
+        return forecasts, attrs.evolve(images, keys=works[-1].keys) if works else images
+
+    def _find(self, keys: Sequence[bytes]) -> Sequence[StateRef | None]:
+        return [None] * len(keys) if self._known is None else self._known.states.find(keys)
+
+    def _has(self, keys: Sequence[bytes]) -> set[bytes]:
+        return set() if self._known is None else self._known.answered(keys)
+
+    def _fingerprint(self, step: PlannedStep, read: str | None = None) -> str:
+        return step_fingerprint(step, self._plan.seed, _RUN, weights_sha256(step, self._checkpoints), read)
+
+    def _take(self, works: Sequence[StepWork], number: int) -> Iterator[Sample]:
+        """Some images that a step would work on, spread over all of them."""
+        work = works[number]
+        rows = [row for row in range(len(self._rows)) if work.applies[row] and work.known[row] is None]
+        for row in rows[:: max(1, len(rows) // self._sampled)][: self._sampled]:
+            sample = self._rows[row]
+            graph = self._newest(works[:number], row)
+            yield sample if graph is None else attrs.evolve(sample, graph=graph)
+
+    def _newest(self, works: Sequence[StepWork], row: int) -> SceneGraph | None:
+        for work in reversed(works):
+            known = work.known[row]
+            if known is not None and known.state is not None and self._known is not None:
+                return self._known.states.graph(known.state)
+        return None
+
+    def _barrier(self, step: PlannedStep, source: Images, images: Images) -> StepForecast:
+        after = self._unknown
+        if after is None and step.weights is not None and step.weights not in self._checkpoints:
+            after = step.weights
+        if after is not None:
+            return StepForecast(step, after=after)
+        if step.verb.answers == "report":
+            truths = images if step.spec.truth == "graph" else source
+            keys = _selected(truths, step.selection(images.splits))
+            return self._told(step, keys, lambda folder: load_report(folder) is not None)
+        keys = _selected(images, step.on)
+        return self._told(step, keys, lambda folder: self._remember(step, load_checkpoint(folder)))
+
+    def _remember(self, step: PlannedStep, checkpoint: Checkpoint | None) -> bool:
+        if checkpoint is not None:
+            self._checkpoints[step.name] = checkpoint
+        return checkpoint is not None
+
+    def _told(self, step: PlannedStep, keys: Sequence[bytes], is_done: Callable[[Path], bool]) -> StepForecast:
+        read = evaluation_fingerprint(step, keys, _RUN) if step.verb.answers == "report" else digest_of(keys)
+        folder = None if self._known is None else self._known.path / "steps" / self._fingerprint(step, read)
+        if folder is not None and is_done(folder):
+            return StepForecast(step, 0, len(keys))
+        return StepForecast(step, len(keys), 0)
+
+
+def _selected(images: Images, on: Selection) -> list[bytes]:
+    return [
+        key
+        for key, source, split in zip(images.keys, images.sources, images.splits, strict=True)
+        if selects(on, source, split)
+    ]

@@ -1,0 +1,1 @@
+"""Item steps: images stream through components, answers are journalled, known ones are loaded."""

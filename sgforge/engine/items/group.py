@@ -1,0 +1,242 @@
+"""One group of item steps over a snapshot: what is known is recalled, the rest streams, each step is published."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import numpy as np
+
+from sgforge.engine.context import Context
+from sgforge.engine.items.executors import Crew, Lane, open_crew
+from sgforge.engine.items.group_commit import Committer
+from sgforge.engine.items.instances import StopRunError
+from sgforge.engine.items.known_work import Images, StepWork, plan_group
+from sgforge.engine.items.load_known import read_rows, recall
+from sgforge.engine.items.stream import Stage, Stream, WorkItem
+from sgforge.engine.planning.plan import PlannedStep
+from sgforge.engine.reporting.progress import StepTotal
+from sgforge.engine.reporting.report import Failed, StepReport, StepStatus
+from sgforge.engine.reporting.step_counts import Tally
+from sgforge.statekey import KEY_BYTES
+
+if TYPE_CHECKING:
+    from sgforge.dataset import JournalRow, Snapshot
+
+__all__ = ["GroupRun"]
+
+_FEED: Final = 256
+"""Images that are read from the snapshot at once."""
+
+
+class GroupRun:
+    """Runs the steps of one group. `failures`: (step, reason) by image id, of all steps so far."""
+
+    def __init__(
+        self, context: Context, steps: Sequence[PlannedStep], parent: Snapshot, failures: Mapping[str, tuple[str, str]]
+    ) -> None:
+        self._context = context
+        self._parent = parent
+        self.images = Images.of(parent)
+        fingerprints = [(step, context.fingerprint(step)) for step in steps]
+        journal = context.writer.journal
+        self._works = plan_group(self.images, fingerprints, context.states.find, journal.has)
+        self._tallies = [context.tally(step.name) for step in steps]
+        self.failures = dict(failures)
+        self.failed: list[Failed] = []
+        self.reports: list[StepReport] = []
+        self.snapshot = parent
+        self.stopped_by: StopRunError | None = None
+
+    async def run(self) -> None:
+        """Stream, and publish what is finished; after a stop, also one that a component asks for, the answers of the
+        other steps are in the journal."""
+        context, works = self._context, self._works
+        rows = self._rows_to_do()
+        # Images of which every step is known are not even read: publishing gathers their states from where they are.
+        self._count_known(rows)
+        totals = [StepTotal(work.step.name, work.to_compute, work.reused) for work in works]
+        async with context.telling(totals, self._tallies):
+            if rows:
+                await self._stream(rows)
+        for tally in self._tallies:
+            self.failed.extend(tally.shown)
+        await self._publish()
+
+    def _rows_to_do(self) -> list[int]:
+        return [
+            row
+            for row in range(len(self.images))
+            if any(work.applies[row] and work.known[row] is None for work in self._works)
+        ]
+
+    def _count_known(self, rows: Sequence[int]) -> None:
+        streamed = set(rows)
+        for work, tally in zip(self._works, self._tallies, strict=True):
+            tally.reuse(sum(known is not None and row not in streamed for row, known in enumerate(work.known)))
+
+    async def _stream(self, rows: Sequence[int]) -> None:
+        context = self._context
+        journal = context.writer.journal
+        crews: list[Crew] = []
+        # One thread for the journal: transactions follow each other, and the event loop never waits for a disk.
+        with ThreadPoolExecutor(1, thread_name_prefix="sgforge-journal") as pool:
+
+            async def put(answers: Sequence[JournalRow]) -> None:
+                await asyncio.get_running_loop().run_in_executor(pool, journal.put, answers)
+
+            try:
+                stages = [await self._stage(number, crews) for number in range(len(self._works))]
+                stream = Stream(stages, Committer(put), context.run_id)
+                await self._run_stream(stream, rows)
+            except asyncio.CancelledError:
+                # A second Ctrl-C: closing would wait for the batch that runs, which is what nobody wants any more.
+                while crews:
+                    crews.pop().abandon()
+                raise
+            finally:
+                # A stack, so that one crew that cannot be closed does not keep the others open.
+                async with AsyncExitStack() as closing:
+                    for crew in crews:
+                        closing.push_async_callback(crew.close)
+        if stream.stopped_by is not None:
+            # From here on it is a stop like any other: no further group begins, and what is whole is published.
+            self.stopped_by = stream.stopped_by
+            context.stop.set()
+
+    async def _stage(self, number: int, crews: list[Crew]) -> Stage:
+        context, work, tally = self._context, self._works[number], self._tallies[number]
+        step = work.step
+        if work.to_compute:
+            # Known to the journal first, so that a killed run's answers can be published without its pipeline.
+            context.writer.journal.begin_step(context.record(step, work.fingerprint))
+            resources = context.resources(step.spec, context.weights_of(step), step.workers)
+            crews.append(await open_crew(step.spec, step.verb.method, resources, step.batch_size, step.workers))
+        crew = crews[-1] if work.to_compute else _Idle()
+        return Stage(step.name, step.verb, crew, work.applies, work.keys, work.parents, work.shared(), tally)
+
+    async def _run_stream(self, stream: Stream, rows: Sequence[int]) -> None:
+        async def stop_when_told() -> None:
+            await self._context.stop.wait()
+            stream.stop()
+
+        watcher = asyncio.create_task(stop_when_told())
+        try:
+            await stream.run(self._feed(rows))
+        except BaseExceptionGroup as group:
+            raise _first_error(group) from None
+        finally:
+            watcher.cancel()
+
+    async def _feed(self, rows: Sequence[int]) -> AsyncIterator[list[WorkItem]]:
+        """The images to work on in the order of their ids, read ahead by one chunk."""
+        chunks = [rows[start : start + _FEED] for start in range(0, len(rows), _FEED)]
+        following = asyncio.create_task(asyncio.to_thread(self._read, chunks[0]))
+        try:
+            for number in range(len(chunks)):
+                items = await following
+                if number + 1 < len(chunks):
+                    following = asyncio.create_task(asyncio.to_thread(self._read, chunks[number + 1]))
+                yield items
+        finally:
+            following.cancel()
+
+    def _read(self, rows: Sequence[int]) -> list[WorkItem]:
+        context = self._context
+        recalled = recall(self._works, rows, context.states, context.writer.journal)
+        places = read_rows(self._parent, rows)
+        return [
+            WorkItem(row, columns.sample(place, context.roots), recalled[row])
+            for row, (columns, place) in zip(rows, places, strict=True)
+        ]
+
+    async def _publish(self) -> None:
+        """Publish the finished steps in order; an image that failed or was dropped keeps the key it had then."""
+        context = self._context
+        # An image that ended at a step keeps the key of its last good state: the next run tries it from there, and
+        # finds the steps before it known.
+        keys = list(self.images.keys)
+        stopped = [not alive for alive in self.images.alive]
+        for number, (work, tally) in enumerate(zip(self._works, self._tallies, strict=True)):
+            left = _left(work, tally, stopped)
+            if context.stop.is_set() and left:
+                # Those after it never got all images of this one.
+                self._report_unfinished(number, left)
+                return
+            started = time.monotonic()
+            for row, reason in tally.failures.items():
+                stopped[row] = True
+                self.failures[self.images.ids[row]] = (work.step.name, reason)
+            for row, applies in enumerate(work.applies):
+                if applies and not stopped[row]:
+                    keys[row] = work.keys[row]
+            # After the keys: a drop is an answer, so the step that dropped it counts as done for the image.
+            for row in tally.dropped_rows:
+                stopped[row] = True
+            report = self._report(work, tally, "done")
+            record = context.record(work.step, work.fingerprint, report)
+            self.snapshot = await context.in_thread(
+                context.writer.publish, record, self.snapshot, _as_array(keys), dict(self.failures)
+            )
+            # Only now may the states be found there: while a step is published they are in the journal.
+            context.states.add([self.snapshot.id])
+            seconds = tally.seconds + time.monotonic() - started
+            report = attrs.evolve(report, seconds=seconds, snapshot=self.snapshot.id)
+            self.reports.append(report)
+            context.step_finished(report)
+
+    def _report_unfinished(self, first: int, left: int) -> None:
+        for number in range(first, len(self._works)):
+            report = self._report(self._works[number], self._tallies[number], "unfinished")
+            if number == first:
+                told = f"{left} {'image is' if left == 1 else 'images are'} left for the next run"
+                report = attrs.evolve(report, notes=(*report.notes, told))
+            self.reports.append(report)
+
+    def _report(self, work: StepWork, tally: Tally, status: StepStatus) -> StepReport:
+        step = work.step
+        counts = tally.counts(len(self.images) if status == "done" else None)
+        return StepReport(
+            step.name,
+            step.verb.name,
+            step.spec.name,
+            counts,
+            tally.seconds,
+            status,
+            reasons=dict(sorted(tally.reasons.items())),
+            notes=step.spec.notes(counts.faults),
+        )
+
+
+class _Idle:
+    """The crew of a step that has nothing to do."""
+
+    lanes: Sequence[Lane] = ()
+
+    def stop(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+def _left(work: StepWork, tally: Tally, stopped: Sequence[bool]) -> int:
+    """Images that came so far and have neither answer nor failure; `stopped`: those that came no further."""
+    due = sum(applies and not gone for applies, gone in zip(work.applies, stopped, strict=True))
+    return due - (tally.computed + tally.reused + len(tally.failures))
+
+
+def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _as_array(keys: Sequence[bytes]) -> np.ndarray:
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)

@@ -1,0 +1,149 @@
+"""What of a group of item steps is known already: keys, states and journalled answers, image by image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+
+from sgforge.engine.planning.fingerprints import chain_key
+from sgforge.engine.planning.plan import PlannedStep
+from sgforge.statekey import KEY_BYTES
+
+if TYPE_CHECKING:
+    from sgforge.dataset import Snapshot, StateRef
+
+__all__ = ["Images", "Known", "StepWork", "plan_group"]
+
+FindStates = Callable[[Sequence[bytes]], Sequence["StateRef | None"]]
+HasAnswers = Callable[[Sequence[bytes]], set[bytes]]
+
+
+@attrs.frozen(eq=False)
+class Images:
+    """The images of a snapshot as the engine needs them, in its order; failed and dropped ones take no more steps."""
+
+    ids: Sequence[str]
+    keys: Sequence[bytes]
+    sources: Sequence[str | None]
+    splits: Sequence[str | None]
+    alive: Sequence[bool]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Images:
+        """The images of a published snapshot."""
+        keys = snapshot.keys.tobytes()
+        alive = (_ids(snapshot, "failed_step") < 0) & (_ids(snapshot, "dropped") < 0)
+        return cls(
+            snapshot.image_ids,
+            [keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)],
+            _texts(_ids(snapshot, "source").tolist(), snapshot.vocabulary("source")),
+            _texts(_ids(snapshot, "split").tolist(), snapshot.vocabulary("split")),
+            alive.tolist(),
+        )
+
+    def rows(self, step: PlannedStep) -> list[bool]:
+        """For each image whether a step works on it."""
+        # There are a handful of sources and splits and a hundred thousand images: ask once for each pair.
+        cases = {
+            (source, split): step.applies_to(source, split)
+            for source, split in set(zip(self.sources, self.splits, strict=True))
+        }
+        return [
+            alive and cases[case]
+            for alive, case in zip(self.alive, zip(self.sources, self.splits, strict=True), strict=True)
+        ]
+
+
+def _ids(snapshot: Snapshot, column: str) -> np.ndarray:
+    return np.asarray(snapshot.column(f"image/{column}"))
+
+
+def _texts(ids: Sequence[int], words: Sequence[str]) -> list[str | None]:
+    return [words[number] if number >= 0 else None for number in ids]
+
+
+@attrs.frozen
+class Known:
+    """Where the answer of one image at one step is: a state in a snapshot, or else the journal."""
+
+    state: StateRef | None = None
+
+
+@attrs.frozen(eq=False)
+class StepWork:
+    """One item step over the images of a snapshot: which it works on, its keys, and what is known.
+
+    `keys` are those after the step, `parents` those before it (equal where it does not apply).
+    """
+
+    step: PlannedStep
+    fingerprint: str
+    applies: Sequence[bool]
+    parents: Sequence[bytes]
+    keys: Sequence[bytes]
+    known: Sequence[Known | None]
+
+    @property
+    def to_compute(self) -> int:
+        """Images whose answer is not known."""
+        return sum(applies and known is None for applies, known in zip(self.applies, self.known, strict=True))
+
+    @property
+    def reused(self) -> int:
+        """Images whose answer is known."""
+        return sum(known is not None for known in self.known)
+
+    def shared(self) -> frozenset[bytes]:
+        """Keys that several images have to be computed under."""
+        # Only of what is to be computed: an image whose answer is known waits for nobody.
+        counts = Counter(
+            key
+            for key, applies, known in zip(self.keys, self.applies, self.known, strict=True)
+            if applies and known is None
+        )
+        return frozenset(key for key, count in counts.items() if count > 1)
+
+
+def plan_group(
+    images: Images,
+    steps: Sequence[tuple[PlannedStep, str]],
+    find_states: FindStates,
+    has_answers: HasAnswers,
+) -> list[StepWork]:
+    """The works of a group of item steps, each with its fingerprint, on top of a snapshot."""
+    works: list[StepWork] = []
+    # Keys are chained before anything runs: a step's key says what it works on, not what came of it. So all that is
+    # known of all steps can be looked up at once, and a changed step changes the keys of those after it alone.
+    before = images.keys
+    for step, fingerprint in steps:
+        prefix = bytes.fromhex(fingerprint)
+        applies = images.rows(step)
+        keys = [chain_key(prefix, key) if here else key for here, key in zip(applies, before, strict=True)]
+        known = _known(applies, keys, find_states, has_answers)
+        works.append(StepWork(step, fingerprint, applies, before, keys, known))
+        before = keys
+    return works
+
+
+def _known(
+    applies: Sequence[bool], keys: Sequence[bytes], find_states: FindStates, has_answers: HasAnswers
+) -> list[Known | None]:
+    wanted = [key for key, here in zip(keys, applies, strict=True) if here]
+    states = dict(zip(wanted, find_states(wanted), strict=True))
+    # A published state comes before a journalled answer: the journal is emptied when its step is published, and a kill
+    # between the two leaves the answer in both.
+    journalled = has_answers([key for key, state in states.items() if state is None])
+    known: list[Known | None] = []
+    for key, here in zip(keys, applies, strict=True):
+        if here and states[key] is not None:
+            known.append(Known(states[key]))
+        else:
+            known.append(Known() if here and key in journalled else None)
+    return known

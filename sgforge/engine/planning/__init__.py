@@ -1,0 +1,1 @@
+"""From a pipeline to a plan: steps resolved, needs checked, keys of answers."""

@@ -1,0 +1,82 @@
+"""Plan: a pipeline with everything looked up and checked, as `resolve` makes it before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from sgforge.engine.planning.components import ComponentSpec
+from sgforge.stages import Selection, Verb
+
+__all__ = ["Plan", "PlannedStep", "selects"]
+
+
+@attrs.frozen(eq=False)
+class PlannedStep:
+    """One step with its component found.
+
+    `weights`: the earlier step whose checkpoint it takes; `student`: the component those weights belong to, which
+    `evaluate` ranks with; `segmenters`: the earlier segment steps that find regions where an evaluation shows none.
+    """
+
+    name: str
+    verb: Verb
+    spec: ComponentSpec
+    on: Selection
+    batch_size: int | None = None
+    workers: int | None = None
+    weights: str | None = None
+    student: ComponentSpec | None = None
+    segmenters: tuple[PlannedStep, ...] = ()
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The weights named by an option, where no earlier step gives any."""
+        if self.weights is not None:
+            return None
+        if self.spec.checkpoint is None and self.student is not None:
+            return self.student.checkpoint
+        return self.spec.checkpoint
+
+    def selection(self, present: Iterable[str | None]) -> Selection:
+        """Which images it works on, given the splits that there are: as `on` says, else as its verb does."""
+        if self.on.splits is not None:
+            return self.on
+        return attrs.evolve(self.on, splits=self.verb.default_splits(present))
+
+    def applies_to(self, source: str | None, split: str | None) -> bool:
+        """Whether an image of this source and split is among those the step works on."""
+        return selects(self.on, source, split)
+
+
+def selects(on: Selection, source: str | None, split: str | None) -> bool:
+    """Whether an image of this source and split is in a selection."""
+    return (on.sources is None or source in on.sources) and (on.splits is None or split in on.splits)
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """What a run will do, in order. `notes` are remarks for people, such as steps that can never be reused."""
+
+    sources: Mapping[str, ComponentSpec]
+    steps: tuple[PlannedStep, ...]
+    models: Mapping[str, Any] = attrs.field(factory=dict)
+    seed: int = 0
+    notes: tuple[str, ...] = ()
+
+    def groups(self) -> Iterator[tuple[bool, list[PlannedStep]]]:
+        """Runs of item steps (True) and single barriers (False), in order."""
+        for is_item, steps in groupby(self.steps, key=lambda step: step.verb.is_item):
+            if is_item:
+                yield True, list(steps)
+            else:
+                for step in steps:
+                    yield False, [step]
+
+    def step(self, name: str) -> PlannedStep:
+        """The step of that name."""
+        return next(step for step in self.steps if step.name == name)

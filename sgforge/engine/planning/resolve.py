@@ -1,0 +1,233 @@
+"""The one checker of pipelines: names, options, needs, sources, weights and order, every fault with its place.
+
+A config file and a Python program come here alike; the config adds the line to each place. Options become typed values
+here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from sgforge.config import Fault, Places, default_names
+from sgforge.engine.models.providers import ModelIdentities
+from sgforge.engine.planning.components import ComponentSpec, find_spec
+from sgforge.engine.planning.model_checks import AskedModels
+from sgforge.engine.planning.plan import Plan, PlannedStep
+from sgforge.engine.planning.preflight import Problems, StepPlaces, find_needs
+from sgforge.errors import SgforgeError
+from sgforge.images import Roots
+from sgforge.plugins import Registry
+from sgforge.stages import Selection, weight_givers
+from sgforge.steps import SourceStep, Step
+from sgforge.text.blame import told
+from sgforge.text.did_you_mean import choices
+
+if TYPE_CHECKING:
+    from sgforge.config.faults import Where
+    from sgforge.models import GatewaySettings
+
+__all__ = ["resolve"]
+
+
+def resolve(
+    registry: Registry,
+    steps: Sequence[Step | None],
+    sources: Mapping[str, SourceStep | None],
+    models: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    roots: Roots | None = None,
+    gateway: GatewaySettings | None = None,
+    *,
+    faults: Sequence[Fault] = (),
+    places: Places | None = None,
+) -> Plan:
+    """The plan of a pipeline; every fault found is in the one `ConfigError` or `PreflightError` it raises.
+
+    With `roots` the sources are asked whether they can be read, with `gateway` prices are looked up. `faults`: what is
+    known to be wrong before, with a None for each step and source that could not be read; then needs and the order of
+    steps are not looked at, as most of what one would find there follows from these. `places` tells faults.
+    """
+    names = default_names(
+        [None if step is None else step.verb for step in steps], [None if step is None else step.name for step in steps]
+    )
+    problems = Problems(places or StepPlaces(names), faults)
+    asked = AskedModels(registry, models or {}, gateway)
+    for message in asked.faults:
+        problems.config(("models",), message)
+    resolver = _Resolver(registry, asked, problems, None if roots is None else roots.copy())
+    found_sources = {name: resolver.source(name, source) for name, source in sources.items()}
+    if not sources:
+        problems.order((), "there is no source: a pipeline needs one to read images from")
+    _check_names(names, problems)
+    planner = _Planner(problems, tuple(sources), names)
+    identities = ModelIdentities(registry, models or {})
+    for number, step in enumerate(steps):
+        spec = None if step is None else resolver.step(number, step)
+        planner.add(number, step, None if spec is None else attrs.evolve(spec, models=identities))
+    problems.check()
+    whole = {name: spec for name, spec in found_sources.items() if spec is not None}
+    return Plan(whole, tuple(planner.planned), dict(models or {}), seed, _notes(planner.planned))
+
+
+class _Resolver:
+    """Finds components and checks their options and needs. `roots`: what sources may look into, and add to."""
+
+    def __init__(self, registry: Registry, asked: AskedModels, problems: Problems, roots: Roots | None) -> None:
+        self._registry = registry
+        self._asked = asked
+        self._problems = problems
+        self._roots = roots
+
+    def step(self, number: int, step: Step) -> ComponentSpec | None:
+        """The component of a step, None if there is a fault in its name or options."""
+        where = ("step", number)
+        spec = self._find(step.kind.kind, step.component, step.options, where, (*where, step.verb))
+        if spec is not None:
+            self._problems.needs(where, find_needs(spec, self._asked))
+        return spec
+
+    def source(self, name: str, source: SourceStep | None) -> ComponentSpec | None:
+        """The component of a source, asked whether it can be read."""
+        where = ("sources", name)
+        spec = None
+        if source is not None:
+            spec = self._find("source", source.component, source.options, where, (*where, "use"))
+        if spec is not None:
+            unmet = list(find_needs(spec, self._asked))
+            self._problems.needs(where, unmet)
+            if self._roots is not None and not unmet and self._problems.is_readable:
+                self._check_source(spec, name, self._roots)
+        return spec
+
+    def _find(
+        self, kind: str, component: Any, options: Mapping[str, Any], where: Where, at: Where
+    ) -> ComponentSpec | None:
+        try:
+            spec, faults = find_spec(self._registry, kind, component, options)
+        except SgforgeError as error:
+            self._problems.config(at, str(error), error.__cause__)
+            return None
+        for fault in faults:
+            self._problems.add(fault.under(where))
+        return None if faults else spec
+
+    def _check_source(self, spec: ComponentSpec, name: str, roots: Roots) -> None:
+        """What a source says would stop it at once."""
+        try:
+            check = getattr(spec.build(), "check", None)
+            if check is not None:
+                check(roots, name)
+        except SgforgeError as error:
+            self._problems.config(("sources", name), str(error).removeprefix(f"source {name!r}: "))
+        except Exception as error:
+            self._problems.config(("sources", name), f"its check failed: {told(error)}", error)
+
+
+def _check_names(names: Sequence[str], problems: Problems) -> None:
+    for number, name in enumerate(names):
+        first = names.index(name)
+        if first < number:
+            where = ("step", number, "name")
+            problems.config(where, f"there is a step {name!r} already, step[{first}]: names are unique")
+
+
+def _notes(steps: Iterable[PlannedStep]) -> tuple[str, ...]:
+    return tuple(
+        f"step {step.name!r} is always done again: the instance of {step.spec.name} names no `options` and `revision`"
+        for step in steps
+        if not step.spec.is_stable
+    )
+
+
+class _Planner:
+    """Follows the weights and segmenters from step to step."""
+
+    def __init__(self, problems: Problems, sources: tuple[str, ...], names: Sequence[str]) -> None:
+        self.planned: list[PlannedStep] = []
+        self._problems = problems
+        self._sources = sources
+        self._names = names
+
+    def add(self, number: int, step: Step | None, spec: ComponentSpec | None) -> None:
+        """Plan one step after those before it; `spec` is None where its component was not found."""
+        if step is None:
+            return
+        name, where = self._names[number], ("step", number)
+        weights = self._weights(step, where, spec)
+        if spec is None:
+            # Later steps may name this one: keep its place, the problem is noted already.
+            spec = ComponentSpec(step.kind.kind, step.label, "", {})
+        self.planned.append(
+            PlannedStep(
+                name=name,
+                verb=step.kind,
+                spec=spec,
+                on=self._selection(step, where),
+                batch_size=step.batch_size,
+                workers=step.workers,
+                weights=None if weights is None else weights.name,
+                student=self._student(step, where, spec, weights),
+                segmenters=tuple(earlier for earlier in self.planned if earlier.verb.name == step.kind.finders),
+            )
+        )
+
+    def _selection(self, step: Step, where: Where) -> Selection:
+        for source in step.on.sources or ():
+            if source not in self._sources:
+                message = f"there is no source {source!r}; {choices(source, self._sources)}"
+                self._problems.config((*where, "on", "source"), message)
+        if step.on.splits is None and len(step.kind.splits) == 1:
+            # Nothing of the images can change it, so the plan and the run's record say it.
+            return attrs.evolve(step.on, splits=step.kind.splits)
+        return step.on
+
+    def _givers(self) -> list[PlannedStep]:
+        return [step for step in self.planned if step.verb.gives_weights]
+
+    def _weights(self, step: Step, where: Where, spec: ComponentSpec | None) -> PlannedStep | None:
+        """The earlier step whose checkpoint a step takes."""
+        givers = self._givers()
+        if step.weights is not None:
+            return self._named(step.weights, givers, where)
+        if step.kind.weights == "named" or spec is None:
+            return None
+        for giver in reversed(givers):
+            if step.kind.weights == "nearest" or (giver.student is not None and giver.student.path == spec.path):
+                return giver
+        if spec.checkpoint is None and not (step.kind.answers == "report" and self._generators()):
+            message = "has no weights: put a train step before it, or give it a checkpoint = PATH"
+            self._problems.order(where, message)
+        return None
+
+    def _named(self, name: str, givers: Sequence[PlannedStep], where: Where) -> PlannedStep | None:
+        """The step that `weights` names."""
+        for giver in givers:
+            if giver.name == name:
+                return giver
+        near = choices(name, [giver.name for giver in givers])
+        message = f"there is no earlier {' or '.join(weight_givers())} step {name!r}; {near}"
+        self._problems.config((*where, "weights"), message)
+        return None
+
+    def _generators(self) -> list[PlannedStep]:
+        """Steps that use a student with weights of its own, which an evaluation may take as its student."""
+        return [step for step in self.planned if step.verb.weights == "own" and step.checkpoint is not None]
+
+    def _student(
+        self, step: Step, where: Where, spec: ComponentSpec, weights: PlannedStep | None
+    ) -> ComponentSpec | None:
+        """The student that a step's checkpoint belongs to."""
+        if step.kind.student == "itself":
+            return spec
+        if weights is not None:
+            return weights.student
+        if step.kind.answers != "report":
+            return None
+        if generators := self._generators():
+            return generators[-1].spec
+        if spec.path and step.weights is None and spec.checkpoint is not None:
+            self._problems.order(where, "a checkpoint alone names no student; put its generate step before it")
+        return None

@@ -1,0 +1,1 @@
+"""The driver as a process: signals and the pace of garbage collection."""

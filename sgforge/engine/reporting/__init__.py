@@ -1,0 +1,1 @@
+"""What a run tells: progress, events, counts, the report at its end."""

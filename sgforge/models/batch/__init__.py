@@ -1,0 +1,1 @@
+"""Batch endpoints: requests written to a spool, submitted, collected into the cache."""

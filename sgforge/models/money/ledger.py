@@ -1,0 +1,185 @@
+"""Every call in the ledger: opened at its worst case before it is sent, closed at what it cost.
+
+A call that is never closed (the process died) or was lost on the way stays at its worst case. Operations here run
+inside a transaction of the store's writer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from sgforge.models.cache.answers import Outcome
+from sgforge.models.cache.store import Operation, Rows
+from sgforge.models.errors import BudgetReachedError
+from sgforge.models.money.prices import NANO
+from sgforge.models.values import Usage
+
+__all__ = [
+    "CallKind",
+    "Spending",
+    "StoredAnswer",
+    "check_budget",
+    "close_call",
+    "committed_nano",
+    "find_answer",
+    "is_open",
+    "lose_call",
+    "open_call",
+    "save_answer",
+    "spending",
+    "void_call",
+]
+
+CallKind: TypeAlias = Literal["answer", "repair", "batch"]
+_MOST_USD: Final = 1e9
+
+
+@attrs.frozen
+class StoredAnswer:
+    """One bought answer as it lies in the store. `outcome` "unrepaired": a repair is still to be tried."""
+
+    key: bytes
+    model: str
+    outcome: Outcome | Literal["unrepaired"]
+    raw: bytes
+    detail: str
+    usage: Usage
+    cost_nano: int | None
+    repaired: bool
+    notes: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Spending:
+    """The ledger summed up for one model. `lost`: calls counted at their worst case, still open ones included."""
+
+    model: str
+    calls: int
+    lost: int
+    unpriced: int
+    usage: Usage
+    usd: float
+
+
+def open_call(
+    key: bytes, model: str, kind: CallKind, bound_nano: int | None, budget_usd: float | None, prices: str
+) -> Operation[int]:
+    """Enter a call about to be sent, with its worst case; a `BudgetReachedError` if that could exceed the budget."""
+
+    def operation(connection: sqlite3.Connection) -> int:
+        check_budget(connection, bound_nano or 0, budget_usd)
+        _commit_money(connection, bound_nano or 0)
+        cursor = connection.execute(
+            "INSERT INTO call (key, model, kind, state, outcome, bound_nano, prices, at) "
+            "VALUES (?, ?, ?, 'open', '', ?, ?, ?)",
+            (key, model, kind, bound_nano, prices, time.time()),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    return operation
+
+
+def check_budget(connection: sqlite3.Connection, nano: int, budget_usd: float | None) -> None:
+    """A `BudgetReachedError` if so much more could exceed the budget."""
+    if budget_usd is None:
+        return
+    (committed,) = connection.execute("SELECT committed_nano FROM account").fetchone()
+    if committed + nano > int(min(budget_usd, _MOST_USD) * NANO):
+        raise BudgetReachedError(
+            f"what is next may cost {nano / NANO:.6f} USD and {committed / NANO:.6f} of budget_usd = {budget_usd:g} "
+            "is spent or reserved; raise budget_usd to go on"
+        )
+
+
+def close_call(
+    connection: sqlite3.Connection, call: int, outcome: str, usage: Usage, cost: int | None, seconds: float
+) -> None:
+    """Settle a call at its true cost."""
+    (bound,) = connection.execute("SELECT bound_nano FROM call WHERE id = ?", (call,)).fetchone()
+    _commit_money(connection, (cost or 0) - (bound or 0))
+    connection.execute(
+        "UPDATE call SET state = 'settled', outcome = ?, cost_nano = ?, input = ?, cache_read = ?, cache_write = ?, "
+        "output = ?, reasoning = ?, seconds = ? WHERE id = ?",
+        (outcome, cost, *attrs.astuple(usage), seconds, call),
+    )
+
+
+def is_open(connection: sqlite3.Connection, call: int, key: bytes) -> bool:
+    """Whether a call of this request is still to be closed."""
+    row = connection.execute("SELECT 1 FROM call WHERE id = ? AND key = ? AND state = 'open'", (call, key)).fetchone()
+    return row is not None
+
+
+def lose_call(call: int, reason: str) -> Operation[None]:
+    """A call that was sent and brought no answer: it stays at its worst case."""
+
+    def operation(connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "UPDATE call SET state = 'lost', outcome = ?, cost_nano = bound_nano WHERE id = ?", (reason, call)
+        )
+
+    return operation
+
+
+def void_call(call: int, reason: str) -> Operation[None]:
+    """A call that was certainly not billed (refused by the server, never sent): it costs nothing."""
+
+    def operation(connection: sqlite3.Connection) -> None:
+        (bound,) = connection.execute("SELECT bound_nano FROM call WHERE id = ?", (call,)).fetchone()
+        _commit_money(connection, -(bound or 0))
+        connection.execute("UPDATE call SET state = 'void', outcome = ?, cost_nano = 0 WHERE id = ?", (reason, call))
+
+    return operation
+
+
+def save_answer(connection: sqlite3.Connection, answer: StoredAnswer) -> None:
+    """Store a bought answer under its key, in place of an earlier one."""
+    connection.execute(
+        "INSERT OR REPLACE INTO response VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(answer.key, answer.model, answer.outcome, answer.raw, answer.detail),
+            *attrs.astuple(answer.usage),
+            *(answer.cost_nano, answer.repaired, "\n".join(answer.notes), time.time()),
+        ),
+    )
+
+
+def find_answer(store: Rows, key: bytes) -> StoredAnswer | None:
+    """The stored answer of a request, whatever its outcome."""
+    rows = store.read(
+        "SELECT key, model, outcome, raw, detail, input, cache_read, cache_write, output, reasoning, cost_nano, "
+        "repaired, notes FROM response WHERE key = ?",
+        (key,),
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    notes = tuple(row[12].split("\n")) if row[12] else ()
+    return StoredAnswer(row[0], row[1], row[2], row[3], row[4], Usage(*row[5:10]), row[10], bool(row[11]), notes)
+
+
+def committed_nano(store: Rows) -> int:
+    """Everything spent or reserved, by all processes, in nano-dollars."""
+    committed: int = store.read("SELECT committed_nano FROM account")[0][0]
+    return committed
+
+
+def spending(store: Rows) -> list[Spending]:
+    """The whole ledger by model, in order of their names."""
+    rows = store.read(
+        "SELECT model, SUM(state != 'void'), SUM(state IN ('lost', 'open')), "
+        "SUM(state != 'void' AND COALESCE(cost_nano, bound_nano) IS NULL), SUM(input), SUM(cache_read), "
+        "SUM(cache_write), SUM(output), SUM(reasoning), "
+        "SUM(COALESCE(CASE state WHEN 'open' THEN bound_nano ELSE cost_nano END, 0)) "
+        "FROM call GROUP BY model ORDER BY model"
+    )
+    return [Spending(row[0], row[1], row[2], row[3], Usage(*row[4:9]), row[9] / NANO) for row in rows]
+
+
+def _commit_money(connection: sqlite3.Connection, nano: int) -> None:
+    connection.execute("UPDATE account SET committed_nano = committed_nano + ?", (nano,))

@@ -1,0 +1,1 @@
+"""Texts for people: near names, untrusted text made safe, whose line raised."""
