@@ -33,7 +33,10 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Register(Protocol):
-    """Registers one component under a name; a name taken already is an error naming both owners."""
+    """Registers one component under a name; a name taken already is an error naming both owners.
+
+    `identity`: the target's "module:Class" of before, where a class was moved: keys of answers go on naming it.
+    """
 
     def __call__(
         self,
@@ -43,6 +46,7 @@ class Register(Protocol):
         config: type[Any] | None = None,
         needs: Needs = Needs(),
         revision: int = 1,
+        identity: str | None = None,
     ) -> None: ...
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sgforge.models.provider import BatchEntry, BatchResult, BatchState
-from sgforge.models.wire.sdk import JSON_OPTIONS
+from sgforge.models import JSON_OPTIONS, BatchEntry, BatchResult, BatchState
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from sgforge.models.provider import Capabilities, EncodeImage, Reply
-from sgforge.models.values import ChatRequest
-from sgforge.models.wire.sdk import BatchCalls, SdkProvider
+from sgforge.models import BatchCalls, Capabilities, ChatRequest, EncodeImage, Reply, SdkProvider
 from sgforge_anthropic import batches
 from sgforge_anthropic.wire import message_body, read_message
 

@@ -24,9 +24,14 @@ _TRUTH = Needs(truth=True)
 @sgforge.hookimpl
 def sgforge_register_evaluators(register: Register) -> None:
     """predcls, sgcls and sgdet: recall of a student that is told boxes and labels, boxes, or nothing."""
-    register("predcls", "sgforge_eval.pipeline_evaluators:PredclsEvaluator", config=RecallOptions, needs=_TRUTH)
-    register("sgcls", "sgforge_eval.pipeline_evaluators:SgclsEvaluator", config=RecallOptions, needs=_TRUTH)
-    register("sgdet", "sgforge_eval.pipeline_evaluators:SgdetEvaluator", config=RecallOptions, needs=_TRUTH)
+    for name, target in (("predcls", "PredclsEvaluator"), ("sgcls", "SgclsEvaluator"), ("sgdet", "SgdetEvaluator")):
+        register(
+            name,
+            f"sgforge_eval.pipeline_evaluators:{target}",
+            config=RecallOptions,
+            needs=_TRUTH,
+            identity=f"sgforge_eval.evaluators:{target}",
+        )
 
 
 @sgforge.hookimpl

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sgforge.models.provider import BatchEntry, BatchResult, BatchState
+from sgforge.models import BatchEntry, BatchResult, BatchState
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

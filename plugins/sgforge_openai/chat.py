@@ -6,9 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from sgforge.models.provider import Capabilities, EncodeImage, Reply
-from sgforge.models.values import ChatRequest
-from sgforge.models.wire.sdk import BatchCalls, SdkProvider
+from sgforge.models import BatchCalls, Capabilities, ChatRequest, EncodeImage, Reply, SdkProvider
 from sgforge_openai import batches
 from sgforge_openai.wire import chat_body, read_chat
 

@@ -8,12 +8,16 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from sgforge.models.errors import ProviderError
-from sgforge.models.provider import Capabilities, EncodeImage, Reply
-from sgforge.models.settings import ModelSettings
-from sgforge.models.values import ChatRequest
-from sgforge.models.wire.api_keys import find_key
-from sgforge.models.wire.failures import http_error
+from sgforge.models import (
+    Capabilities,
+    ChatRequest,
+    EncodeImage,
+    ModelSettings,
+    ProviderError,
+    Reply,
+    find_key,
+    http_error,
+)
 from sgforge_openai.wire import chat_body, read_chat
 
 __all__ = ["KEY_ENV", "CompatProvider"]

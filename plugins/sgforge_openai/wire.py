@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from sgforge.models.provider import EncodeImage, Finish, Reply
-from sgforge.models.values import ChatRequest, Message, TextPart, Usage
+from sgforge.models import ChatRequest, EncodeImage, Finish, Message, Reply, TextPart, Usage
 
 __all__ = ["chat_body", "read_chat"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sgforge.hookspecs import Register, hookimpl
-from sgforge.models.settings import ModelSettings
+from sgforge.models import ModelSettings
 from sgforge.stages import Needs
 
 _LOCAL = Needs(modules=("torch", "transformers"), extra="transformers", gpu="optional")

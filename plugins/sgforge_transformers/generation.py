@@ -9,7 +9,7 @@ import orjson
 import torch
 from transformers import AutoModelForImageTextToText, LogitsProcessor, LogitsProcessorList
 
-from sgforge.models.errors import ModelError
+from sgforge.models import ModelError
 from sgforge_transformers.batching import Asked
 from sgforge_transformers.processors import load_processor
 

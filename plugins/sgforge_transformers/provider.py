@@ -14,10 +14,17 @@ import orjson
 from sgforge.digests import folder_sha256
 from sgforge.errors import ImageError
 from sgforge.images import decode_image
-from sgforge.models.errors import ModelError
-from sgforge.models.provider import Capabilities, EncodeImage, Reply
-from sgforge.models.settings import ModelSettings
-from sgforge.models.values import ChatRequest, Message, TextPart, Usage
+from sgforge.models import (
+    Capabilities,
+    ChatRequest,
+    EncodeImage,
+    Message,
+    ModelError,
+    ModelSettings,
+    Reply,
+    TextPart,
+    Usage,
+)
 from sgforge_transformers.batching import Asked, Batcher, Sampling
 
 if TYPE_CHECKING:

@@ -215,7 +215,13 @@ class _Runner:
                 DatasetWriter.open(request.dataset) as writer,
             ):
                 async with open_models(
-                    plan, self._registry, responses, request.gateway, request.watcher, self._progress.note
+                    plan.model_names(),
+                    plan.models,
+                    registry=self._registry,
+                    responses=responses,
+                    settings=request.gateway,
+                    watcher=request.watcher,
+                    tell=self._progress.note,
                 ) as models:
                     context = Context(
                         _new_run_id(),

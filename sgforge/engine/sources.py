@@ -16,7 +16,7 @@ import attrs
 
 from sgforge.columns.ragged import encode_text
 from sgforge.engine.items.instances import Stopped
-from sgforge.engine.missing import Neighbours
+from sgforge.engine.missing_pictures import Neighbours
 from sgforge.engine.planning.fingerprints import image_digest, source_key
 from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample, SceneGraph

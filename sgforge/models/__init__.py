@@ -26,10 +26,11 @@ Whoever runs components opens one gateway over a `responses.sqlite` and binds mo
 
 `resolve_provider(name, settings) -> Provider` builds the provider that a plugin registered under `name`.
 In order: response cache, single flight, budget reservation, limits, the provider's call with retries, validation and
-repair, one commit of answer and cost, release of the slot. What is where: `values` requests and responses, `keys`
-what a request is named by, `store` the SQLite file, `gate` concurrency and rates, `prices`, `ledger` and `account`
-(reservations) money, `guard` what ends all calls, `caller` one purchase, `provider` what a vendor plugin implements,
-`gateway` the order of work, `batch` batch endpoints, `estimate` plans.
+repair, one commit of answer and cost, release of the slot. What is where: `values` requests and responses, `gateway`
+the order of work, `purchase` one model's way to its provider, `cache` the SQLite file and what a request is named by,
+`limits` concurrency, rates, retries and when to stop asking, `money` prices, ledger and reservations, `provider` and
+`wire` what a vendor plugin implements and uses, `batch` batch endpoints, `estimate` plans, `cross_thread` models asked
+from other threads.
 """
 
 from __future__ import annotations
@@ -38,10 +39,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "JSON_OPTIONS",
+    "BatchCalls",
+    "BatchEntry",
+    "BatchResult",
+    "BatchState",
     "BoundModel",
     "Capabilities",
     "ChatRequest",
     "ChatResponse",
+    "EncodeImage",
+    "Finish",
     "Gateway",
     "GatewaySettings",
     "ImagePart",
@@ -49,26 +57,43 @@ __all__ = [
     "ModelError",
     "ModelSettings",
     "Provider",
+    "ProviderError",
+    "Reply",
+    "SdkProvider",
     "TextPart",
     "Usage",
     "collect_calls",
+    "find_key",
+    "http_error",
 ]
 
 _HOMES = {
+    "BatchCalls": "sgforge.models.wire.sdk",
+    "BatchEntry": "sgforge.models.provider",
+    "BatchResult": "sgforge.models.provider",
+    "BatchState": "sgforge.models.provider",
     "BoundModel": "sgforge.models.gateway",
     "Capabilities": "sgforge.models.provider",
     "ChatRequest": "sgforge.models.values",
     "ChatResponse": "sgforge.models.values",
+    "EncodeImage": "sgforge.models.provider",
+    "Finish": "sgforge.models.provider",
     "Gateway": "sgforge.models.gateway",
     "GatewaySettings": "sgforge.models.settings",
     "ImagePart": "sgforge.models.values",
+    "JSON_OPTIONS": "sgforge.models.wire.sdk",
     "Message": "sgforge.models.values",
     "ModelError": "sgforge.models.errors",
     "ModelSettings": "sgforge.models.settings",
     "Provider": "sgforge.models.provider",
+    "ProviderError": "sgforge.models.errors",
+    "Reply": "sgforge.models.provider",
+    "SdkProvider": "sgforge.models.wire.sdk",
     "TextPart": "sgforge.models.values",
     "Usage": "sgforge.models.values",
     "collect_calls": "sgforge.models.money.call_trace",
+    "find_key": "sgforge.models.wire.api_keys",
+    "http_error": "sgforge.models.wire.failures",
 }
 
 
@@ -82,9 +107,21 @@ def __getattr__(name: str) -> Any:
 
 
 if TYPE_CHECKING:
-    from sgforge.models.errors import ModelError
+    from sgforge.models.errors import ModelError, ProviderError
     from sgforge.models.gateway import BoundModel, Gateway
     from sgforge.models.money.call_trace import collect_calls
-    from sgforge.models.provider import Capabilities, Provider
+    from sgforge.models.provider import (
+        BatchEntry,
+        BatchResult,
+        BatchState,
+        Capabilities,
+        EncodeImage,
+        Finish,
+        Provider,
+        Reply,
+    )
     from sgforge.models.settings import GatewaySettings, ModelSettings
     from sgforge.models.values import ChatRequest, ChatResponse, ImagePart, Message, TextPart, Usage
+    from sgforge.models.wire.api_keys import find_key
+    from sgforge.models.wire.failures import http_error
+    from sgforge.models.wire.sdk import JSON_OPTIONS, BatchCalls, SdkProvider

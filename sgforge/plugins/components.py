@@ -44,10 +44,16 @@ class Component:
     needs: Needs
     revision: int
     owner: Owner
+    moved_from: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What names it in keys of answers: where its target was when they were first made."""
+        return self.moved_from or self.path
 
     @property
     def path(self) -> str:
-        """The target as "module:Class" text, for people and for fingerprints."""
+        """The target as "module:Class" text, for people."""
         if isinstance(self.target, str):
             return self.target
         return f"{self.target.__module__}:{self.target.__qualname__}"

@@ -107,9 +107,17 @@ def _collector(kind: Kind, owner: Owner, accept: Callable[[Component], None]) ->
         config: type[Any] | None = None,
         needs: Needs = Needs(),
         revision: int = 1,
+        identity: str | None = None,
     ) -> None:
         component = Component(
-            kind=kind.name, name=name, target=target, config=config, needs=needs, revision=revision, owner=owner
+            kind=kind.name,
+            name=name,
+            target=target,
+            config=config,
+            needs=needs,
+            revision=revision,
+            owner=owner,
+            moved_from=identity,
         )
         fault = _find_fault(component)
         if fault is not None:
@@ -133,6 +141,9 @@ def _find_fault(component: Component) -> str | None:
             return f"target {target!r} must be a class or text like 'package.module:Class'"
     elif not isinstance(target, type):
         return f"target {target!r} must be a class or text like 'package.module:Class'"
+    moved_from = values["moved_from"]
+    if moved_from is not None and not (isinstance(moved_from, str) and _TARGET.fullmatch(moved_from)):
+        return f"identity {moved_from!r} must be text like 'package.module:Class', where the target was before"
     if not isinstance(values["needs"], Needs):
         return f"needs must be a Needs(...), not {values['needs']!r}"
     revision = values["revision"]

@@ -85,6 +85,7 @@ def test_options_of_a_source_may_use_step_keys_but_not_use():
         (("x", Teacher), {"revision": 0}, "from 1 up"),
         (("x", Teacher), {"revision": True}, "from 1 up"),
         (("x", Teacher), {"needs": ("torch",)}, r"Needs\(\.\.\.\)"),
+        (("x", Teacher), {"identity": "no_colon"}, "identity 'no_colon' must be text like 'package.module:Class'"),
         (("x",), {}, "TypeError"),
         (("x", Teacher), {"revison": 2}, "revison"),
     ],
@@ -98,6 +99,13 @@ def test_build_gives_typed_options_or_defaults():
     assert component.build(Options(0.9)).options == Options(0.9)
     assert component.build().options == Options()
     assert registry_with("teachers", "x", Teacher).lookup("teacher", "x").build().options is None
+
+
+def test_a_class_that_was_moved_keeps_the_name_it_has_in_keys():
+    moved = registry_with("teachers", "x", "new.place:Teacher", identity="old.place:Teacher").lookup("teacher", "x")
+    assert (moved.path, moved.identity) == ("new.place:Teacher", "old.place:Teacher")
+    stayed = registry_with("teachers", "x", "new.place:Teacher").lookup("teacher", "x")
+    assert stayed.identity == "new.place:Teacher"
 
 
 def test_unknown_names_offer_the_near_one_and_the_right_kind():

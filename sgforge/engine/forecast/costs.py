@@ -42,7 +42,14 @@ async def _estimate(
     responses = request.responses or request.dataset / "responses.sqlite"
     with tempfile.TemporaryDirectory(prefix="sgforge-") as scratch:
         responses = _usable(responses, Path(scratch))
-        async with open_models(plan, registry, responses, request.gateway, DryRun()) as models:
+        async with open_models(
+            plan.model_names(),
+            plan.models,
+            registry=registry,
+            responses=responses,
+            settings=request.gateway,
+            watcher=DryRun(),
+        ) as models:
             return {step.step.name: await _one(step, found.samples[step.step.name], models) for step in asking}
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sgforge.engine.models.child_models import ModelAccess
 from sgforge.engine.models.providers import provider_resolver, typed_models
-from sgforge.engine.planning.plan import Plan
 from sgforge.errors import PreflightError, StepError
 from sgforge.plugins import Registry
 
@@ -108,25 +107,26 @@ class Models:
 
 @asynccontextmanager
 async def open_models(
-    plan: Plan,
+    names: Sequence[str],
+    own: Mapping[str, Any],
+    *,
     registry: Registry,
     responses: Path,
     settings: GatewaySettings,
     watcher: Watcher | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Models]:
-    """The models of a plan, for the time of a run; what they lack is found before any work.
+    """The models of these names, for the time of a run; what they lack is found before any work.
 
-    `watcher` stands before every call that would be bought: batch mode, estimates. `tell` hears of tries that fail
-    again and again.
+    `own`: settings by name. `watcher` stands before every call that would be bought: batch mode, estimates. `tell`
+    hears of tries that fail again and again.
     """
-    names = sorted({step.spec.model for step in plan.steps if step.spec.model is not None})
     if not names:
         yield Models()
         return
     from sgforge.models import Gateway
 
     async with Gateway.open(responses, settings, provider_resolver(registry), watcher, tell) as gateway:
-        models = Models(gateway, typed_models(plan.models), asyncio.get_running_loop())
+        models = Models(gateway, typed_models(own), asyncio.get_running_loop())
         models.check(names)
         yield models

@@ -109,7 +109,7 @@ def find_spec(
     spec = ComponentSpec(
         kind=kind,
         name=component,
-        path=found.path,
+        path=found.identity,
         settings=settings,
         options=options,
         revision=found.revision,

@@ -77,6 +77,10 @@ class Plan:
                 for step in steps:
                     yield False, [step]
 
+    def model_names(self) -> list[str]:
+        """The models that its steps ask, sorted."""
+        return sorted({step.spec.model for step in self.steps if step.spec.model is not None})
+
     def step(self, name: str) -> PlannedStep:
         """The step of that name."""
         return next(step for step in self.steps if step.name == name)

@@ -334,7 +334,7 @@ def test_calls_of_a_killed_process_stay_at_their_worst_case(tmp_path: Path) -> N
             return spent.lost, spent.usd
 
     with FakeProvider(lambda _: FakeAnswer("x", fault="hang")) as fake:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
         child = subprocess.Popen([sys.executable, "-c", script, fake.openai_url, str(tmp_path)], env=environment)
         while fake.ledger.received < 5:
             assert child.poll() is None
