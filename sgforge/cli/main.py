@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from sgforge.errors import ConfigError, SgforgeError
-from sgforge.text.blame import words_of
 from sgforge.text.console import name_any_file, print_in_any_encoding
 
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _fail(f"{where}{error.strerror or error}", debug)
         return 1
     except Exception as error:
+        from sgforge.text.blame import words_of
+
         _fail(
             f"{type(error).__name__}: {words_of(error)} (this is a bug in sgforge or a plugin; --debug shows where)",
             debug,
