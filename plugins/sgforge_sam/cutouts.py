@@ -25,6 +25,11 @@ class Cutout:
     y: int
     box: tuple[int, int, int, int]
 
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(np.bitwise_count(self.words).sum(dtype=np.int64))
+
     def placed(self, crop: Crop, height: int, width: int) -> Mask:
         """The mask in the image of `height` x `width`."""
         if not self.words.size:

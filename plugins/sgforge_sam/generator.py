@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from sgforge.graph import Mask
-from sgforge.masks import PackedMasks, areas, selection
+from sgforge.masks import PackedMasks, selection
 from sgforge_sam.crops import Crop, crops_of, near_inner_edge, point_grid
 from sgforge_sam.cutouts import Cutout, count_above, cutouts_above
 from sgforge_sam.features import Encoder
@@ -98,17 +98,14 @@ def generate(encoder: Encoder, pixels: Pixels, grid: Grid) -> list[Proposal]:
         found += _of_crop(encoder, pixels, crop, grid)
     if len(crops) > 1:
         found = _suppressed(found, [1 / one.crop.area for one in found], grid.crop_nms)
-    masks = [one.cutout.placed(one.crop, height, width) for one in found]
-    proposals = [_proposal(one, mask) for one, mask in zip(found, masks, strict=True)]
     if grid.clean:
-        proposals = _cleaned(proposals, grid)
-    sizes = areas([one.mask for one in proposals]).tolist()
-    return [one for one, size in zip(proposals, sizes, strict=True) if size >= grid.min_area]
+        return _cleaned([_proposal(one, height, width) for one in found], grid)
+    return [_proposal(one, height, width) for one in found if one.cutout.area >= grid.min_area]
 
 
-def _proposal(candidate: _Candidate, mask: Mask) -> Proposal:
+def _proposal(candidate: _Candidate, height: int, width: int) -> Proposal:
     return Proposal(
-        mask=mask,
+        mask=candidate.cutout.placed(candidate.crop, height, width),
         iou=candidate.iou,
         stability=candidate.stability,
         point=candidate.point,
@@ -182,12 +179,16 @@ def _suppressed(candidates: Sequence[_Candidate], scores: Sequence[float], iou: 
 
 
 def _cleaned(proposals: Sequence[Proposal], grid: Grid) -> list[Proposal]:
-    """The proposals without small holes and islands; of those that now coincide the unchanged ones stay."""
+    """The proposals without small holes and islands; of those that now coincide the unchanged ones stay.
+
+    Last, those that are too small are dropped.
+    """
     if not proposals:
         return []
     cleaned = selection.clean(PackedMasks.from_masks([one.mask for one in proposals]), grid.clean)
     edges = cleaned.masks.boxes.astype(np.float32)
     edges[:, 2:] = np.maximum(edges[:, 2:] - 1, 0)
     kept = selection.nms(edges, ~cleaned.changed, max(grid.box_nms, grid.crop_nms))
+    kept = kept[cleaned.masks.areas[kept] >= grid.min_area]
     masks = cleaned.masks.take(kept).masks()
     return [attrs.evolve(proposals[index], mask=mask) for index, mask in zip(kept.tolist(), masks, strict=True)]
