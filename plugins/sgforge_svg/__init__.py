@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgforge.hookspecs import Register, hookimpl
 from sgforge.stages import Needs
-from sgforge_svg.config import CompletionConfig, EditConfig, VqaConfig
+from sgforge_svg.config import CompletionConfig, EditConfig, NamesConfig, VqaConfig
 
 _ASKS_A_MODEL = Needs(model=True, deterministic=False)
 
@@ -25,8 +25,9 @@ def sgforge_register_filters(register: Register) -> None:
 
 @hookimpl
 def sgforge_register_editors(register: Register) -> None:
-    """Corrects what a student proposed."""
+    """Corrects what a student proposed; names regions that were found without names."""
     register("svg", "sgforge_svg.editor:SgEditor", config=EditConfig, needs=_ASKS_A_MODEL, revision=2)
+    register("names", "sgforge_svg.names:NamesEditor", config=NamesConfig, needs=_ASKS_A_MODEL)
 
 
 @hookimpl

@@ -32,7 +32,11 @@ FAULTS: Final[Mapping[str, str]] = {
     "regions-not-shown": "regions left out of the prompt because there are too many",
     "unknown-relation": "a relation number that was not given",
     "unknown-reason": "a removal without a reason of the closed list",
-    "empty-text": "a description or attribute without text",
+    "empty-text": "a label, description or attribute without text",
+    "not-asked": "a name for a region that was shown but not asked about",
+    "long-label": "a label of too many words",
+    "too-many-attributes": "attributes of one region beyond the limit",
+    "unnamed": "a region that was asked about and got no name",
 }
 """Reason codes of faults, with what they mean."""
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import attrs
 from attrs.validators import and_, ge, gt, le
 
-__all__ = ["CompletionConfig", "EditConfig", "Spatial", "VqaConfig"]
+__all__ = ["CompletionConfig", "EditConfig", "NamesConfig", "Spatial", "VqaConfig"]
 
 Picture = Literal["marks", "plain"]
 Spatial = Literal["never", "without-rule", "always"]
@@ -79,5 +79,25 @@ class EditConfig:
     max_regions: int = attrs.field(default=60, validator=ge(2))
     max_side: int = attrs.field(default=1024, validator=ge(64))
     max_predicate_words: int = attrs.field(default=6, validator=ge(1))
+    max_tokens: int = attrs.field(default=4096, validator=ge(64))
+    temperature: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class NamesConfig:
+    """Options of the editor that names regions; no paper gives any of their values.
+
+    `scope`: regions without a label, or all. `max_label_words`: longer labels are refused, item by item.
+    `max_attributes`: at most how many are taken of one region. `picture`, `max_regions`, `max_side`, `max_tokens` and
+    `temperature` as for the completion teacher.
+    """
+
+    model: str
+    scope: Literal["unnamed", "all"] = "unnamed"
+    max_label_words: int = attrs.field(default=4, validator=ge(1))
+    max_attributes: int = attrs.field(default=5, validator=ge(0))
+    picture: Picture = "marks"
+    max_regions: int = attrs.field(default=60, validator=ge(1))
+    max_side: int = attrs.field(default=1024, validator=ge(64))
     max_tokens: int = attrs.field(default=4096, validator=ge(64))
     temperature: float | None = None

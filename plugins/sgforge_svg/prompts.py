@@ -10,12 +10,14 @@ from typing import Any, Final
 __all__ = [
     "COMPLETION_SCHEMA",
     "EDIT_SCHEMA",
+    "NAMES_SCHEMA",
     "REMOVAL_REASONS",
     "SYSTEM",
     "VERDICT_SCHEMA",
     "ask_completion",
     "ask_edit",
     "ask_many",
+    "ask_names",
     "ask_one",
 ]
 
@@ -95,6 +97,10 @@ EDIT_SCHEMA: Final = _object(
     }
 )
 
+NAMES_SCHEMA: Final = _object(
+    {"names": _list(_object({"region": _NUMBER, "label": _TEXT, "attributes": _list(_TEXT)}))}
+)
+
 
 def _facts(facts: str) -> str:
     # "<" cannot end the block early: inside JSON it is as good as its escape.
@@ -160,4 +166,16 @@ def ask_edit(facts: str, *, max_additions: int, picture: str) -> str:
         "vague or wrong. "
         "attributes: all visible attributes of a region whose recorded ones are missing or wrong; they replace those. "
         "Leave a list empty when nothing needs a change."
+    )
+
+
+def ask_names(facts: str, *, max_label_words: int, max_attributes: int, picture: str) -> str:
+    """The request to name regions that were found without names."""
+    return (
+        f"{_facts(facts)}\n{_reading(picture)}\n"
+        "Say what the region behind each number of 'to_name' shows. label: the plain name of the thing, material or "
+        f"part that fills the region, in lower case and the singular, of at most {max_label_words} words, such as "
+        "'dog', 'wooden chair' or 'sky'; name a part as the part, not as the whole it belongs to. attributes: at most "
+        f"{max_attributes} visible properties such as colour, material, pose or state, each a word or two. Judge each "
+        "region by what lies within its outline. Leave out a number if the image does not show what it is."
     )

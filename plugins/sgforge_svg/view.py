@@ -74,6 +74,16 @@ class View:
             value["relations"] = [{"relation": number, **self._triplet(row)} for number, row in numbered]
         return as_json(value)
 
+    def naming_facts(self, asked: Iterable[int]) -> str:
+        """The facts as one JSON value: image size, regions, and the numbers of those (by index) that want a name."""
+        numbers = self.numbers
+        value = {
+            "image": self.image_size(),
+            "regions": [self._region(index) for index in self.regions],
+            "to_name": [numbers[index] for index in asked],
+        }
+        return as_json(value)
+
     def image_size(self) -> dict[str, int]:
         """The size that boxes are measured in, as a fact."""
         return {"width": self.sample.graph.width, "height": self.sample.graph.height}

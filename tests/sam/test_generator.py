@@ -18,7 +18,7 @@ from sgforge_sam.features import Encoder
 from sgforge_sam.generator import Grid, generate
 from sgforge_sam.original import OriginalSam
 
-PLAIN = {"points_per_side": 6, "points_per_batch": 16}
+PLAIN = {"points_per_side": 5, "points_per_batch": 16}
 
 
 def slow_nms(boxes: torch.Tensor, scores: torch.Tensor, idxs: torch.Tensor, iou_threshold: float) -> torch.Tensor:
@@ -81,12 +81,12 @@ CASES = {
     "two layers, fewer points": (
         {
             "pred_iou_thresh": 0.7,
-            "stability_score_thresh": 0.02,
+            "stability_score_thresh": 0.0,
             "crop_n_layers": 2,
             "crop_n_points_downscale_factor": 2,
             "crop_overlap_ratio": 0.5,
         },
-        {"pred_iou": 0.7, "stability": 0.02, "crop_layers": 2, "crop_points_downscale": 2, "crop_overlap": 0.5},
+        {"pred_iou": 0.7, "stability": 0.0, "crop_layers": 2, "crop_points_downscale": 2, "crop_overlap": 0.5},
     ),
 }
 
