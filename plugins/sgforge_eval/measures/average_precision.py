@@ -16,7 +16,7 @@ from sgforge.matching import equal_keys
 from sgforge_eval.intake.arrays import Flags, Floats, Ints
 from sgforge_eval.intake.batch import EvalBatch, Objects
 from sgforge_eval.measures.conventions import Convention
-from sgforge_eval.measures.listed import Ranked, occurrence
+from sgforge_eval.measures.ranking import Ranked, occurrence
 from sgforge_eval.measures.triplets import TripletJoin
 
 __all__ = [

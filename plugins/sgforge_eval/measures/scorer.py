@@ -15,8 +15,7 @@ from sgforge_eval.intake.arrays import Flags, Ints, concat_rows, take_rows
 from sgforge_eval.intake.batch import Dense, EvalBatch, Listed, offsets_of
 from sgforge_eval.measures.average_precision import Detections, box_detections, relation_detections
 from sgforge_eval.measures.conventions import Convention
-from sgforge_eval.measures.cut_at_k import rank_predictions
-from sgforge_eval.measures.listed import Rankings, rank_within
+from sgforge_eval.measures.ranking import Rankings, rank_predictions, rank_within
 from sgforge_eval.measures.triplets import TripletJoin, unique_truth
 
 __all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from sgforge.top_k import top_cells
 from sgforge_eval.intake.arrays import Flags, Floats, Ints
-from sgforge_eval.measures.listed import clean_scores
+from sgforge_eval.measures.ranking import clean_scores
 
 __all__ = ["Cells", "cells_of_columns", "clean_table", "listed_cells", "merge_columns"]
 

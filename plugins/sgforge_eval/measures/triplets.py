@@ -13,7 +13,7 @@ import numpy as np
 from sgforge.matching import Localizer, equal_keys
 from sgforge_eval.intake.arrays import Flags, Ints
 from sgforge_eval.intake.batch import EvalBatch, Truth
-from sgforge_eval.measures.listed import Ranked
+from sgforge_eval.measures.ranking import Ranked
 
 __all__ = ["TripletJoin", "unique_truth"]
 
