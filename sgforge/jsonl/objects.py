@@ -23,6 +23,8 @@ __all__ = [
     "mask_flaw",
     "parse_graph_line",
     "parse_line",
+    "region_row",
+    "relation_row",
     "shown_json",
 ]
 
@@ -140,17 +142,16 @@ def dump_sample(sample: Sample, failed: str | None = None) -> bytes:
     data.update(_given({**given, "failed": failed}))
     if graph.attributes:
         data["attributes"] = dict(graph.attributes)
-    data["regions"] = [
-        _region_row(region, next(counts) if region.mask is not None else None) for region in rows.regions
-    ]
-    data["relations"] = [_relation_row(relation) for relation in rows.relations]
+    data["regions"] = [region_row(region, next(counts) if region.mask is not None else None) for region in rows.regions]
+    data["relations"] = [relation_row(relation) for relation in rows.relations]
     try:
         return shown_json(orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE))
     except (TypeError, orjson.JSONEncodeError) as error:
         raise GraphError(f"image {sample.image_id!r} cannot be written as JSON: {error}") from None
 
 
-def _region_row(region: Region, counts: bytes | None) -> dict[str, Any]:
+def region_row(region: Region, counts: bytes | None) -> dict[str, Any]:
+    """A region as its JSON object; `counts`: its mask's compressed run lengths of the full frame, where it has one."""
     row: dict[str, Any] = {"label": region.label, "box": None}
     if region.box is not None:
         row["box"] = [_short(side) for side in region.box]
@@ -166,7 +167,8 @@ def _region_row(region: Region, counts: bytes | None) -> dict[str, Any]:
     return {**row, "status": region.status, **_given({**numbers, **places, **texts})}
 
 
-def _relation_row(relation: Relation) -> dict[str, Any]:
+def relation_row(relation: Relation) -> dict[str, Any]:
+    """A relation as its JSON object."""
     row = {
         "subject": relation.subject,
         "predicate": relation.predicate,
