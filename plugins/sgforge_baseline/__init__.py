@@ -9,6 +9,7 @@ from sgforge_baseline.config import (
     GeometryOptions,
     PriorOptions,
     RegionsOptions,
+    ReplayOptions,
     SpatialRulesOptions,
     SuperpixelsOptions,
 )
@@ -59,5 +60,6 @@ def sgforge_register_students(register: Register) -> None:
 
 @hookimpl
 def sgforge_register_editors(register: Register) -> None:
-    """`consistency`."""
+    """`consistency` and `replay`."""
+    register("replay", "sgforge_baseline.replay:ReplayEditor", config=ReplayOptions, needs=Needs(by_image="edits"))
     register("consistency", "sgforge_baseline.consistency:ConsistencyEditor", config=ConsistencyOptions, revision=2)

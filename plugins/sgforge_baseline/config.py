@@ -119,6 +119,18 @@ _CLOSE = (
 
 
 @attrs.frozen
+class ReplayOptions:
+    """`replay`: does edits again that were written as lines of text, such as those of a review.
+
+    `edits`: the file, one edit a line (docs/graph-jsonl.md). Each line is rebased onto the graph as it is now; one
+    whose rows are gone, or no longer clear, is left out and counted as `stale`: `sgforge edits FILE DATASET` lists what
+    has changed. A line more re-does the image that it is about.
+    """
+
+    edits: Path
+
+
+@attrs.frozen
 class ConsistencyOptions:
     """`consistency`: rejects what geometry and the prior both doubt, adds missing inverses.
 

@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "log": CommandEntry("sgforge.cli.log", "list the snapshots that led to a version"),
     "diff": CommandEntry("sgforge.cli.diff", "show what changed between two versions"),
     "tag": CommandEntry("sgforge.cli.tag", "name a version, or list the names"),
+    "edits": CommandEntry("sgforge.cli.edits", "say which lines of edits still fit a dataset"),
     "stats": CommandEntry("sgforge.cli.stats", "count what a dataset holds"),
     "publish": CommandEntry("sgforge.cli.publish", "seal what an unfinished step has so far"),
     "verify": CommandEntry("sgforge.cli.verify", "check every byte of a dataset"),

@@ -13,20 +13,26 @@ stands twice in one object the last counts, as in most readers of JSON.
 from __future__ import annotations
 
 from sgforge.jsonl.columns import read_columns
+from sgforge.jsonl.edits import EditLine, Stale, dump_edit, load_edits, rebase
 from sgforge.jsonl.files import numbered_lines, read_jsonl, read_lines, write_jsonl
 from sgforge.jsonl.lenient import LineFault
 from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line, parse_line, shown_json
 
 __all__ = [
+    "EditLine",
     "GraphLine",
     "LineFault",
+    "Stale",
+    "dump_edit",
     "dump_sample",
+    "load_edits",
     "numbered_lines",
     "parse_graph_line",
     "parse_line",
     "read_columns",
     "read_jsonl",
     "read_lines",
+    "rebase",
     "shown_json",
     "write_jsonl",
 ]

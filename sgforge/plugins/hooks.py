@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import attrs
 import pluggy
@@ -15,6 +15,7 @@ from sgforge.errors import PluginError
 from sgforge.hookspecs import API_VERSION, PROJECT, Register
 from sgforge.plugins.components import Component, Owner
 from sgforge.stages import KINDS, VERBS, Kind, Needs
+from sgforge.stages.values import ReadByName
 from sgforge.text.did_you_mean import choices
 from sgforge.text.wording import with_article
 
@@ -26,7 +27,7 @@ RESERVED_STEP_KEYS: Final = ("name", "on", "weights", "batch_size", "workers")
 _PREFIX: Final = f"{PROJECT}_"
 _SPEC_MARK: Final = f"{PROJECT}_spec"
 _IMPL_MARK: Final = f"{PROJECT}_impl"
-_READ_BY_NAME: Final = ("model", "checkpoint", "truth")
+_READ_BY_NAME: Final = get_args(ReadByName)
 _API_ATTRIBUTE: Final = f"{PROJECT}_api"
 _REGISTER: Final = f"{PROJECT}_register_"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")

@@ -24,6 +24,10 @@ def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
+ReadByName: TypeAlias = Literal["model", "checkpoint", "truth", "by_image"]
+"""The fields of `Needs` that name an option."""
+
+
 @attrs.frozen
 class Needs:
     """What a component needs before it can run; the preflight checks all of a plan at once.
@@ -34,7 +38,8 @@ class Needs:
 
     Options that the engine reads, by name (True stands for the usual one): `model`: the provider/model that it asks;
     `checkpoint`: the folder of weights that it starts from where no step gives any; `truth`: of an evaluator, where the
-    truth comes from, "source" or "graph".
+    truth comes from, "source" or "graph"; `by_image`: a file that counts image by image, through the component's method
+    `key_of(image_id) -> bytes | None`, instead of as a whole: another line in it re-does the images it is about.
     """
 
     modules: tuple[str, ...] = attrs.field(default=(), converter=_texts)
@@ -44,15 +49,16 @@ class Needs:
     model: bool | str = False
     checkpoint: bool | str = False
     truth: bool | str = False
+    by_image: bool | str = False
     network: bool = False
     deterministic: bool = True
 
-    def option(self, key: Literal["model", "checkpoint", "truth"]) -> str | None:
+    def option(self, key: ReadByName) -> str | None:
         """The name of the option that holds what `key` says; None where no option does."""
         name = getattr(self, key)
         return key if name is True else (name or None)
 
-    def read(self, key: Literal["model", "checkpoint", "truth"], options: object) -> Any:
+    def read(self, key: ReadByName, options: object) -> Any:
         """What typed options hold for `key`; None where no option does."""
         name = self.option(key)
         return None if name is None else getattr(options, name, None)

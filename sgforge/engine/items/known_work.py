@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from sgforge.engine.planning.fingerprints import chain_key
+from sgforge.engine.planning.fingerprints import chain_key, image_chain_key
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.statekey import KEY_BYTES
 
@@ -125,11 +125,24 @@ def plan_group(
     for step, fingerprint in steps:
         prefix = bytes.fromhex(fingerprint)
         applies = images.rows(step)
-        keys = [chain_key(prefix, key) if here else key for here, key in zip(applies, before, strict=True)]
+        keys = _chained(step, prefix, images.ids, applies, before)
         known = _known(applies, keys, find_states, has_answers)
         works.append(StepWork(step, fingerprint, applies, before, keys, known))
         before = keys
     return works
+
+
+def _chained(
+    step: PlannedStep, prefix: bytes, ids: Sequence[str], applies: Sequence[bool], before: Sequence[bytes]
+) -> list[bytes]:
+    """The key of each image after a step; where it does not apply, the one before."""
+    key_of = step.spec.key_of()
+    if key_of is None:
+        return [chain_key(prefix, key) if here else key for here, key in zip(applies, before, strict=True)]
+    return [
+        image_chain_key(prefix, key, key_of(image_id)) if here else key
+        for image_id, here, key in zip(ids, applies, before, strict=True)
+    ]
 
 
 def _known(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +50,17 @@ class ComponentSpec:
     @property
     def identity(self) -> dict[str, Any]:
         """What of the component is part of a fingerprint: class, revision, the options that differ, and its model."""
-        options = {} if self.options is None else differing_options(self.options)
+        options = {} if self.options is None else differing_options(self.options, without=self.needs.option("by_image"))
         found: dict[str, Any] = {"component": self.path, "revision": self.revision, "options": options}
         if self.model is not None and self.models is not None:
             found["model"] = [self.model, self.models.of(self.model)]
+        return found
+
+    def key_of(self) -> Callable[[str], bytes | None] | None:
+        """What of a file that counts image by image is about each image; None for a component without such a file."""
+        if self.needs.option("by_image") is None:
+            return None
+        found: Callable[[str], bytes | None] = self.build().key_of
         return found
 
     @property

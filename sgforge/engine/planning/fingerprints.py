@@ -21,7 +21,16 @@ from sgforge.digests import file_sha256, folder_sha256
 from sgforge.errors import ConfigError
 from sgforge.statekey import state_key
 
-__all__ = ["chain_key", "differing_options", "digest_of", "fingerprint", "hash_path", "image_digest", "source_key"]
+__all__ = [
+    "chain_key",
+    "differing_options",
+    "digest_of",
+    "fingerprint",
+    "hash_path",
+    "image_chain_key",
+    "image_digest",
+    "source_key",
+]
 
 _SOURCE = b"source\0"
 
@@ -48,6 +57,11 @@ def chain_key(step: bytes, before: bytes) -> bytes:
     return state_key(step, before)
 
 
+def image_chain_key(step: bytes, before: bytes, about: bytes | None) -> bytes:
+    """The key of an image after a step whose file has something `about` it; without, as `chain_key`."""
+    return chain_key(step if about is None else hashlib.sha256(step + about).digest(), before)
+
+
 def digest_of(keys: Iterable[bytes]) -> str:
     """Hex digest over the keys that a barrier reads, in the order of its snapshot."""
     total = hashlib.sha256()
@@ -56,12 +70,19 @@ def digest_of(keys: Iterable[bytes]) -> str:
     return total.hexdigest()
 
 
-def differing_options(options: Any) -> dict[str, Any]:
-    """The options (an attrs value) that differ from their defaults, as JSON values; files count by their contents."""
+def differing_options(options: Any, without: str | None = None) -> dict[str, Any]:
+    """The options (an attrs value) that differ from their defaults, as JSON values; files count by their contents.
+
+    `without`: an option that counts in another way.
+    """
     found: dict[str, Any] = {}
     for field in attrs.fields(type(options)):
         value = getattr(options, field.name)
-        if not field.eq or (field.default is not attrs.NOTHING and _is_default(field, value, options)):
+        if (
+            field.name == without
+            or not field.eq
+            or (field.default is not attrs.NOTHING and _is_default(field, value, options))
+        ):
             continue
         found[field.name] = _canonical(value)
     return found

@@ -1,0 +1,92 @@
+"""Edits written as text, done again by a pipeline: what fits, what is rebased, what is told as stale."""
+
+from __future__ import annotations
+
+import json
+
+import sgforge as sg
+from sgforge.cli.main import main
+from sgforge.edits import Edit
+from sgforge.graph import Region, Relation, Sample, SceneGraph
+from sgforge.jsonl import dump_edit, write_jsonl
+from sgforge.testing.contracts import EditorContract
+from sgforge.testing.samples import tiny_samples
+
+CUP, TABLE = Region(label="cup", box=(1, 1, 5, 5)), Region(label="table", box=(0, 4, 9, 9))
+
+
+def graph(*relations):
+    return SceneGraph(10, 10, [CUP, TABLE], relations)
+
+
+def write(folder, lines):
+    (folder / "edits.jsonl").write_bytes(b"".join(lines))
+
+
+def run(folder):
+    pipeline = sg.Pipeline(sg.edit("replay", edits=str(folder / "edits.jsonl")))
+    return pipeline.run(sg.source("jsonl", graphs=str(folder / "g.jsonl")), folder / "d", progress=False)
+
+
+def counts(report):
+    step = report.steps[-1].counts
+    return step.computed, step.reused, step.failed, dict(step.faults)
+
+
+class TestReplayContract(EditorContract):
+    component = "replay"
+
+    def options_in(self, folder):
+        sample = tiny_samples(folder)[0]
+        write(folder, [dump_edit(sample.image_id, sample.graph, Edit.set("region", 0, label="seen"))])
+        return {"edits": str(folder / "edits.jsonl")}
+
+
+def test_lines_are_done_in_order_and_one_more_re_does_one_image(tmp_path):
+    before = graph(Relation(0, "on", 1))
+    write_jsonl([Sample(name, before) for name in "abc"], tmp_path / "g.jsonl")
+    first = dump_edit("a", before, Edit.add(Region(label="hat"), Relation(0, "wears", 2)))
+    write(tmp_path, [first])
+    assert counts(run(tmp_path)) == (3, 0, 0, {})
+    after = SceneGraph(10, 10, [CUP, TABLE, Region(label="hat")], [Relation(0, "on", 1), Relation(0, "wears", 2)])
+    second = dump_edit("a", after, Edit.reject(1, "no-hat"))
+    other = dump_edit("b", before, Edit.set("region", 1, label="desk"))
+    write(tmp_path, [first, second])
+    assert counts(run(tmp_path)) == (1, 2, 0, {})
+    write(tmp_path, [first, second, other])
+    assert counts(run(tmp_path)) == (1, 2, 0, {})
+    write(tmp_path, [b"\n", other, first, second])  # the order among images and blank lines say nothing
+    assert counts(run(tmp_path)) == (0, 3, 0, {})
+    done = {sample.image_id: sample.graph for sample in sg.Dataset.open(tmp_path / "d")}
+    assert [(row.predicate, row.status, row.reason) for row in done["a"].all.relations] == [
+        ("on", "kept", None),
+        ("wears", "rejected", "no-hat"),
+    ]
+    assert [region.label for region in done["b"].all.regions] == ["cup", "desk"]
+    assert done["c"].all.regions[1].label == "table"
+
+
+def test_what_does_not_fit_is_counted_and_listed(tmp_path, capsys):
+    before = graph(Relation(0, "on", 1))
+    write_jsonl([Sample("a", SceneGraph(10, 10, [TABLE, CUP], [Relation(1, "on", 0)]))], tmp_path / "g.jsonl")
+    dog = SceneGraph(10, 10, [Region(label="dog")])
+    write(
+        tmp_path,
+        [
+            dump_edit("a", before, Edit.reject(0, "rebased")),
+            dump_edit("a", dog, Edit.set("region", 0, label="cat")),
+            dump_edit("z", before, Edit.reject(0, "x")),
+        ],
+    )
+    report = run(tmp_path)
+    assert counts(report) == (1, 0, 0, {"stale": 1})
+    assert "1 line did not fit any more" in str(report)
+    assert main(["edits", str(tmp_path / "edits.jsonl"), str(tmp_path / "d")]) == 4
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        "3 lines: 1 rebased onto rows that have changed, 1 no longer fit, 1 about images that are not there",
+        "edits.jsonl:2: image a: region 0, dog, is gone",
+        "edits.jsonl:3: image z: there is no such image",
+    ]
+    assert main(["edits", str(tmp_path / "edits.jsonl"), str(tmp_path / "d"), "--json"]) == 4
+    assert [one["how"] for one in json.loads(capsys.readouterr().out)] == ["rebased", "stale", "missing"]
