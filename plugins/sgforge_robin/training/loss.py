@@ -79,9 +79,11 @@ def _spoken(
     learnt = (labels[1:] != IGNORED).nonzero()[:, 0]
     if not len(learnt):
         return torch.zeros((), device=device), 0
+    # Where documents say who looks at whom no mask is read; one of a single entry keeps the library from making its own.
+    unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
     hidden = model.language.base_model(
         inputs_embeds=embeds[None],
-        attention_mask=layout.allowed() if masked else None,
+        attention_mask=layout.allowed() if masked else unread,
         position_ids=layout.position[None],
         use_cache=False,
         documents=None if masked else [document.to(device) for document in documents(chosen)],
