@@ -6,10 +6,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # Tests share two cores well; `make test WORKERS=0` runs them in one process.
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint bench reference clean
+.PHONY: demo demo-robin test test-all lint bench reference clean
 
 demo: .venv/.installed-demo
 	$(BIN)/python examples/demo/run.py
+
+demo-robin: .venv/.installed-robin
+	$(BIN)/sgforge run examples/robin/demo.toml
 
 test: .venv/.installed-dev
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" $(ARGS)
@@ -40,6 +43,10 @@ reference: .venv/.installed-dev
 
 .venv/.installed-demo: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) --editable ".[superpixels]"
+	@touch $@
+
+.venv/.installed-robin: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) --editable ".[robin]"
 	@touch $@
 
 .venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt

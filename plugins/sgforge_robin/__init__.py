@@ -35,7 +35,12 @@ def sgforge_register_students(register: Register) -> None:
         "robin",
         "sgforge_robin.student:RobinStudent",
         config=RobinOptions,
-        needs=Needs(modules=("torch", "transformers", "safetensors", "tokenizers"), extra="robin", gpu="optional"),
+        needs=Needs(
+            modules=("torch", "transformers", "safetensors", "tokenizers"),
+            extra="robin",
+            gpu="optional",
+            checkpoint=True,
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import TypeVar, cast
 
 import attrs
 import numpy as np
@@ -29,8 +29,6 @@ from sgforge_robin.looking import (
 )
 
 __all__ = ["RobinStudent"]
-
-_LEAST: Final = 1e-6
 
 
 class RobinStudent:
@@ -142,7 +140,7 @@ class RobinStudent:
             subject, object_ = look.indices[one.subject - 1], look.indices[one.object - 1]
             if (subject, one.predicate, object_) in had or not left[subject]:
                 continue
-            if one.score < max(self.options.min_score, _LEAST):
+            if one.score < self.options.min_score:
                 continue
             category = cast(Category, categories.get(one.predicate, "unknown"))
             added.append(Relation(subject, one.predicate, object_, category, one.score))

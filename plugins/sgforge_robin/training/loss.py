@@ -79,7 +79,7 @@ def _spoken(
     learnt = (labels[1:] != IGNORED).nonzero()[:, 0]
     if not len(learnt):
         return torch.zeros((), device=device), 0
-    # Where documents say who looks at whom no mask is read; one of a single entry keeps the library from making its own.
+    # Where documents say who looks at whom no mask is read; one of a single entry keeps transformers from making one.
     unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
     hidden = model.language.base_model(
         inputs_embeds=embeds[None],
