@@ -1,6 +1,6 @@
 """What Robin learns on made scenes, against `prior` and against its own twin that sees blank pictures.
 
-    python benchmarks/robin_learns.py --work FOLDER [--arm pair-head|blank|prior] [--small]
+    python benchmarks/robin_learns.py --work FOLDER [--arm ARM] [--steps N] [--small]
 
 Fixed before the first run: scenes 0 to 4999 at 128 pixels with `pixel_relations` train, 100000 to 100299 are held out;
 predcls; R@50 and ngR@50 as convention `sgforge` counts them, average precision of a predicate over all held-out pairs.
@@ -42,10 +42,11 @@ DRAWS: Final = 1000
 ROBIN: Final = {"preset": "tiny", "images": 16, "rate": 1.0, "pair_head": True, "save_every": 50}
 ARMS: Final[dict[str, dict[str, Any]]] = {
     "pair-head": {"steps": 1250, "spoken": 0.25},
+    "head-alone": {"steps": 1250, "spoken": 0.0},
     "blank": {"steps": 1250, "spoken": 0.0},
     "prior": {},
 }
-"""Four epochs; a quarter of the examples also speak. The twin learns no words: it is asked by its pair head alone."""
+"""Four epochs; a quarter of the examples also speak. `head-alone` and its blank twin learn no words."""
 
 
 @attrs.frozen(eq=False)
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--arm", choices=ARMS, action="append")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, help="a shorter training, for a look at it")
     parser.add_argument("--ranker", choices=("pair-head", "language"), default="pair-head")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -71,7 +73,8 @@ def main() -> None:
     for arm in args.arm or ARMS:
         folder = args.work / ("small" if args.small else "full")
         data = blanked(folder, train, held) if arm == "blank" else scenes(folder, train, held)
-        print(json.dumps(run(arm, folder, data, args.ranker, small=args.small)), flush=True)
+        steps = 4 if args.small else args.steps
+        print(json.dumps(run(arm, folder, data, args.ranker, steps)), flush=True)
 
 
 @attrs.frozen(eq=False)
@@ -118,13 +121,13 @@ def published(folder: Path, pictures: Path, count: int) -> Snapshot:
     return Snapshot.open(snapshot)
 
 
-def run(arm: str, folder: Path, data: Data, ranker: str, *, small: bool) -> dict[str, Any]:
-    """Train an arm and score it."""
+def run(arm: str, folder: Path, data: Data, ranker: str, steps: int | None) -> dict[str, Any]:
+    """Train an arm, for so many steps where they are said, and score it."""
     started = time.process_time()
-    options = {**ARMS[arm], **({"steps": 4} if small and arm != "prior" else {})}
+    options = {**ARMS[arm], **({"steps": steps} if steps and arm != "prior" else {})}
     resources = sg.Resources(roots=data.roots, dtype="bfloat16")
     name = "language" if arm != "prior" and ranker == "language" else arm
-    out = folder / f"out-{arm}"
+    out = folder / f"out-{arm}-{options.get('steps', 0)}"
     out.mkdir(exist_ok=True)
     student: Any
     if arm == "prior":
