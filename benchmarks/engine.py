@@ -17,7 +17,8 @@ from pathlib import Path
 
 from sgforge.dataset import DatasetWriter
 from sgforge.edits import Edit
-from sgforge.engine.items.executors import open_crew
+from sgforge.engine.executors.local import LocalExecutor
+from sgforge.engine.executors.work import Work
 from sgforge.engine.items.group_commit import Committer
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
 from sgforge.engine.planning.components import ComponentSpec
@@ -58,7 +59,7 @@ async def stream(items: list[WorkItem], stages: list[object], writer: DatasetWri
     built = []
     for number, instance in enumerate(stages):
         spec = ComponentSpec("teacher", f"noop-{number}", "", {}, instance=instance)
-        crew = await open_crew(spec, "complete", Resources(), None, None)
+        crew = await LocalExecutor().open(Work(spec=spec, method="complete", resources=Resources()))
         parents, keys = keys, [chain_key(bytes([number]) * 32, key) for key in keys]
         name = f"step-{number}"
         built.append(Stage(name, VERBS["complete"], crew, applies, keys, parents, frozenset(), Tally(name)))

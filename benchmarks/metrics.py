@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from sgforge.engine.barriers.check_ranking import check_ranking
 
 from sgforge.columns import GraphColumns
-from sgforge.engine.barriers.check_ranking import check_ranking
 from sgforge.engine.barriers.evaluation import saved_relations
 from sgforge.graph import Mask, Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_sample

@@ -8,15 +8,15 @@ from typing import Any
 
 from sgforge.errors import StepError
 from sgforge.graph import Sample
-from sgforge.models import BoundModel, ChatRequest, ImagePart, Message, TextPart
-from sgforge.stages import Failure, Resources
+from sgforge.models import ChatRequest, ImagePart, Message, TextPart
+from sgforge.stages import Failure, Model, Resources
 from sgforge_svg.prompts import SYSTEM
 from sgforge_svg.view import View, picture_of
 
 __all__ = ["bound_model", "cannot_be_shown", "chat", "picture_part"]
 
 
-def bound_model(resources: Resources, component: str) -> BoundModel:
+def bound_model(resources: Resources, component: str) -> Model:
     """The model the engine bound to the option `model`."""
     if resources.model is None:
         raise StepError(f"{component} needs a model: run it through a pipeline, or set Resources.model")

@@ -6,8 +6,7 @@ Completion, not generation: the model is given the regions and the known relatio
 from __future__ import annotations
 
 from sgforge.graph import Sample
-from sgforge.models import BoundModel
-from sgforge.stages import Answer, Failure, Resources
+from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge_svg.answers import read_completion
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import CompletionConfig
@@ -22,7 +21,7 @@ class CompletionTeacher:
 
     def __init__(self, options: CompletionConfig) -> None:
         self.options = options
-        self._model: BoundModel | None = None
+        self._model: Model | None = None
 
     def setup(self, resources: Resources) -> None:
         """Takes the bound model."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from sgforge.graph import Sample
-from sgforge.models import BoundModel
-from sgforge.stages import Answer, Failure, Resources
+from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import EditConfig
 from sgforge_svg.corrections import read_corrections
@@ -19,7 +18,7 @@ class SgEditor:
 
     def __init__(self, options: EditConfig) -> None:
         self.options = options
-        self._model: BoundModel | None = None
+        self._model: Model | None = None
 
     def setup(self, resources: Resources) -> None:
         """Takes the bound model."""

@@ -15,8 +15,8 @@ import attrs
 
 from sgforge.edits import Edit
 from sgforge.graph import Sample
-from sgforge.models import BoundModel, ImagePart
-from sgforge.stages import Answer, Resources
+from sgforge.models import ImagePart
+from sgforge.stages import Answer, Model, Resources
 from sgforge.text.wording import counted
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import VqaConfig
@@ -48,7 +48,7 @@ class VqaFilter:
 
     def __init__(self, options: VqaConfig) -> None:
         self.options = options
-        self._model: BoundModel | None = None
+        self._model: Model | None = None
 
     def setup(self, resources: Resources) -> None:
         """Takes the bound model."""

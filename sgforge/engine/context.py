@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
+from sgforge.engine.executors.crew import Executor
+from sgforge.engine.executors.work import Work
 from sgforge.engine.models.run_models import Models
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.engine.planning.fingerprints import fingerprint
@@ -51,7 +53,7 @@ class Context:
     """One run while it lasts. `stop` is set when nothing new may begin; what is in flight is finished and kept.
 
     `nonce` stands in the fingerprints of components whose work can never be recognised. `checkpoints`: weights by the
-    name of the step that gave them.
+    name of the step that gave them. `executor`: who opens the crews of components.
     """
 
     run_id: str
@@ -64,6 +66,7 @@ class Context:
     events: Events
     progress: Progress
     stop: asyncio.Event
+    executor: Executor
     checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict)
 
     async def in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
@@ -130,6 +133,16 @@ class Context:
             checkpoint=checkpoint,
             model=self.models.bind(spec.model),
             scratch=self.scratch,
+        )
+
+    def work(self, step: PlannedStep) -> Work:
+        """What a crew for an item step is opened for."""
+        return Work(
+            spec=step.spec,
+            method=step.verb.method,
+            resources=self.resources(step.spec, self.weights_of(step), step.workers),
+            batch_size=step.batch_size,
+            workers=step.workers,
         )
 
     def fingerprint(self, step: PlannedStep, read: str | None = None) -> str:

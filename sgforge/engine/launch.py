@@ -27,6 +27,7 @@ import attrs
 from sgforge.config import Fault, Places
 from sgforge.dataset.folder import check_branch
 from sgforge.engine.context import Context, options_json
+from sgforge.engine.executors.local import LocalExecutor
 from sgforge.engine.models.run_models import open_models
 from sgforge.engine.planning.plan import Plan
 from sgforge.engine.planning.resolve import resolve
@@ -234,6 +235,7 @@ class _Runner:
                         self._registry.events,
                         self._progress,
                         self._stop,
+                        LocalExecutor(),
                     )
                     async with models.halted_by(self._stop), seldom_collecting():
                         return await _with_events(context, request, self._registry)

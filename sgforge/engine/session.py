@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from sgforge.engine.barriers.barriers import run_evaluation, run_training
 from sgforge.engine.context import Context
+from sgforge.engine.executors.answering import Stopped, StopRunError
 from sgforge.engine.items.group import GroupRun
-from sgforge.engine.items.instances import Stopped, StopRunError
 from sgforge.engine.items.known_work import Images
 from sgforge.engine.planning.plan import PlannedStep, selects
 from sgforge.engine.reporting.progress import StepTotal

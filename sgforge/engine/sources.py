@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from sgforge.columns.ragged import encode_text
-from sgforge.engine.items.instances import Stopped
+from sgforge.engine.executors.answering import Stopped
 from sgforge.engine.missing_pictures import Neighbours
 from sgforge.engine.planning.fingerprints import image_digest, source_key
 from sgforge.errors import ImageError, SgforgeError, StepError

@@ -1,45 +1,46 @@
-"""LentModel: a bound model for whoever is not on its gateway's event loop."""
+"""LentModel: a model for whoever is not on its gateway's event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
 
 import attrs
 
 from sgforge.models.gateway import BoundModel
+from sgforge.models.provider import Capabilities
 from sgforge.models.values import ChatRequest, ChatResponse
 
 __all__ = ["LentModel"]
 
-T = TypeVar("T")
 
-
-@attrs.define(eq=False)
-class LentModel(BoundModel):
+@attrs.frozen(eq=False)
+class LentModel:
     """A model that may be asked on any thread and any event loop, also one that ends after each question.
 
-    The work is done on the loop of the gateway, where connections, limits and the budget are; it must go on running.
+    The work is done on the loop that the gateway of `owner` was opened on, where connections, limits and the budget
+    are; it must go on running. What a component holds: the gateway does not show.
     """
 
-    owner: BoundModel = attrs.field(repr=False)
-    loop: asyncio.AbstractEventLoop = attrs.field(repr=False)
+    _owner: BoundModel = attrs.field(repr=False)
+    _loop: asyncio.AbstractEventLoop = attrs.field(repr=False)
 
-    @classmethod
-    def of(cls, owner: BoundModel, loop: asyncio.AbstractEventLoop) -> LentModel:
-        """Lend a model whose gateway was opened on `loop`."""
-        return cls(owner.gateway, owner.caller, owner, loop)
+    @property
+    def name(self) -> str:
+        """The model as "provider/model"."""
+        return self._owner.name
 
-    async def key(self, request: ChatRequest) -> bytes:
-        """The name of a request's answer, 32 bytes."""
-        return await self._there(self.owner.key, request)
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the provider can do."""
+        return self._owner.capabilities
 
-    async def complete(self, request: ChatRequest) -> ChatResponse:
+    @property
+    def max_in_flight(self) -> int:
+        """The most calls that will ever run at one time."""
+        return self._owner.max_in_flight
+
+    async def complete(self, request: ChatRequest, /) -> ChatResponse:
         """The answer to a request, from the cache or bought now; a `ModelError` says why there is none."""
-        return await self._there(self.owner.complete, request)
-
-    async def _there(self, call: Callable[[ChatRequest], Coroutine[Any, Any, T]], request: ChatRequest) -> T:
-        if asyncio.get_running_loop() is self.loop:
-            return await call(request)
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(request), self.loop))
+        if asyncio.get_running_loop() is self._loop:
+            return await self._owner.complete(request)
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._owner.complete(request), self._loop))

@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeAlias
 from sgforge.errors import SgforgeError
 
 __all__ = [
+    "DEFERRED",
     "Blame",
     "BudgetReachedError",
     "DeferredError",
@@ -19,6 +20,8 @@ __all__ = [
 
 Blame: TypeAlias = Literal["account", "model", "address"]
 """What is wrong with every call alike: key or payment, the model's name, the server's address."""
+DEFERRED: Final = "deferred"
+"""The reason of an answer that is not there yet."""
 _ACCOUNT: Final = frozenset({401, 402, 403})
 
 
@@ -74,7 +77,7 @@ class DeferredError(ModelError):
     """The answer is not there yet: it waits in a batch, or the gateway was opened only to count."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("deferred", detail)
+        super().__init__(DEFERRED, detail)
 
 
 class ProviderError(Exception):

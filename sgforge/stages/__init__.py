@@ -24,7 +24,7 @@ from sgforge.stages.protocols import (
     Teacher,
 )
 from sgforge.stages.roles import check_role
-from sgforge.stages.values import Answer, Checkpoint, Failure, Needs, Resources, SourceFailure
+from sgforge.stages.values import Answer, Checkpoint, Failure, Model, Needs, Resources, SourceFailure
 from sgforge.stages.verbs import KINDS, VERBS, Kind, Mode, Role, Verb, weight_givers
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Judged",
     "Kind",
     "Mode",
+    "Model",
     "Needs",
     "Ranking",
     "Refiner",

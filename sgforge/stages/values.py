@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -14,9 +14,9 @@ from sgforge.errors import StepError
 
 if TYPE_CHECKING:
     from sgforge.images import Roots
-    from sgforge.models import BoundModel
+    from sgforge.models import Capabilities, ChatRequest, ChatResponse
 
-__all__ = ["Answer", "Checkpoint", "Failure", "Needs", "Resources", "SourceFailure"]
+__all__ = ["Answer", "Checkpoint", "Failure", "Model", "Needs", "Resources", "SourceFailure"]
 
 
 def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -116,12 +116,33 @@ class Checkpoint:
         return cls(folder, folder_sha256(folder), dict(metrics or {}))
 
 
+class Model(Protocol):
+    """A model as a component sees it; behind it one gateway keeps cache, limits and budget for all of a run.
+
+    `name` is its "provider/model", `capabilities` what it can be asked, `max_in_flight` the most calls that will ever
+    run at one time.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def max_in_flight(self) -> int: ...
+
+    async def complete(self, request: ChatRequest, /) -> ChatResponse:
+        """The answer to a request, paid once and stored; a `sgforge.models.ModelError` says why there is none."""
+        ...
+
+
 @attrs.frozen
 class Resources:
     """What the engine gives a component when it is entered; the only place that names a device, dtype or seed.
 
-    `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the gateway bound to the model that
-    the option `model` names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder
+    `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the model that the option `model`
+    names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder
     for temporary files. `roots`: the image folders of the run, for a training that reads pixels.
     """
 
@@ -130,6 +151,6 @@ class Resources:
     seed: int = 0
     workers: int = 1
     checkpoint: Checkpoint | None = None
-    model: BoundModel | None = None
+    model: Model | None = None
     scratch: Path | None = None
     roots: Roots | None = None

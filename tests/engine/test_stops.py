@@ -13,8 +13,8 @@ from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.edits import Edit
-from sgforge.engine.items import executors
-from sgforge.engine.items.instances import Stopped
+from sgforge.engine.executors import local
+from sgforge.engine.executors.answering import Stopped
 from sgforge.engine.sources import FileHashes, read_sources
 from sgforge.errors import StepError
 from sgforge.graph import Sample
@@ -36,13 +36,13 @@ class CtrlC:
 @pytest.fixture
 def ctrl_c(monkeypatch) -> CtrlC:
     pressed = CtrlC()
-    stop = executors._BatchWorker.stop
+    stop = local._BatchWorker.stop
 
-    def stop_and_tell(worker: executors._BatchWorker) -> None:
+    def stop_and_tell(worker: local._BatchWorker) -> None:
         stop(worker)
         pressed.heard.set()
 
-    monkeypatch.setattr(executors._BatchWorker, "stop", stop_and_tell)
+    monkeypatch.setattr(local._BatchWorker, "stop", stop_and_tell)
     return pressed
 
 

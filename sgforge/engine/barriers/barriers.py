@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from sgforge.engine.barriers.evaluation import PREDICTIONS, EvaluateJob, Seat, evaluate, load_report
+from sgforge.engine.barriers.evaluation import PREDICTIONS, EvaluateJob, Finder, evaluate, load_report
 from sgforge.engine.barriers.training import TrainJob, load_checkpoint, train
 from sgforge.engine.context import Context
-from sgforge.engine.items.instances import Stopped
+from sgforge.engine.executors.answering import Stopped
+from sgforge.engine.executors.work import Work
 from sgforge.engine.items.known_work import Images
 from sgforge.engine.planning.fingerprints import digest_of, fingerprint
 from sgforge.engine.planning.plan import Plan, PlannedStep
@@ -120,26 +121,29 @@ def _evaluate_job(
     notes: tuple[str, ...],
 ) -> EvaluateJob:
     assert step.student is not None
-    student = context.resources(step.student, context.weights_of(step))
     return EvaluateJob(
         step=step.name,
-        spec=step.spec,
-        # The evaluator alone sees the truth, so it alone may look into the folders that hold it.
-        resources=attrs.evolve(context.resources(step.spec, None), roots=context.roots),
-        student=Seat(step.name, step.verb.name, "rank", step.student, student, step.batch_size),
-        segmenters=[_finder(context, finder) for finder in step.segmenters],
+        evaluator=Work(
+            spec=step.spec,
+            method=step.verb.method,
+            # The evaluator alone sees the truth, so it alone may look into the folders that hold it.
+            resources=attrs.evolve(context.resources(step.spec, None), roots=context.roots),
+        ),
+        student=Work(
+            spec=step.student,
+            method="rank",
+            resources=context.resources(step.student, context.weights_of(step)),
+            answers="ranking",
+            batch_size=step.batch_size,
+        ),
+        segmenters=[Finder(finder.name, finder.verb, context.work(finder)) for finder in step.segmenters],
+        executor=context.executor,
         held_out=held_out,
         skipped=left_out,
         folder=folder,
         tally=context.tally(step.name),
         notes=notes,
     )
-
-
-def _finder(context: Context, step: PlannedStep) -> Seat:
-    resources = context.resources(step.spec, context.weights_of(step), step.workers)
-    verb = step.verb
-    return Seat(step.name, verb.name, verb.method, step.spec, resources, step.batch_size, step.workers)
 
 
 def _check_truth(step: PlannedStep, truths: Snapshot, rows: np.ndarray, left_out: Mapping[str, int]) -> None:

@@ -21,21 +21,21 @@ import attrs
 import numpy as np
 
 from sgforge.durable import make_folder, whole_file
-from sgforge.edits import apply_edit
-from sgforge.engine.barriers.check_ranking import check_ranking, on_shown
 from sgforge.engine.barriers.training import write_json
-from sgforge.engine.items.executors import Crew, Worker, ask, intake, open_crew
-from sgforge.engine.items.instances import Stopped, StopRunError, check_answer, goes_back
-from sgforge.engine.planning.components import ComponentSpec
+from sgforge.engine.executors.answering import Stopped, StopRunError, goes_back, recorded
+from sgforge.engine.executors.check_answer import on_shown, take_edit
+from sgforge.engine.executors.crew import Crew, Executor, ask, intake
+from sgforge.engine.executors.local import Worker
+from sgforge.engine.executors.work import Work
 from sgforge.engine.reporting.step_counts import Tally
-from sgforge.errors import GraphError, SgforgeError, StepError
+from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
-from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Resources, check_role
+from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Verb
 from sgforge.text.blame import told, words_of
 from sgforge.text.wording import counted
 from sgforge.top_k import top_cells
 
-__all__ = ["PREDICTIONS", "EvaluateJob", "Seat", "bare_sample", "compact_truth", "evaluate", "load_report"]
+__all__ = ["PREDICTIONS", "EvaluateJob", "Finder", "bare_sample", "compact_truth", "evaluate", "load_report"]
 
 _REPORT: Final = "report.json"
 PREDICTIONS: Final = "predictions.jsonl"
@@ -45,34 +45,26 @@ SAVED_RELATIONS: Final = 1000
 
 
 @attrs.frozen
-class Seat:
-    """One component that answers in an evaluation: what is asked of it, and what it is set up with.
-
-    `step` and `verb` are those under whose name and role it answers.
-    """
+class Finder:
+    """An earlier step that finds regions on the images of an evaluation: its name, its verb and its work."""
 
     step: str
-    verb: str
-    method: str
-    spec: ComponentSpec
-    resources: Resources
-    batch_size: int | None = None
-    workers: int | None = None
+    verb: Verb
+    work: Work
 
 
 @attrs.frozen
 class EvaluateJob:
     """One evaluation. `held_out` gives the samples whose graphs are the truth, in the order of their ids.
 
-    `resources`: what the evaluator itself is set up with. `skipped`: images left out before, by reason. `notes`:
-    remarks for the report. `tally` counts what is answered.
+    `skipped`: images left out before, by reason. `notes`: remarks for the report. `tally` counts what is answered.
     """
 
     step: str
-    spec: ComponentSpec
-    resources: Resources
-    student: Seat
-    segmenters: Sequence[Seat]
+    evaluator: Work
+    student: Work
+    segmenters: Sequence[Finder]
+    executor: Executor
     held_out: Iterable[Sample]
     skipped: Mapping[str, int]
     folder: Path
@@ -101,7 +93,7 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
         StopRunError: a component met an error that ends the run.
     """
     make_folder(job.folder)
-    evaluator = Worker(job.spec, job.resources)
+    evaluator = Worker(job.evaluator)
     try:
         await evaluator.start()
         async with _seated(job, _mode_of(job, evaluator.instance), stop) as panel:
@@ -127,17 +119,17 @@ def _mode_of(job: EvaluateJob, evaluator: Any) -> Mode:
     mode: Any = getattr(evaluator, "mode", None)
     if mode not in get_args(Mode):
         known = ", ".join(get_args(Mode))
-        raise StepError(f"step {job.step!r}: {job.spec.name} has mode {mode!r}; an evaluator's mode is one of {known}")
+        raise StepError(
+            f"step {job.step!r}: {job.evaluator.spec.name} has mode {mode!r}; an evaluator's mode is one of {known}"
+        )
     return mode  # type: ignore[no-any-return]
 
 
 def _measure(job: EvaluateJob, evaluator: Any, panel: _Panel) -> Any:
     """What the evaluator makes of the answers; the predictions stay only if all were there."""
-    from sgforge.models.money.call_trace import asked_in_full
-
     try:
         with whole_file(job.folder / PREDICTIONS) as stream, closing(_judge(job, panel, stream.write)) as judged:
-            with asked_in_full():
+            with recorded(job.evaluator.resources):
                 report = evaluator.evaluate(judged)
             if panel.ended is not None:  # it took the end for a fault of one image
                 raise panel.ended
@@ -151,24 +143,24 @@ def _measure(job: EvaluateJob, evaluator: Any, panel: _Panel) -> Any:
     except BaseException as error:
         if panel.ended is not None:
             raise panel.ended from None
-        raise StepError(f"step {job.step!r}: {job.spec.name} failed: {told(error)}") from error
+        raise StepError(f"step {job.step!r}: {job.evaluator.spec.name} failed: {told(error)}") from error
 
 
 def _notes(job: EvaluateJob) -> Iterator[str]:
     yield from job.notes
-    if job.spec.truth == "graph":
+    if job.evaluator.spec.truth == "graph":
         yield "truth: all kept relations of the graph, not only those that the source gave"
 
 
 def _checked(job: EvaluateJob, report: Any) -> Report:
     if not isinstance(report, Report):
-        raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(report).__name__}, not a Report")
+        raise StepError(f"step {job.step!r}: {job.evaluator.spec.name} answered {type(report).__name__}, not a Report")
     for name, value in report.values.items():
         if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise StepError(f"step {job.step!r}: {job.spec.name}: value {name!r} is {value!r}, not a number")
+            raise StepError(f"step {job.step!r}: {job.evaluator.spec.name}: value {name!r} is {value!r}, not a number")
         if not math.isfinite(value):
             raise StepError(
-                f"step {job.step!r}: {job.spec.name}: value {name!r} is {value}: leave out what is undefined"
+                f"step {job.step!r}: {job.evaluator.spec.name}: value {name!r} is {value}: leave out what is undefined"
             )
     return report
 
@@ -210,11 +202,11 @@ async def _seated(job: EvaluateJob, mode: Mode, stop: asyncio.Event) -> AsyncIte
 
     watcher = None
     try:
-        crews.append(await _open(job.student, check_ranking))
+        crews.append(await job.executor.open(job.student))
         finders = []
-        for seat in job.segmenters if mode == "sgdet" else ():
-            crews.append(await _open(seat, check_answer))
-            finders.append(_Finder(seat.step, seat.verb, crews[-1]))
+        for finder in job.segmenters if mode == "sgdet" else ():
+            crews.append(await job.executor.open(finder.work))
+            finders.append(_Finder(finder.step, finder.verb, crews[-1]))
         watcher = asyncio.create_task(stop_when_told())
         yield _Panel(mode, finders, crews[0], job.tally)
     except asyncio.CancelledError:
@@ -227,10 +219,6 @@ async def _seated(job: EvaluateJob, mode: Mode, stop: asyncio.Event) -> AsyncIte
         async with AsyncExitStack() as closing_all:
             for crew in crews:
                 closing_all.push_async_callback(crew.close)
-
-
-async def _open(seat: Seat, check: Callable[[Any], Any]) -> Crew:
-    return await open_crew(seat.spec, seat.method, seat.resources, seat.batch_size, seat.workers, check)
 
 
 class _Panel:
@@ -301,7 +289,7 @@ class _Finder:
     """One segment step of the pipeline, run on bare images."""
 
     step: str
-    verb: str
+    verb: Verb
     crew: Crew
 
     async def find(self, samples: Sequence[Sample | Failure]) -> list[Sample | Failure]:
@@ -312,13 +300,8 @@ class _Finder:
     def _apply(self, sample: Sample, answer: Any) -> Sample | Failure:
         if isinstance(answer, Failure):
             return answer
-        wrong = check_role(self.verb, answer, sample.graph)
-        if wrong is not None:
-            return Failure("role", wrong)
-        try:
-            return attrs.evolve(sample, graph=apply_edit(sample.graph, answer, self.step).graph)
-        except GraphError as error:
-            return Failure("contract", f"its edit does not fit the graph: {error}")
+        applied = take_edit(answer, sample.graph, self.verb, self.step)
+        return applied if isinstance(applied, Failure) else attrs.evolve(sample, graph=applied.graph)
 
 
 def saved_relations(ranking: Ranking) -> list[Relation]:

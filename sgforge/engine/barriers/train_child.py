@@ -23,7 +23,7 @@ from sgforge.plugins import Registry, load_plugins
 from sgforge.stages import Checkpoint, Resources, Selection
 
 if TYPE_CHECKING:
-    from sgforge.models import BoundModel
+    from sgforge.stages import Model
 
 
 def main() -> int:
@@ -68,7 +68,7 @@ def _read_orders() -> bytes | None:
     return orders
 
 
-def _job(given: dict[str, Any], registry: Registry, model: BoundModel | None) -> TrainJob:
+def _job(given: dict[str, Any], registry: Registry, model: Model | None) -> TrainJob:
     step = given["step"]
     spec, faults = find_spec(registry, given["kind"], given["component"], given["settings"])
     assert not faults, faults  # they were taken when the run was planned

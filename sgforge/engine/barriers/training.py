@@ -24,7 +24,8 @@ import attrs
 
 from sgforge.digests import folder_sha256
 from sgforge.durable import make_folder, write_text
-from sgforge.engine.items.instances import close, goes_back
+from sgforge.engine.executors.answering import goes_back, recorded
+from sgforge.engine.executors.lifecycle import standing
 from sgforge.engine.models.child_models import ModelAccess
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.errors import SgforgeError, StepError
@@ -120,18 +121,9 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
 
 def train_here(job: TrainJob) -> Checkpoint:
     """Train in this process; what the component returns is checked."""
-    from sgforge.models.money.call_trace import asked_in_full
-
     try:
-        instance = job.spec.build()
-        setup = getattr(instance, "setup", None)
-        if setup is not None:
-            setup(job.resources)
-        try:
-            with asked_in_full():
-                checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, job.resources)
-        finally:
-            close(instance)
+        with standing(job.spec, job.resources) as instance, recorded(job.resources):
+            checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, job.resources)
     except (SgforgeError, KeyboardInterrupt):
         raise
     except BaseException as error:  # also sys.exit(): on the engine's thread it would end the loop under the others

@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgforge.dataset.known_states import connect_to_read
+from sgforge.engine.executors.local import LocalExecutor
+from sgforge.engine.executors.work import Work
 from sgforge.engine.forecast.forecast import Forecast, StepForecast
-from sgforge.engine.items.instances import build, close_async
 from sgforge.engine.launch import Request
 from sgforge.engine.models.run_models import Models, open_models
-from sgforge.engine.planning.components import is_async
 from sgforge.engine.planning.plan import Plan
+from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.plugins import Registry
-from sgforge.stages import Resources
+from sgforge.stages import Failure, Resources
 
 if TYPE_CHECKING:
     from sgforge.models.estimate import Estimate
@@ -65,19 +66,22 @@ def _usable(responses: Path, scratch: Path) -> Path:
 
 
 async def _one(step: StepForecast, samples: Sequence[Sample], models: Models) -> Estimate:
+    from sgforge.models.errors import DEFERRED, DeferredError
     from sgforge.models.estimate import estimate, observe
 
     spec, method = step.step.spec, step.step.verb.method
     model = models.bind(spec.model)
     assert model is not None
-    instance = await asyncio.to_thread(build, spec, Resources(model=model))
-    call = getattr(instance, method)
+    crew = await LocalExecutor().open(Work(spec=spec, method=method, resources=Resources(model=model)))
 
-    async def one(sample: Sample) -> object:
-        return await call(sample) if is_async(instance, method) else await asyncio.to_thread(call, [sample])
+    async def one(sample: Sample) -> None:
+        (outcome,) = await crew.lanes[0].answer([sample])
+        if isinstance(outcome.answer, Failure):
+            kind = DeferredError if outcome.answer.reason == DEFERRED else StepError
+            raise kind(outcome.answer.detail)
 
     in_flight = min(model.max_in_flight, step.step.workers or model.max_in_flight)
     try:
         return estimate(await observe(one, samples), step.to_compute or 0, in_flight)
     finally:
-        await close_async(instance)
+        await crew.close()

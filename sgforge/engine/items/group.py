@@ -13,9 +13,9 @@ import attrs
 import numpy as np
 
 from sgforge.engine.context import Context
-from sgforge.engine.items.executors import Crew, Lane, open_crew
+from sgforge.engine.executors.answering import StopRunError
+from sgforge.engine.executors.crew import Crew, Lane
 from sgforge.engine.items.group_commit import Committer
-from sgforge.engine.items.instances import StopRunError
 from sgforge.engine.items.known_work import Images, StepWork, plan_group
 from sgforge.engine.items.load_known import read_rows, recall
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
@@ -115,8 +115,7 @@ class GroupRun:
         if work.to_compute:
             # Known to the journal first, so that a killed run's answers can be published without its pipeline.
             context.writer.journal.begin_step(context.record(step, work.fingerprint))
-            resources = context.resources(step.spec, context.weights_of(step), step.workers)
-            crews.append(await open_crew(step.spec, step.verb.method, resources, step.batch_size, step.workers))
+            crews.append(await context.executor.open(context.work(step)))
         crew = crews[-1] if work.to_compute else _Idle()
         return Stage(step.name, step.verb, crew, work.applies, work.keys, work.parents, work.shared(), tally)
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from sgforge.edits import Edit, apply_edit
+from sgforge.engine.executors.answering import Outcome, StopRunError
+from sgforge.engine.executors.check_answer import take_edit
+from sgforge.engine.executors.crew import Crew, Lane, intake
 from sgforge.engine.items.channel import Channel
-from sgforge.engine.items.executors import Crew, Lane, Outcome, intake
-from sgforge.engine.items.instances import StopRunError
 from sgforge.engine.reporting.step_counts import Tally
 from sgforge.errors import GraphError, SgforgeError
 from sgforge.graph import Sample, SceneGraph
-from sgforge.stages import Failure, Verb, check_role
+from sgforge.stages import Failure, Verb
 
 if TYPE_CHECKING:
     from sgforge.dataset import JournalRow
@@ -282,14 +283,13 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
     """Apply an answer to its image; one that breaks the contract becomes a failure of the image."""
     if isinstance(answer, Failure):
         return answer
-    wrong = check_role(stage.verb.name, answer, item.sample.graph)
-    if wrong is not None:
-        return Failure("role", wrong)
+    applied = take_edit(answer, item.sample.graph, stage.verb, stage.name)
+    if isinstance(applied, Failure):
+        return applied
     try:
-        applied = apply_edit(item.sample.graph, answer, stage.name, may_restore=stage.verb.may_restore)
         # Packed here and not later: what no column can hold is a fault of this answer, not of the run.
         packed = _pack(applied.edit) if is_kept else b""
-    except GraphError as error:  # any other error is one of ours: the values in the edit are exact
+    except GraphError as error:
         return Failure("contract", f"its edit does not fit the graph: {error}")
     item.become(applied.graph)
     counts = applied.counts

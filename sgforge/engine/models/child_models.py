@@ -20,6 +20,7 @@ from sgforge.plugins import Registry
 
 if TYPE_CHECKING:
     from sgforge.models import BoundModel, Gateway, GatewaySettings, ModelSettings
+    from sgforge.stages import Model
 
 __all__ = ["ModelAccess", "opened_model"]
 
@@ -58,7 +59,7 @@ def _plain(_instance: Any, _field: Any, value: Any) -> Any:
 
 
 @contextmanager
-def opened_model(access: ModelAccess | None, registry: Registry) -> Iterator[BoundModel | None]:
+def opened_model(access: ModelAccess | None, registry: Registry) -> Iterator[Model | None]:
     """The model, on a gateway whose event loop runs on a thread of its own while this lasts; None for none."""
     if access is None:
         yield None
@@ -84,7 +85,7 @@ def opened_model(access: ModelAccess | None, registry: Registry) -> Iterator[Bou
 
         with calling_on([signal.SIGTERM], begin_to_end):
             try:
-                yield LentModel.of(owner, loop)
+                yield LentModel(owner, loop)
             finally:
                 asyncio.run_coroutine_threadsafe(_leave(gateway), loop).result()
 

@@ -16,8 +16,9 @@ from sgforge.errors import PreflightError, StepError
 from sgforge.plugins import Registry
 
 if TYPE_CHECKING:
-    from sgforge.models import BoundModel, Gateway, GatewaySettings, ModelSettings
+    from sgforge.models import Gateway, GatewaySettings, ModelSettings
     from sgforge.models.gateway import Watcher
+    from sgforge.stages import Model
 
 __all__ = ["Models", "open_models"]
 
@@ -50,14 +51,14 @@ class Models:
         self._asked = 0.0
         self._cost = 0.0
 
-    def bind(self, name: str | None) -> BoundModel | None:
+    def bind(self, name: str | None) -> Model | None:
         """The model that a component asks, None for a component that asks none."""
         if name is None or self._gateway is None or self._loop is None:
             return None
         from sgforge.models.cross_thread import LentModel
 
         # Trainings, evaluations and sync components ask it on threads of their own.
-        return LentModel.of(self._gateway.bind(name, self._settings_of(name)), self._loop)
+        return LentModel(self._gateway.bind(name, self._settings_of(name)), self._loop)
 
     def access(self, name: str | None) -> ModelAccess | None:
         """What another process needs to ask a model, None for a component that asks none."""

@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 import sgforge as sg
 from sgforge.edits import Edit
 from sgforge.engine.barriers.evaluation import _Finder
-from sgforge.engine.items.executors import ask, open_crew
+from sgforge.engine.executors.crew import ask
+from sgforge.engine.executors.local import LocalExecutor
+from sgforge.engine.executors.work import Work
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.models import Capabilities, ModelSettings, Usage
 from sgforge.models.provider import Reply
-from sgforge.stages import Failure, Needs, Resources
+from sgforge.stages import VERBS, Failure, Needs, Resources
 from sgforge.testing import IsolatedPlugins
 
 
@@ -57,9 +59,11 @@ class SyncSegmenter(AsyncSegmenter):
 def find(segmenter: object, names: str, workers: int | None = None) -> list[Sample | Failure]:
     async def found() -> list[Sample | Failure]:
         spec = ComponentSpec("segmenter", "toy", "", {}, instance=segmenter)
-        crew = await open_crew(spec, "segment", Resources(), None, workers)
+        crew = await LocalExecutor().open(Work(spec=spec, method="segment", resources=Resources(), workers=workers))
         try:
-            return await _Finder("segment", "segment", crew).find([Sample(name, SceneGraph(4, 4)) for name in names])
+            return await _Finder("segment", VERBS["segment"], crew).find(
+                [Sample(name, SceneGraph(4, 4)) for name in names]
+            )
         finally:
             await crew.close()
 
@@ -93,7 +97,8 @@ def test_answers_come_in_the_order_of_the_samples(names, bad, batch, workers):
 
     async def answers():
         spec = ComponentSpec("segmenter", "toy", "", {}, instance=Segmenter())
-        crew = await open_crew(spec, "segment", Resources(), batch, workers)
+        work = Work(spec=spec, method="segment", resources=Resources(), batch_size=batch, workers=workers)
+        crew = await LocalExecutor().open(work)
         return await ask(crew, [Sample(name, SceneGraph(4, 4)) for name in names])
 
     said = [one.detail if isinstance(one, Failure) else one.regions[0].label for one in asyncio.run(answers())]

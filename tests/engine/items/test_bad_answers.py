@@ -191,7 +191,7 @@ def test_an_error_of_our_own_is_no_fault_of_an_image(toys, tmp_path, monkeypatch
     def broken(*_: object, **__: object) -> NoReturn:
         raise TypeError("unsupported operand")
 
-    monkeypatch.setattr("sgforge.engine.items.stream.apply_edit", broken)
+    monkeypatch.setattr("sgforge.engine.executors.check_answer.apply_edit", broken)
     with pytest.raises(TypeError, match="unsupported operand"):
         run(tmp_path, lambda: Edit.keep(0, "seen"))
     monkeypatch.undo()

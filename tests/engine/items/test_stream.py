@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgforge.edits import Edit
-from sgforge.engine.items.executors import open_crew
+from sgforge.engine.executors.local import LocalExecutor
+from sgforge.engine.executors.work import Work
 from sgforge.engine.items.group_commit import Committer
 from sgforge.engine.items.stream import Recalled, Stage, Stream, WorkItem
 from sgforge.engine.planning.components import ComponentSpec
@@ -123,7 +124,8 @@ async def stages_of(case: Case, heard: list[tuple[str, int, int]]) -> list[Stage
     for step, outcomes in enumerate(case.outcomes):
         worker = (AsyncWorker if case.is_async[step] else Worker)(step, case, heard)
         spec = ComponentSpec("segmenter", f"step-{step}", "", {}, instance=worker)
-        crew = await open_crew(spec, "segment", Resources(), case.batch, None)
+        work = Work(spec=spec, method="segment", resources=Resources(), batch_size=case.batch)
+        crew = await LocalExecutor().open(work)
         keys = [key(step, photo) for photo in case.photos]
         work = Counter(
             one
@@ -270,7 +272,7 @@ def test_an_error_of_our_own_is_raised_and_blamed_on_no_image(monkeypatch):
     def broken(*arguments, **more):
         raise TypeError("ours")
 
-    monkeypatch.setattr("sgforge.engine.items.stream.apply_edit", broken)
+    monkeypatch.setattr("sgforge.engine.executors.check_answer.apply_edit", broken)
     with pytest.raises(ExceptionGroup) as found:
         asyncio.run(passed(plain(3)))
     assert found.group_contains(TypeError, match="ours")

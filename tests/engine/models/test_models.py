@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -18,6 +22,7 @@ from sgforge.engine.reporting.progress import NoProgress
 from sgforge.errors import PreflightError
 from sgforge.graph import Relation
 from sgforge.models import Capabilities, ChatRequest, Message, ModelSettings, TextPart, Usage
+from sgforge.models.cache.request_key import call_id
 from sgforge.models.errors import ProviderError
 from sgforge.models.provider import Reply
 from sgforge.stages import Failure, Needs
@@ -44,6 +49,15 @@ class AskingTeacher(ToyTeacher):
         if response.text == "nothing":
             return Failure("silent")
         return sg.Edit.add(Relation(2, response.text, 1))
+
+
+class SyncAskingTeacher(AskingTeacher):
+    """The same by batches, a fresh event loop for every question; refuses a batch that holds the image "00003"."""
+
+    def complete(self, samples):
+        if len(samples) > 1 and any(sample.image_id == "00003" for sample in samples):
+            raise RuntimeError("not together")
+        return [asyncio.run(super(SyncAskingTeacher, self).complete(sample)) for sample in samples]
 
 
 class ToyProvider:
@@ -81,7 +95,9 @@ class ToyProvider:
 class Plugin:
     @sg.hookimpl
     def sgforge_register_teachers(self, register):
-        register("asking", AskingTeacher, config=AskingOptions, needs=Needs(model=True, deterministic=False))
+        needs = Needs(model=True, deterministic=False)
+        register("asking", AskingTeacher, config=AskingOptions, needs=needs)
+        register("asking-sync", SyncAskingTeacher, config=AskingOptions, needs=needs)
 
     @sg.hookimpl
     def sgforge_register_models(self, register):
@@ -118,6 +134,31 @@ def test_answers_carry_the_ids_of_their_calls_and_a_second_run_makes_none(models
     assert [(call.step, call.run_id) for call in calls] == [("complete", report.run_id)]
     pipeline().run(source, tmp_path / "data", progress=False)
     assert len(read_log(tmp_path / "log")) == 12
+
+
+def bought(responses: Path) -> dict[str, str]:
+    """The id of the call that asked about each image, from the file of answers."""
+    with closing(sqlite3.connect(responses)) as file:
+        rows = file.execute("SELECT key, raw FROM response").fetchall()
+    return {json.loads(raw)["answer"].split()[-1]: call_id(key) for key, raw in rows}
+
+
+def test_answers_of_a_sync_component_carry_the_ids_of_the_calls_of_their_batch(models, tmp_path):
+    steps = (sg.segment("toy"), sg.complete("asking-sync", model="toy/one", batch_size=2))
+    report = sg.Pipeline(*steps, models=PRICED).run(sg.source("toy", count=6), tmp_path / "data", progress=False)
+    assert report.exit_code == 0
+    snapshot = sg.Dataset.open(tmp_path / "data").snapshot
+    calls = [[call.call_id for call in snapshot.provenance.of_image(row)] for row in range(6)]
+    number = bought(tmp_path / "data/responses.sqlite")
+    # Asked by two, both calls stand behind both answers; asked again one by one, each has its own.
+    assert [set(found) for found in calls] == [
+        {number["00000"], number["00001"]},
+        {number["00000"], number["00001"]},
+        {number["00002"]},
+        {number["00003"]},
+        {number["00004"], number["00005"]},
+        {number["00004"], number["00005"]},
+    ]
 
 
 def test_a_changed_component_pays_nothing_for_the_same_questions(models, tmp_path):

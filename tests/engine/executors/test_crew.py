@@ -14,8 +14,10 @@ from support.opened import threads_named
 from support.waiting import LONGEST, wait_until
 
 from sgforge.edits import Edit
-from sgforge.engine.items.executors import Worker, ask, intake, open_crew
-from sgforge.engine.items.instances import Stopped, StopRunError, answer_batch
+from sgforge.engine.executors.answering import Stopped, StopRunError, answer_batch
+from sgforge.engine.executors.crew import ask, intake
+from sgforge.engine.executors.local import LocalExecutor, Worker
+from sgforge.engine.executors.work import Work
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Region, Sample, SceneGraph
@@ -51,8 +53,9 @@ class Echo:
         self.threads.append(threading.current_thread().name)
 
 
-def spec_of(instance: object) -> ComponentSpec:
-    return ComponentSpec("teacher", "echo", "", {}, instance=instance)
+def work_of(instance: object, batch: int | None = None, workers: int | None = None) -> Work:
+    spec = ComponentSpec("teacher", "echo", "", {}, instance=instance)
+    return Work(spec=spec, method="complete", resources=Resources(), batch_size=batch, workers=workers)
 
 
 @attrs.frozen
@@ -74,7 +77,8 @@ def test_each_worker_builds_uses_and_closes_its_own_instance_on_its_own_thread()
 
     async def run() -> None:
         spec = ComponentSpec("teacher", "echo", "", {}, component=component)
-        crew = await open_crew(spec, "complete", Resources(), 2, 3)
+        work = Work(spec=spec, method="complete", resources=Resources(), batch_size=2, workers=3)
+        crew = await LocalExecutor().open(work)
         assert intake(crew) == 3 * 2 * 2
         assert said(await ask(crew, samples("abcdefghijkl"))) == "abcdefghijkl"
         await crew.close()
@@ -90,7 +94,7 @@ def test_each_worker_builds_uses_and_closes_its_own_instance_on_its_own_thread()
 
 def test_an_instance_has_one_worker():
     with pytest.raises(StepError, match="echo is a single instance: it cannot have 2 workers"):
-        asyncio.run(open_crew(spec_of(Echo()), "complete", Resources(), None, 2))
+        asyncio.run(LocalExecutor().open(work_of(Echo(), None, 2)))
 
 
 def test_a_lane_that_runs_has_the_next_batch_at_hand_but_runs_one_at_a_time():
@@ -107,7 +111,7 @@ def test_a_lane_that_runs_has_the_next_batch_at_hand_but_runs_one_at_a_time():
             return super().complete(given)
 
     async def run() -> None:
-        crew = await open_crew(spec_of(Slow()), "complete", Resources(), 1, None)
+        crew = await LocalExecutor().open(work_of(Slow(), 1, None))
         asking = asyncio.create_task(ask(crew, samples("abc")))
         for _ in range(3):
             await asyncio.to_thread(entered.acquire)
@@ -129,12 +133,12 @@ def test_answers_before_a_stop_are_those_of_the_first_samples(names, calls):
             raise ValueError("bad")
         return [Edit.add(Region(one.image_id)) for one in given]
 
-    answers = answer_batch(call, samples(names), lambda answer: answer, lambda: len(asked) >= calls)
+    outcomes = answer_batch(call, samples(names), lambda answer: answer, Resources(), lambda: len(asked) >= calls)
     assert len(asked) <= calls
     # Without a bad image one call does it all; with one, the whole batch is asked first, unless it is the image alone.
     alone = "!" in names and len(names) > 1
     done = 0 if not calls else min(len(names), calls - 1) if alone else len(names)
-    assert said(answers) == names[:done]
+    assert said([outcome.answer for outcome in outcomes]) == names[:done]
 
 
 def test_a_stop_leaves_the_batch_that_waits_unasked_and_says_so():
@@ -149,7 +153,7 @@ def test_a_stop_leaves_the_batch_that_waits_unasked_and_says_so():
     slow = Slow()
 
     async def run() -> None:
-        crew = await open_crew(spec_of(slow), "complete", Resources(), 2, None)
+        crew = await LocalExecutor().open(work_of(slow, 2, None))
         asking = asyncio.create_task(ask(crew, samples("abcdef")))
         await asyncio.to_thread(entered.wait)
         crew.stop()
@@ -187,7 +191,7 @@ class AsyncEcho:
 @pytest.mark.parametrize("workers", [1, 3])
 def test_as_many_calls_are_in_flight_as_the_step_has_workers_and_no_more(workers):
     async def run() -> None:
-        crew = await open_crew(spec_of(AsyncEcho(workers)), "complete", Resources(), None, workers)
+        crew = await LocalExecutor().open(work_of(AsyncEcho(workers), None, workers))
         assert (crew.lanes[0].batch, crew.lanes[0].depth) == (1, workers)
         assert said(await ask(crew, samples("abcdefg"))) == "abcdefg"
 
@@ -198,7 +202,7 @@ def test_an_async_component_that_was_stopped_is_asked_nothing():
     echo = AsyncEcho(1)
 
     async def run() -> None:
-        crew = await open_crew(spec_of(echo), "complete", Resources(), None, 1)
+        crew = await LocalExecutor().open(work_of(echo, None, 1))
         crew.stop()
         with pytest.raises(Stopped):
             await ask(crew, samples("ab"))
@@ -215,7 +219,7 @@ def test_what_ends_the_run_waits_for_the_calls_that_are_in_flight_and_begins_no_
     echo = AsyncEcho(3, EnoughError("no money"))
 
     async def run() -> None:
-        crew = await open_crew(spec_of(echo), "complete", Resources(), None, 3)
+        crew = await LocalExecutor().open(work_of(echo, None, 3))
         with pytest.raises(StopRunError, match="no money"):
             await ask(crew, samples("ab!cdefg"))
 
@@ -232,7 +236,7 @@ def test_a_cancelled_call_passes_on_and_one_that_the_component_cancels_is_its_fa
             raise AssertionError("never")
 
     async def run() -> None:
-        crew = await open_crew(spec_of(Cancelling()), "complete", Resources(), None, 1)
+        crew = await LocalExecutor().open(work_of(Cancelling(), None, 1))
         (failed,) = await ask(crew, samples("!"))
         assert (failed.reason, failed.detail.partition(":")[0]) == ("exception", "CancelledError")
         asking = asyncio.create_task(ask(crew, samples("a")))
@@ -248,7 +252,7 @@ def test_a_worker_that_is_abandoned_ends_after_its_call():
     entered, let = threading.Event(), threading.Event()
 
     async def run() -> None:
-        worker = Worker(spec_of(Echo()), Resources())
+        worker = Worker(work_of(Echo()))
         await worker.start()
 
         def hold() -> None:
@@ -274,7 +278,7 @@ def test_what_a_call_in_a_worker_raises_is_raised_here(error):
         raise error
 
     async def run() -> None:
-        worker = Worker(spec_of(Echo()), Resources())
+        worker = Worker(work_of(Echo()))
         with pytest.raises(RuntimeError if isinstance(error, StopIteration) else type(error)):
             await worker.in_thread(fail)
         await worker.close()

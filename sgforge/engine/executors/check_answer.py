@@ -1,16 +1,40 @@
-"""What a student's `rank` may answer: a ranking of the right shape, over the regions that it was shown."""
+"""What a component may answer: an edit that is exact and within its role; a ranking over the regions it was shown."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from sgforge.graph import Region, Sample
-from sgforge.stages import Failure, Mode, Ranking
+from sgforge.edits import Applied, Edit, apply_edit
+from sgforge.errors import GraphError
+from sgforge.exact import exact_edit
+from sgforge.graph import Region, Sample, SceneGraph
+from sgforge.stages import Answer, Failure, Mode, Ranking, Verb, check_role
 from sgforge.text.wording import counted
 
-__all__ = ["check_ranking", "on_shown"]
+__all__ = ["check_answer", "check_ranking", "on_shown", "take_edit"]
+
+
+def check_answer(answer: Any) -> Answer:
+    """What an item component answered, its edits made exact; or the failure that it can be neither Edit nor Failure."""
+    if isinstance(answer, Failure):
+        return answer
+    if isinstance(answer, Edit):
+        try:
+            return exact_edit(answer)
+        except GraphError as error:
+            return Failure("contract", f"its edit cannot be used: {error}")
+    return Failure("contract", f"it answered {type(answer).__name__}, not an Edit or a Failure")
+
+
+def take_edit(edit: Edit, graph: SceneGraph, verb: Verb, step: str) -> Applied | Failure:
+    """What a checked edit makes of its graph; the failure that its verb does not allow it, or that it does not fit."""
+    wrong = check_role(verb.name, edit, graph)
+    if wrong is not None:
+        return Failure("role", wrong)
+    try:
+        return apply_edit(graph, edit, step, may_restore=verb.may_restore)
+    except GraphError as error:  # any other error is one of ours: the values in the edit are exact
+        return Failure("contract", f"its edit does not fit the graph: {error}")
 
 
 def check_ranking(answer: Any) -> Ranking | Failure:
@@ -19,6 +43,8 @@ def check_ranking(answer: Any) -> Ranking | Failure:
         return answer
     if not isinstance(answer, Ranking):
         return Failure("contract", f"rank answered {type(answer).__name__}, not a Ranking or a Failure")
+    import numpy as np
+
     pairs, scores = np.asarray(answer.pairs), np.asarray(answer.scores)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or scores.shape != (len(pairs), len(answer.predicates)):
         return Failure("contract", f"rank gave pairs {pairs.shape} with scores {scores.shape}")

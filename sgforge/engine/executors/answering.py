@@ -1,0 +1,126 @@
+"""A component's answers: asked in batches whatever it does in them, each with the model calls behind it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+
+from sgforge.errors import ImageError, SgforgeError, StepError
+from sgforge.graph import Sample
+from sgforge.stages import Failure, Resources
+from sgforge.text.blame import told, words_of
+from sgforge.text.wording import counted
+
+__all__ = ["Outcome", "StopRunError", "Stopped", "answer_batch", "failure_of", "goes_back", "recorded"]
+
+_log = logging.getLogger("sgforge.engine")
+
+
+class StopRunError(Exception):
+    """A component met an error after which other items are pointless (budget, refused keys)."""
+
+    def __init__(self, cause: SgforgeError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error
+    """The run was asked to stop while a source was read or an evaluation ran; nothing of that is kept."""
+
+
+@attrs.frozen
+class Outcome:
+    """What came of one sample, and the ids of the model calls behind it.
+
+    `answer`: an Edit or a Failure; of work that ranks, a Ranking or a Failure. The calls of a batch stand behind each
+    of its answers, as nothing tells which of them a sync component made for which.
+    """
+
+    answer: Any
+    calls: tuple[str, ...] = ()
+
+
+@contextmanager
+def recorded(resources: Resources) -> Iterator[Sequence[str]]:
+    """The ids of the model calls that are made inside, in order, for a component with these resources.
+
+    A `NotSentError` at the end if a stop kept any of them back, whatever the component made of it.
+    """
+    if resources.model is None:
+        yield ()
+        return
+    from sgforge.models.money.call_trace import asked_in_full, collect_calls
+
+    with asked_in_full(), collect_calls() as calls:
+        yield calls
+
+
+def answer_batch(
+    call: Callable[[Sequence[Sample]], Any],
+    samples: Sequence[Sample],
+    check: Callable[[Any], Any],
+    resources: Resources,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> list[Outcome]:
+    """Checked answers for a batch; if it fails as a whole, each sample is tried alone, so that only the bad one fails.
+
+    `check` gives the answer, or a `Failure` for one that breaks the contract. Once `is_stopped` says so nothing more is
+    asked: there are answers for the first samples alone, or for none.
+    """
+    if is_stopped():
+        return []
+    try:
+        with recorded(resources) as calls:
+            answers = _listed(call(samples), len(samples))
+        return [Outcome(check(answer), tuple(calls)) for answer in answers]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also sys.exit() or a panic of an extension module: the run goes on
+        if len(samples) == 1:
+            return [] if goes_back(error) else [Outcome(failure_of(error))]
+        _log.info("a batch of %d failed, trying one by one: %s", len(samples), told(error))
+    # Nothing says which sample it was, and a batch that failed has no answers that could be kept: all are asked again.
+    outcomes: list[Outcome] = []
+    for sample in samples:
+        outcome = answer_batch(call, [sample], check, resources, is_stopped)
+        # From the first sample that was not asked there is no answer for the others, which would be taken for its own.
+        if not outcome:
+            break
+        outcomes += outcome
+    return outcomes
+
+
+def _listed(given: Any, count: int) -> list[Any]:
+    if not isinstance(given, Iterable):
+        raise StepError(f"it answered {type(given).__name__} for a batch, not a list with an answer per sample")
+    # Listed once: a generator runs the component's code here, where its errors are still its own.
+    answers = list(given)
+    if len(answers) != count:
+        raise StepError(f"it gave {counted(len(answers), 'answer')} for {counted(count, 'sample')}")
+    return answers
+
+
+def goes_back(error: BaseException) -> bool:
+    """Whether an image was not asked at all, because the run is being stopped: it is neither done nor failed."""
+    return isinstance(error, SgforgeError) and getattr(error, "goes_back", False)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An exception as the failure of one item; one that ends the whole run passes on as `StopRunError`."""
+    # Before anything else: called a failed image, a reached budget would fail all the others one by one.
+    if isinstance(error, SgforgeError) and getattr(error, "stops_run", False):
+        raise StopRunError(error) from error
+    # Errors of ours, such as a refused answer, bring the reason under which they are counted.
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, str) and isinstance(error, SgforgeError):
+        return Failure(reason, getattr(error, "detail", "") or words_of(error))
+    if isinstance(error, ImageError):
+        return Failure("image", words_of(error))
+    if isinstance(error, StepError):
+        return Failure("contract", words_of(error))
+    _log.debug("an item failed: %s", told(error))
+    return Failure("exception", told(error))
