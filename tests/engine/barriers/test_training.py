@@ -274,6 +274,7 @@ def test_a_training_ends_with_the_run_that_was_killed_and_goes_on_in_the_next(tm
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     wait_until(lambda: bool(read_log(log)), "the beginning of the training")
     child = int(read_log(log)[0].split()[1])
+    wait_until(lambda: list((tmp_path / "data").glob("steps/*/out/state.txt")), "its first state")
     process.send_signal(signal.SIGKILL)
     process.wait()
     wait_until(lambda: not is_running(child), "the end of the training")
