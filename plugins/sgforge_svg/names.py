@@ -10,8 +10,7 @@ from typing import Any
 
 from sgforge.edits import Edit
 from sgforge.graph import Sample
-from sgforge.models import BoundModel
-from sgforge.stages import Answer, Resources
+from sgforge.stages import Answer, Model, Resources
 from sgforge_svg.answers import Reader
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import NamesConfig
@@ -26,7 +25,7 @@ class NamesEditor:
 
     def __init__(self, options: NamesConfig) -> None:
         self.options = options
-        self._model: BoundModel | None = None
+        self._model: Model | None = None
 
     def setup(self, resources: Resources) -> None:
         """Takes the bound model."""

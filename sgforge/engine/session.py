@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from sgforge.engine.barriers.barriers import run_evaluation, run_training
 from sgforge.engine.context import Context
-from sgforge.engine.executors.answering import Stopped, StopRunError
+from sgforge.engine.executors.answering import StopRunError
 from sgforge.engine.items.group import GroupRun
-from sgforge.engine.items.known_work import Images
+from sgforge.engine.planning.known_work import Images
 from sgforge.engine.planning.plan import PlannedStep, selects
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import Failed, RunReport, RunStatus, StepCounts, StepReport
 from sgforge.engine.reporting.step_counts import MAX_FAILED_SHOWN
-from sgforge.engine.sources import Reading, blamed, cached_hashes, read_sources, unused_root
+from sgforge.engine.sources import Reading, ReadingStopped, blamed, cached_hashes, read_sources, unused_root
 from sgforge.errors import DatasetError, PreflightError, StepError
 from sgforge.text.blame import told
 from sgforge.text.wording import counted
@@ -53,7 +53,7 @@ class Session:
         context = self._context
         try:
             source = self.snapshot = await self._read_source()
-        except Stopped:
+        except ReadingStopped:
             return self._report()
         self._check_selections(Images.of(source))
         for is_item, steps in context.plan.groups():

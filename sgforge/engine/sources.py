@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from sgforge.columns.ragged import encode_text
-from sgforge.engine.executors.answering import Stopped
 from sgforge.engine.missing_pictures import Neighbours
 from sgforge.engine.planning.fingerprints import image_digest, source_key
 from sgforge.errors import ImageError, SgforgeError, StepError
@@ -32,6 +31,7 @@ __all__ = [
     "FileHashes",
     "FileStamp",
     "Reading",
+    "ReadingStopped",
     "blamed",
     "cached_hashes",
     "known_hashes",
@@ -48,6 +48,10 @@ _CHUNK: Final = 256
 _CHUNK_SECONDS: Final = 0.5
 _APPLY: Final = 'orientation = "apply" of the source turns pictures as they say'
 _THREADS: Final = 4
+
+
+class ReadingStopped(Exception):  # noqa: N818 - it is no error
+    """The run was asked to stop while a source was read; nothing of that is kept."""
 
 
 @attrs.frozen
@@ -106,7 +110,7 @@ def read_sources(
 ) -> Iterator[Reading]:
     """Every item of every source, in their order; `limit`: at most so many samples of each.
 
-    Asked before each item, `is_stopped` ends the reading with `Stopped`; sources that are read to their end are whole.
+    Asked before each item, `is_stopped` ends it with `ReadingStopped`; sources that are read to their end are whole.
     `sources` are source components by name. Runs in the calling thread, files are read by a few threads of its own.
     """
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
@@ -197,7 +201,7 @@ def _until_stopped(
 ) -> Iterator[Sample | SourceFailure]:
     for item in items:
         if is_stopped():
-            raise Stopped
+            raise ReadingStopped
         yield item
 
 

@@ -14,8 +14,7 @@ from support.waiting import LONGEST
 import sgforge as sg
 from sgforge.edits import Edit
 from sgforge.engine.executors import local
-from sgforge.engine.executors.answering import Stopped
-from sgforge.engine.sources import FileHashes, read_sources
+from sgforge.engine.sources import FileHashes, ReadingStopped, read_sources
 from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.images import Roots
@@ -191,7 +190,7 @@ def test_sources_that_a_stop_cut_short_are_not():
             yield sample("1")
 
     stopped: list[bool] = []
-    with pytest.raises(Stopped):
+    with pytest.raises(ReadingStopped):
         list(read_sources({"a": Source()}, Roots({}), FileHashes.none(), None, lambda: bool(stopped)))
 
 

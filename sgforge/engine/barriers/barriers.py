@@ -16,8 +16,8 @@ from sgforge.engine.barriers.training import TrainJob, load_checkpoint, train
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import Stopped
 from sgforge.engine.executors.work import Work
-from sgforge.engine.items.known_work import Images
 from sgforge.engine.planning.fingerprints import digest_of, fingerprint
+from sgforge.engine.planning.known_work import Images
 from sgforge.engine.planning.plan import Plan, PlannedStep
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import StepCounts, StepReport

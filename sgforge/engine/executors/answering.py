@@ -29,7 +29,7 @@ class StopRunError(Exception):
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error
-    """The run was asked to stop while a source was read or an evaluation ran; nothing of that is kept."""
+    """The run was asked to stop before all samples were asked; what of them was answered is not kept."""
 
 
 @attrs.frozen

@@ -15,8 +15,8 @@ from sgforge.engine.barriers.barriers import evaluation_fingerprint
 from sgforge.engine.barriers.evaluation import load_report
 from sgforge.engine.barriers.training import load_checkpoint
 from sgforge.engine.context import step_fingerprint, weights_sha256
-from sgforge.engine.items.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.fingerprints import digest_of
+from sgforge.engine.planning.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.plan import Plan, PlannedStep, selects
 from sgforge.engine.sources import FileHashes, known_hashes, read_sources
 from sgforge.graph import Sample, SceneGraph

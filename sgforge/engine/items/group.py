@@ -16,9 +16,9 @@ from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import StopRunError
 from sgforge.engine.executors.crew import Crew, Lane
 from sgforge.engine.items.group_commit import Committer
-from sgforge.engine.items.known_work import Images, StepWork, plan_group
 from sgforge.engine.items.load_known import read_rows, recall
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
+from sgforge.engine.planning.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import Failed, StepReport, StepStatus

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sgforge.engine.items.known_work import StepWork
 from sgforge.engine.items.stream import Recalled
+from sgforge.engine.planning.known_work import StepWork
 
 if TYPE_CHECKING:
     from sgforge.columns import GraphColumns

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import sgforge as sg
 from sgforge.dataset import DatasetWriter, JournalRow, StateRef
 from sgforge.edits import Edit
-from sgforge.engine.items.known_work import Images, Known, StepWork, plan_group
 from sgforge.engine.items.load_known import read_rows, recall
 from sgforge.engine.planning.components import ComponentSpec
+from sgforge.engine.planning.known_work import Images, Known, StepWork, plan_group
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.graph import Region
 from sgforge.packed import pack_edit
