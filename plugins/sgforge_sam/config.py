@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import attrs
 from attrs.validators import and_, ge, gt, instance_of, le, optional
 
-__all__ = ["Dtype", "Preset", "SamOptions", "SelectOptions", "SemanticSamOptions", "to_weights"]
+from sgforge.weights import path_or_hub_id
+
+__all__ = ["Dtype", "Preset", "SamOptions", "SelectOptions", "SemanticSamOptions"]
 
 Preset = Literal["default", "whole", "part"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _SHARE: Final[Any] = and_(ge(0.0), le(1.0))
-_HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_FILES: Final = (".pth", ".pt", ".bin", ".safetensors")
-
-
-def to_weights(value: Path | str) -> Path | str:
-    """A path, or a hub id ("owner/name") where no file or folder of that name is here."""
-    if isinstance(value, Path):
-        return value.expanduser()
-    path = Path(value).expanduser()
-    is_id = _HUB_ID.fullmatch(value) and path.suffix not in _FILES and not path.exists()
-    return value if is_id else path
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +35,7 @@ class SamOptions:
     `feature_folder`, where they are also kept on disk.
     """
 
-    checkpoint: Path | str = attrs.field(converter=to_weights)
+    checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
     presets: tuple[Preset, ...] = attrs.field(default=("default",), converter=tuple)
     boxes: bool = attrs.field(default=False)
     points_per_side: int = attrs.field(default=32, validator=ge(1))
@@ -88,7 +78,7 @@ class SemanticSamOptions:
     for `sam`; the features of one image take about 50 MB.
     """
 
-    checkpoint: Path | str = attrs.field(converter=to_weights)
+    checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
     levels: tuple[int, ...] = attrs.field(default=(1, 2, 3, 4, 5, 6), converter=tuple, validator=_check_levels)
     short_side: int = attrs.field(default=640, validator=ge(32))
     independent_prompts: bool = True

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from sgforge.edits import Edit
 from sgforge.graph import Sample
-from sgforge.stages import Answer, Failure, Resources
+from sgforge.stages import Answer, Failure, Resources, pixels_of
 from sgforge_sam.features import Encoder
 from sgforge_sam.frames import Pixels
-from sgforge_sam.pictures import pixels_of
 from sgforge_sam.sharing import Borrowed
 
 __all__ = ["EncodedSegmenter"]

@@ -11,6 +11,7 @@ from transformers import AutoModelForImageTextToText, LogitsProcessor, LogitsPro
 
 from sgforge.models import ModelError
 from sgforge_transformers.batching import Asked
+from sgforge_transformers.devices import auto_device, auto_dtype
 from sgforge_transformers.processors import load_processor
 
 __all__ = ["Generator"]
@@ -36,8 +37,8 @@ class Generator:
     @classmethod
     def load(cls, name: str, device: str, dtype: str) -> Generator:
         """Weights in safetensors form only, no code from the repository. "auto": CUDA with bfloat16 if it is there."""
-        place = torch.device(_auto_device() if device == "auto" else device)
-        kind = _auto_dtype(place) if dtype == "auto" else getattr(torch, dtype, None)
+        place = torch.device(auto_device() if device == "auto" else device)
+        kind = auto_dtype(place) if dtype == "auto" else getattr(torch, dtype, None)
         if not isinstance(kind, torch.dtype):
             raise ValueError(f"dtype {dtype!r} is none of torch's")
         processor = load_processor(name)
@@ -149,13 +150,3 @@ class _FirstStep(LogitsProcessor):
         if self.probabilities is None:
             self.probabilities = torch.softmax(scores.float(), dim=-1).cpu()
         return scores
-
-
-def _auto_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _auto_dtype(device: torch.device) -> torch.dtype:
-    return torch.bfloat16 if device.type == "cuda" else torch.float32

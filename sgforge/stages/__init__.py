@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sgforge.selection import Selection
 from sgforge.stages.evaluation import Judged, Ranking, Report
+from sgforge.stages.pixels import pixels_of
 from sgforge.stages.protocols import (
     Editor,
     Evaluator,
@@ -55,5 +56,6 @@ __all__ = [
     "Teacher",
     "Verb",
     "check_role",
+    "pixels_of",
     "weight_givers",
 ]

@@ -57,6 +57,15 @@ class TestSelectRegions(SegmenterContract):
     options = {"unions": "yes", "merge": "non-overlap-or-area"}
 
 
+class TestDepth(SegmenterContract):
+    component = "depth"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        from depth.tiny_depth import saved_depth
+
+        return {"checkpoint": str(saved_depth(folder))}
+
+
 class TestGeometry(TeacherContract):
     component = "geometry"
     options = {"subjects": 2, "predicates": ["on", "left of"]}

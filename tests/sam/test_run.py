@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import skimage.data
 from PIL import Image
 from sam.tiny import saved_sam
+from support.environment import ROOT
+from support.waiting import LONGEST
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
@@ -90,3 +95,14 @@ def test_equal_weights_elsewhere_give_the_same_answers_unasked(
     saved_sam(tmp_path, seed=1).rename(moved)
     assert main(["run", "a.toml", "--json"]) == 0
     assert '"computed":2' in capsys.readouterr().out.replace(" ", "")
+
+
+def test_the_device_benchmark_runs_on_a_cpu() -> None:
+    """At a tiny size; its figures mean nothing there."""
+    script = ROOT / "benchmarks" / "gpu" / "segment.py"
+    command = [sys.executable, script, "--device", "cpu", "--size", "tiny", "--batches", "1", "2", "--repeats", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=True)
+    found = json.loads(done.stdout)
+    assert [one["batch"] for one in found["encoding"]] == [1, 2]
+    assert min(one["images_s"] for one in found["encoding"]) > 0
+    assert found["points"] == 16

@@ -51,8 +51,8 @@ class SemanticFrame:
         """(3, *padded) float32: resized bicubically, normalised, padded with zeros."""
         height, width = self.inner
         if (height, width) != pixels.shape[:2]:
-            pixels = np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
-        values = IMAGENET(torch.from_numpy(pixels).permute(2, 0, 1))
+            pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+        values = IMAGENET(torch.from_numpy(np.array(pixels)).permute(2, 0, 1))
         return pad(values, (0, self.padded[1] - width, 0, self.padded[0] - height))
 
     def fractions(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
