@@ -10,11 +10,10 @@ from typing import Final
 import attr
 import pluggy
 
-import sgforge
-
 __all__ = ["place_of", "told", "words_of"]
 
-_FILES = (sgforge.__file__, importlib.__file__, pluggy.__file__, attr.__file__)
+_PACKAGE = os.path.dirname(__file__)  # of this room, whose folder is the package's
+_FILES = (_PACKAGE, importlib.__file__, pluggy.__file__, attr.__file__)
 _OURS: Final = ("<frozen", "<attrs ", *(os.path.dirname(file) + os.sep for file in _FILES))
 """Where the frames of loading, calling and building values come from."""
 
