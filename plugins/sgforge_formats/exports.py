@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
 
 from sgforge.durable import output_file
 from sgforge.errors import DatasetError
@@ -20,20 +22,28 @@ if TYPE_CHECKING:
 
 __all__ = ["exported", "file_name", "image_folders", "whole_file"]
 
+_READ_AT_ONCE: Final = 4096
+_AT_ONCE: Final = 256
+"""Images read, and made into rows, at once: enough to be fast, few enough to stay small in memory."""
 
-def exported(snapshot: Snapshot, counts: Counter[str]) -> Iterator[Sample]:
-    """The samples that an export holds, in id order; dropped images are left out and counted as `images dropped`.
 
-    An image that failed at a step is written with its last good graph, and counted as `images failed at a step` too.
+def exported(snapshot: Snapshot, counts: Counter[str]) -> Iterator[list[Sample]]:
+    """The samples that an export holds, in id order, some at a time.
+
+    Dropped images are left out and counted as `images dropped`. An image that failed at a step is written with its last
+    good graph, and counted as `images failed at a step` too.
     """
-    columns = snapshot.columns()
-    for row in range(len(columns)):
-        if columns.image.dropped[row] >= 0:
-            counts["images dropped"] += 1
-            continue
-        counts["images"] += 1
-        counts["images failed at a step"] += int(columns.image.failed_step[row] >= 0)
-        yield columns.sample(row)
+    counts["images failed at a step"] = 0
+    for start in range(0, len(snapshot), _READ_AT_ONCE):
+        columns = snapshot.between(start, min(start + _READ_AT_ONCE, len(snapshot)))
+        is_kept = columns.image.dropped < 0
+        counts["images"] += int(is_kept.sum())
+        counts["images failed at a step"] += int((columns.image.failed_step[is_kept] >= 0).sum())
+        if not is_kept.all():
+            counts["images dropped"] += int((~is_kept).sum())
+            columns = columns.gather(np.flatnonzero(is_kept))
+        for first in range(0, len(columns), _AT_ONCE):
+            yield list(columns.between(first, min(first + _AT_ONCE, len(columns))).samples())
 
 
 def image_folders(snapshot: Snapshot) -> dict[str, str]:

@@ -12,7 +12,7 @@ import attrs
 from sgforge.errors import ConfigError, GraphError
 from sgforge.graph import Sample
 from sgforge.images import Roots, turned_uri, unturned_uri
-from sgforge.jsonl import dump_sample, parse_graph_line
+from sgforge.jsonl import GraphLine, dump_lines, parse_graph_line
 from sgforge.jsonl.files import numbered_lines
 from sgforge.stages import SourceFailure
 from sgforge_formats.checks import is_plain, join_uri, locate, locate_folder
@@ -113,8 +113,8 @@ class JsonlExporter:
         """Writes the file `output`; returns what was written and left out, by name."""
         counts: Counter[str] = Counter()
         with whole_file(output) as stream:
-            for sample in exported(snapshot, counts):
-                counts["regions"] += len(sample.graph.all.regions)
-                counts["relations"] += len(sample.graph.all.relations)
-                stream.write(dump_sample(sample))
+            for samples in exported(snapshot, counts):
+                counts["regions"] += sum(len(sample.graph.all.regions) for sample in samples)
+                counts["relations"] += sum(len(sample.graph.all.relations) for sample in samples)
+                stream.writelines(dump_lines([GraphLine(sample) for sample in samples]))
         return counts

@@ -16,7 +16,8 @@ from sgforge.jsonl.columns import read_columns
 from sgforge.jsonl.edits import EditLine, Stale, dump_edit, load_edits, rebase
 from sgforge.jsonl.files import numbered_lines, read_jsonl, read_lines, write_jsonl
 from sgforge.jsonl.lenient import LineFault
-from sgforge.jsonl.objects import GraphLine, dump_sample, parse_graph_line, parse_line, shown_json
+from sgforge.jsonl.numbers import shortest
+from sgforge.jsonl.objects import GraphLine, dump_lines, dump_sample, parse_graph_line, parse_line, shown_json
 
 __all__ = [
     "EditLine",
@@ -24,6 +25,7 @@ __all__ = [
     "LineFault",
     "Stale",
     "dump_edit",
+    "dump_lines",
     "dump_sample",
     "load_edits",
     "numbered_lines",
@@ -33,6 +35,7 @@ __all__ = [
     "read_jsonl",
     "read_lines",
     "rebase",
+    "shortest",
     "shown_json",
     "write_jsonl",
 ]

@@ -26,7 +26,7 @@ from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region, Relation, SceneGraph
 from sgforge.graph.state import RegionName, RelationName, graph_state, region_name, relation_names
 from sgforge.jsonl.files import numbered_lines
-from sgforge.jsonl.objects import decode_line, region_row, relation_row, shown_json
+from sgforge.jsonl.objects import decode_line, region_rows, relation_rows, shown_json
 
 __all__ = ["EditLine", "Stale", "dump_edit", "load_edits", "rebase"]
 
@@ -65,14 +65,13 @@ def dump_edit(image_id: str, graph: SceneGraph, edit: Edit) -> bytes:
     rows = graph.all
     edit = joined_as_one(edit, len(rows.regions), len(rows.relations))
     named = _named_rows(graph, edit)
-    counts = iter(masks_.to_coco_batch([region.mask for region in edit.regions if region.mask is not None]))
     data: dict[str, Any] = {
         "image_id": image_id,
         "state": graph_state(graph),
         "before": {"regions": len(rows.regions), "relations": len(rows.relations)},
         "named": named,
-        "regions": [region_row(region, next(counts) if region.mask is not None else None) for region in edit.regions],
-        "relations": [relation_row(relation) for relation in edit.relations],
+        "regions": list(region_rows(edit.regions)),
+        "relations": list(relation_rows(edit.relations)),
         "verdicts": [attrs.asdict(verdict) for verdict in edit.verdicts],
         "sets": [{**attrs.asdict(item, recurse=False), "value": _as_json(item.value)} for item in edit.sets],
         "drop": edit.dropped,

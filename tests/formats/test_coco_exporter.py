@@ -193,7 +193,7 @@ def test_boxes_survive_xywh_exactly(x: float, y: float, width: float, height: fl
     x1, y1 = to_float32(x + width), to_float32(y + height)
     if not (x < x1 and y < y1):
         return
-    bx, by, bw, bh = xywh((x, y, x1, y1))
+    ((bx, by, bw, bh),) = xywh(np.array([[x, y, x1, y1]], np.float32)).tolist()
     region = Region("a", (bx, by, bx + bw, by + bh))
     assert region.box == (x, y, x1, y1)
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import attrs
 import orjson
 
-from sgforge import masks
 from sgforge.errors import DatasetError
 from sgforge.graph import Region, Sample
 from sgforge.jsonl import shown_json
@@ -29,7 +29,7 @@ from sgforge_formats.coco.categories import CategoryId
 from sgforge_formats.coco.document import REJECTED, RELATIONS
 from sgforge_formats.coco.extras import Extras
 from sgforge_formats.coco.numbering import Numbering, numbering_from_file, numbering_of
-from sgforge_formats.coco.rows import ImageName, Outline, Written, annotation_row, image_row, relation_row, usual_id
+from sgforge_formats.coco.rows import ImageName, Written, annotation_row, image_row, places_of, relation_row, usual_id
 from sgforge_formats.config import CocoExportOptions
 from sgforge_formats.exports import exported, file_name, image_folders, whole_file
 
@@ -58,10 +58,11 @@ class CocoExporter:
             closing(_Lists(Path(scratch))) as lists,
             whole_file(output) as stream,
         ):
-            for number, sample in enumerate(exported(snapshot, counts), 1):
-                extras = Extras.of(sample.graph.attributes)
-                name = ImageName(self._id(sample, extras, number), file_name(sample, folders))
-                _write_sample(sample, name, extras, numbering, lists, counts)
+            number = 0
+            for samples in exported(snapshot, counts):
+                names = [self._named(sample, number + at, folders) for at, sample in enumerate(samples, 1)]
+                _write(names, numbering, lists, counts)
+                number += len(samples)
             stream.write(b'{"info":{"description":"exported by sgforge"},"categories":')
             stream.write(_dumped(numbering.rows))
             lists.write_to(stream)
@@ -74,10 +75,21 @@ class CocoExporter:
         attributes = snapshot.columns().image.attributes.texts()
         return numbering_of(attributes, snapshot.vocabulary("label"))
 
-    def _id(self, sample: Sample, extras: Extras, number: int) -> int | str:
-        if self._options.ids == "numbers":
-            return number
-        return sample.image_id if extras.is_text else usual_id(sample.image_id)
+    def _named(self, sample: Sample, number: int, folders: Mapping[str, str]) -> _Named:
+        extras = Extras.of(sample.graph.attributes)
+        image_id: int | str = number
+        if self._options.ids == "given":
+            image_id = sample.image_id if extras.is_text else usual_id(sample.image_id)
+        return _Named(sample, ImageName(image_id, file_name(sample, folders)), extras)
+
+
+@attrs.frozen
+class _Named:
+    """An image with its name in the file, and what stands in its attributes."""
+
+    sample: Sample
+    name: ImageName
+    extras: Extras
 
 
 def _dumped(row: Any) -> bytes:
@@ -96,9 +108,10 @@ class _Lists:
         self._files: dict[str, IO[bytes]] = {name: (folder / name).open("w+b") for name in self.NAMES}
         self.annotation_count = 0
 
-    def add(self, name: str, row: Mapping[str, Any]) -> None:
+    def add(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         file = self._files[name]
-        file.write((b",\n" if file.tell() else b"\n") + _dumped(row))
+        if rows:
+            file.write((b",\n" if file.tell() else b"\n") + _dumped(rows)[1:-1])
 
     def write_to(self, stream: IO[bytes]) -> None:
         for name, file in self._files.items():
@@ -113,33 +126,47 @@ class _Lists:
             file.close()
 
 
-def _write_sample(
-    sample: Sample, name: ImageName, extras: Extras, numbering: Numbering, lists: _Lists, counts: Counter[str]
-) -> None:
-    rows = sample.graph.all
-    lists.add("images", image_row(sample, name, extras))
+def _write(images: Sequence[_Named], numbering: Numbering, lists: _Lists, counts: Counter[str]) -> None:
+    """The rows of some images."""
+    written = [_numbered(image, numbering, lists, counts) for image in images]
+    chosen = [(one, index) for one in written for index in one.annotations]
+    regions = [one.sample.graph.all.regions[index] for one, index in chosen]
+    rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for (one, index), region, place in zip(chosen, regions, places_of(regions), strict=True):
+        rows[region.kept].append(annotation_row(one, index, place))
+    lists.add("images", [image_row(one.sample, one.name, one.extras) for one in written])
+    lists.add("annotations", rows[True])
+    lists.add(REJECTED, rows[False])
+    lists.add(RELATIONS, [row for one in written for row in _relation_rows(one, counts)])
+    counts["regions"] += len(rows[True])
+    if rows[False]:
+        counts["regions rejected"] += len(rows[False])
+
+
+def _numbered(image: _Named, numbering: Numbering, lists: _Lists, counts: Counter[str]) -> Written:
+    """The image with the ids and categories of those of its regions that are written."""
     numbers: dict[int, int] = {}
     categories: dict[int, CategoryId] = {}
-    for index, region in enumerate(rows.regions):
-        category = None if region.label is None else numbering.id_of(region.label, extras.category_ids.get(index))
+    given = image.extras.category_ids
+    for index, region in enumerate(image.sample.graph.all.regions):
+        category = None if region.label is None else numbering.id_of(region.label, given.get(index))
         if category is None or not _has_place(region):
             counts[_why_left_out(region, numbering)] += 1
             continue
         lists.annotation_count += 1
         numbers[index] = lists.annotation_count
         categories[index] = category
-    written = Written(sample, name, extras, numbers, categories)
-    outlines = _outlines(rows.regions, numbers)
-    for index in numbers:
-        kept = rows.regions[index].kept
-        lists.add("annotations" if kept else REJECTED, annotation_row(written, index, outlines.get(index)))
-        counts["regions" if kept else "regions rejected"] += 1
-    for relation in rows.relations:
+    return Written(image.sample, image.name, image.extras, numbers, categories)
+
+
+def _relation_rows(written: Written, counts: Counter[str]) -> Iterator[dict[str, Any]]:
+    numbers = written.annotations
+    for relation in written.sample.graph.all.relations:
         if relation.subject not in numbers or relation.object not in numbers:
             counts["relations of regions left out"] += 1
             continue
-        lists.add(RELATIONS, relation_row(written, relation))
         counts["relations" if relation.kept else "relations rejected"] += 1
+        yield relation_row(written, relation)
 
 
 def _has_place(region: Region) -> bool:
@@ -154,10 +181,3 @@ def _why_left_out(region: Region, numbering: Numbering) -> str:
     if region.label in numbering.by_name:
         return "regions of two categories of one name left out"
     return "regions of other categories left out"
-
-
-def _outlines(regions: Sequence[Region], chosen: Iterable[int]) -> dict[int, Outline]:
-    found = {index: mask for index in chosen if (mask := regions[index].mask) is not None}
-    values = list(found.values())
-    strings, areas = masks.to_coco_batch(values), masks.areas(values).tolist()
-    return {index: Outline(text.decode("ascii"), area) for index, text, area in zip(found, strings, areas, strict=True)}

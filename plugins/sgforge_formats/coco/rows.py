@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
+import numpy as np
+import numpy.typing as npt
 
-from sgforge.graph import Box, Region, Relation, Sample, to_float32
+from sgforge import masks
+from sgforge.graph import Region, Relation, Sample
+from sgforge.jsonl import shortest
 from sgforge_formats.coco.annotation import CROWD
 from sgforge_formats.coco.categories import CategoryId
 from sgforge_formats.coco.extras import Extras
 
-__all__ = ["ImageName", "Outline", "Written", "annotation_row", "image_row", "relation_row", "usual_id", "xywh"]
+__all__ = [
+    "ImageName",
+    "Place",
+    "Written",
+    "annotation_row",
+    "image_row",
+    "places_of",
+    "relation_row",
+    "usual_id",
+    "xywh",
+]
 
-_FEW: Final = 7
-"""Decimal digits that most float32 values made from decimal text need; 9 always suffice."""
 _MOST_BITS: Final = 63
+_MOST_DECIMALS: Final = 17
 
 
 @attrs.frozen
-class Outline:
-    """A mask as COCO writes it: compressed run lengths of the full frame, and its area in pixels."""
+class Place:
+    """Where a region is, as COCO writes it: bbox, area in pixels, and its mask as run lengths of the full frame."""
 
-    counts: str
-    area: int
+    bbox: Sequence[float]
+    area: float
+    segmentation: Mapping[str, Any] | None
 
 
 @attrs.frozen
@@ -62,41 +76,57 @@ def image_row(sample: Sample, name: ImageName, extras: Extras) -> dict[str, Any]
     return row | _extras(extra)
 
 
-def annotation_row(written: Written, index: int, outline: Outline | None) -> dict[str, Any]:
-    """A row of `annotations` for region `index`; `outline`: of its mask."""
-    graph = written.sample.graph
-    region = graph.all.regions[index]
-    box = graph.box_of(index)
+def places_of(regions: Sequence[Region]) -> list[Place]:
+    """The places of regions that have a box, or a mask with pixels."""
+    masked = [region.mask for region in regions if region.mask is not None]
+    outlines = iter(zip(masks.to_coco_batch(masked), masks.areas(masked).tolist(), strict=True))
+    boxes = np.array([region.box or (region.mask and region.mask.box) for region in regions], np.float32).reshape(-1, 4)
+    sides = boxes[:, 2:].astype(np.float64) - boxes[:, :2]
+    places = []
+    for region, bbox, area in zip(regions, xywh(boxes).tolist(), shortest(sides.prod(axis=1)).tolist(), strict=True):
+        if region.mask is None:
+            places.append(Place(bbox, area, None))
+        else:
+            counts, pixels = next(outlines)
+            size = [region.mask.height, region.mask.width]
+            places.append(Place(bbox, pixels, {"size": size, "counts": counts.decode("ascii")}))
+    return places
+
+
+def annotation_row(written: Written, index: int, place: Place) -> dict[str, Any]:
+    """A row of `annotations` for region `index`."""
+    region = written.sample.graph.all.regions[index]
     row: dict[str, Any] = {
         "id": written.annotations[index],
         "image_id": written.name.number,
         "category_id": written.categories[index],
-        "bbox": xywh(box),
-        "area": outline.area if outline is not None else _short((box[2] - box[0]) * (box[3] - box[1])),
+        "bbox": place.bbox,
+        "area": place.area,
         "iscrowd": int(CROWD in region.attributes),
     }
-    if outline is not None:
-        row["segmentation"] = {"size": [graph.height, graph.width], "counts": outline.counts}
+    if place.segmentation is not None:
+        row["segmentation"] = place.segmentation
     points = written.extras.keypoints.get(index)
     if points is not None:
         row["keypoints"] = points
         row["num_keypoints"] = sum(1 for visibility in points[2::3] if visibility)
     if region.score is not None:
         row["score"] = _short(region.score)
-    return row | _own_fields(written, index, region)
+    row.update(_own_fields(written, index, region))
+    return row
 
 
 def _own_fields(written: Written, index: int, region: Region) -> dict[str, Any]:
-    extra = {
-        "region": index,
-        "attributes": [text for text in region.attributes if text != CROWD],
-        "descriptions": list(region.descriptions),
-        "depth": None if region.depth is None else _short(region.depth),
-        "parent": None if region.parent is None else written.annotations.get(region.parent),
-        "level": region.level,
-        "source": region.source,
-        "made_by": region.made_by,
-    }
+    extra: dict[str, Any] = {"region": index}
+    if region.attributes:
+        extra["attributes"] = [text for text in region.attributes if text != CROWD]
+    if region.descriptions:
+        extra["descriptions"] = list(region.descriptions)
+    if region.depth is not None:
+        extra["depth"] = _short(region.depth)
+    if region.parent is not None:
+        extra["parent"] = written.annotations.get(region.parent)
+    extra |= {"level": region.level, "source": region.source, "made_by": region.made_by}
     return _extras(extra | _verdict(region))
 
 
@@ -133,28 +163,23 @@ def usual_id(image_id: str) -> int | str:
     return number if str(number) == image_id and number.bit_length() <= _MOST_BITS else image_id
 
 
-def xywh(box: Box) -> list[float]:
-    """(x, y, width, height), as short as float32 allows: adding them up again gives exactly this box."""
-    x0, y0, x1, y1 = (_short(side) for side in box)
-    return [x0, y0, _extent(x0, x1), _extent(y0, y1)]
-
-
-def _extent(low: float, high: float) -> float:
-    """The shortest decimal d for which low + d is `high` in float32."""
-    wanted = to_float32(high)
-    for digits in range(17):
-        extent = round(high - low, digits)
-        if to_float32(low + extent) == wanted and extent > 0:
-            return extent
-    return high - low
+def xywh(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """(N, 4) x, y, width, height of xyxy boxes, as short as float32 allows: adding up gives exactly these boxes."""
+    corners = shortest(boxes.reshape(-1)).reshape(-1, 4)
+    low, high = corners[:, :2].reshape(-1), corners[:, 2:].reshape(-1)
+    wanted = boxes[:, 2:].reshape(-1)
+    extents = high - low
+    left = np.arange(len(low))
+    for decimals in range(_MOST_DECIMALS):
+        near = np.round(high[left] - low[left], decimals)
+        fits = ((low[left] + near).astype(np.float32) == wanted[left]) & (near > 0)
+        extents[left[fits]] = near[fits]
+        left = left[~fits]
+        if not len(left):
+            break
+    return np.concatenate([corners[:, :2], extents.reshape(-1, 2)], axis=1)
 
 
 def _short(value: float) -> float:
     """The shortest decimal that is this float32."""
-    if value.is_integer():
-        return value
-    for digits in range(_FEW, 10):
-        short = float(f"{value:.{digits}g}")
-        if to_float32(short) == value:
-            break
-    return short
+    return float(shortest(np.array([value], np.float32))[0])
