@@ -17,7 +17,7 @@ from sgforge.jsonl.files import numbered_lines
 from sgforge.stages import SourceFailure
 from sgforge_formats.checks import is_plain, join_uri, locate, locate_folder
 from sgforge_formats.config import JsonlOptions
-from sgforge_formats.exports import exported, whole_file
+from sgforge_formats.exports import exported, whole_file, without_collection
 from sgforge_formats.pictures import Turner
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class JsonlExporter:
     def export(self, snapshot: Snapshot, output: Path) -> Mapping[str, int]:
         """Writes the file `output`; returns what was written and left out, by name."""
         counts: Counter[str] = Counter()
-        with whole_file(output) as stream:
+        with without_collection(), whole_file(output) as stream:
             for samples in exported(snapshot, counts):
                 counts["regions"] += sum(len(sample.graph.all.regions) for sample in samples)
                 counts["relations"] += sum(len(sample.graph.all.relations) for sample in samples)

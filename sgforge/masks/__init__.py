@@ -6,7 +6,15 @@ Every function has a batch form that works on all masks at once. Malformed input
 from __future__ import annotations
 
 from sgforge.masks.arrays import areas, boxes, from_array, from_arrays, to_array, to_arrays, to_crop
-from sgforge.masks.coco import CocoStrings, from_coco, from_coco_batch, from_coco_strings, to_coco, to_coco_batch
+from sgforge.masks.coco import (
+    CocoStrings,
+    from_coco,
+    from_coco_batch,
+    from_coco_strings,
+    to_coco,
+    to_coco_batch,
+    to_coco_with_areas,
+)
 from sgforge.masks.packed import PackedMasks
 from sgforge.masks.polygons import from_polygons, from_polygons_batch
 from sgforge.masks.table import MaskTable, fault_text
@@ -29,5 +37,6 @@ __all__ = [
     "to_arrays",
     "to_coco",
     "to_coco_batch",
+    "to_coco_with_areas",
     "to_crop",
 ]

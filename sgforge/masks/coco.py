@@ -15,7 +15,15 @@ from sgforge.masks.runs import Ints, decode_strings, encode_strings, offsets, sp
 from sgforge.masks.table import MaskTable, frame_spans, from_spans, raise_first
 from sgforge.text.wording import counted
 
-__all__ = ["CocoStrings", "from_coco", "from_coco_batch", "from_coco_strings", "to_coco", "to_coco_batch"]
+__all__ = [
+    "CocoStrings",
+    "from_coco",
+    "from_coco_batch",
+    "from_coco_strings",
+    "to_coco",
+    "to_coco_batch",
+    "to_coco_with_areas",
+]
 
 Counts = bytes | str | Sequence[int]
 
@@ -84,10 +92,17 @@ def _as_string(counts: Counts, index: int) -> bytes:
 
 def to_coco_batch(masks: Sequence[Mask]) -> list[bytes]:
     """Compressed full-frame run lengths, byte for byte what `pycocotools.mask.encode` gives for the same pixels."""
+    return to_coco_with_areas(masks)[0]
+
+
+def to_coco_with_areas(masks: Sequence[Mask]) -> tuple[list[bytes], Ints]:
+    """The same, and the true pixels (N,) of each mask."""
     table = MaskTable.of(masks)
-    counts, per_item = spans_to_counts(frame_spans(table), table.frame[:, 0] * table.frame[:, 1])
+    spans = frame_spans(table)
+    areas = np.bincount(spans.item, spans.stop - spans.start, minlength=len(table)).astype(np.int64)
+    counts, per_item = spans_to_counts(spans, table.frame[:, 0] * table.frame[:, 1])
     data, lengths = encode_strings(counts, per_item)
-    return CocoStrings(data, lengths).strings()
+    return CocoStrings(data, lengths).strings(), areas
 
 
 def to_coco(mask: Mask) -> bytes:

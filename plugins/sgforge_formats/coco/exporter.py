@@ -31,7 +31,7 @@ from sgforge_formats.coco.extras import Extras
 from sgforge_formats.coco.numbering import Numbering, numbering_from_file, numbering_of
 from sgforge_formats.coco.rows import ImageName, Written, annotation_row, image_row, places_of, relation_row, usual_id
 from sgforge_formats.config import CocoExportOptions
-from sgforge_formats.exports import exported, file_name, image_folders, whole_file
+from sgforge_formats.exports import exported, file_name, image_folders, whole_file, without_collection
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
@@ -54,6 +54,7 @@ class CocoExporter:
         folders = image_folders(snapshot)
         # Rows stream through temporary files: COCO's lists stand one after the other, images come one by one.
         with (
+            without_collection(),
             tempfile.TemporaryDirectory(prefix="sgforge-coco-") as scratch,
             closing(_Lists(Path(scratch))) as lists,
             whole_file(output) as stream,

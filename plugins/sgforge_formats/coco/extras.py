@@ -9,8 +9,9 @@ reads as a number). INDEX is the region's place in the graph.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -19,9 +20,8 @@ from sgforge_formats.coco.categories import CategoryId, category_id_of, category
 from sgforge_formats.coco.images import ImageEntry
 from sgforge_formats.coco.instances import FoundRegion
 
-__all__ = ["Extras", "graph_attributes"]
+__all__ = ["Extras", "category_records", "graph_attributes"]
 
-_PREFIX: Final = "coco."
 _CATEGORY: Final = "coco.category."
 _CATEGORY_ID: Final = "coco.category_id."
 _KEYPOINTS: Final = "coco.keypoints."
@@ -51,12 +51,11 @@ def graph_attributes(entry: ImageEntry, found: Sequence[FoundRegion], captions: 
 class Extras:
     """The attributes of a graph, sorted for an export.
 
-    `plain`: those that have no field in COCO. `categories`: rows of COCO's categories. `category_ids`, `keypoints`: by
-    index of the region. `is_text`: the image's id is a text.
+    `plain`: those that have no field in COCO. `category_ids`, `keypoints`: by index of the region. `is_text`: the
+    image's id is a text.
     """
 
     plain: Mapping[str, str]
-    categories: Sequence[Mapping[str, Any]]
     category_ids: Mapping[int, CategoryId]
     keypoints: Mapping[int, Sequence[float]]
     is_text: bool
@@ -64,22 +63,33 @@ class Extras:
     @classmethod
     def of(cls, attributes: Mapping[str, str]) -> Extras:
         """The attributes of one graph; one that is not of our making stays a plain one."""
-        rest = {name: text for name, text in attributes.items() if not name.startswith(_PREFIX)}
-        categories: list[Mapping[str, Any]] = []
+        plain: dict[str, str] = {}
         numbers: dict[int, Any] = {}
         points: dict[int, Any] = {}
         for name, text in attributes.items():
-            value = _parsed(text) if name.startswith(_PREFIX) else None
             index = name.rpartition(".")[2]
-            if name.startswith(_CATEGORY) and category_of(value) is not None:
-                categories.append(value)
-            elif name.startswith(_CATEGORY_ID) and index.isdecimal() and category_id_of(value) is not None:
-                numbers[int(index)] = value
-            elif name.startswith(_KEYPOINTS) and index.isdecimal() and isinstance(value, list):
-                points[int(index)] = value
-            elif name != _ID:
-                rest[name] = text
-        return cls(rest, categories, numbers, points, attributes.get(_ID) == _TEXT)
+            if name.startswith(_CATEGORY_ID) and index.isdecimal() and category_id_of(_parsed(text)) is not None:
+                numbers[int(index)] = _parsed(text)
+            elif name.startswith(_KEYPOINTS) and index.isdecimal() and isinstance(_parsed(text), list):
+                points[int(index)] = _parsed(text)
+            elif name != _ID and not (name.startswith(_CATEGORY) and _category_record(text) is not None):
+                plain[name] = text
+        return cls(plain, numbers, points, attributes.get(_ID) == _TEXT)
+
+
+def category_records(attributes: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    """The rows of COCO's categories that the attributes of a graph hold."""
+    for name, text in attributes.items():
+        record = _category_record(text) if name.startswith(_CATEGORY) else None
+        if record is not None:
+            yield record
+
+
+@functools.lru_cache(maxsize=4096)
+def _category_record(text: str) -> Mapping[str, Any] | None:
+    """The row that an attribute holds; None if it holds none. Few texts stand for all images of a file."""
+    value = _parsed(text)
+    return None if category_of(value) is None else value
 
 
 def _parsed(text: str) -> Any:

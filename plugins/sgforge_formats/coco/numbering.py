@@ -13,7 +13,7 @@ import attrs
 
 from sgforge.errors import ConfigError
 from sgforge_formats.coco.categories import CategoryId, read_categories_file
-from sgforge_formats.coco.extras import Extras
+from sgforge_formats.coco.extras import category_records
 
 __all__ = ["Numbering", "numbering_from_file", "numbering_of"]
 
@@ -81,7 +81,7 @@ def _records(attributes: Iterable[str]) -> Iterable[Row]:
     """The categories named in the attributes of graphs, each kind of text looked at once."""
     for text in dict.fromkeys(attributes):
         if text:
-            yield from Extras.of(json.loads(text)).categories
+            yield from category_records(json.loads(text))
 
 
 def _numbered(labels: Iterable[str], taken: set[CategoryId]) -> Iterable[Row]:

@@ -79,7 +79,8 @@ def image_row(sample: Sample, name: ImageName, extras: Extras) -> dict[str, Any]
 def places_of(regions: Sequence[Region]) -> list[Place]:
     """The places of regions that have a box, or a mask with pixels."""
     masked = [region.mask for region in regions if region.mask is not None]
-    outlines = iter(zip(masks.to_coco_batch(masked), masks.areas(masked).tolist(), strict=True))
+    counts, areas = masks.to_coco_with_areas(masked)
+    outlines = iter(zip(counts, areas.tolist(), strict=True))
     boxes = np.array([region.box or (region.mask and region.mask.box) for region in regions], np.float32).reshape(-1, 4)
     sides = boxes[:, 2:].astype(np.float64) - boxes[:, :2]
     places = []
@@ -87,9 +88,9 @@ def places_of(regions: Sequence[Region]) -> list[Place]:
         if region.mask is None:
             places.append(Place(bbox, area, None))
         else:
-            counts, pixels = next(outlines)
+            text, pixels = next(outlines)
             size = [region.mask.height, region.mask.width]
-            places.append(Place(bbox, pixels, {"size": size, "counts": counts.decode("ascii")}))
+            places.append(Place(bbox, pixels, {"size": size, "counts": text.decode("ascii")}))
     return places
 
 
