@@ -44,6 +44,7 @@ WRONG_TOTAL: Final = 4
 _MAX_BYTES: Final = 7  # 35 bits: more than any frame that fits in memory needs
 _BITS: Final = 5
 _MORE: Final = 32
+_LARGEST: Final = 63
 _ZERO: Final = 48  # COCO writes 6 bits as the characters from '0' to 'o'
 
 
@@ -105,27 +106,43 @@ def decode_strings(data: Bytes, lengths: Ints) -> tuple[Ints, Ints, Bytes]:
     A number is little-endian groups of 5 bits, sign in the last; from the fourth on it is the difference to the number
     two before it (pycocotools, maskApi). A mask with a fault still has as many counts as stated; they mean nothing.
     """
-    size = len(lengths)
-    faults = np.zeros(size, np.uint8)
-    item = np.repeat(np.arange(size), lengths)
-    value = data.astype(np.int64) - _ZERO
-    _flag(faults, item[(value < 0) | (value > 63)], BAD_BYTE)
+    faults = np.zeros(len(lengths), np.uint8)
+    begin = offsets(lengths)
+    value = data - np.uint8(_ZERO)  # a byte below '0' wraps round to one above 'o'
+    _flag(faults, _owners(begin, np.flatnonzero(value > _LARGEST)), BAD_BYTE)
     ends = (value & _MORE) == 0
-    last = offsets(lengths)[1:] - 1
+    last = begin[1:] - 1
     filled = np.flatnonzero(np.asarray(lengths) > 0)
     _flag(faults, filled[~ends[last[filled]]], UNFINISHED)
     ends[last[filled]] = True
     stops = np.flatnonzero(ends)
     starts = np.concatenate([np.zeros(min(1, len(stops)), np.int64), stops[:-1] + 1])
     widths = stops - starts + 1
-    _flag(faults, item[stops[widths > _MAX_BYTES]], BAD_RUN)
-    place = np.minimum(np.arange(len(value)) - np.repeat(starts, widths), _MAX_BYTES)
-    parts = (value & 31) << (_BITS * place)
-    numbers: Ints = np.add.reduceat(parts, starts) if len(starts) else np.zeros(0, np.int64)
+    _flag(faults, _owners(begin, stops[widths > _MAX_BYTES]), BAD_RUN)
+    widths = np.minimum(widths, _MAX_BYTES)
+    numbers = _join_groups(value, starts, widths)
     negative = (value[stops] & 16) != 0
-    numbers -= np.where(negative, np.left_shift(1, _BITS * np.minimum(widths, _MAX_BYTES + 1)), 0)
-    per_item = np.bincount(item[stops], minlength=size)
+    numbers -= np.where(negative, np.left_shift(1, _BITS * widths), 0)
+    per_item = np.diff(np.searchsorted(stops, begin))
     return _undo_differences(numbers, per_item), per_item, faults
+
+
+def _owners(begin: Ints, places: Ints) -> Ints:
+    """Of which mask the bytes at `places` are."""
+    owners: Ints = np.searchsorted(begin, places, side="right") - 1
+    return owners
+
+
+def _join_groups(value: Bytes, starts: Ints, widths: Ints) -> Ints:
+    """The numbers whose groups of 5 bits begin at `starts`, the lowest first; most have one or two."""
+    numbers = (value[starts] & 31).astype(np.int64)
+    longer = np.flatnonzero(widths > 1)
+    for group in range(1, _MAX_BYTES):
+        if not len(longer):
+            break
+        numbers[longer] |= (value[starts[longer] + group] & 31).astype(np.int64) << (_BITS * group)
+        longer = longer[widths[longer] > group + 1]
+    return numbers
 
 
 def _undo_differences(numbers: Ints, per_item: Ints) -> Ints:

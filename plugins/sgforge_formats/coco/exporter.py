@@ -134,7 +134,7 @@ def _write(images: Sequence[_Named], numbering: Numbering, lists: _Lists, counts
     regions = [one.sample.graph.all.regions[index] for one, index in chosen]
     rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for (one, index), region, place in zip(chosen, regions, places_of(regions), strict=True):
-        rows[region.kept].append(annotation_row(one, index, place))
+        rows[region.kept].append(annotation_row(one, index, region, place))
     lists.add("images", [image_row(one.sample, one.name, one.extras) for one in written])
     lists.add("annotations", rows[True])
     lists.add(REJECTED, rows[False])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from sgforge import masks
 from sgforge.graph import Region, Relation, Sample
 from sgforge.jsonl import shortest
-from sgforge_formats.coco.annotation import CROWD
+from sgforge_formats.coco.annotation import CROWD, OWN
 from sgforge_formats.coco.categories import CategoryId
 from sgforge_formats.coco.extras import Extras
 
@@ -94,9 +94,8 @@ def places_of(regions: Sequence[Region]) -> list[Place]:
     return places
 
 
-def annotation_row(written: Written, index: int, place: Place) -> dict[str, Any]:
-    """A row of `annotations` for region `index`."""
-    region = written.sample.graph.all.regions[index]
+def annotation_row(written: Written, index: int, region: Region, place: Place) -> dict[str, Any]:
+    """A row of `annotations` for the region of that index."""
     row: dict[str, Any] = {
         "id": written.annotations[index],
         "image_id": written.name.number,
@@ -113,22 +112,25 @@ def annotation_row(written: Written, index: int, place: Place) -> dict[str, Any]
         row["num_keypoints"] = sum(1 for visibility in points[2::3] if visibility)
     if region.score is not None:
         row["score"] = _short(region.score)
-    row.update(_own_fields(written, index, region))
+    row[f"{OWN}region"] = index
+    _add_own_fields(row, written, region)
     return row
 
 
-def _own_fields(written: Written, index: int, region: Region) -> dict[str, Any]:
-    extra: dict[str, Any] = {"region": index}
-    if region.attributes:
-        extra["attributes"] = [text for text in region.attributes if text != CROWD]
+def _add_own_fields(row: dict[str, Any], written: Written, region: Region) -> None:
+    if region.attributes and (texts := [text for text in region.attributes if text != CROWD]):
+        row[f"{OWN}attributes"] = texts
     if region.descriptions:
-        extra["descriptions"] = list(region.descriptions)
+        row[f"{OWN}descriptions"] = list(region.descriptions)
     if region.depth is not None:
-        extra["depth"] = _short(region.depth)
-    if region.parent is not None:
-        extra["parent"] = written.annotations.get(region.parent)
-    extra |= {"level": region.level, "source": region.source, "made_by": region.made_by}
-    return _extras(extra | _verdict(region))
+        row[f"{OWN}depth"] = _short(region.depth)
+    if region.parent is not None and region.parent in written.annotations:
+        row[f"{OWN}parent"] = written.annotations[region.parent]
+    for name in ("level", "source", "made_by"):
+        value = getattr(region, name)
+        if value is not None:
+            row[OWN + name] = value
+    row.update(_extras(_verdict(region)))
 
 
 def relation_row(written: Written, relation: Relation) -> dict[str, Any]:
@@ -152,7 +154,8 @@ def _verdict(row: Region | Relation) -> dict[str, Any]:
 
 
 def _extras(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"sgforge_{name}": value for name, value in values.items() if value is not None and value not in ([], {})}
+    """Our own fields that have a value."""
+    return {f"{OWN}{name}": value for name, value in values.items() if value is not None and value not in ([], {})}
 
 
 def usual_id(image_id: str) -> int | str:
