@@ -22,6 +22,7 @@ __all__ = ["BadRow", "JsonLists", "NotJsonError", "RowBlock", "parse_row", "read
 
 _BLOCK: Final = 1 << 20
 _LARGEST_ROW: Final = 1 << 29
+_LONGEST_NAME: Final = 1 << 20
 _SHORT: Final = 200
 
 _QUOTE, _BACKSLASH, _COMMA = (ord(sign) for sign in '"\\,')
@@ -112,8 +113,10 @@ class JsonLists:
             yield from self._members()
         else:
             raise NotJsonError(f"it begins with {self._data[:20]!r}")
-        if self._data.strip() or (self._more() and self._data.strip()):
-            raise NotJsonError(f"more stands after its end, at byte {self._start}")
+        while not self._data.strip():
+            if not self._more():
+                return
+        raise NotJsonError(f"more stands after its end, at byte {self._start}")
 
     def _members(self) -> Iterator[RowBlock]:
         while (key := self._key()) is not None:
@@ -127,9 +130,10 @@ class JsonLists:
                 return
 
     def _key(self) -> str | None:
-        """The name of the next member; None at the end of an empty object."""
+        """The name of the next member; None at the end of an empty object, which is taken."""
         self._skip_space(f"it ends after {self.keys[-1]!r}" if self.keys else "it ends after its first byte")
         if self._data[:1] == b"}" and not self.keys:
+            self._drop(1)
             return None
         text = self._match(_KEY, f"a name is expected at byte {self._start}").group(1)
         value = parse_row(text)
@@ -187,7 +191,7 @@ class JsonLists:
     def _match(self, pattern: re.Pattern[bytes], otherwise: str) -> re.Match[bytes]:
         """What stands next, taken; nothing of this form is a `NotJsonError`."""
         while (found := pattern.match(self._data)) is None:
-            if len(self._data) > _BLOCK or not self._more():
+            if len(self._data) > _LONGEST_NAME or not self._more():
                 raise NotJsonError(otherwise)
         self._drop(found.end())
         return found
