@@ -143,7 +143,7 @@ WORKS: dict[str, Callable[[Path], object]] = {
 def measure(work: str, folder: Path) -> tuple[float, float, Any]:
     """(CPU seconds, peak megabytes, result) of a work in a process of its own."""
     command = [sys.executable, __file__, "--work", work, "--folder", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     cpu, peak, result = json.loads(done.stdout.splitlines()[-1])
     return cpu, peak, result
 

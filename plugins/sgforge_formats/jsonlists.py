@@ -89,17 +89,16 @@ def read_bytes_at(stream: BinaryIO, start: int, stop: int) -> bytes:
 
 
 class JsonLists:
-    """The lists of a file in UTF-8; iterate to get their rows, block by block, in the order of the file.
+    """The lists of a file in UTF-8, from where it is; iterate to get their rows, block by block, in its order.
 
     `keys` are the names at the top seen so far. Bytes that fit no JSON at the top, and an end in the middle, raise
     `NotJsonError` after all that could be read was given.
     """
 
-    def __init__(self, stream: BinaryIO, start: int = 0) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        self._stream.seek(start)
         self._data = b""
-        self._start = start
+        self._start = stream.tell()
         self.keys: list[str] = []
 
     def __iter__(self) -> Iterator[RowBlock]:
