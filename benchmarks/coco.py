@@ -43,8 +43,9 @@ def polygons(number: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     radius = np.exp(rng.uniform(np.log(8), np.log(100), (number, 1))) * rng.uniform(0.6, 1.2, (number, POINTS))
     angle = np.sort(rng.uniform(0, 2 * np.pi, (number, POINTS)), axis=1)
-    x = np.clip(rng.uniform(0, WIDTH, (number, 1)) + radius * np.cos(angle), 0, WIDTH)
-    y = np.clip(rng.uniform(0, HEIGHT, (number, 1)) + radius * np.sin(angle), 0, HEIGHT)
+    margin = 120  # the largest radius, so that nothing is cut off
+    x = rng.uniform(margin, WIDTH - margin, (number, 1)) + radius * np.cos(angle)
+    y = rng.uniform(margin, HEIGHT - margin, (number, 1)) + radius * np.sin(angle)
     return np.stack([x, y], axis=2).reshape(number, -1).round(2)
 
 
