@@ -14,6 +14,7 @@ from PIL import Image
 
 import sgforge as sg
 from sgforge import Region, Roots, Sample, SceneGraph, jsonl
+from sgforge.engine.sources import FileHashes, read_sources
 from sgforge.errors import ConfigError
 from sgforge.testing import ExporterContract, SourceContract
 from sgforge.testing.scenes import make_scene, write_scenes
@@ -120,6 +121,92 @@ def test_folders_that_are_links_are_not_entered_and_counted(tmp_path: Path) -> N
     assert source.remarks() == ("folders passed over, as they are links: 2 (more, round)",)
 
 
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("a.jfif", "JPEG"), ("a.JPE", "JPEG"), ("a.pgm", "PPM"), ("a.pbm", "PPM"), ("a.pnm", "PPM"), ("a.mpo", "MPO")],
+)
+def test_other_suffixes_of_formats_that_are_read(tmp_path: Path, name: str, form: str) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.new("L" if form == "PPM" else "RGB", (8, 6)).save(tmp_path / "photos" / name, form)
+    readings = read_sources(
+        {"given": FolderSource(FolderOptions("data:photos"))}, Roots({"data": tmp_path}), FileHashes.none()
+    )
+    assert [(r.sample.image_id, r.sample.graph.width) for r in readings if r.sample is not None] == [(name, 8)]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_avif_is_read_where_pillow_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
+    picture(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "b.avif").write_bytes(b"")
+    monkeypatch.setattr("sgforge_formats.folder.can_decode", lambda form: is_there)
+    source = FolderSource(FolderOptions("data:photos"))
+    found = sort_out(source.samples(Roots({"data": tmp_path}), "given"))
+    assert list(found.samples) == (["a.png", "b.avif"] if is_there else ["a.png"])
+    told = "files passed over, as their suffix is none of an image: 1 (.avif)"
+    assert source.remarks() == (() if is_there else (told,))
+
+
+def test_hidden_files_and_folders_of_systems_are_passed_over(tmp_path: Path) -> None:
+    passed = ("._a.png", ".hidden.png", ".ipynb_checkpoints/a.png", "__MACOSX/._a.png", "sub/@eaDir/a.png/thumb.png")
+    for name in ("a.png", "sub/b.png", *passed):
+        picture(tmp_path / "photos" / name)
+    source = FolderSource(FolderOptions("data:photos"))
+    found = sort_out(source.samples(Roots({"data": tmp_path}), "given"))
+    assert list(found.samples) == ["a.png", "sub/b.png"]
+    told = "hidden files and folders passed over: 5 (._a.png, .hidden.png, .ipynb_checkpoints, __MACOSX, sub/@eaDir)"
+    assert source.remarks() == (told,)
+
+
+def test_a_hidden_folder_that_is_named_is_read(tmp_path: Path) -> None:
+    picture(tmp_path / ".cache" / "photos" / "a.png")
+    source = FolderSource(FolderOptions("data:.cache/photos"))
+    assert list(sort_out(source.samples(Roots({"data": tmp_path}), "given")).samples) == ["a.png"]
+
+
+def tagged(path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6)).save(path, exif=exif)
+
+
+def test_folder_turns_pictures_where_it_is_asked_to(tmp_path: Path) -> None:
+    for name, orientation in (("a.jpg", 6), ("b.png", 3), ("c.png", 1)):
+        tagged(tmp_path / "photos" / name, orientation)
+    (tmp_path / "photos" / "d.png").write_text("no picture")
+    source = FolderSource(FolderOptions("data:photos", orientation="apply"))
+    readings = list(read_sources({"given": source}, Roots({"data": tmp_path}), FileHashes.none()))
+    sizes = {r.sample.uri: (r.sample.graph.width, r.sample.graph.height) for r in readings if r.sample is not None}
+    assert sizes == {
+        "data+turned:photos/a.jpg": (6, 8),
+        "data+turned:photos/b.png": (8, 6),
+        "data:photos/c.png": (8, 6),
+    }
+    assert source.remarks() == ("pictures turned as their orientation tag says: 2",)
+    assert [r.failure.reason for r in readings if r.failure is not None] == ["image-unreadable"]
+
+
+def test_only_pictures_that_are_turned_get_other_keys(tmp_path: Path) -> None:
+    for name, orientation in (("a.png", 3), ("b.png", 1)):
+        tagged(tmp_path / "photos" / name, orientation)
+    keys = []
+    for orientation in ("stored", "apply"):
+        source = FolderSource(FolderOptions("data:photos", orientation=orientation))
+        readings = read_sources({"given": source}, Roots({"data": tmp_path}), FileHashes.none())
+        keys.append([reading.key for reading in readings])
+    assert keys[0][0] != keys[1][0]
+    assert keys[0][1] == keys[1][1]
+
+
+def test_what_a_file_says_is_turned_stays_turned(tmp_path: Path) -> None:
+    tagged(tmp_path / "pictures" / "deep" / "a.png", 6)
+    text = (LINE % ("a", "a")).replace("old:", "old+turned:")
+    assert read_graphs(text, tmp_path).samples["a"].uri == "old+turned:deep/a.png"
+    assert read_graphs(text, tmp_path, images="data:pictures").samples["a"].uri == "data+turned:pictures/deep/a.png"
+    plain = read_graphs(LINE % ("a", "a"), tmp_path, images="data:pictures", orientation="apply")
+    assert plain.samples["a"].uri == "data+turned:pictures/deep/a.png"
+
+
 def test_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "photos").write_text("x")
     with pytest.raises(ConfigError, match="is no folder"):
@@ -138,8 +225,6 @@ def test_names_that_no_id_may_have(tmp_path: Path) -> None:
 
 
 def test_links_out_of_the_folder_are_refused_when_read(tmp_path: Path) -> None:
-    from sgforge.engine.sources import FileHashes, read_sources
-
     picture(tmp_path / "secret.png")
     inner = tmp_path / "inner"
     picture(inner / "photos" / "a.png")
