@@ -28,6 +28,7 @@ class CocoOptions:
     JSON file, without .json).
     `split`: the split all images belong to, such as train or val; without it sgforge holds some out by their hash.
     `orientation`: "stored" takes pictures as they are stored, "apply" turns them as their orientation tag says.
+    `polygons`: "masks" makes masks of them, "keep" keeps their points too, for an export (some 150 bytes a region).
     """
 
     annotations: str
@@ -36,6 +37,7 @@ class CocoOptions:
     split: str | None = None
     results: str | None = None
     orientation: Orientation = "stored"
+    polygons: Literal["masks", "keep"] = "masks"
 
 
 @attrs.frozen

@@ -205,6 +205,24 @@ def test_a_file_is_named_relative_to_the_folder_that_was_named(coco: dict[str, A
         assert [row["file_name"] for row in written["images"]] == ["a.png", "sub/b.png"], images
 
 
+def test_polygons_are_kept_where_it_is_asked_for(coco: dict[str, Any], tmp_path: Path) -> None:
+    square, triangle = [5, 5, 25, 5, 25, 15, 5, 15], [1.5, 2, 30.25, 4, 8, 28]
+    coco["annotations"][0]["segmentation"] = [square, triangle]
+    coco["annotations"][2]["segmentation"] = [[1, 1], square]
+    (tmp_path / "in.json").write_text(json.dumps(coco))
+    options = CocoOptions(str(tmp_path / "in.json"), polygons="keep")
+    samples = sort_out(CocoSource(options).samples(Roots(), "x")).samples
+    other = attrs.evolve(samples["7"].graph.all.regions[1], mask=samples["7"].graph.all.regions[0].mask)
+    graph = samples["7"].graph
+    edited = SceneGraph(40, 30, [graph.all.regions[0], other], (), graph.attributes)
+    snapshot = publish_samples(tmp_path, [attrs.evolve(samples["7"], graph=edited), samples["8"]])
+    CocoExporter(CocoExportOptions()).export(snapshot, tmp_path / "out.json")
+    rows = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    assert rows[0]["segmentation"] == [square, triangle]
+    # The mask of the second was replaced, and of the third one part was left out: both are written as masks.
+    assert [set(row["segmentation"]) for row in rows[1:]] == [{"size", "counts"}] * 2
+
+
 def whole_graph() -> SceneGraph:
     regions = [
         Region("cup", (1, 1, 5, 5), attributes=("red", "crowd"), descriptions=("a cup",), depth=0.25, score=0.5),

@@ -3,7 +3,8 @@
 `caption`, `caption 2`, ... are the captions of the image. Names that begin with `coco.` are written back into COCO's
 own fields by the exporter: `coco.category.ID` (the category of that id, if a region has it: name, supercategory,
 keypoints and skeleton, as JSON), `coco.category_id.INDEX` (of a region whose category shares its name with another),
-`coco.keypoints.INDEX` (x, y, visibility of each point of a region, as JSON), `coco.id` (`text`: the id is a text that
+`coco.keypoints.INDEX` (x, y, visibility of each point of a region, as JSON), `coco.polygons.INDEX` (where a source is
+asked to keep them: the polygons that a region's mask was made of, as JSON), `coco.id` (`text`: the id is a text that
 reads as a number). INDEX is the region's place in the graph.
 """
 
@@ -25,11 +26,14 @@ __all__ = ["Extras", "category_records", "graph_attributes"]
 _CATEGORY: Final = "coco.category."
 _CATEGORY_ID: Final = "coco.category_id."
 _KEYPOINTS: Final = "coco.keypoints."
+_POLYGONS: Final = "coco.polygons."
 _ID: Final = "coco.id"
 _TEXT: Final = "text"
 
 
-def graph_attributes(entry: ImageEntry, found: Sequence[FoundRegion], captions: Sequence[str]) -> dict[str, str]:
+def graph_attributes(
+    entry: ImageEntry, found: Sequence[FoundRegion], captions: Sequence[str], *, keeps_polygons: bool = False
+) -> dict[str, str]:
     """The attributes of the graph of an image whose regions are `found`, in their order."""
     attributes = dict(entry.attributes)
     for number, caption in enumerate(captions, 1):
@@ -44,6 +48,8 @@ def graph_attributes(entry: ImageEntry, found: Sequence[FoundRegion], captions: 
                 attributes[f"{_CATEGORY_ID}{index}"] = json.dumps(category.number)
         if one.annotation.keypoints is not None:
             attributes[f"{_KEYPOINTS}{index}"] = one.annotation.keypoints
+        if keeps_polygons and one.polygons:
+            attributes[f"{_POLYGONS}{index}"] = json.dumps(one.polygons, separators=(",", ":"))
     return attributes
 
 
@@ -51,13 +57,14 @@ def graph_attributes(entry: ImageEntry, found: Sequence[FoundRegion], captions: 
 class Extras:
     """The attributes of a graph, sorted for an export.
 
-    `plain`: those that have no field in COCO. `category_ids`, `keypoints`: by index of the region. `is_text`: the
-    image's id is a text.
+    `plain`: those that have no field in COCO. `category_ids`, `keypoints`, `polygons`: by index of the region.
+    `is_text`: the image's id is a text.
     """
 
     plain: Mapping[str, str]
     category_ids: Mapping[int, CategoryId]
     keypoints: Mapping[int, Sequence[float]]
+    polygons: Mapping[int, Sequence[Sequence[float]]]
     is_text: bool
 
     @classmethod
@@ -65,16 +72,22 @@ class Extras:
         """The attributes of one graph; one that is not of our making stays a plain one."""
         plain: dict[str, str] = {}
         numbers: dict[int, Any] = {}
-        points: dict[int, Any] = {}
+        lists: dict[str, dict[int, Any]] = {_KEYPOINTS: {}, _POLYGONS: {}}
         for name, text in attributes.items():
             index = name.rpartition(".")[2]
             if name.startswith(_CATEGORY_ID) and index.isdecimal() and category_id_of(_parsed(text)) is not None:
                 numbers[int(index)] = _parsed(text)
-            elif name.startswith(_KEYPOINTS) and index.isdecimal() and isinstance(_parsed(text), list):
-                points[int(index)] = _parsed(text)
+            elif index.isdecimal() and name.removesuffix(index) in lists and isinstance(_parsed(text), list):
+                lists[name.removesuffix(index)][int(index)] = _parsed(text)
             elif name != _ID and not (name.startswith(_CATEGORY) and _category_record(text) is not None):
                 plain[name] = text
-        return cls(plain, numbers, points, attributes.get(_ID) == _TEXT)
+        return cls(
+            plain=plain,
+            category_ids=numbers,
+            keypoints=lists[_KEYPOINTS],
+            polygons=lists[_POLYGONS],
+            is_text=attributes.get(_ID) == _TEXT,
+        )
 
 
 def category_records(attributes: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:

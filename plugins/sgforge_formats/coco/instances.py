@@ -29,11 +29,15 @@ _NUMBER_IN_BATCH: Final = re.compile(r"^mask \d+( of \d+)?: ")
 
 @attrs.frozen
 class FoundRegion:
-    """A region, the annotation it was made from, and that annotation's row in the file."""
+    """A region, the annotation it was made from, and that annotation's row in the file.
+
+    `polygons`: what its mask was made of, where it was made of all the polygons of the row.
+    """
 
     region: Region
     annotation: Annotation
     item: Item
+    polygons: Sequence[Sequence[float]] = ()
 
 
 @attrs.frozen
@@ -94,7 +98,8 @@ def instance_regions(
         faults = [*one.annotation.faults, *one.faults, *outline.faults]
         try:
             region = make_region(one.annotation, outline.mask, findings)
-            found[owner].append(FoundRegion(region, one.annotation, one.item))
+            polygons = () if outline.faults else one.polygons or ()
+            found[owner].append(FoundRegion(region, one.annotation, one.item, polygons))
         except UnusableAnnotationError as error:
             faults.append(error.fault)
         if faults:

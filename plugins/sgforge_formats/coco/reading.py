@@ -53,6 +53,7 @@ class ImageReader:
     turner: Turner
     segments: Segments | None
     split: str | None
+    keeps_polygons: bool
     findings: Findings
 
     def read(self, numbers: Sequence[int]) -> Iterator[Sample | SourceFailure]:
@@ -71,7 +72,7 @@ class ImageReader:
                 entry.height,
                 [one.region for one in related.found],
                 related.relations,
-                graph_attributes(entry, related.found, rows.captions),
+                graph_attributes(entry, related.found, rows.captions, keeps_polygons=self.keeps_polygons),
             )
             yield Sample(entry.image_id, graph, rows.uri, split=self.split or entry.split)
 

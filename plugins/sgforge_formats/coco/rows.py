@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sgforge import masks
+from sgforge.errors import GraphError
 from sgforge.graph import Region, Relation, Sample
 from sgforge.jsonl import shortest
 from sgforge_formats.coco.annotation import CROWD, OWN
@@ -105,7 +106,8 @@ def annotation_row(written: Written, index: int, region: Region, place: Place) -
         "iscrowd": int(CROWD in region.attributes),
     }
     if place.segmentation is not None:
-        row["segmentation"] = place.segmentation
+        polygons = written.extras.polygons.get(index)
+        row["segmentation"] = polygons if _still_make(polygons, region) else place.segmentation
     points = written.extras.keypoints.get(index)
     if points is not None:
         row["keypoints"] = points
@@ -115,6 +117,16 @@ def annotation_row(written: Written, index: int, region: Region, place: Place) -
     row[f"{OWN}region"] = index
     _add_own_fields(row, written, region)
     return row
+
+
+def _still_make(polygons: Sequence[Any] | None, region: Region) -> bool:
+    """Whether a mask is still that of the polygons it was read as."""
+    if not polygons or region.mask is None:
+        return False
+    try:
+        return masks.from_polygons(polygons, region.mask.height, region.mask.width) == region.mask
+    except (GraphError, TypeError):  # attributes are texts that anybody may have written
+        return False
 
 
 def _add_own_fields(row: dict[str, Any], written: Written, region: Region) -> None:

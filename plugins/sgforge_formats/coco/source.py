@@ -87,6 +87,7 @@ class CocoSource:
                 turner=self._turner,
                 segments=segments,
                 split=options.split,
+                keeps_polygons=options.polygons == "keep",
                 findings=self._findings,
             )
             for batch in _batches(document):
