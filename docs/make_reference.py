@@ -35,9 +35,11 @@ from sgforge.stages import (
     Report,
     Resources,
     SourceFailure,
+    Worker,
     protocols,
 )
 from sgforge.stages.verbs import Kind
+from sgforge.steps import RunSettings
 
 REFERENCE = Path(__file__).with_name("reference.md")
 FIRST_PARTY = "sgforge"
@@ -45,7 +47,18 @@ ROOT: Final = Path(__file__).parents[1]
 PROTOCOLS: Final = {"model": (Provider, BatchProvider), "command": ()}
 """Of kinds whose protocol is not the class of `sgforge.stages.protocols` that has their name."""
 EVENTS: Final = tuple(getattr(event_values, name) for name in event_values.__all__)
-VALUES: Final = (Resources, Failure, SourceFailure, Checkpoint, Judged, Ranking, Report, StepCounts)
+VALUES: Final = (
+    Resources,
+    Worker,
+    RunSettings,
+    Failure,
+    SourceFailure,
+    Checkpoint,
+    Judged,
+    Ranking,
+    Report,
+    StepCounts,
+)
 HEAD = """\
 # Reference
 

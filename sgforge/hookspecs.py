@@ -20,7 +20,7 @@ import pluggy
 from sgforge.stages import KINDS, Kind, Needs
 
 if TYPE_CHECKING:
-    from sgforge.engine.reporting.events import BatchFinished, RunFinished, RunStarted, StepFinished
+    from sgforge.engine.reporting.events import BatchFinished, MetricReported, RunFinished, RunStarted, StepFinished
 
 __all__ = ["API_VERSION", "PROJECT", "Register", "hookimpl", "hookspec"]
 
@@ -81,3 +81,8 @@ def sgforge_step_finished(event: StepFinished) -> None:
 @hookspec
 def sgforge_batch_finished(event: BatchFinished) -> None:
     """Called for every 64 images that passed a step, or half a second; also of sources and evaluations."""
+
+
+@hookspec
+def sgforge_metric_reported(event: MetricReported) -> None:
+    """Called for every figure that a training reports, in their order, at most half a second after."""

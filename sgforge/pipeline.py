@@ -1,8 +1,8 @@
 """Pipelines in Python: `Pipeline(segment("sam"), complete("svg", model="openai/gpt-6.2-sol")).run(source, "runs/x")`.
 
 The verbs build steps: the first argument names a component (or is an instance of one), `name`, `on`, `weights`,
-`batch_size` and `workers` are the engine's, all other keyword arguments are the component's options. A config file
-becomes the same values through `Pipeline.from_config`.
+`batch_size`, `workers` and `run` are the engine's, all other keyword arguments are the component's options. A config
+file becomes the same values through `Pipeline.from_config`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.stages import VERBS, Selection
-from sgforge.steps import SourceStep, Step
+from sgforge.steps import RunSettings, SourceStep, Step
 from sgforge.text.wording import shortened
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class StepVerb(Protocol):
         weights: str | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
+        run: RunSettings | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Step: ...
 
@@ -80,6 +81,7 @@ def _verb(verb: str) -> StepVerb:
         weights: str | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
+        run: RunSettings | Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Step:
         return Step(
@@ -91,6 +93,7 @@ def _verb(verb: str) -> StepVerb:
             weights=weights,
             batch_size=batch_size,
             workers=workers,
+            run=run,
         )
 
     step.__name__ = step.__qualname__ = verb

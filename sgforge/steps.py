@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -11,7 +12,49 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.stages import VERBS, Selection, Verb
 
-__all__ = ["SourceStep", "Step", "selection_of"]
+__all__ = ["RunSettings", "SourceStep", "Step", "selection_of"]
+
+
+def _whole_from_one(instance: Any, attribute: attrs.Attribute[int], value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{attribute.name} must be a whole number from 1, not {value!r}")
+
+
+def _seconds(instance: Any, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is None:
+        return
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value <= 0:
+        raise ConfigError(f"{attribute.name} must be a number of seconds above 0, not {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class RunSettings:
+    """How the training of a step is run; in no key of its answer.
+
+    `processes`: how many train together, each told its RANK and WORLD_SIZE. `grace_s`: seconds that they have to save
+    their state once they are asked to stop. `timeout_s`: seconds after which they are asked to, None for never.
+    """
+
+    processes: int = attrs.field(default=1, validator=_whole_from_one)
+    grace_s: float = attrs.field(default=10.0, validator=_seconds)
+    timeout_s: float | None = attrs.field(default=None, validator=_seconds)
+
+
+def _run_settings(value: RunSettings | Mapping[str, Any] | None) -> RunSettings | None:
+    """`run` as a RunSettings: `{"processes": 2}`."""
+    if value is None or isinstance(value, RunSettings):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f'run: must be a table such as {{"processes": 2}}, not {value!r}')
+    known = [field.name for field in attrs.fields(RunSettings)]
+    unknown = sorted(map(str, set(value) - set(known)))
+    if unknown:
+        raise ConfigError(f"run: unknown key {unknown[0]!r}; it takes {', '.join(known)}")
+    try:
+        return RunSettings(**value)
+    except ConfigError as error:
+        raise ConfigError(f"run: {error}") from None
 
 
 def selection_of(value: Selection | Mapping[str, Any] | None) -> Selection:
@@ -66,8 +109,9 @@ class Step:
     one name or several; all of them without it, train and refine those of split "train", evaluate the held-out ones.
     `weights`: the name of the earlier train or refine step whose weights it takes; without it those of the nearest
     that fits. `batch_size`: samples a sync component gets at most at once. `workers`: threads of a sync component, each
-    with its own instance; calls in flight of an async one. Every other keyword argument of a verb is an option of the
-    component, as `sgforge plugins NAME` lists them; an instance has its options already.
+    with its own instance; calls in flight of an async one. `run`: how a training is run, each key of `RunSettings`
+    optional: {"processes": 2, "grace_s": 60, "timeout_s": 3600}. Every other keyword argument of a verb is an option of
+    the component, as `sgforge plugins NAME` lists them; an instance has its options already.
     """
 
     verb: str
@@ -78,6 +122,7 @@ class Step:
     weights: str | None = None
     batch_size: int | None = attrs.field(default=None, validator=_check_positive)
     workers: int | None = attrs.field(default=None, validator=_check_positive)
+    run: RunSettings | None = attrs.field(default=None, converter=_run_settings)
 
     def __attrs_post_init__(self) -> None:
         if self.verb not in VERBS:

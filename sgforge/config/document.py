@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from sgforge.models.settings import GatewaySettings, ModelSettings
+from sgforge.steps import RunSettings
 
 __all__ = ["Document", "On", "StepKeys"]
 
@@ -55,3 +56,4 @@ class StepKeys:
     weights: str | None = None
     batch_size: int | None = attrs.field(default=None, validator=_from_one)
     workers: int | None = attrs.field(default=None, validator=_from_one)
+    run: RunSettings | None = None

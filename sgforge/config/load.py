@@ -178,6 +178,7 @@ class _Reader:
             weights=keys.weights,
             batch_size=keys.batch_size,
             workers=keys.workers,
+            run=keys.run,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,9 +15,11 @@ from sgforge.engine.executors.crew import Executor
 from sgforge.engine.executors.work import Work
 from sgforge.engine.models.run_models import Models
 from sgforge.engine.planning.components import ComponentSpec
+from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.fingerprints import fingerprint
 from sgforge.engine.planning.plan import Plan, PlannedStep
-from sgforge.engine.reporting.events import BatchFinished, StepFinished
+from sgforge.engine.reporting.events import BatchFinished, MetricReported, StepFinished
+from sgforge.engine.reporting.metrics import MetricsReader
 from sgforge.engine.reporting.progress import Progress, StepTotal
 from sgforge.engine.reporting.report import StepReport
 from sgforge.engine.reporting.step_counts import Tally
@@ -104,6 +105,36 @@ class Context:
                 one.flush()
             self.progress.alive({one.step: one.in_flight for one in counts})
 
+    @asynccontextmanager
+    async def telling_figures(self, step: str, reader: MetricsReader) -> AsyncIterator[None]:
+        """While this lasts, everyone hears twice a second what figures a training has told."""
+        self.progress.begin([StepTotal(step, None)])
+        beat = asyncio.create_task(self._listen(step, reader))
+        try:
+            yield
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await beat
+            self._tell_figures(step, reader)
+
+    async def _listen(self, step: str, reader: MetricsReader) -> None:
+        while True:
+            await asyncio.sleep(_BEAT)
+            self._tell_figures(step, reader)
+
+    def _tell_figures(self, step: str, reader: MetricsReader) -> None:
+        latest: dict[str, float] = {}
+        at = None
+        for figure in reader.read():
+            at, latest[figure.metric] = figure.step, figure.value
+            event = MetricReported(
+                run_id=self.run_id, step=step, metric=figure.metric, value=figure.value, at=figure.step
+            )
+            self.events.sgforge_metric_reported(event=event)
+        if at is not None:
+            self.progress.measured(step, latest, at)
+
     def step_finished(self, report: StepReport) -> None:
         """Tell that a step is published, trained or evaluated."""
         self.progress.finish(report)
@@ -124,12 +155,11 @@ class Context:
         """The checkpoint that a step takes: of an earlier step, or the one its option names."""
         return find_weights(step, self.checkpoints)
 
-    def resources(self, spec: ComponentSpec, checkpoint: Checkpoint | None, workers: int | None = None) -> Resources:
+    def resources(self, spec: ComponentSpec, checkpoint: Checkpoint | None) -> Resources:
         """What a component is given when it is set up."""
         return Resources(
-            device=_device(spec),
+            devices=devices_for(spec.needs),
             seed=self.plan.seed,
-            workers=workers or 1,
             checkpoint=checkpoint,
             model=self.models.bind(spec.model),
             scratch=self.scratch,
@@ -140,7 +170,7 @@ class Context:
         return Work(
             spec=step.spec,
             method=step.verb.method,
-            resources=self.resources(step.spec, self.weights_of(step), step.workers),
+            resources=self.resources(step.spec, self.weights_of(step)),
             batch_size=step.batch_size,
             workers=step.workers,
         )
@@ -205,13 +235,3 @@ def _flat_counts(report: StepReport) -> dict[str, int]:
     counts = report.counts
     plain = {"computed": counts.computed, "reused": counts.reused, "failed": counts.failed, "dropped": counts.dropped}
     return {**plain, **{f"fault: {reason}": count for reason, count in counts.faults.items()}}
-
-
-def _device(spec: ComponentSpec) -> str:
-    if spec.needs.gpu == "no" or importlib.util.find_spec("torch") is None:
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

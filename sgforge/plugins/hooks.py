@@ -21,7 +21,7 @@ from sgforge.text.wording import with_article
 
 __all__ = ["RESERVED_STEP_KEYS", "collect_components", "find_problems", "new_manager"]
 
-RESERVED_STEP_KEYS: Final = ("name", "on", "weights", "batch_size", "workers")
+RESERVED_STEP_KEYS: Final = ("name", "on", "weights", "batch_size", "workers", "run")
 """Keys of a step that are the pipeline's, so that no option may use them."""
 
 _PREFIX: Final = f"{PROJECT}_"

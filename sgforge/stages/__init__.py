@@ -25,7 +25,7 @@ from sgforge.stages.protocols import (
     Teacher,
 )
 from sgforge.stages.roles import check_role
-from sgforge.stages.values import Answer, Checkpoint, Failure, Model, Needs, Resources, SourceFailure
+from sgforge.stages.values import Answer, Checkpoint, Failure, Model, Needs, Reporter, Resources, SourceFailure, Worker
 from sgforge.stages.verbs import KINDS, VERBS, Kind, Mode, Role, Verb, weight_givers
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Ranking",
     "Refiner",
     "Report",
+    "Reporter",
     "Resources",
     "Role",
     "Segmenter",
@@ -55,6 +56,7 @@ __all__ = [
     "Student",
     "Teacher",
     "Verb",
+    "Worker",
     "check_role",
     "pixels_of",
     "weight_givers",

@@ -113,14 +113,21 @@ class Student(Protocol):
     """Learns from a snapshot, then proposes relations for new images."""
 
     def train(self, snapshot_path: Path, selection: Selection, out_dir: Path, resources: Resources) -> Checkpoint:
-        """Learn from a published snapshot, in a process of its own (a given instance: in this one).
+        """Learn from a published snapshot, in processes of their own (a given instance: in this one).
 
         `snapshot_path`: the folder of the snapshot, a zarr group, read with `sgforge.dataset.Snapshot` or plain zarr.
         `selection`: which of its images to learn from (`snapshot.rows(selection)`). `out_dir`: the only folder to write
         to; what is found there is left by a training of the same key that was stopped: go on from it. Stopped by
-        SIGTERM, with 10 seconds to save. `resources.checkpoint`: weights to start from, or None.
+        SIGTERM, with the step's `run.grace_s` (10) seconds to save. `resources.checkpoint`: weights to start from, or
+        None.
 
-        Returns `Checkpoint.of(folder, metrics)`, the folder within `out_dir`, made when all its files are written.
+        Where the step asks for several processes, each calls this with a `resources.worker` and devices of its own, and
+        with RANK, WORLD_SIZE, LOCAL_RANK and MASTER_ADDR and MASTER_PORT set for `torch.distributed` as torchrun sets
+        them. They share `out_dir`. What a batch holds must not depend on their number, so that a training goes on with
+        another one. One that dies ends the others.
+
+        Returns `Checkpoint.of(folder, metrics)`, the folder within `out_dir`, made when all its files are written. Of
+        several processes that of rank 0 counts.
 
         Errors: whatever it raises, a checkpoint outside `out_dir` and one whose files are not those of its sha256 fail
         the step; the dataset stays as it is.

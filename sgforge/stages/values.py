@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from sgforge.images import Roots
     from sgforge.models import Capabilities, ChatRequest, ChatResponse
 
-__all__ = ["Answer", "Checkpoint", "Failure", "Model", "Needs", "Resources", "SourceFailure"]
+__all__ = ["Answer", "Checkpoint", "Failure", "Model", "Needs", "Reporter", "Resources", "SourceFailure", "Worker"]
+
+Reporter: TypeAlias = Callable[[str, float, int], None]
+"""Takes a figure of a training: its name, its value, and the step of the training."""
 
 
 def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -138,19 +141,57 @@ class Model(Protocol):
 
 
 @attrs.frozen
+class Worker:
+    """Which of how many: the processes of one training, or the workers of one item step; `rank` counts from 0."""
+
+    rank: int = 0
+    world: int = 1
+
+
+@attrs.frozen(kw_only=True)
 class Resources:
     """What the engine gives a component when it is entered; the only place that names a device, dtype or seed.
 
-    `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the model that the option `model`
-    names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder
-    for temporary files. `roots`: the image folders of the run, for a training that reads pixels.
+    `devices`: names as torch has them, "cuda:0", "mps" or "cpu", at least one. A worker of an item step gets one; the
+    processes of a training share those of the machine, every one of another remainder by their number, so that the
+    first is cuda:LOCAL_RANK. `worker`: which of the processes of a training this is, or of the workers of an item step.
+    `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the model that the
+    option `model` names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder for
+    temporary files, its own. `roots`: the image folders of the run, for a training that reads pixels. `reporter`: what
+    `report` calls.
     """
 
-    device: str = "cpu"
+    devices: tuple[str, ...] = ("cpu",)
     dtype: str = "float32"
     seed: int = 0
-    workers: int = 1
+    worker: Worker = attrs.field(factory=Worker)
     checkpoint: Checkpoint | None = None
     model: Model | None = None
     scratch: Path | None = None
     roots: Roots | None = None
+    reporter: Reporter | None = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def device(self) -> str:
+        """The first of its devices, for a component that uses one."""
+        return self.devices[0]
+
+    def report(self, metric: str, value: float, step: int) -> None:
+        """In a training, tell a figure, such as ("loss", 0.5, 100); elsewhere nobody hears it.
+
+        `metric`: one line of text. `value`: a number, which may be infinite or NaN. `step`: a whole number from 0, of
+        updates or what else the training counts. It is shown, told to event hooks, and kept as a line of
+        `metrics.jsonl` in the step's folder before the call returns. Of several processes the first is heard, so what
+        it tells should be a mean over all. Another kind of value is a `StepError`.
+        """
+        if self.reporter is not None:
+            self.reporter(metric, value, step)
+
+    def of_worker(self, rank: int, world: int) -> Resources:
+        """What one of the workers of an item step is given: a device of its own, in turn where there are fewer."""
+        return attrs.evolve(self, devices=(self.devices[rank % len(self.devices)],), worker=Worker(rank, world))
+
+    def of_process(self, rank: int, world: int) -> Resources:
+        """What one of the processes of a training is given: every `world`-th device from its own on."""
+        mine = self.devices[rank::world] or (self.devices[rank % len(self.devices)],)
+        return attrs.evolve(self, devices=mine, worker=Worker(rank, world))

@@ -29,7 +29,7 @@ def test_a_verb_tells_what_it_does_and_what_it_takes(verb):
     function = getattr(sgforge, verb)
     assert function.__name__ == verb
     assert function.__doc__.startswith(VERBS[verb].does)
-    given = ["component", "name", "on", "weights", "batch_size", "workers", "options"]
+    given = ["component", "name", "on", "weights", "batch_size", "workers", "run", "options"]
     assert list(inspect.signature(function).parameters) == given
 
 

@@ -64,7 +64,7 @@ def test_options_may_not_use_reserved_step_keys(key):
 
 
 def test_reserved_keys_are_those_of_the_design():
-    assert RESERVED_STEP_KEYS == ("name", "on", "weights", "batch_size", "workers")
+    assert RESERVED_STEP_KEYS == ("name", "on", "weights", "batch_size", "workers", "run")
 
 
 def test_options_of_a_source_may_use_step_keys_but_not_use():

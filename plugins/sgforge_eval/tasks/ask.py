@@ -159,7 +159,7 @@ def open_student(
         raise ConfigError(f"student {name!r} cannot answer questions: it has no method answer(prompts)")
     setup = getattr(student, "setup", None)
     if setup is not None:
-        setup(Resources(device=device, checkpoint=None if checkpoint is None else Checkpoint.of(checkpoint)))
+        setup(Resources(devices=(device,), checkpoint=None if checkpoint is None else Checkpoint.of(checkpoint)))
     found: Answerer = student
     return found
 

@@ -19,6 +19,7 @@ from sgforge.engine.executors.work import Work
 from sgforge.engine.planning.fingerprints import digest_of, fingerprint
 from sgforge.engine.planning.known_work import Images
 from sgforge.engine.planning.plan import Plan, PlannedStep
+from sgforge.engine.reporting.metrics import METRICS, MetricsReader
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import StepCounts, StepReport
 from sgforge.errors import StepError
@@ -49,8 +50,19 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
         context.progress.note(f"{step.name}: {step.spec.name} learns from {counted(len(rows), 'image')}")
         resources = attrs.evolve(context.resources(step.spec, context.weights_of(step)), roots=context.roots)
         access = context.models.access(step.spec.model) if step.spec.component is not None else None
-        job = TrainJob(step.name, step.spec, step.verb.method, snapshot.path, step.on, folder, resources, access)
-        checkpoint = await train(job, context.stop)
+        job = TrainJob(
+            step=step.name,
+            spec=step.spec,
+            method=step.verb.method,
+            snapshot=snapshot.path,
+            selection=step.on,
+            folder=folder,
+            resources=resources,
+            access=access,
+            run=step.run,
+        )
+        async with context.telling_figures(step.name, MetricsReader(folder / METRICS)):
+            checkpoint = await train(job, context.stop)
     if checkpoint is not None:
         context.checkpoints[step.name] = checkpoint
     counts = StepCounts() if checkpoint is None else _counts(len(rows), reused)

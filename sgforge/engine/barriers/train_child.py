@@ -1,4 +1,4 @@
-"""One training in a process of its own: `python -m sgforge.engine.barriers.train_child`; the engine starts it.
+"""One process of a training: `python -m sgforge.engine.barriers.train_child`; the engine starts it.
 
 Its standard input is one line of orders, and then stays open for as long as the engine lives.
 """
@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from sgforge.engine.barriers.training import SCRATCH, TrainJob, train_here, write_json
 from sgforge.engine.models.child_models import ModelAccess, opened_model
 from sgforge.engine.planning.components import find_spec
+from sgforge.engine.reporting.metrics import METRICS, MetricsWriter
 from sgforge.errors import SgforgeError
 from sgforge.images import Roots
 from sgforge.plugins import Registry, load_plugins
-from sgforge.stages import Checkpoint, Resources, Selection
+from sgforge.stages import Checkpoint, Resources, Selection, Worker
 
 if TYPE_CHECKING:
     from sgforge.stages import Model
@@ -31,26 +33,28 @@ def main() -> int:
     orders = _read_orders()
     if orders is None:
         return 1
-    threading.Thread(target=_end_with_parent, name="sgforge-parent", daemon=True).start()
     given = json.loads(orders)
+    threading.Thread(target=_end_with_parent, args=(given["group"],), name="sgforge-parent", daemon=True).start()
     answer = Path(given["answer"])
+    report = None if given["rank"] else MetricsWriter(Path(given["folder"]) / METRICS)
     try:
         registry = load_plugins()
         access = None if given["access"] is None else ModelAccess.from_json(given["access"])
         with opened_model(access, registry) as model:
-            checkpoint = train_here(_job(given, registry, model))
+            checkpoint = train_here(_job(given, registry, model, report))
     except SgforgeError as error:
         traceback.print_exc()
-        write_json(answer, {"error": str(error), "exit_code": error.exit_code})
+        write_json(answer, {"error": str(error), "exit_code": error.exit_code, "at": time.time()})
         return error.exit_code
-    write_json(
-        answer,
-        {
-            "path": str(checkpoint.path.resolve()),
-            "sha256": checkpoint.sha256,
-            "metrics": {name: float(value) for name, value in checkpoint.metrics.items()},
-        },
-    )
+    if checkpoint is not None:
+        write_json(
+            answer,
+            {
+                "path": str(checkpoint.path.resolve()),
+                "sha256": checkpoint.sha256,
+                "metrics": {name: float(value) for name, value in checkpoint.metrics.items()},
+            },
+        )
     return 0
 
 
@@ -68,33 +72,32 @@ def _read_orders() -> bytes | None:
     return orders
 
 
-def _job(given: dict[str, Any], registry: Registry, model: Model | None) -> TrainJob:
-    step = given["step"]
+def _job(given: dict[str, Any], registry: Registry, model: Model | None, report: MetricsWriter | None) -> TrainJob:
     spec, faults = find_spec(registry, given["kind"], given["component"], given["settings"])
     assert not faults, faults  # they were taken when the run was planned
     base = given["checkpoint"]
-    checkpoint = None if base is None else Checkpoint(Path(base["path"]), base["sha256"], base["metrics"])
     folder = Path(given["folder"])
-    scratch = folder / SCRATCH
-    scratch.mkdir(exist_ok=True)
+    scratch = folder / SCRATCH / str(given["rank"])
+    scratch.mkdir(parents=True, exist_ok=True)
     resources = Resources(
-        given["device"],
-        given["dtype"],
-        given["seed"],
-        given["workers"],
-        checkpoint=checkpoint,
+        devices=tuple(given["devices"]),
+        dtype=given["dtype"],
+        seed=given["seed"],
+        worker=Worker(given["rank"], given["world"]),
+        checkpoint=None if base is None else Checkpoint(Path(base["path"]), base["sha256"], base["metrics"]),
         model=model,
         scratch=scratch,
         roots=None if given["roots"] is None else Roots(given["roots"]),
+        reporter=report,
     )
     return TrainJob(
-        step,
-        spec,
-        given["method"],
-        Path(given["snapshot"]),
-        Selection(_names(given["sources"]), _names(given["splits"])),
-        folder,
-        resources,
+        step=given["step"],
+        spec=spec,
+        method=given["method"],
+        snapshot=Path(given["snapshot"]),
+        selection=Selection(_names(given["sources"]), _names(given["splits"])),
+        folder=folder,
+        resources=resources,
     )
 
 
@@ -102,15 +105,16 @@ def _names(value: list[str] | None) -> tuple[str, ...] | None:
     return None if value is None else tuple(value)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(group: int) -> None:
     """End at once when the engine's end of our standard input closes: it was killed, and may be started again.
 
-    The processes that the training started end too: none of them may write beside the next training.
+    The other processes of the training and what they started end too: none of them may write beside the next training.
     """
     while os.read(0, 1024):
         pass
-    if os.getpgrp() == os.getpid():
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+    # Started by anyone but the engine, this one would be in the group of others.
+    if os.getpgrp() == group:
+        os.killpg(group, signal.SIGKILL)
     os._exit(1)
 
 

@@ -2,21 +2,19 @@
 
     <dataset>/steps/<fingerprint>/  out/             what the component writes; it resumes from what it finds there
                                     checkpoint.json  written last: there is a checkpoint only if this file is there
-                                    log.txt          what a training in a child process printed
+                                    metrics.jsonl    the figures that it reported
+                                    log.txt          what a training in a child process printed, log-1.txt its rank 1
 
-A component that was named trains in a child process, so that its crash costs the step and nothing else.
+A component that was named trains in child processes, so that its crash costs the step and nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import signal
-import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,12 +22,15 @@ import attrs
 
 from sgforge.digests import folder_sha256
 from sgforge.durable import make_folder, write_text
+from sgforge.engine.barriers.training_processes import Ended, run_together
 from sgforge.engine.executors.answering import goes_back, recorded
 from sgforge.engine.executors.lifecycle import standing
 from sgforge.engine.models.child_models import ModelAccess
 from sgforge.engine.planning.components import ComponentSpec
+from sgforge.engine.reporting.metrics import METRICS, MetricsWriter
 from sgforge.errors import SgforgeError, StepError
 from sgforge.stages import Checkpoint, Resources, Selection
+from sgforge.steps import RunSettings
 from sgforge.text.blame import told
 
 __all__ = ["SCRATCH", "TrainJob", "load_checkpoint", "train", "train_here", "write_json"]
@@ -37,14 +38,15 @@ __all__ = ["SCRATCH", "TrainJob", "load_checkpoint", "train", "train_here", "wri
 _CHECKPOINT: Final = "checkpoint.json"
 SCRATCH: Final = "scratch"
 """The folder for temporary files of a training in a process of its own."""
-_GRACE: Final = 10.0
-"""Seconds that a training has to save its state once it is asked to stop."""
 _LOG_LINES: Final = 3
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class TrainJob:
-    """One training: what runs, what it reads, where it writes, and what it needs to ask its model in its process."""
+    """One training: what runs, what it reads, where it writes, and what it needs to ask its model in its process.
+
+    `resources`: of the whole training; each of its processes gets its share. `run`: how many these are, and how long.
+    """
 
     step: str
     spec: ComponentSpec
@@ -54,6 +56,7 @@ class TrainJob:
     folder: Path
     resources: Resources
     access: ModelAccess | None = None
+    run: RunSettings = attrs.field(factory=RunSettings)
 
     @property
     def out(self) -> Path:
@@ -104,13 +107,13 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
     # An instance cannot be sent to another process; whoever gives one has chosen to train in this one.
     if job.spec.component is None:
         try:
-            checkpoint = await asyncio.to_thread(train_here, job)
+            checkpoint = await asyncio.to_thread(_train_reporting, job)
         except SgforgeError as error:
             if goes_back(error):
                 return None
             raise
     else:
-        answer = await _train_in_child(job, stop)
+        answer = await _train_in_children(job, stop)
         if answer is None:
             return None
         checkpoint = Checkpoint(Path(answer["path"]), answer["sha256"], answer["metrics"])
@@ -119,8 +122,20 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
     return checkpoint
 
 
-def train_here(job: TrainJob) -> Checkpoint:
-    """Train in this process; what the component returns is checked."""
+def _train_reporting(job: TrainJob) -> Checkpoint:
+    report = MetricsWriter(job.folder / METRICS)
+    try:
+        checkpoint = train_here(attrs.evolve(job, resources=attrs.evolve(job.resources, reporter=report)))
+    finally:
+        report.close()
+    assert checkpoint is not None  # as there is but one process
+    return checkpoint
+
+
+def train_here(job: TrainJob) -> Checkpoint | None:
+    """Train in this process; what the first rank returns is checked, and what others return is not looked at."""
+    worker = job.resources.worker
+    name = job.spec.name if worker.world == 1 else f"rank {worker.rank} of {job.spec.name}"
     try:
         with standing(job.spec, job.resources) as instance, recorded(job.resources):
             checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, job.resources)
@@ -128,16 +143,21 @@ def train_here(job: TrainJob) -> Checkpoint:
         raise
     except BaseException as error:  # also sys.exit(): on the engine's thread it would end the loop under the others
         raise StepError(
-            f"step {job.step!r}: {job.spec.name} failed to {job.method}: {told(error)} (--debug shows where)"
+            f"step {job.step!r}: {name} failed to {job.method}: {told(error)} (--debug shows where)"
         ) from error
+    return None if worker.rank else _checked(job, name, checkpoint)
+
+
+def _checked(job: TrainJob, name: str, checkpoint: Any) -> Checkpoint:
+    """The checkpoint that a component returned, if it is one, of files that are in its folder and stay as they are."""
     if not isinstance(checkpoint, Checkpoint):
-        raise StepError(f"step {job.step!r}: {job.spec.name} answered {type(checkpoint).__name__}, not a Checkpoint")
+        raise StepError(f"step {job.step!r}: {name} answered {type(checkpoint).__name__}, not a Checkpoint")
     if not checkpoint.path.resolve().is_relative_to(job.out.resolve()):
-        raise StepError(f"step {job.step!r}: {job.spec.name} left its checkpoint outside its folder {job.out}")
+        raise StepError(f"step {job.step!r}: {name} left its checkpoint outside its folder {job.out}")
     # Hashed again: a file written after the component took its hash would make every later run refuse the folder.
     if folder_sha256(checkpoint.path) != checkpoint.sha256:
         raise StepError(
-            f"step {job.step!r}: the sha256 of {job.spec.name}'s checkpoint is not that of the files in "
+            f"step {job.step!r}: the sha256 of {name}'s checkpoint is not that of the files in "
             f"{checkpoint.path}: make it with Checkpoint.of when they are all written"
         )
     return checkpoint
@@ -149,94 +169,54 @@ def _finish(job: TrainJob, checkpoint: Checkpoint) -> None:
     write_json(job.folder / _CHECKPOINT, {"path": path.as_posix(), "sha256": checkpoint.sha256, "metrics": metrics})
 
 
-async def _train_in_child(job: TrainJob, stop: asyncio.Event) -> Mapping[str, Any] | None:
-    answer = job.folder / "answer.json"
+async def _train_in_children(job: TrainJob, stop: asyncio.Event) -> Mapping[str, Any] | None:
     # What a killed run left, or one of an older version: orders hold options as they were given, and paths.
-    for leftover in (answer, job.folder / "job.json"):
+    for leftover in (job.folder / "job.json", *job.folder.glob("answer*.json")):
         leftover.unlink(missing_ok=True)
-    log, scratch = job.folder / "log.txt", job.folder / SCRATCH
+    ranks = range(job.run.processes)
+    answers, logs = (
+        [job.folder / f"{stem}{f'-{rank}' if rank else ''}{suffix}" for rank in ranks]
+        for stem, suffix in (("answer", ".json"), ("log", ".txt"))
+    )
+    orders = [_orders(job, rank, answer) for rank, answer in enumerate(answers)]
+    scratch = job.folder / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        code, was_stopped = await _run_child(json.dumps(_as_json(job, answer)), log, stop)
+        ended = await run_together(orders, logs, job.run, stop)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    # Whole or not there, as it is replaced in one piece; without it the exit code is all there is to tell.
-    found = json.loads(answer.read_text()) if answer.exists() else {}
-    answer.unlink(missing_ok=True)
+    # Whole or not there, as each is replaced in one piece; without one the exit code is all there is to tell.
+    found: list[dict[str, Any]] = [json.loads(answer.read_text()) if answer.exists() else {} for answer in answers]
+    for answer in answers:
+        answer.unlink(missing_ok=True)
     # A training that had finished when the stop came is finished; any other end after a stop is not its fault.
-    if code == 0 and "sha256" in found:
-        return found
-    if was_stopped:
+    if not any(ended.codes) and "sha256" in found[0]:
+        return found[0]
+    if ended.why == "stopped":
         return None
-    if "error" in found:
-        raise _told(job, found)
-    raise StepError(f"step {job.step!r}: {job.spec.name} {_ending(code)}; {_last_words(log)}")
-
-
-async def _run_child(orders: str, log: Path, stop: asyncio.Event) -> tuple[int, bool]:
-    """Run the child to its end; its exit code, and whether it was stopped.
-
-    Its orders go through a pipe and never to a disk, so that nobody can leave them there.
-    """
-    with log.open("ab") as stream:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "sgforge.engine.barriers.train_child",
-            # The child watches this pipe: when it closes, we are gone, and no second training may meet the first.
-            stdin=asyncio.subprocess.PIPE,
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
+    if ended.why == "timeout":
+        raise StepError(
+            f"step {job.step!r}: {job.spec.name} was stopped after its timeout_s of {job.run.timeout_s:g} seconds; "
+            "the next run goes on from what it has saved"
         )
-    try:
-        assert process.stdin is not None
-        process.stdin.write(orders.encode() + b"\n")
-        with suppress(ConnectionError):  # it has ended already, and will be asked why
-            await process.stdin.drain()
-        was_stopped = await _wait(process, stop)
-    finally:
-        # Cancelled: no second training may begin in this folder while the first still writes to it.
-        if process.returncode is None:
-            _kill(process.pid, signal.SIGKILL)
-            await process.wait()
-    return process.returncode or 0, was_stopped
+    raise _failure(job, ended, found, logs)
 
 
-def _told(job: TrainJob, found: Mapping[str, Any]) -> SgforgeError:
-    """The error that a child wrote down; a budget that was reached is one here too."""
-    message = str(found["error"])
-    error = StepError(message if job.step in message else f"step {job.step!r}: {message}")
-    error.exit_code = found["exit_code"]
-    return error
-
-
-async def _wait(process: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
-    """Wait for the child to end; when `stop` is set it is asked to, then made to. Whether it was stopped."""
-    ended = asyncio.ensure_future(process.wait())
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait((ended, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if ended.done():
-            return False
-        # The whole group: loaders and helpers of the training end with it.
-        _kill(process.pid, signal.SIGTERM)
-        await asyncio.wait((ended,), timeout=_GRACE)
-        # Also when it has ended: what it started may not have.
-        _kill(process.pid, signal.SIGKILL)
-        await ended
-        return True
-    finally:
-        stopped.cancel()
-        if not ended.done():
-            ended.cancel()
-
-
-def _kill(group: int, number: int) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return
+def _failure(job: TrainJob, ended: Ended, found: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -> SgforgeError:
+    """The error of the rank that failed first: others only miss it, and say so at more length."""
+    told = [rank for rank, answer in enumerate(found) if "error" in answer]
+    # One that was killed has said nothing; those that were ended for its sake are not among these.
+    first = min({*ended.failed, *told} or {0}, key=lambda rank: found[rank].get("at", 0.0))
+    answer, several = found[first], job.run.processes > 1
+    if "error" in answer:
+        message = str(answer["error"])
+        message = message if job.step in message else f"step {job.step!r}: {message}"
+        # A budget that was reached there is one here too.
+        error = StepError(f"{message}; {_last_words(logs[first])}" if several else message)
+        error.exit_code = answer["exit_code"]
+        return error
+    name = f"rank {first} of {job.spec.name}" if several else job.spec.name
+    return StepError(f"step {job.step!r}: {name} {_ending(ended.codes[first])}; {_last_words(logs[first])}")
 
 
 def _ending(code: int) -> str:
@@ -250,8 +230,8 @@ def _last_words(log: Path) -> str:
     return f"its log {log} ends: {' | '.join(lines)}" if lines else f"its log {log} is empty"
 
 
-def _as_json(job: TrainJob, answer: Path) -> dict[str, Any]:
-    resources = job.resources
+def _orders(job: TrainJob, rank: int, answer: Path) -> dict[str, Any]:
+    resources = job.resources.of_process(rank, job.run.processes)
     checkpoint, roots = resources.checkpoint, resources.roots
     return {
         "step": job.step,
@@ -264,10 +244,11 @@ def _as_json(job: TrainJob, answer: Path) -> dict[str, Any]:
         "splits": job.selection.splits,
         "folder": str(job.folder.resolve()),
         "answer": str(answer.resolve()),
-        "device": resources.device,
+        "devices": resources.devices,
         "dtype": resources.dtype,
         "seed": resources.seed,
-        "workers": resources.workers,
+        "rank": rank,
+        "world": job.run.processes,
         "access": None if job.access is None else job.access.as_json(),
         "roots": None if roots is None else {name: str(roots.resolve(f"{name}:")) for name in roots.names()},
         "checkpoint": None

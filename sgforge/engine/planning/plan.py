@@ -11,6 +11,7 @@ import attrs
 
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.stages import Selection, Verb
+from sgforge.steps import RunSettings
 
 __all__ = ["Plan", "PlannedStep", "selects"]
 
@@ -20,7 +21,8 @@ class PlannedStep:
     """One step with its component found.
 
     `weights`: the earlier step whose checkpoint it takes; `student`: the component those weights belong to, which
-    `evaluate` ranks with; `segmenters`: the earlier segment steps that find regions where an evaluation shows none.
+    `evaluate` ranks with; `segmenters`: the earlier segment steps that find regions where an evaluation shows none;
+    `run`: how its training is run.
     """
 
     name: str
@@ -32,6 +34,7 @@ class PlannedStep:
     weights: str | None = None
     student: ComponentSpec | None = None
     segmenters: tuple[PlannedStep, ...] = ()
+    run: RunSettings = attrs.field(factory=RunSettings)
 
     @property
     def checkpoint(self) -> Path | None:

@@ -14,6 +14,7 @@ import attrs
 from sgforge.config import Fault, Places, default_names
 from sgforge.engine.models.providers import ModelIdentities
 from sgforge.engine.planning.components import ComponentSpec, find_spec
+from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.model_checks import AskedModels
 from sgforge.engine.planning.plan import Plan, PlannedStep
 from sgforge.engine.planning.preflight import Problems, StepPlaces, find_needs
@@ -21,7 +22,7 @@ from sgforge.errors import SgforgeError
 from sgforge.images import Roots
 from sgforge.plugins import Registry
 from sgforge.stages import Selection, weight_givers
-from sgforge.steps import SourceStep, Step
+from sgforge.steps import RunSettings, SourceStep, Step
 from sgforge.text.blame import told
 from sgforge.text.did_you_mean import choices
 
@@ -85,9 +86,23 @@ class _Resolver:
         """The component of a step, None if there is a fault in its name or options."""
         where = ("step", number)
         spec = self._find(step.kind.kind, step.component, step.options, where, (*where, step.verb))
+        if step.run is not None:
+            self._check_run(step.run, step, spec, (*where, "run"))
         if spec is not None:
             self._problems.needs(where, find_needs(spec, self._asked))
         return spec
+
+    def _check_run(self, run: RunSettings, step: Step, spec: ComponentSpec | None, where: Where) -> None:
+        """What `run` asks for, where there is a training that can be run so."""
+        if not step.kind.gives_weights:
+            self._problems.config(where, f"belongs to steps that train: {', '.join(weight_givers())}")
+        elif spec is not None and spec.component is None:
+            self._problems.config(where, "an instance trains in this process: name a component instead")
+        elif spec is not None and run.processes > 1:
+            devices = devices_for(spec.needs)
+            if devices[0].startswith("cuda") and len(devices) < run.processes:
+                message = f"{run.processes} processes need as many GPUs, and this machine has {len(devices)}"
+                self._problems.needs((*where, "processes"), (message,))
 
     def source(self, name: str, source: SourceStep | None) -> ComponentSpec | None:
         """The component of a source, asked whether it can be read."""
@@ -171,6 +186,7 @@ class _Planner:
                 weights=None if weights is None else weights.name,
                 student=self._student(step, where, spec, weights),
                 segmenters=tuple(earlier for earlier in self.planned if earlier.verb.name == step.kind.finders),
+                run=step.run or RunSettings(),
             )
         )
 

@@ -10,7 +10,7 @@ import attrs
 from sgforge.engine.reporting.report import RunStatus, StepCounts
 from sgforge.stages import Checkpoint, Report
 
-__all__ = ["BatchFinished", "RunFinished", "RunStarted", "StepFinished"]
+__all__ = ["BatchFinished", "MetricReported", "RunFinished", "RunStarted", "StepFinished"]
 
 
 @attrs.frozen
@@ -34,6 +34,17 @@ class BatchFinished:
     items: int
     failed: int
     seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class MetricReported:
+    """A training told a figure: the `value` of `metric` at its own step `at`. `step`: the name of the pipeline's."""
+
+    run_id: str
+    step: str
+    metric: str
+    value: float
+    at: int
 
 
 @attrs.frozen

@@ -48,6 +48,9 @@ class Progress(Protocol):
     def alive(self, in_flight: Mapping[str, int]) -> None:
         """Twice a second, also when nothing is done: how many images of each step are being worked on."""
 
+    def measured(self, step: str, figures: Mapping[str, float], at: int) -> None:
+        """A training told figures at its own step `at`; the last of them each, where several came together."""
+
     def finish(self, step: StepReport) -> None:
         """A step is published, trained or evaluated."""
 
@@ -66,6 +69,8 @@ class NoProgress:
 
     def alive(self, in_flight: Mapping[str, int]) -> None: ...
 
+    def measured(self, step: str, figures: Mapping[str, float], at: int) -> None: ...
+
     def finish(self, step: StepReport) -> None: ...
 
     def close(self) -> None: ...
@@ -73,7 +78,9 @@ class NoProgress:
 
 @attrs.define
 class _Running:
-    """One step that runs, as far as it is known. `told`: when a line of it was printed; `pause`: until the next."""
+    """One step that runs, as far as it is known. `told`: when a line of it was printed; `pause`: until the next;
+    `figures`: what a training told last.
+    """
 
     total: StepTotal
     started: float
@@ -83,6 +90,7 @@ class _Running:
     failed: int = 0
     in_flight: int = 0
     cost_usd: float = 0.0
+    figures: str = ""
 
     @property
     def is_busy(self) -> bool:
@@ -97,22 +105,26 @@ class _Running:
         return f"{self.done / seconds:.1f}/s" if self.done >= 0.1 * seconds else f"{60 * self.done / seconds:.1f}/min"
 
     def asides(self) -> Iterator[str]:
-        """What is in flight, what failed, and what it cost."""
+        """What is in flight, what failed, what it cost, and what a training told."""
         if self.in_flight:
             yield f"{self.in_flight} in flight"
         if self.failed:
             yield f"{self.failed} failed"
         if self.cost_usd:
             yield f"${self.cost_usd:.2f}"
+        if self.figures:
+            yield self.figures
 
     def line(self) -> str:
         """`complete: 40 of 100, 2.0/s, 3 in flight, 2 failed, $1.50, 30 s left`."""
         total, seconds = self.total.to_compute, time.monotonic() - self.started
-        count = f"{self.done} read" if total is None else f"{self.done} of {total}"
+        count = f"{self.done} of {total}"
+        if total is None:
+            count = "" if self.figures else f"{self.done} read"
         ends = f"{_duration(seconds)} so far"
         if self.done and total is not None:
             ends = f"{_duration((total - self.done) * seconds / self.done)} left"
-        return ", ".join(filter(None, (f"{self.total.name}: {count}", self.rate(), *self.asides(), ends)))
+        return f"{self.total.name}: {', '.join(filter(None, (count, self.rate(), *self.asides(), ends)))}"
 
 
 class _Counting:
@@ -138,6 +150,12 @@ class _Counting:
             running.in_flight = count
             if running.is_busy and (count or running.total.to_compute is None):
                 self._tell(running)
+
+    def measured(self, step: str, figures: Mapping[str, float], at: int) -> None:
+        running = self._running[step]
+        told = (f"{name} {value:.4g}" for name, value in figures.items())
+        running.figures = ", ".join((f"step {at}", *told))
+        self._tell(running)
 
     def finish(self, step: StepReport) -> None:
         self._running.pop(step.name, None)

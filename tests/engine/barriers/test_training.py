@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from engine_toys import StudentOptions, ToyRefiner, ToyStudent, arrays, read_log, toy_environment
+from support.processes import is_running
 from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
@@ -209,15 +210,6 @@ train = "toy"
 delay = {delay}
 log = "{log}"
 """
-
-
-def is_running(process: int) -> bool:
-    try:
-        status = Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # the second if it ends while this is read
-        return False
-    # A killed child stays as a zombie until whoever inherited it has asked for its end.
-    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def test_no_file_holds_what_a_training_was_told_not_even_when_the_run_is_killed(tmp_path):
