@@ -62,7 +62,18 @@ async def stream(items: list[WorkItem], stages: list[object], writer: DatasetWri
         crew = await LocalExecutor().open(Work(spec=spec, method="complete", resources=Resources()))
         parents, keys = keys, [chain_key(bytes([number]) * 32, key) for key in keys]
         name = f"step-{number}"
-        built.append(Stage(name, VERBS["complete"], crew, applies, keys, parents, frozenset(), Tally(name)))
+        built.append(
+            Stage(
+                name=name,
+                verb=VERBS["complete"],
+                crew=crew,
+                applies=applies,
+                keys=keys,
+                parents=parents,
+                shared=frozenset(),
+                tally=Tally(name),
+            )
+        )
     committer = None
     if writer is not None:
         committer = Committer(lambda rows: asyncio.to_thread(writer.journal.put, rows))

@@ -60,12 +60,12 @@ def random_batch(images: int, pairs: int, seed: int = 0) -> EvalBatch:
     target = (subject + rng.integers(1, OBJECTS, images * TRUTH)) % OBJECTS
     true = Objects(offsets, boxes, labels, np.ones(len(labels), np.float32))
     truth = Truth(
-        true,
-        image,
-        image * OBJECTS + subject,
-        image * OBJECTS + target,
-        rng.integers(0, PREDICATES, images * TRUTH),
-        rng.integers(0, 6, images * TRUTH).astype(np.uint8),
+        objects=true,
+        image=image,
+        subject=image * OBJECTS + subject,
+        object=image * OBJECTS + target,
+        predicate=rng.integers(0, PREDICATES, images * TRUTH),
+        category=rng.integers(0, 6, images * TRUTH).astype(np.uint8),
     )
     seen = Objects(
         offsets,
@@ -78,14 +78,21 @@ def random_batch(images: int, pairs: int, seed: int = 0) -> EvalBatch:
     target = (subject + rng.integers(1, OBJECTS, images * pairs)) % OBJECTS
     scores = rng.random((images * pairs, PREDICATES), np.float32) ** 8
     dense = Dense(
-        seen,
-        np.arange(images + 1) * pairs,
-        image * OBJECTS + subject,
-        image * OBJECTS + target,
-        scores,
-        np.arange(PREDICATES, dtype=np.int32),
+        objects=seen,
+        offsets=np.arange(images + 1) * pairs,
+        subject=image * OBJECTS + subject,
+        object=image * OBJECTS + target,
+        scores=scores,
+        columns=np.arange(PREDICATES, dtype=np.int32),
     )
-    return EvalBatch(images, truth, dense, np.zeros(images, bool), LABELS, PREDICATES)
+    return EvalBatch(
+        count=images,
+        truth=truth,
+        predictions=dense,
+        failed=np.zeros(images, bool),
+        labels=LABELS,
+        predicates=PREDICATES,
+    )
 
 
 def against_argsort(images: int, pairs: int) -> dict[str, float]:

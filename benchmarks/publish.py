@@ -63,7 +63,9 @@ def prepare(images: int, folder: Path) -> None:
         ):
             keys = _keys(images, step)
             rows = [
-                JournalRow(keys[row].tobytes(), ids[row], step, edit, (f"call-{row}",), "run")
+                JournalRow(
+                    key=keys[row].tobytes(), image_id=ids[row], step=step, edit=edit, calls=(f"call-{row}",), run="run"
+                )
                 for row, edit in enumerate(edits)
             ]
             for start in range(0, images, 4096):

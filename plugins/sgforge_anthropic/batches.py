@@ -44,7 +44,14 @@ async def state(client: AsyncAnthropic, remote_id: str) -> BatchState:
     counts = batch.request_counts
     failed = counts.errored + counts.canceled + counts.expired
     ended = batch.processing_status == "ended"
-    return BatchState(remote_id, batch.processing_status, ended, _total(batch), counts.succeeded, failed)
+    return BatchState(
+        remote_id=remote_id,
+        status=batch.processing_status,
+        ended=ended,
+        total=_total(batch),
+        succeeded=counts.succeeded,
+        failed=failed,
+    )
 
 
 async def results(client: AsyncAnthropic, remote_id: str) -> AsyncIterator[BatchResult]:

@@ -45,7 +45,13 @@ def read_message(raw: bytes) -> Reply:
         text = "".join(block["text"] for block in content["content"] if block["type"] == "text")
         finish = _FINISH.get(content.get("stop_reason") or "", "stop")
         refusal = text if finish == "refusal" else ""
-        return Reply(text, finish, _usage(content.get("usage")), content.get("model") or "", refusal)
+        return Reply(
+            text=text,
+            finish=finish,
+            usage=_usage(content.get("usage")),
+            model=content.get("model") or "",
+            refusal=refusal,
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no message ({error!r})") from error
 

@@ -64,7 +64,7 @@ class ConsistencyEditor:
     def _one(self, graph: SceneGraph) -> Edit:
         doubts = self._doubts(graph)
         verdicts = [
-            Verdict("relation", index, REJECTED, "doubted", doubt.degree)
+            Verdict(target="relation", index=index, status=REJECTED, reason="doubted", degree=doubt.degree)
             for index, doubt in doubts.items()
             if doubt.degree is not None
             and doubt.prior is not None
@@ -122,7 +122,9 @@ class ConsistencyEditor:
             subject, object_ = relation.object, relation.subject
             if canonical_text(predicate) in known.rows.get((subject, object_), ()):
                 continue
-            back = Relation(subject, predicate, object_, relation.category, relation.score)
+            back = Relation(
+                subject=subject, predicate=predicate, object=object_, category=relation.category, score=relation.score
+            )
             known.add([back])
             missing.append(back)
         rates = self._prior(graph, missing)

@@ -101,7 +101,9 @@ class GeometryTeacher:
             predicate, object_ = self._predicates[column], int(others[row])
             if object_ in taken or known.says(subject, predicate, object_):
                 continue
-            taken[object_] = Relation(subject, predicate, object_, "spatial", float(held[row, column]))
+            taken[object_] = Relation(
+                subject=subject, predicate=predicate, object=object_, category="spatial", score=float(held[row, column])
+            )
         return list(taken.values())
 
     def _degrees(self, geometry: Geometry, pairs: NDArray[np.int64]) -> Floats:

@@ -72,7 +72,8 @@ class SpatialRulesFilter:
         if self.options.contradictions:
             _reject_contradictions(judged, rejected)
         verdicts = [
-            rejected.get(index) or Verdict("relation", index, KEPT, None, degree_of[index])
+            rejected.get(index)
+            or Verdict(target="relation", index=index, status=KEPT, reason=None, degree=degree_of[index])
             for index in graph.relations
             if index in rejected or degree_of.get(index) is not None
         ]
@@ -100,7 +101,9 @@ class SpatialRulesFilter:
                 reason = "boxes-contradict"
             else:
                 reason = "depth-contradicts" if deep < self._least else "masks-contradict"
-            verdicts[item.index] = Verdict("relation", item.index, REJECTED, reason, item.degree)
+            verdicts[item.index] = Verdict(
+                target="relation", index=item.index, status=REJECTED, reason=reason, degree=item.degree
+            )
         return verdicts
 
 
@@ -128,7 +131,9 @@ def _reject_duplicates(graph: SceneGraph, degree_of: Mapping[int, float | None],
             continue
         key = (relation.subject, canonical_text(relation.predicate), relation.object)
         if key in seen:
-            rejected[index] = Verdict("relation", index, REJECTED, "duplicate", degree_of.get(index))
+            rejected[index] = Verdict(
+                target="relation", index=index, status=REJECTED, reason="duplicate", degree=degree_of.get(index)
+            )
         seen.add(key)
 
 
@@ -141,7 +146,9 @@ def _reject_contradictions(judged: Sequence[_Judged], rejected: dict[int, Verdic
         subject = item.relation.subject
         others = standing.setdefault(frozenset((subject, item.relation.object)), [])
         if any(are_contradictory(item.predicate.name, other.from_side(subject)) for other in others):
-            rejected[item.index] = Verdict("relation", item.index, REJECTED, "contradictory-pair", item.degree)
+            rejected[item.index] = Verdict(
+                target="relation", index=item.index, status=REJECTED, reason="contradictory-pair", degree=item.degree
+            )
         else:
             others.append(item)
 

@@ -46,14 +46,14 @@ def score(
     """
     checked_draws(bootstrap)
     settings = Settings(
-        metric,
-        convention,
-        tuple(k),
-        localization,
-        None if predicates is None else tuple(predicates),
-        None if labels is None else tuple(labels),
-        zero_shot,
-        in_order,
+        metric=metric,
+        convention=convention,
+        k=tuple(k),
+        localization=localization,
+        predicates=None if predicates is None else tuple(predicates),
+        labels=None if labels is None else tuple(labels),
+        zero_shot=zero_shot,
+        in_order=in_order,
     )
     words = None
     if matching != "strict":

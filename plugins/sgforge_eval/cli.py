@@ -144,14 +144,14 @@ def _settings(args: argparse.Namespace) -> Any:
     from sgforge_eval.vocabulary_files import read_names
 
     return Settings(
-        args.metric,
-        args.convention,
-        _cuts(args.k),
-        args.localization,
-        None if args.predicates is None else read_names(args.predicates, "predicates"),
-        None if args.labels is None else read_names(args.labels, "labels"),
-        args.zero_shot,
-        args.in_order,
+        metric=args.metric,
+        convention=args.convention,
+        k=_cuts(args.k),
+        localization=args.localization,
+        predicates=None if args.predicates is None else read_names(args.predicates, "predicates"),
+        labels=None if args.labels is None else read_names(args.labels, "labels"),
+        zero_shot=args.zero_shot,
+        in_order=args.in_order,
     )
 
 
@@ -206,13 +206,13 @@ def _run_task(args: argparse.Namespace) -> Report:
         from sgforge_eval.tasks.ask import Asking, ask_task
 
         asking = Asking(
-            args.ask,
-            args.images,
-            args.graphs,
-            args.checkpoint,
-            args.responses,
-            args.budget,
-            args.base_url,
+            model=args.ask,
+            images=args.images,
+            graphs=args.graphs,
+            checkpoint=args.checkpoint,
+            responses=args.responses,
+            budget_usd=args.budget,
+            base_url=args.base_url,
         )
         answers = ask_task(task, asking, args.output)
     else:

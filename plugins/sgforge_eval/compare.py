@@ -85,15 +85,15 @@ def compare_outcomes(first: Outcome, second: Outcome, *, draws: int = 1000) -> C
     drawn = [resamples.values(metrics) for metrics in both]
     reports = [recall_report(outcome) for outcome in (first, second)]
     return Comparison(
-        tuple(_by_metric(reports[0].values, reports[1].values, drawn)),
-        tuple(_by_predicate(both, resamples, first.predicates)),
-        first.measure.convention.name,
-        draws,
-        {
+        metrics=tuple(_by_metric(reports[0].values, reports[1].values, drawn)),
+        predicates=tuple(_by_predicate(both, resamples, first.predicates)),
+        convention=first.measure.convention.name,
+        draws=draws,
+        images={
             side: {"used": report.images_used, "skipped": dict(report.images_skipped)}
             for side, report in zip("AB", reports, strict=True)
         },
-        tuple(f"{side}: {note}" for side, report in zip("AB", reports, strict=True) for note in report.notes),
+        notes=tuple(f"{side}: {note}" for side, report in zip("AB", reports, strict=True) for note in report.notes),
     )
 
 
@@ -105,7 +105,9 @@ def _by_metric(
         low, high = np.nan, np.nan
         if name in drawn[0]:
             low, high = interval(drawn[1][name] - drawn[0][name])
-        yield Difference(name, name, first[name], second[name], float(low), float(high))
+        yield Difference(
+            name=name, metric=name, first=first[name], second=second[name], low=float(low), high=float(high)
+        )
 
 
 def _by_predicate(both: list[Metrics], resamples: Resamples, predicates: tuple[str, ...]) -> Iterator[Difference]:

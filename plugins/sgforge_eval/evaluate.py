@@ -140,9 +140,16 @@ def evaluate_graphs(
     dropped = Dropped()
     failures: Counter[str] = Counter()
     masks = settings.localization == "mask"
-    truths = SideReader("truth", words.labels, words.predicates, masks, dropped)
+    truths = SideReader(role="truth", labels=words.labels, predicates=words.predicates, masks=masks, dropped=dropped)
     located = settings.metric == "sgdet"
-    others = SideReader("prediction", words.predicted_labels, words.predicted_predicates, masks, dropped, located)
+    others = SideReader(
+        role="prediction",
+        labels=words.predicted_labels,
+        predicates=words.predicted_predicates,
+        masks=masks,
+        dropped=dropped,
+        located=located,
+    )
     meeting, scorer = Meeting(), Scorer(measure)
     for met in meeting.batches(
         truths.sides(read_chunks(truth, dropped, what="truth")),
@@ -152,7 +159,15 @@ def evaluate_graphs(
         batch = batch_of(met, settings.metric, len(words.labels), len(words.predicates), dropped)
         scorer.add(batch, _localizer(met, batch, strict=measure.convention.strict) if masks else None)
     _check_truth(truths, meeting, dropped, settings.localization)
-    return Outcome(scorer, words.predicates, dropped, failures, settings.localization, meeting, words.remarks())
+    return Outcome(
+        scorer=scorer,
+        book=words.predicates,
+        dropped=dropped,
+        failures=failures,
+        localization=settings.localization,
+        meeting=meeting,
+        remarks=words.remarks(),
+    )
 
 
 def _check_truth(truths: SideReader, meeting: Meeting, dropped: Dropped, localization: str) -> None:

@@ -45,7 +45,12 @@ class _RecallEvaluator:
         if scorer.is_empty:
             return Report(self.mode, {}, self._convention.name, notes=("there were no images to evaluate",))
         outcome = Outcome(
-            scorer, words.predicates, reader.dropped, reader.failures, options.localization, remarks=words.remarks()
+            scorer=scorer,
+            book=words.predicates,
+            dropped=reader.dropped,
+            failures=reader.failures,
+            localization=options.localization,
+            remarks=words.remarks(),
         )
         return recall_report(outcome, draws=options.bootstrap)
 

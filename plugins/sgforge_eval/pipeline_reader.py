@@ -119,12 +119,12 @@ class JudgedReader:
             for row in graph.relations.values()
         ]
         truth = Truth(
-            objects,
-            np.array([image for image, *_ in rows], np.int64),
-            np.array([subject for _, subject, _, _ in rows], np.int64),
-            np.array([target for _, _, target, _ in rows], np.int64),
-            self.words.predicates.codes(row.predicate for *_, row in rows).astype(np.int64),
-            np.array([CATEGORIES.index(row.category) for *_, row in rows], np.uint8),
+            objects=objects,
+            image=np.array([image for image, *_ in rows], np.int64),
+            subject=np.array([subject for _, subject, _, _ in rows], np.int64),
+            object=np.array([target for _, _, target, _ in rows], np.int64),
+            predicate=self.words.predicates.codes(row.predicate for *_, row in rows).astype(np.int64),
+            category=np.array([CATEGORIES.index(row.category) for *_, row in rows], np.uint8),
         )
         return self._in_vocabulary(truth, [region.label for graph in graphs for region in graph.all.regions])
 
@@ -153,7 +153,9 @@ class JudgedReader:
         if scores.size and len(answer.predicates) >= _WIDE:
             return self._listed(item.truth, answer, pairs, rows, scores)
         self.dropped.add("score that is not finite", int(np.count_nonzero(~np.isfinite(scores))))
-        return _Scored(item.truth, answer.regions, rows[pairs], scores, answer.predicates)
+        return _Scored(
+            truth=item.truth, regions=answer.regions, pairs=rows[pairs], scores=scores, columns=answer.predicates
+        )
 
     def _listed(self, truth: SceneGraph, answer: Ranking, pairs: Ints, rows: Ints, scores: Floats) -> _Scored:
         """The cells of a wide table that can be listed; they rank as they would among all."""
@@ -224,11 +226,18 @@ class JudgedReader:
         listed = [item for item in items if item.codes is not None]
         if listed:
             codes = np.concatenate([item.codes for item in listed if item.codes is not None])
-            return Listed(objects, offsets, subject, target, codes, np.concatenate([item.scores for item in listed]))
+            return Listed(
+                objects=objects,
+                offsets=offsets,
+                subject=subject,
+                object=target,
+                predicate=codes,
+                scores=np.concatenate([item.scores for item in listed]),
+            )
         columns = next((item.columns for item in items if item.columns is not None), ())
         scores = [item.scores for item in items if item.scores.size] or [np.zeros((0, len(columns)), np.float32)]
         table, codes = merge_columns(np.concatenate(scores), self.words.predicted_predicates.codes(columns))
-        return Dense(objects, offsets, subject, target, table, codes)
+        return Dense(objects=objects, offsets=offsets, subject=subject, object=target, scores=table, columns=codes)
 
 
 def _alike(pending: Sequence[_Scored], item: _Scored) -> bool:
@@ -249,7 +258,7 @@ def _box(region: Region) -> Box:
 
 def _masks(graphs: Sequence[Sequence[Region]]) -> MaskTable:
     """The masks of all regions, an empty one where a region has none."""
-    nothing = Mask(0, 0, 0, 0, 0, 0, b"")
+    nothing = Mask(height=0, width=0, x=0, y=0, crop_width=0, crop_height=0, counts=b"")
     return MaskTable.of([region.mask or nothing for graph in graphs for region in graph])
 
 

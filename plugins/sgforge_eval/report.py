@@ -150,11 +150,11 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),
     ]
     return Report(
-        outcome.measure.mode,
-        values,
-        convention.name,
-        tables,
-        int(metrics.used.sum()),
-        skipped_images(table, metrics.used, outcome.meeting),
-        tuple(notes),
+        metric=outcome.measure.mode,
+        values=values,
+        convention=convention.name,
+        tables=tables,
+        images_used=int(metrics.used.sum()),
+        images_skipped=skipped_images(table, metrics.used, outcome.meeting),
+        notes=tuple(notes),
     )

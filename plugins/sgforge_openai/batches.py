@@ -49,7 +49,14 @@ async def state(client: AsyncOpenAI, remote_id: str) -> BatchState:
     batch = await client.batches.retrieve(remote_id)
     counts = batch.request_counts
     total, done, failed = (counts.total, counts.completed, counts.failed) if counts else (0, 0, 0)
-    return BatchState(remote_id, batch.status, batch.status in _ENDED, total, done, failed)
+    return BatchState(
+        remote_id=remote_id,
+        status=batch.status,
+        ended=batch.status in _ENDED,
+        total=total,
+        succeeded=done,
+        failed=failed,
+    )
 
 
 async def results(client: AsyncOpenAI, remote_id: str) -> AsyncIterator[BatchResult]:

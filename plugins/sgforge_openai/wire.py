@@ -45,7 +45,14 @@ def read_chat(raw: bytes) -> Reply:
         text, refusal = message.get("content") or "", message.get("refusal") or ""
         finish = "refusal" if refusal else _FINISH.get(choice.get("finish_reason") or "", "stop")
         usage = _usage(content.get("usage"))
-        return Reply(text, finish, usage, content.get("model") or "", refusal, _first_token(choice))
+        return Reply(
+            text=text,
+            finish=finish,
+            usage=usage,
+            model=content.get("model") or "",
+            refusal=refusal,
+            tokens=_first_token(choice),
+        )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"no chat completion ({error!r})") from error
 

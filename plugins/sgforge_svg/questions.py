@@ -96,18 +96,34 @@ def _claims(
 ) -> Iterator[Claim]:
     """The claim of one relation, and for some relations a probe."""
     digest = hashlib.sha256(json.dumps([view.sample.image_id, row.triplet]).encode()).digest()
-    yield Claim(row.subject, row.predicate, row.object, index, None, digest[16:])
+    yield Claim(
+        subject=row.subject, predicate=row.predicate, object=row.object, index=index, probe=None, order=digest[16:]
+    )
     if int.from_bytes(digest[:8], "big") >= probe_rate * 2**64:
         return
     known = canonical(row.predicate)
     may_swap = row.category in _ONE_WAY and (row.object, row.predicate, row.subject) not in triplets
     if digest[8] % 2 and may_swap and not (known is not None and known.symmetric):
-        yield Claim(row.object, row.predicate, row.subject, None, "swapped", digest[8:16])
+        yield Claim(
+            subject=row.object,
+            predicate=row.predicate,
+            object=row.subject,
+            index=None,
+            probe="swapped",
+            order=digest[8:16],
+        )
         return
     labels = " / ".join((region.label or "").lower() for region in view.sample.graph.regions.values())
     absent = [thing for thing in _ABSENT if thing not in labels]
     if absent:
-        yield Claim(row.subject, row.predicate, absent[digest[9] % len(absent)], None, "absent", digest[8:16])
+        yield Claim(
+            subject=row.subject,
+            predicate=row.predicate,
+            object=absent[digest[9] % len(absent)],
+            index=None,
+            probe="absent",
+            order=digest[8:16],
+        )
 
 
 def one_fact(view: View, claim: Claim) -> str:

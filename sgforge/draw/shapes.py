@@ -52,11 +52,20 @@ def _shape(index: int, region: Region, canvas: Canvas, scale: float, masks: bool
     y0, y1 = (min(max(side * scale, 0.0), canvas.height) for side in (box[1], box[3]))
     rect = Rect(x0, y0, max(x1, x0 + 1), max(y1, y0 + 1))
     if mask is None or mask.box is None:
-        return Shape(index, rect, rect.center, rect.width * rect.height, color_of(index), None)
+        return Shape(
+            index=index, rect=rect, anchor=rect.center, area=rect.width * rect.height, color=color_of(index), crop=None
+        )
     whole = Rect(round(x0), round(y0), max(round(x1), round(x0) + 1), max(round(y1), round(y0) + 1))
     crop = _resized(mask, round(whole.width), round(whole.height))
     x, y = _deepest(crop)
-    return Shape(index, whole, (whole.x0 + x, whole.y0 + y), float(crop.sum()), color_of(index), crop)
+    return Shape(
+        index=index,
+        rect=whole,
+        anchor=(whole.x0 + x, whole.y0 + y),
+        area=float(crop.sum()),
+        color=color_of(index),
+        crop=crop,
+    )
 
 
 def _resized(mask: Mask, width: int, height: int) -> NDArray[np.bool_]:

@@ -86,7 +86,16 @@ class DryRun:
         )
         cost = model.caller.cost(usage)
         cost_usd = None if cost is None else usd(cost)
-        note_observed(Observed(model.name, False, usage, cost_usd, self._seconds[model.name], history is None))
+        note_observed(
+            Observed(
+                model=model.name,
+                cached=False,
+                usage=usage,
+                cost_usd=cost_usd,
+                seconds=self._seconds[model.name],
+                is_bound=history is None,
+            )
+        )
         raise DeferredError(f"{model.name}: not asked, this only counts")
 
     async def close(self, gateway: Gateway) -> None:

@@ -265,7 +265,7 @@ class BoundModel:
         name = call_id(stored.key)
         cost_usd = None if stored.cost_nano is None else usd(stored.cost_nano)
         # Noted also for answers that are of no use: they were paid for, and an estimate is of what is paid.
-        note_observed(Observed(self.name, cached, stored.usage, cost_usd, seconds))
+        note_observed(Observed(model=self.name, cached=cached, usage=stored.usage, cost_usd=cost_usd, seconds=seconds))
         if stored.outcome != "ok":
             reason = "invalid" if stored.outcome == "unrepaired" else stored.outcome
             again = " (answered before; --retry-failed asks again)" if cached else ""

@@ -104,7 +104,9 @@ class Caller:
         asked = self.next_request(request, faulty)
         tokens = self.input_bound(asked)
         kind: CallKind = "answer" if faulty is None else "repair"
-        terms = Terms(key, self.name, kind, self.bound_nano(tokens, asked), self.prices_version)
+        terms = Terms(
+            key=key, model=self.name, kind=kind, bound_nano=self.bound_nano(tokens, asked), prices=self.prices_version
+        )
         async with self.pictures.prepare(asked.images, self.fit()) as prepared:
             await self._load()
             sending = _Sending(self.body(asked, prepared), tokens, asked.max_tokens, prepared.notes)
@@ -129,7 +131,15 @@ class Caller:
             usage = usage + faulty.usage
             cost = None if cost is None or faulty.cost_nano is None else cost + faulty.cost_nano
         return StoredAnswer(
-            key, self.name, outcome, bought.raw, checked.detail, usage, cost, faulty is not None, tuple(notes)
+            key=key,
+            model=self.name,
+            outcome=outcome,
+            raw=bought.raw,
+            detail=checked.detail,
+            usage=usage,
+            cost_nano=cost,
+            repaired=faulty is not None,
+            notes=tuple(notes),
         )
 
     async def _try_until_done(self, sending: _Sending, money: Reservation, judge: _Judge) -> StoredAnswer:
@@ -261,7 +271,7 @@ class Caller:
             raise ProviderError(told, maybe_billed=True, reason="malformed") from error
         # Without a count it is taken as the most it can be: a budget must hold against what is not known.
         usage = reply.usage or Usage(input=sending.tokens, output=sending.max_tokens)
-        return Bought(raw, reply, usage, self.cost(usage), sending.notes)
+        return Bought(raw=raw, reply=reply, usage=usage, cost_nano=self.cost(usage), notes=sending.notes)
 
     async def _settle(self, bought: Bought, judge: _Judge, money: Reservation, ticket: Ticket) -> StoredAnswer:
         """Commit answer and cost together; the slot is still held."""

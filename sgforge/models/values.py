@@ -66,7 +66,14 @@ class ImagePart:
     def from_bytes(cls, data: bytes, where: str = "image", detail: str | None = None) -> ImagePart:
         """An image that is encoded already; anything but JPEG, PNG, WebP or GIF is an `ImageError` naming `where`."""
         media_type, size = _probe(data, where)
-        return cls(hashlib.sha256(data).hexdigest(), media_type, size, len(data), lambda: data, detail)
+        return cls(
+            sha256=hashlib.sha256(data).hexdigest(),
+            media_type=media_type,
+            size=size,
+            byte_count=len(data),
+            load=lambda: data,
+            detail=detail,
+        )
 
     @classmethod
     def from_pil(
@@ -80,14 +87,28 @@ class ImagePart:
             image.save(stream, "PNG")
         data = stream.getvalue()
         media_type = _MEDIA_TYPES[encoding]
-        return cls(hashlib.sha256(data).hexdigest(), media_type, image.size, len(data), lambda: data, detail)
+        return cls(
+            sha256=hashlib.sha256(data).hexdigest(),
+            media_type=media_type,
+            size=image.size,
+            byte_count=len(data),
+            load=lambda: data,
+            detail=detail,
+        )
 
     @classmethod
     def from_source(cls, source: ImageSource, detail: str | None = None) -> ImagePart:
         """The file of a sample as it lies on disk; read again when sent, so nothing is held in memory meanwhile."""
         data = source.read_bytes()
         media_type, size = _probe(data, source.uri)
-        return cls(hashlib.sha256(data).hexdigest(), media_type, size, len(data), source.read_bytes, detail)
+        return cls(
+            sha256=hashlib.sha256(data).hexdigest(),
+            media_type=media_type,
+            size=size,
+            byte_count=len(data),
+            load=source.read_bytes,
+            detail=detail,
+        )
 
 
 Part: TypeAlias = TextPart | ImagePart
@@ -170,11 +191,11 @@ class Usage:
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
-            self.input + other.input,
-            self.cache_read + other.cache_read,
-            self.cache_write + other.cache_write,
-            self.output + other.output,
-            self.reasoning + other.reasoning,
+            input=self.input + other.input,
+            cache_read=self.cache_read + other.cache_read,
+            cache_write=self.cache_write + other.cache_write,
+            output=self.output + other.output,
+            reasoning=self.reasoning + other.reasoning,
         )
 
     @property

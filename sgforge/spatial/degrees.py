@@ -200,4 +200,10 @@ def _evidence(geometry: Geometry, outlines: Outlines, pairs: NDArray[np.int64]) 
     largest = np.maximum(np.abs(near), np.abs(far))
     step = np.divide(far - near, largest, out=np.zeros_like(largest), where=largest != 0)
     known = ~np.isnan(contacts.layout.dx)
-    return _Evidence(contacts.layout, boxes, contacts, np.where(known, step, np.nan), geometry.descends(pairs))
+    return _Evidence(
+        layout=contacts.layout,
+        boxes=boxes,
+        masks=contacts,
+        step=np.where(known, step, np.nan),
+        is_part=geometry.descends(pairs),
+    )

@@ -46,12 +46,14 @@ class Predicate:
 
 _PREDICATES = (
     Predicate(
-        "left of",
-        "right of",
-        "shift to the left (both edges of the subject left of the object's, in widths of the narrower box, at most 1)"
-        " times dx² / (dx² + vertical gap²), dx between the centres; where one spans the other the shift counts as 0.3"
-        " dx in halves of the wider width, times 1 - overlapping",
-        (
+        name="left of",
+        inverse="right of",
+        definition=(
+            "shift to the left (both edges of the subject left of the object's, in widths of the narrower box, at most"
+            " 1) times dx² / (dx² + vertical gap²), dx between the centres; where one spans the other the shift counts"
+            " as 0.3 dx in halves of the wider width, times 1 - overlapping"
+        ),
+        synonyms=(
             "left from",
             "left side of",
             "at left of",
@@ -63,13 +65,13 @@ _PREDICATES = (
             "to left from",
             "leftward of",
         ),
-        ("right of", "inside", "contains", "part of", "has part"),
+        excludes=("right of", "inside", "contains", "part of", "has part"),
     ),
     Predicate(
-        "right of",
-        "left of",
-        "left of, with subject and object exchanged",
-        (
+        name="right of",
+        inverse="left of",
+        definition="left of, with subject and object exchanged",
+        synonyms=(
             "right from",
             "right side of",
             "at right of",
@@ -81,65 +83,74 @@ _PREDICATES = (
             "to right from",
             "rightward of",
         ),
-        ("left of", "inside", "contains", "part of", "has part"),
+        excludes=("left of", "inside", "contains", "part of", "has part"),
     ),
     Predicate(
-        "above",
-        "below",
-        "shift upwards (both edges of the subject above the object's, in heights of the lower box, at most 1)"
-        " times dy² / (dy² + horizontal gap²), dy between the centres; at least roof (see below)",
-        ("higher than", "up from", "located above", "up above"),
-        ("below", "under", "supporting", "inside", "contains", "part of", "has part"),
+        name="above",
+        inverse="below",
+        definition=(
+            "shift upwards (both edges of the subject above the object's, in heights of the lower box, at most 1)"
+            " times dy² / (dy² + horizontal gap²), dy between the centres; at least roof (see below)"
+        ),
+        synonyms=("higher than", "up from", "located above", "up above"),
+        excludes=("below", "under", "supporting", "inside", "contains", "part of", "has part"),
     ),
     Predicate(
-        "below",
-        "above",
-        "above, with subject and object exchanged",
-        ("lower than", "down from", "down below"),
-        ("above", "over", "on", "inside", "contains", "part of", "has part"),
+        name="below",
+        inverse="above",
+        definition="above, with subject and object exchanged",
+        synonyms=("lower than", "down from", "down below"),
+        excludes=("above", "over", "on", "inside", "contains", "part of", "has part"),
     ),
     Predicate(
-        "over",
-        "under",
-        "the largest of: shift upwards (as in above) times the horizontal overlap in widths of the narrower box; roof"
-        " (see below); 0.3 of the degree of on, since a picture does not tell a level surface from an upright one",
-        ("over top of",),
-        ("below", "under", "supporting", "inside", "contains", "part of", "has part"),
+        name="over",
+        inverse="under",
+        definition=(
+            "the largest of: shift upwards (as in above) times the horizontal overlap in widths of the narrower box; "
+            "roof (see below); 0.3 of the degree of on, since a picture does not tell a level surface from an upright "
+            "one"
+        ),
+        synonyms=("over top of",),
+        excludes=("below", "under", "supporting", "inside", "contains", "part of", "has part"),
     ),
     Predicate(
-        "under",
-        "over",
-        "over, with subject and object exchanged",
-        ("beneath", "underneath", "underneath of"),
-        ("above", "over", "on", "inside", "contains", "part of", "has part"),
+        name="under",
+        inverse="over",
+        definition="over, with subject and object exchanged",
+        synonyms=("beneath", "underneath", "underneath of"),
+        excludes=("above", "over", "on", "inside", "contains", "part of", "has part"),
     ),
     Predicate(
-        "on",
-        "supporting",
-        "horizontal overlap in widths of the narrower box, times how nearly the subject's lower edge lies within the"
-        " object's height (1 inside it, 0 a quarter of the lower box's height, or of half their size, outside), times"
-        " the larger of: how much higher the subject begins (2 rise), how much smaller it is (2 (1 - area ratio), down"
-        " to 0.3 of that if the object may stand on the subject instead), each at most 1; with masks also times the"
-        " share of the subject's lower outline in contact with the object, doubled, at most 1, or 0.3 where they meet"
-        " elsewhere",
-        ("on top of", "atop", "upon", "onto", "on surface of", "resting on"),
-        ("under", "below", "supporting"),
+        name="on",
+        inverse="supporting",
+        definition=(
+            "horizontal overlap in widths of the narrower box, times how nearly the subject's lower edge lies within "
+            "the object's height (1 inside it, 0 a quarter of the lower box's height, or of half their size, outside),"
+            " times the larger of: how much higher the subject begins (2 rise), how much smaller it is (2 (1 - area "
+            "ratio), down to 0.3 of that if the object may stand on the subject instead), each at most 1; with masks "
+            "also times the share of the subject's lower outline in contact with the object, doubled, at most 1, or "
+            "0.3 where they meet elsewhere"
+        ),
+        synonyms=("on top of", "atop", "upon", "onto", "on surface of", "resting on"),
+        excludes=("under", "below", "supporting"),
     ),
     Predicate(
-        "supporting",
-        "on",
-        "on, with subject and object exchanged",
-        ("supports", "holding up", "has on top", "has on it", "bearing"),
-        ("above", "over", "on"),
+        name="supporting",
+        inverse="on",
+        definition="on, with subject and object exchanged",
+        synonyms=("supports", "holding up", "has on top", "has on it", "bearing"),
+        excludes=("above", "over", "on"),
     ),
     Predicate(
-        "inside",
-        "contains",
-        "share of the subject within the object (within the rows and columns that its mask spans, where masks are"
-        " known), times 2 (1 - area ratio), at most 1, so that equal boxes are not inside each other; down to 0.3 of"
-        " that if the subject is nearer by a fifth of the larger depth, since it may stand before the object; at least"
-        " 0.3 of the degree of on, since what lies in an open container shows above its rim",
-        (
+        name="inside",
+        inverse="contains",
+        definition=(
+            "share of the subject within the object (within the rows and columns that its mask spans, where masks are "
+            "known), times 2 (1 - area ratio), at most 1, so that equal boxes are not inside each other; down to 0.3 "
+            "of that if the subject is nearer by a fifth of the larger depth, since it may stand before the object; at"
+            " least 0.3 of the degree of on, since what lies in an open container shows above its rim"
+        ),
+        synonyms=(
             "in",
             "within",
             "inside of",
@@ -151,54 +162,79 @@ _PREDICATES = (
             "in middle of",
             "in interior of",
         ),
-        ("contains", "has part", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
+        excludes=(
+            "contains",
+            "has part",
+            "left of",
+            "right of",
+            "above",
+            "below",
+            "over",
+            "under",
+            "next to",
+            "far from",
+        ),
     ),
     Predicate(
-        "contains",
-        "inside",
-        "inside, with subject and object exchanged",
-        ("containing", "enclosing", "encloses", "surrounding", "surrounds", "has inside", "has in it"),
-        ("inside", "part of", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
+        name="contains",
+        inverse="inside",
+        definition="inside, with subject and object exchanged",
+        synonyms=("containing", "enclosing", "encloses", "surrounding", "surrounds", "has inside", "has in it"),
+        excludes=("inside", "part of", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
     ),
     Predicate(
-        "part of",
-        "has part",
-        "1 if the object is the subject's parent or a parent of it, else as inside, whatever the depths; where masks"
-        " meet at least 0.3 of what boxes alone give, since masks without common pixels cut a part out of the whole",
-        ("a part of", "component of", "portion of", "section of"),
-        ("has part", "contains", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
+        name="part of",
+        inverse="has part",
+        definition=(
+            "1 if the object is the subject's parent or a parent of it, else as inside, whatever the depths; where "
+            "masks meet at least 0.3 of what boxes alone give, since masks without common pixels cut a part out of the"
+            " whole"
+        ),
+        synonyms=("a part of", "component of", "portion of", "section of"),
+        excludes=(
+            "has part",
+            "contains",
+            "left of",
+            "right of",
+            "above",
+            "below",
+            "over",
+            "under",
+            "next to",
+            "far from",
+        ),
     ),
     Predicate(
-        "has part",
-        "part of",
-        "part of, with subject and object exchanged",
-        ("has as part", "has as a part", "has parts", "consists of", "composed of"),
-        ("part of", "inside", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
+        name="has part",
+        inverse="part of",
+        definition="part of, with subject and object exchanged",
+        synonyms=("has as part", "has as a part", "has parts", "consists of", "composed of"),
+        excludes=("part of", "inside", "left of", "right of", "above", "below", "over", "under", "next to", "far from"),
     ),
     Predicate(
-        "in front of",
-        "behind",
-        "how much nearer the subject is, ((depth of object - depth of subject) / larger depth + 0.03) / 0.23"
+        name="in front of",
+        inverse="behind",
+        definition="how much nearer the subject is, ((depth of object - depth of subject) / larger depth + 0.03) / 0.23"
         " in [0, 1], times near; the 0.03 because median depths do not settle which of two level things is nearer",
-        ("ahead of", "at front of", "in foreground of", "before"),
-        ("behind",),
+        synonyms=("ahead of", "at front of", "in foreground of", "before"),
+        excludes=("behind",),
         needs_depth=True,
     ),
     Predicate(
-        "behind",
-        "in front of",
-        "in front of, with subject and object exchanged",
-        ("in back of", "at back of", "in background of", "at rear of"),
-        ("in front of",),
+        name="behind",
+        inverse="in front of",
+        definition="in front of, with subject and object exchanged",
+        synonyms=("in back of", "at back of", "in background of", "at rear of"),
+        excludes=("in front of",),
         needs_depth=True,
     ),
     Predicate(
-        "next to",
-        "next to",
-        "near, times 1 - overlapping, times the larger of: the vertical overlap in heights of the lower box;"
+        name="next to",
+        inverse="next to",
+        definition="near, times 1 - overlapping, times the larger of: the vertical overlap in heights of the lower box;"
         " (1 - horizontal overlap) dx² / (dx² + vertical gap²), since of two things side by side the farther one is"
         " seen higher",
-        (
+        synonyms=(
             "beside",
             "alongside",
             "alongside of",
@@ -208,37 +244,56 @@ _PREDICATES = (
             "adjacent to",
             "side by side with",
         ),
-        ("inside", "contains", "part of", "has part", "far from"),
+        excludes=("inside", "contains", "part of", "has part", "far from"),
     ),
     Predicate(
-        "near",
-        "near",
-        "1 - gap / size, at least 0; gap between the boxes, size the geometric mean of the square roots of the areas",
-        ("nearby", "near to", "close to", "close by", "by", "around", "in vicinity of"),
-        ("far from",),
+        name="near",
+        inverse="near",
+        definition=(
+            "1 - gap / size, at least 0; gap between the boxes, size the geometric mean of the square roots of the "
+            "areas"
+        ),
+        synonyms=("nearby", "near to", "close to", "close by", "by", "around", "in vicinity of"),
+        excludes=("far from",),
     ),
     Predicate(
-        "far from",
-        "far from",
-        "(gap / size - 1) / 2 in [0, 1]: 0 up to one size apart, 1 from three sizes",
-        ("far away from", "away from", "distant from"),
-        ("near", "next to", "touching", "overlapping", "inside", "contains", "part of", "has part", "on", "supporting"),
+        name="far from",
+        inverse="far from",
+        definition="(gap / size - 1) / 2 in [0, 1]: 0 up to one size apart, 1 from three sizes",
+        synonyms=("far away from", "away from", "distant from"),
+        excludes=(
+            "near",
+            "next to",
+            "touching",
+            "overlapping",
+            "inside",
+            "contains",
+            "part of",
+            "has part",
+            "on",
+            "supporting",
+        ),
     ),
     Predicate(
-        "overlapping",
-        "overlapping",
-        "the larger of: share of the subject within the object, share of the object within the subject (as in inside);"
-        " where masks meet at least 0.3 of the same by boxes, since each pixel shows only one of two things",
-        ("overlaps", "overlapping with", "overlaps with", "intersecting", "intersects", "intersecting with"),
-        ("far from",),
+        name="overlapping",
+        inverse="overlapping",
+        definition=(
+            "the larger of: share of the subject within the object, share of the object within the subject (as in "
+            "inside); where masks meet at least 0.3 of the same by boxes, since each pixel shows only one of two "
+            "things"
+        ),
+        synonyms=("overlaps", "overlapping with", "overlaps with", "intersecting", "intersects", "intersecting with"),
+        excludes=("far from",),
     ),
     Predicate(
-        "touching",
-        "touching",
-        "1 - gap / 0.1 size, at least 0; with masks also 0 unless they come within a hundredth of the image of each"
-        " other",
-        ("touches", "in contact with", "making contact with", "contacting"),
-        ("far from",),
+        name="touching",
+        inverse="touching",
+        definition=(
+            "1 - gap / 0.1 size, at least 0; with masks also 0 unless they come within a hundredth of the image of each"
+            " other"
+        ),
+        synonyms=("touches", "in contact with", "making contact with", "contacting"),
+        excludes=("far from",),
     ),
 )
 

@@ -45,7 +45,7 @@ def broken_sample(folder: Path) -> Sample:
     path.write_bytes((folder / "cup.png").read_bytes()[:60])
     roots = Roots({_ROOT: folder})
     uri = f"{_ROOT}:{path.name}"
-    return Sample("broken", whole.graph, uri, "train", "tiny", image=roots.image(uri))
+    return Sample(image_id="broken", graph=whole.graph, uri=uri, split="train", source="tiny", image=roots.image(uri))
 
 
 def _sample(
@@ -63,7 +63,7 @@ def _sample(
     uri = f"{_ROOT}:{path.name}"
     image = roots.image(uri)
     graph = SceneGraph(_WIDTH, _HEIGHT, regions, relations)
-    return Sample(name, graph, uri, split, "tiny", image.sha256(), image)
+    return Sample(image_id=name, graph=graph, uri=uri, split=split, source="tiny", sha256=image.sha256(), image=image)
 
 
 def _ellipse(x0: int, y0: int, x1: int, y1: int) -> Mask:

@@ -56,7 +56,13 @@ class CountTable:
         contexts = pairs.keys
         owner = np.searchsorted(contexts, predicates.keys // width)
         starts = np.searchsorted(owner, np.arange(len(contexts) + 1))
-        return cls(contexts, pairs.weights, starts.astype(np.int64), predicates.keys % width, predicates.weights)
+        return cls(
+            contexts=contexts,
+            pairs=pairs.weights,
+            starts=starts.astype(np.int64),
+            predicate=predicates.keys % width,
+            count=predicates.weights,
+        )
 
     def smoothed(self, contexts: Ints, coarser: Floats, strength: float) -> Floats:
         """(P, C) rate of each predicate in each of P contexts, where `coarser` (P, C) weighs as `strength` pairs.

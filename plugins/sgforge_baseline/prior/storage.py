@@ -72,7 +72,11 @@ def load(folder: Path) -> TrainedPrior:
 def _relations(texts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> RelationModel:
     tables = Levels.make(lambda name: CountTable(**{part: arrays[f"relations/{name}/{part}"] for part in _COUNT_PARTS}))
     return RelationModel(
-        tuple(texts["labels"]), tuple(texts["predicates"]), tuple(texts["categories"]), texts["strength"], tables
+        labels=tuple(texts["labels"]),
+        predicates=tuple(texts["predicates"]),
+        categories=tuple(texts["categories"]),
+        strength=texts["strength"],
+        tables=tables,
     )
 
 

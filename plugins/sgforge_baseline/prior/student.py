@@ -118,7 +118,15 @@ class PriorStudent:
             if known.is_rejected(subject, predicate, object_) or known.denies(subject, predicate, object_):
                 continue
             category = cast(Category, model.categories[column])
-            added.append(Relation(subject, predicate, object_, category, float(scores[row, column])))
+            added.append(
+                Relation(
+                    subject=subject,
+                    predicate=predicate,
+                    object=object_,
+                    category=category,
+                    score=float(scores[row, column]),
+                )
+            )
             known.add(added[-1:])
             left[subject] -= 1
         return Edit(relations=added)

@@ -78,15 +78,15 @@ class _Columns:
         label = column("region/label").astype(np.int64)
         ends = [column(f"relation/{name}").astype(np.int64) for name in ("subject", "object", "predicate")]
         return cls(
-            _starts(column("image/region_count")),
-            _starts(column("image/relation_count")),
-            np.where(label < 0, len(snapshot.vocabularies.label), label),
-            column("region/box"),
-            column("region/status") == _KEPT,
-            np.stack(ends, axis=1),
-            column("relation/category").astype(np.int64),
-            np.nan_to_num(column("relation/score").astype(np.float64), nan=1.0),
-            column("relation/status") == _KEPT,
+            region_starts=_starts(column("image/region_count")),
+            relation_starts=_starts(column("image/relation_count")),
+            label=np.where(label < 0, len(snapshot.vocabularies.label), label),
+            box=column("region/box"),
+            region_kept=column("region/status") == _KEPT,
+            triplets=np.stack(ends, axis=1),
+            category=column("relation/category").astype(np.int64),
+            weight=np.nan_to_num(column("relation/score").astype(np.float64), nan=1.0),
+            relation_kept=column("relation/status") == _KEPT,
         )
 
     def block(self, images: Ints) -> _Block:
@@ -104,14 +104,14 @@ class _Columns:
         _, once = np.unique(triplets, axis=0, return_index=True)
         count = np.bincount(owner[kept], minlength=len(images))
         return _Block(
-            self.label[regions[kept]],
-            self.box[regions[kept]],
-            owner[kept],
-            np.cumsum(count) - count,
-            count,
-            triplets[once],
-            self.category[relations[good]][once],
-            self.weight[relations[good]][once],
+            label=self.label[regions[kept]],
+            box=self.box[regions[kept]],
+            image=owner[kept],
+            first=np.cumsum(count) - count,
+            count=count,
+            triplets=triplets[once],
+            category=self.category[relations[good]][once],
+            weight=self.weight[relations[good]][once],
         )
 
 
@@ -126,7 +126,9 @@ def fit(snapshot: Snapshot, images: Ints, strength: float) -> Fitted:
         _count_block(counter, block)
         relations += len(block.triplets)
     categories = [CATEGORIES[index] for index in votes.argmax(axis=1)]
-    model = RelationModel(labels, predicates, tuple(categories), strength, counter.tables())
+    model = RelationModel(
+        labels=labels, predicates=predicates, categories=tuple(categories), strength=strength, tables=counter.tables()
+    )
     return Fitted(model, relations)
 
 

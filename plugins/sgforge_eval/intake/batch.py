@@ -76,12 +76,12 @@ class Truth:
     def rows(self, keep: Flags) -> Truth:
         """The triplets where `keep` (R,) is true; the objects stay."""
         return Truth(
-            self.objects,
-            self.image[keep],
-            self.subject[keep],
-            self.object[keep],
-            self.predicate[keep],
-            self.category[keep],
+            objects=self.objects,
+            image=self.image[keep],
+            subject=self.subject[keep],
+            object=self.object[keep],
+            predicate=self.predicate[keep],
+            category=self.category[keep],
         )
 
 

@@ -133,12 +133,12 @@ def _truth(side: Side) -> Truth:
     image = np.repeat(np.arange(len(side)), np.diff(side.relation_offsets))
     start = side.region_offsets[image]
     return Truth(
-        _objects(side),
-        image,
-        start + side.subject,
-        start + side.object,
-        side.predicates.astype(np.int64),
-        side.category,
+        objects=_objects(side),
+        image=image,
+        subject=start + side.subject,
+        object=start + side.object,
+        predicate=side.predicates.astype(np.int64),
+        category=side.category,
     )
 
 
@@ -168,14 +168,23 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int, dropped: Droppe
     image = image[kept]
     start = objects.offsets[image]
     listed = Listed(
-        objects,
-        offsets_of(np.bincount(image, minlength=len(side))),
-        start + side.subject[kept],
-        start + side.object[kept],
-        side.predicates[kept].astype(np.int64),
-        side.scores[kept],
+        objects=objects,
+        offsets=offsets_of(np.bincount(image, minlength=len(side))),
+        subject=start + side.subject[kept],
+        object=start + side.object[kept],
+        predicate=side.predicates[kept].astype(np.int64),
+        scores=side.scores[kept],
     )
-    return EvalBatch(len(side), truth, listed, failed, labels, predicates, mode != "sgdet", met.ordinal)
+    return EvalBatch(
+        count=len(side),
+        truth=truth,
+        predictions=listed,
+        failed=failed,
+        labels=labels,
+        predicates=predicates,
+        aligned=mode != "sgdet",
+        ordinal=met.ordinal,
+    )
 
 
 def _all_named(objects: Objects, labels: int) -> Objects:

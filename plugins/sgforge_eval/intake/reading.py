@@ -77,19 +77,19 @@ class SideReader:
             kept &= (predicates >= 0) & ~self._of_unknown_label(columns, kept, labels)
         of_image = np.repeat(np.arange(len(image.width)), image.relation_count)[kept]
         return Side(
-            image.ids,
-            image.region_offsets,
-            offsets_of(np.bincount(of_image, minlength=len(image.width))),
-            self._boxes(region, counted),
-            labels,
-            self._scores(region.score, "region"),
-            relation.subject[kept],
-            relation.object[kept],
-            predicates[kept],
-            self._scores(relation.score[kept], "relation"),
-            relation.category[kept],
-            failures,
-            _mask_table(columns) if self.masks else None,
+            ids=image.ids,
+            region_offsets=image.region_offsets,
+            relation_offsets=offsets_of(np.bincount(of_image, minlength=len(image.width))),
+            boxes=self._boxes(region, counted),
+            labels=labels,
+            region_scores=self._scores(region.score, "region"),
+            subject=relation.subject[kept],
+            object=relation.object[kept],
+            predicates=predicates[kept],
+            scores=self._scores(relation.score[kept], "relation"),
+            category=relation.category[kept],
+            failed=failures,
+            masks=_mask_table(columns) if self.masks else None,
         )
 
     def _labels(self, columns: GraphColumns, counted: Flags) -> Ints:

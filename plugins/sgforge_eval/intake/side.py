@@ -46,19 +46,19 @@ class Side:
         regions = segments(self.region_offsets, images)
         relations = segments(self.relation_offsets, images)
         return Side(
-            [self.ids[image] for image in images.tolist()],
-            offsets_of(np.diff(self.region_offsets)[images]),
-            offsets_of(np.diff(self.relation_offsets)[images]),
-            self.boxes[regions],
-            self.labels[regions],
-            self.region_scores[regions],
-            self.subject[relations],
-            self.object[relations],
-            self.predicates[relations],
-            self.scores[relations],
-            self.category[relations],
-            [self.failed[image] for image in images.tolist()],
-            None if self.masks is None else take_masks(self.masks, regions),
+            ids=[self.ids[image] for image in images.tolist()],
+            region_offsets=offsets_of(np.diff(self.region_offsets)[images]),
+            relation_offsets=offsets_of(np.diff(self.relation_offsets)[images]),
+            boxes=self.boxes[regions],
+            labels=self.labels[regions],
+            region_scores=self.region_scores[regions],
+            subject=self.subject[relations],
+            object=self.object[relations],
+            predicates=self.predicates[relations],
+            scores=self.scores[relations],
+            category=self.category[relations],
+            failed=[self.failed[image] for image in images.tolist()],
+            masks=None if self.masks is None else take_masks(self.masks, regions),
         )
 
     @classmethod
@@ -68,19 +68,19 @@ class Side:
             return parts[0]
         masks = [part.masks for part in parts if part.masks is not None]
         return cls(
-            [image_id for part in parts for image_id in part.ids],
-            offsets_of(np.concatenate([np.diff(part.region_offsets) for part in parts])),
-            offsets_of(np.concatenate([np.diff(part.relation_offsets) for part in parts])),
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.region_scores for part in parts]),
-            np.concatenate([part.subject for part in parts]),
-            np.concatenate([part.object for part in parts]),
-            np.concatenate([part.predicates for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.category for part in parts]),
-            [reason for part in parts for reason in part.failed],
-            _concat_masks(masks) if masks else None,
+            ids=[image_id for part in parts for image_id in part.ids],
+            region_offsets=offsets_of(np.concatenate([np.diff(part.region_offsets) for part in parts])),
+            relation_offsets=offsets_of(np.concatenate([np.diff(part.relation_offsets) for part in parts])),
+            boxes=np.concatenate([part.boxes for part in parts]),
+            labels=np.concatenate([part.labels for part in parts]),
+            region_scores=np.concatenate([part.region_scores for part in parts]),
+            subject=np.concatenate([part.subject for part in parts]),
+            object=np.concatenate([part.object for part in parts]),
+            predicates=np.concatenate([part.predicates for part in parts]),
+            scores=np.concatenate([part.scores for part in parts]),
+            category=np.concatenate([part.category for part in parts]),
+            failed=[reason for part in parts for reason in part.failed],
+            masks=_concat_masks(masks) if masks else None,
         )
 
 

@@ -52,11 +52,11 @@ class Detections:
         for part in parts:
             truth[: len(part.truth)] += part.truth
         return cls(
-            np.concatenate([part.image for part in parts]),
-            np.concatenate([part.group for part in parts]),
-            np.concatenate([part.score for part in parts]),
-            np.concatenate([part.right for part in parts]),
-            truth,
+            image=np.concatenate([part.image for part in parts]),
+            group=np.concatenate([part.group for part in parts]),
+            score=np.concatenate([part.score for part in parts]),
+            right=np.concatenate([part.right for part in parts]),
+            truth=truth,
         )
 
 
@@ -121,11 +121,11 @@ def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
         lost = int(truth.offsets[image])
     right = _greedy(true_rows[near], listed[near], overlap[near], rank, len(wanted), lost)
     return Detections(
-        _ordinals(batch)[_image_of(predicted)[order]].astype(np.int32),
-        predicted.labels[order].astype(np.int32),
-        predicted.scores[order],
-        right,
-        np.bincount(truth.labels[truth.labels >= 0], minlength=span),
+        image=_ordinals(batch)[_image_of(predicted)[order]].astype(np.int32),
+        group=predicted.labels[order].astype(np.int32),
+        score=predicted.scores[order],
+        right=right,
+        truth=np.bincount(truth.labels[truth.labels >= 0], minlength=span),
     )
 
 
@@ -174,11 +174,11 @@ def relation_detections(batch: EvalBatch, listed: Ranked, convention: Convention
     kept = listed.predicate >= 0
     relation, phrase = (
         Detections(
-            _ordinals(batch)[listed.image[kept]].astype(np.int32),
-            listed.predicate[kept].astype(np.int32),
-            listed.score[kept],
-            _first_takers(true_rows, rows, overlap, len(listed.rank))[kept],
-            counts,
+            image=_ordinals(batch)[listed.image[kept]].astype(np.int32),
+            group=listed.predicate[kept].astype(np.int32),
+            score=listed.score[kept],
+            right=_first_takers(true_rows, rows, overlap, len(listed.rank))[kept],
+            truth=counts,
         )
         for overlap in (smaller, around)
     )

@@ -106,7 +106,14 @@ def _listed_rows(listed: Listed, rows: Ints, value: Floats, limit: int) -> Ranke
     image = _image_of(listed, rows)
     _, rank = rank_within(offsets_of(np.bincount(image, minlength=len(listed.offsets) - 1)))
     rows, image, rank = rows[rank < limit], image[rank < limit], rank[rank < limit]
-    return Ranked(image, listed.subject[rows], listed.object[rows], listed.predicate[rows], rank, value[rows])
+    return Ranked(
+        image=image,
+        subject=listed.subject[rows],
+        object=listed.object[rows],
+        predicate=listed.predicate[rows],
+        rank=rank,
+        score=value[rows],
+    )
 
 
 def _rank_dense(dense: Dense, limit: int, pair_limit: int | None, free: bool, in_order: bool) -> Rankings:
@@ -148,7 +155,9 @@ def _table_rows(
     predicate = dense.columns[column].astype(np.int64) if len(column) else column
     if score is None:
         score = np.zeros(len(cells), np.float32)
-    return Ranked(image, dense.subject[pair], dense.object[pair], predicate, rank, score)
+    return Ranked(
+        image=image, subject=dense.subject[pair], object=dense.object[pair], predicate=predicate, rank=rank, score=score
+    )
 
 
 def _best_cells(

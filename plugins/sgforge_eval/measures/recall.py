@@ -197,7 +197,18 @@ class _Counter:
             bottom = count.astype(np.float64) if pooled else np.ones(len(cells))
             over_all = self.convention.absent == "zero"
             names, members = self.names(mean), self.names(plain)
-            families.append(GroupedFamily(names, members, image, member, top, bottom, size, over_all))
+            families.append(
+                GroupedFamily(
+                    names=names,
+                    members=members,
+                    image=image,
+                    group=member,
+                    top=top,
+                    bottom=bottom,
+                    size=size,
+                    over_all=over_all,
+                )
+            )
         return tuple(families)
 
 

@@ -82,7 +82,9 @@ class Chunk:
         kept_regions = region.status == 0
         kept = (relation.status == 0) & kept_regions[subject] & kept_regions[target]
         of_image = np.repeat(np.arange(len(columns)), image.relation_count)
-        return cls(columns, kept_regions, kept, of_image, subject, target)
+        return cls(
+            columns=columns, kept_regions=kept_regions, kept=kept, image=of_image, subject=subject, object=target
+        )
 
     def names(self, ids: Ints, vocabulary: Sequence[str]) -> Counter[str]:
         counts = np.bincount(ids[ids >= 0], minlength=len(vocabulary)).tolist()

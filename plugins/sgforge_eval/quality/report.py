@@ -95,7 +95,15 @@ def _report(counts: Counts, dropped: Dropped) -> Report:
         "steps": _rates(counts.made_kept, counts.made, "step", "kept"),
         "precision": _precision(counts),
     }
-    return Report("quality", values, "kept rows", tables, counts.images, dict(counts.skipped), tuple(notes))
+    return Report(
+        metric="quality",
+        values=values,
+        convention="kept rows",
+        tables=tables,
+        images_used=counts.images,
+        images_skipped=dict(counts.skipped),
+        notes=tuple(notes),
+    )
 
 
 def _share(part: float, whole: float) -> float:

@@ -80,7 +80,15 @@ class GqaTask:
             kind = str(object_of(row.get("types") or {}, where).get("structural") or "")
             answer = field_of(row, "answer", str, where)
             image = str(field_of(row, "imageId", (str, int), where))
-            found.append(OpenQuestion(str(key), image, field_of(row, "question", str, where), (answer,), kind))
+            found.append(
+                OpenQuestion(
+                    id=str(key),
+                    image=image,
+                    question=field_of(row, "question", str, where),
+                    answers=(answer,),
+                    kind=kind,
+                )
+            )
         return found
 
     def evaluate(self, predictions: Predictions) -> Report:
@@ -137,7 +145,13 @@ class VqaTask:
                 raise TaskFileError(f"{where}: question {key} is not in {self._options.questions}")
             answers = tuple(field_of(answer, "answer", str, where) for answer in field_of(row, "answers", list, where))
             kind = str(row.get("answer_type", ""))
-            yield OpenQuestion(key, str(field_of(row, "image_id", int, where)), texts[key], answers, kind)
+            yield OpenQuestion(
+                id=key,
+                image=str(field_of(row, "image_id", int, where)),
+                question=texts[key],
+                answers=answers,
+                kind=kind,
+            )
 
     def evaluate(self, predictions: Predictions) -> Report:
         """Soft accuracy over all, and per answer type."""
@@ -193,7 +207,17 @@ class AokvqaTask:
             if not 0 <= correct < len(choices):
                 raise TaskFileError(f"{where}: correct_choice_idx {correct} is none of its {len(choices)} choices")
             text = lettered(field_of(row, "question", str, where), choices)
-            found.append(ChoiceQuestion(key, key, text, choices, correct, "", str(row.get("image_id", ""))))
+            found.append(
+                ChoiceQuestion(
+                    id=key,
+                    group=key,
+                    prompt=text,
+                    choices=choices,
+                    correct=correct,
+                    category="",
+                    image=str(row.get("image_id", "")),
+                )
+            )
         return found
 
     def open_questions(self) -> list[OpenQuestion]:

@@ -203,13 +203,13 @@ def task_report(
     """The report of a task; `used` questions were scored, `convention` says how an answer counts."""
     failed = sum(predictions.failed.values())
     return Report(
-        name,
-        {**values, "failure_rate": failed / used if used else 0.0},
-        convention,
-        dict(tables or {}),
-        used,
-        dict(predictions.skipped),
-        (
+        metric=name,
+        values={**values, "failure_rate": failed / used if used else 0.0},
+        convention=convention,
+        tables=dict(tables or {}),
+        images_used=used,
+        images_skipped=dict(predictions.skipped),
+        notes=(
             *notes,
             *(f"first {reason}: {where}" for reason, where in predictions.first.items()),
             *(f"{count} failed predictions: {reason}" for reason, count in sorted(predictions.failed.items())),

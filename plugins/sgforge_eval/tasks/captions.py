@@ -60,7 +60,15 @@ class SugarCrepeTask:
         for key, row in rows:
             where = f"{self._path}: {key}"
             captions = (field_of(row, "caption", str, where), field_of(row, "negative_caption", str, where))
-            question = ChoiceQuestion(str(key), str(key), "", captions, 0, "", field_of(row, "filename", str, where))
+            question = ChoiceQuestion(
+                id=str(key),
+                group=str(key),
+                prompt="",
+                choices=captions,
+                correct=0,
+                category="",
+                image=field_of(row, "filename", str, where),
+            )
             found += [attrs.evolve(turn, prompt=lettered(_QUESTION, turn.choices)) for turn in rotations(question)]
         return found
 
@@ -123,14 +131,14 @@ class WhatsUpTask:
             place = _placement(image)
             found.append(
                 ChoiceQuestion(
-                    image,
-                    "" if place is None else place[0],
-                    lettered(_QUESTION, shown),
-                    shown,
-                    order.index(0),
-                    "" if place is None else place[1],
-                    image,
-                    order,
+                    id=image,
+                    group="" if place is None else place[0],
+                    prompt=lettered(_QUESTION, shown),
+                    choices=shown,
+                    correct=order.index(0),
+                    category="" if place is None else place[1],
+                    image=image,
+                    source=order,
                 )
             )
         return found

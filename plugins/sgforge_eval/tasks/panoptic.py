@@ -102,11 +102,11 @@ class PanopticTask:
                 if category not in self._code:
                     raise TaskFileError(f"{place}: category {category} is not among the categories")
                 yield Segment(
-                    image,
-                    field_of(info, "id", int, place),
-                    self._code[category],
-                    field_of(info, "area", int, place),
-                    bool(info.get("iscrowd", 0)),
+                    image=image,
+                    segment=field_of(info, "id", int, place),
+                    category=self._code[category],
+                    area=field_of(info, "area", int, place),
+                    is_crowd=bool(info.get("iscrowd", 0)),
                 )
 
     def _annotations(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -194,11 +194,11 @@ class PanopticTask:
         listed[listed] = things[codes[listed]]
         counted = ~crowd & (things[true] if len(true) else False)
         found = Detections(
-            np.flatnonzero(listed),
-            codes[listed],
-            scores[listed],
-            codes[listed] == true[listed],
-            np.bincount(true[counted], minlength=len(things)),
+            image=np.flatnonzero(listed),
+            group=codes[listed],
+            score=scores[listed],
+            right=codes[listed] == true[listed],
+            truth=np.bincount(true[counted], minlength=len(things)),
         )
         precision = coco_average_precision(found)
         return float(np.nanmean(precision)) if not np.isnan(precision).all() else float("nan")
@@ -217,7 +217,13 @@ class _Tally:
     @classmethod
     def empty(cls, classes: int) -> _Tally:
         right, wrong, missed = np.zeros((3, classes), np.int64)
-        return cls(np.zeros(classes), right, wrong, missed, np.zeros((classes, classes + 1), np.int64))
+        return cls(
+            overlap=np.zeros(classes),
+            right=right,
+            wrong=wrong,
+            missed=missed,
+            pixels=np.zeros((classes, classes + 1), np.int64),
+        )
 
     def add(self, segments: list[Segment], ids: Ints, given: Mapping[str, int], is_thing: list[bool]) -> None:
         """One image: predicted segments are true ones under their label, stuff of one class together."""

@@ -75,13 +75,13 @@ class CrpeTask:
             text = field_of(row, "text", str, where)
             found.append(
                 ChoiceQuestion(
-                    str(field_of(row, "question_id", (str, int), where)),
-                    f"{category}/{(turn - 1) // _CRPE_TURNS}",
-                    text,
-                    tuple(LETTERS[: max(_CRPE_TURNS, LETTERS.index(letter) + 1)]),
-                    LETTERS.index(letter),
-                    category,
-                    row.get("image"),
+                    id=str(field_of(row, "question_id", (str, int), where)),
+                    group=f"{category}/{(turn - 1) // _CRPE_TURNS}",
+                    prompt=text,
+                    choices=tuple(LETTERS[: max(_CRPE_TURNS, LETTERS.index(letter) + 1)]),
+                    correct=LETTERS.index(letter),
+                    category=category,
+                    image=row.get("image"),
                 )
             )
         uneven = [category for category, count in counts.items() if count % _CRPE_TURNS]
@@ -151,7 +151,16 @@ class MMBenchTask:
             text = "\n".join(part for part in (hint, field_of(row, "question", str, where)) if part)
             group = str(int(index) % _MMBENCH_SPAN)
             category = row.get("category") or ""
-            found.append(ChoiceQuestion(index, group, text, choices, LETTERS.index(letter), category))
+            found.append(
+                ChoiceQuestion(
+                    id=index,
+                    group=group,
+                    prompt=text,
+                    choices=choices,
+                    correct=LETTERS.index(letter),
+                    category=category,
+                )
+            )
         is_rotated = len({question.group for question in found}) < len(found)
         if self._options.circular and not is_rotated:
             found = [turn for question in found for turn in rotations(question)]
@@ -206,7 +215,17 @@ class SeedTask:
             kind = str(row.get("question_type_id", ""))
             prompt = lettered(field_of(row, "question", str, where), choices)
             image = row.get("data_id")
-            found.append(ChoiceQuestion(key, key, prompt, choices, LETTERS.index(letter), types.get(kind, kind), image))
+            found.append(
+                ChoiceQuestion(
+                    id=key,
+                    group=key,
+                    prompt=prompt,
+                    choices=choices,
+                    correct=LETTERS.index(letter),
+                    category=types.get(kind, kind),
+                    image=image,
+                )
+            )
         return found
 
     def evaluate(self, predictions: Predictions) -> Report:

@@ -93,13 +93,13 @@ class ReferringTask:
     def _from_lines(self) -> Iterator[Expression]:
         for where, row in json_lines(self._options.questions, "referring file"):
             yield Expression(
-                str(field_of(row, "question_id", (str, int), where)),
-                field_of(row, "text", str, where),
-                _numbers(row.get("bbox"), where),
-                field_of(row, "width", int, where),
-                field_of(row, "height", int, where),
-                str(row.get("category", "")),
-                str(row.get("image", "")),
+                id=str(field_of(row, "question_id", (str, int), where)),
+                text=field_of(row, "text", str, where),
+                box=_numbers(row.get("bbox"), where),
+                width=field_of(row, "width", int, where),
+                height=field_of(row, "height", int, where),
+                split=str(row.get("category", "")),
+                image=str(row.get("image", "")),
             )
 
     def _from_refs(self) -> Iterator[Expression]:
@@ -121,7 +121,15 @@ class ReferringTask:
             width, height, name = images[image]
             for sentence in field_of(ref, "sentences", list, where):
                 key, text = field_of(sentence, "sent_id", int, where), field_of(sentence, "sent", str, where)
-                yield Expression(str(key), text, annotations[annotation], width, height, split, name)
+                yield Expression(
+                    id=str(key),
+                    text=text,
+                    box=annotations[annotation],
+                    width=width,
+                    height=height,
+                    split=split,
+                    image=name,
+                )
 
     def evaluate(self, predictions: Predictions) -> Report:
         """A line has `box` [x0, y0, x1, y1], or `answer`, a text that writes one."""

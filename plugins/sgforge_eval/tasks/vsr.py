@@ -45,7 +45,13 @@ class VsrQuestion:
     def as_choice(self) -> ChoiceQuestion:
         """The question as a choice between Yes and No, for asking."""
         return ChoiceQuestion(
-            self.id, self.id, self.prompt, ("Yes", "No"), 0 if self.label else 1, self.relation, self.image
+            id=self.id,
+            group=self.id,
+            prompt=self.prompt,
+            choices=("Yes", "No"),
+            correct=0 if self.label else 1,
+            category=self.relation,
+            image=self.image,
         )
 
 
@@ -83,11 +89,11 @@ class VsrTask:
                 raise TaskFileError(f"{where}: label is {label}, neither 0 nor 1")
             found.append(
                 VsrQuestion(
-                    str(number),
-                    field_of(row, "caption", str, where),
-                    bool(label),
-                    field_of(row, "relation", str, where),
-                    field_of(row, "image", str, where),
+                    id=str(number),
+                    caption=field_of(row, "caption", str, where),
+                    label=bool(label),
+                    relation=field_of(row, "relation", str, where),
+                    image=field_of(row, "image", str, where),
                 )
             )
         return found

@@ -203,7 +203,13 @@ class BatchDesk:
         except ValueError as error:
             raise ModelError("malformed", str(error)) from error
         usage = reply.usage or Usage(input=item.terms.input_bound, output=item.terms.max_tokens)
-        bought = Bought(result.raw, reply, usage, model.caller.cost(usage, batch=True), item.terms.notes)
+        bought = Bought(
+            raw=result.raw,
+            reply=reply,
+            usage=usage,
+            cost_nano=model.caller.cost(usage, batch=True),
+            notes=item.terms.notes,
+        )
         stored = find_answer(self._store, item.key)
         faulty = stored if stored is not None and stored.outcome == "unrepaired" else None
         return item, model.caller.judge(item.key, item.terms.request(), bought, faulty), usage, bought.cost_nano

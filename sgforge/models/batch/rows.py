@@ -49,7 +49,13 @@ class Terms:
     @classmethod
     def of(cls, request: ChatRequest, input_bound: int, notes: tuple[str, ...]) -> Terms:
         """The terms of a request."""
-        return cls(request.max_tokens, input_bound, request.choices, request.schema, notes)
+        return cls(
+            max_tokens=request.max_tokens,
+            input_bound=input_bound,
+            choices=request.choices,
+            schema=request.schema,
+            notes=notes,
+        )
 
     def request(self) -> ChatRequest:
         """A request with these terms and without its content."""
@@ -192,7 +198,9 @@ def _packed(terms: Terms) -> bytes:
 def _unpacked(terms: bytes, schema: bytes | None) -> Terms:
     max_tokens, input_bound, choices, notes = orjson.loads(terms)
     content = None if schema is None else orjson.loads(schema)
-    return Terms(max_tokens, input_bound, tuple(choices), content, tuple(notes))
+    return Terms(
+        max_tokens=max_tokens, input_bound=input_bound, choices=tuple(choices), schema=content, notes=tuple(notes)
+    )
 
 
 def _schema_of(connection: sqlite3.Connection, terms: Terms) -> bytes | None:

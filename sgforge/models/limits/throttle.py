@@ -79,7 +79,9 @@ class Throttle:
             since = None if episode is None else episode.resumed_at
             pace = None if self.pace is None else self.pace.rate
             window = min(max(pause, _SHORTEST_S), MINUTE)
-            episode = self._episode = _Episode(window, since, ticket, before, pace)
+            episode = self._episode = _Episode(
+                window=window, since=since, first=ticket, before=before, pace_before=pace
+            )
         # Never earlier than another refusal asked for: the longest wait of a wave holds for all.
         self.resume_at = episode.resumed_at = max(self.resume_at, now + pause)
         # Refusals do not come in the order of their calls; what passed is counted up to the first call that did not.

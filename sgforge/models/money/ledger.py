@@ -160,7 +160,17 @@ def find_answer(store: Rows, key: bytes) -> StoredAnswer | None:
         return None
     row = rows[0]
     notes = tuple(row[12].split("\n")) if row[12] else ()
-    return StoredAnswer(row[0], row[1], row[2], row[3], row[4], Usage(*row[5:10]), row[10], bool(row[11]), notes)
+    return StoredAnswer(
+        key=row[0],
+        model=row[1],
+        outcome=row[2],
+        raw=row[3],
+        detail=row[4],
+        usage=Usage(*row[5:10]),
+        cost_nano=row[10],
+        repaired=bool(row[11]),
+        notes=notes,
+    )
 
 
 def committed_nano(store: Rows) -> int:
@@ -178,7 +188,10 @@ def spending(store: Rows) -> list[Spending]:
         "SUM(COALESCE(CASE state WHEN 'open' THEN bound_nano ELSE cost_nano END, 0)) "
         "FROM call GROUP BY model ORDER BY model"
     )
-    return [Spending(row[0], row[1], row[2], row[3], Usage(*row[4:9]), row[9] / NANO) for row in rows]
+    return [
+        Spending(model=row[0], calls=row[1], lost=row[2], unpriced=row[3], usage=Usage(*row[4:9]), usd=row[9] / NANO)
+        for row in rows
+    ]
 
 
 def _commit_money(connection: sqlite3.Connection, nano: int) -> None:

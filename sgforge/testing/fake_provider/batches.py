@@ -117,7 +117,13 @@ class OpenAIBatches(_Batches):
     async def create(self, request: web.Request) -> web.Response:
         body = await request.json()
         lines = [orjson.loads(line) for line in self.files[body["input_file_id"]].splitlines() if line.strip()]
-        batch = _Batch(f"batch_{len(self.batches)}", lines, time.time(), body["input_file_id"], body.get("metadata"))
+        batch = _Batch(
+            id=f"batch_{len(self.batches)}",
+            lines=lines,
+            created=time.time(),
+            input_file=body["input_file_id"],
+            metadata=body.get("metadata"),
+        )
         self.batches[batch.id] = batch
         return web.json_response(self.describe(batch))
 

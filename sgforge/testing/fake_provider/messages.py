@@ -82,7 +82,16 @@ def read_chat(body: Mapping[str, Any]) -> FakeRequest:
                 images.append(_data_url(part["image_url"]["url"]))
     schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
     limit = body.get("max_completion_tokens", body.get("max_tokens"))
-    return FakeRequest("chat", body["model"], "\n".join(texts), tuple(images), schema, limit, body, digest(body))
+    return FakeRequest(
+        wire="chat",
+        model=body["model"],
+        text="\n".join(texts),
+        images=tuple(images),
+        schema=schema,
+        max_tokens=limit,
+        body=body,
+        question=digest(body),
+    )
 
 
 def read_message(body: Mapping[str, Any]) -> FakeRequest:

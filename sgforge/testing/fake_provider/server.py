@@ -238,7 +238,18 @@ class FakeProvider:
 
     def _reject(self, at: float, path: str, model: str, question: str, answer: FakeAnswer) -> web.Response:
         self.ledger.entries.append(
-            Entry(self._number, at, time.monotonic(), path, model, question, "rejected", str(answer.status), 0, 0)
+            Entry(
+                number=self._number,
+                at=at,
+                done=time.monotonic(),
+                path=path,
+                model=model,
+                question=question,
+                result="rejected",
+                detail=str(answer.status),
+                input_tokens=0,
+                output_tokens=0,
+            )
         )
         wait = answer.retry_after_s
         headers = {"Retry-After": f"{wait:g}"} if wait is not None else {}

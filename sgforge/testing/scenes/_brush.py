@@ -26,7 +26,15 @@ class Brush:
         scale = self.camera.size / thing.depth
         period = max(5.0, min(thing.width, thing.height) * scale / 3)
         base, second = COLOURS[thing.colour], COLOURS[thing.second]
-        return Paint(base, second, thing.texture, relief, gain, period, self.camera.light)
+        return Paint(
+            base=base,
+            second=second,
+            texture=thing.texture,
+            relief=relief,
+            gain=gain,
+            period=period,
+            light=self.camera.light,
+        )
 
     def at(self, x: float, y: float, depth: float | None = None) -> Point:
         """Pixel coordinates of a point given from the thing's middle bottom."""
@@ -40,7 +48,7 @@ class Brush:
     def box(self, x0: float, y0: float, x1: float, y1: float, radius: float = 0.0, depth: float | None = None) -> Shape:
         """A rectangle that faces the camera."""
         (left, top), (right, bottom) = self.at(x0, y1, depth), self.at(x1, y0, depth)
-        return RoundBox(left, top, right, bottom, radius * self.scale(depth))
+        return RoundBox(x0=left, y0=top, x1=right, y1=bottom, radius=radius * self.scale(depth))
 
     def ball(self, x: float, y: float, rx: float, ry: float) -> Ellipse:
         """An ellipse around (x, y)."""

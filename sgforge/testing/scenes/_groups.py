@@ -206,14 +206,26 @@ def _leaning(dice: Dice) -> Group:
     support = attrs.evolve(make.crate(dice, 0.18, 0.24), height=dice.between(0.17, 0.22))
     run, rise = dice.between(0.1, 0.14), support.height * 1.12
     foot = side * (0.5 * support.width + run)
-    plank = Thing("plank", foot, 0, -0.02, 0.05, rise, 0.03, "brown", anchor=(-side * run * 1.15, rise))
+    plank = Thing(
+        kind="plank",
+        x=foot,
+        y=0,
+        depth=-0.02,
+        width=0.05,
+        height=rise,
+        thick=0.03,
+        colour="brown",
+        anchor=(-side * run * 1.15, rise),
+    )
     return Group((support, plank), (Fact(1, "leaning against", 0, "interactional"),))
 
 
 def _lying(dice: Dice) -> Group:
     """A plank flat on the ground near a crate."""
     length = dice.between(0.2, 0.28)
-    plank = Thing("plank", 0, 0, -0.02, length, 0.03, 0.03, "brown", anchor=(length, 0.0))
+    plank = Thing(
+        kind="plank", x=0, y=0, depth=-0.02, width=length, height=0.03, thick=0.03, colour="brown", anchor=(length, 0.0)
+    )
     crate = make.crate(dice, 0.14, 0.2)
     gap = dice.between(0.02, 0.05) + 0.5 * crate.width
     x = -gap if dice.chance(0.5) else length + gap

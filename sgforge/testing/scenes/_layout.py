@@ -80,7 +80,7 @@ def _find_spot(dice: Dice, camera: Camera, group: Group, placed: Sequence[_Place
             continue
         x0 = (min(b[0] for b in bounds) / camera.size - 0.5) * depth
         x1 = (max(b[2] for b in bounds) / camera.size - 0.5) * depth
-        spot = _Placed(things, group.facts, bounds, x0, x1)
+        spot = _Placed(things=things, facts=group.facts, bounds=bounds, x0=x0, x1=x1)
         if all(_apart(spot, other) for other in placed):
             return spot
     return None

@@ -44,10 +44,38 @@ class _Setting:
 
 
 _SETTINGS: Final = (
-    _Setting("meadow", "grass", (0.52, 0.70, 0.36), "sky", (0.86, 0.93, 0.98), (0.52, 0.74, 0.94)),
-    _Setting("beach", "sand", (0.90, 0.80, 0.58), "sky", (0.97, 0.91, 0.82), (0.55, 0.78, 0.92)),
-    _Setting("snow", "snow", (0.88, 0.91, 0.96), "sky", (0.90, 0.92, 0.95), (0.64, 0.72, 0.84)),
-    _Setting("room", "floor", (0.72, 0.58, 0.44), "wall", (0.86, 0.82, 0.74), (0.78, 0.74, 0.67)),
+    _Setting(
+        name="meadow",
+        ground="grass",
+        ground_rgb=(0.52, 0.70, 0.36),
+        backdrop="sky",
+        low_rgb=(0.86, 0.93, 0.98),
+        high_rgb=(0.52, 0.74, 0.94),
+    ),
+    _Setting(
+        name="beach",
+        ground="sand",
+        ground_rgb=(0.90, 0.80, 0.58),
+        backdrop="sky",
+        low_rgb=(0.97, 0.91, 0.82),
+        high_rgb=(0.55, 0.78, 0.92),
+    ),
+    _Setting(
+        name="snow",
+        ground="snow",
+        ground_rgb=(0.88, 0.91, 0.96),
+        backdrop="sky",
+        low_rgb=(0.90, 0.92, 0.95),
+        high_rgb=(0.64, 0.72, 0.84),
+    ),
+    _Setting(
+        name="room",
+        ground="floor",
+        ground_rgb=(0.72, 0.58, 0.44),
+        backdrop="wall",
+        low_rgb=(0.86, 0.82, 0.74),
+        high_rgb=(0.78, 0.74, 0.67),
+    ),
 )
 
 
@@ -84,7 +112,7 @@ def make_scene(seed: int, size: int = 256, pixel_relations: bool = False) -> Sce
     seen = canvas.owner[None] == np.arange(len(layout.things) + 2, dtype=np.int16)[:, None, None]
     graph = _graph(layout, canvas, seen, setting, camera, pixel_relations)
     sample = Sample(f"scene-{seed:06d}", graph)
-    return Scene(canvas.image(), sample, seen, canvas.full, canvas.depth)
+    return Scene(image=canvas.image(), sample=sample, masks=seen, full=canvas.full, depth=canvas.depth)
 
 
 def _draw(dice: Dice, camera: Camera, setting: _Setting) -> tuple[Layout, Canvas]:
@@ -156,7 +184,9 @@ def _graph(
     ]
     attributes = {"setting": setting.name, "light": "left" if camera.light > 0 else "right"}
     relations = true_relations(layout, ground, camera.size, pixel_relations)
-    return SceneGraph(camera.size, camera.size, regions, relations, attributes)
+    return SceneGraph(
+        width=camera.size, height=camera.size, regions=regions, relations=relations, attributes=attributes
+    )
 
 
 def _looks(thing: Thing) -> tuple[tuple[str, ...], str]:
