@@ -114,7 +114,7 @@ def encodings(sam: Any, pixels: NDArray[np.uint8]) -> int:
     for preset in ("whole", "part"):
         generate(encoder, pixels, grid_of(preset, options))
     corners = np.arange(20.0)[:, None]
-    masks_of_boxes(encoder, pixels, np.concatenate([corners, corners, corners + 90, corners + 60], axis=1), options)
+    masks_of_boxes(encoder, pixels, np.concatenate([corners, corners, corners + 90, corners + 60], axis=1), 64)
     return encoder.encoded
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import attrs
-from attrs.validators import and_, ge, gt, instance_of, le, optional
+from attrs.validators import and_, ge, gt, instance_of, le, min_len, optional
 
 from sgforge.weights import path_or_hub_id
 
-__all__ = ["Dtype", "Preset", "SamOptions", "SelectOptions", "SemanticSamOptions"]
+__all__ = ["Dtype", "Preset", "SamOptions", "SamTextOptions", "SelectOptions", "SemanticSamOptions"]
 
 Preset = Literal["default", "whole", "part"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -91,6 +91,29 @@ class SemanticSamOptions:
     clean: int = attrs.field(default=10, validator=ge(0))
     min_area: int = attrs.field(default=10, validator=ge(0))
     dtype: Dtype = "auto"
+    feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
+    feature_folder: Path | None = attrs.field(default=None, validator=optional(instance_of(Path)), eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class SamTextOptions:
+    """`sam-text` finds what a text names: a detector gives boxes for phrases, SAM their masks.
+
+    `checkpoint`, `dtype`, `points_per_batch`, `feature_memory_mb`, `feature_folder`: as for `sam`. `detector`: a folder
+    in transformers' form or a hub id, Grounding DINO or OWLv2. `phrases`: what to look for, such as ["dog", "red car"];
+    they become labels. `box_threshold`, `text_threshold`: scores below which a box, or a word of it, does not count
+    (Synthetic Visual Genome's region code: 0.15 both); OWLv2 has only the first. `duplicates`: of masks of a higher IoU
+    the one of the highest score stays (there 0.7).
+    """
+
+    checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
+    detector: Path | str = attrs.field(converter=path_or_hub_id)
+    phrases: tuple[str, ...] = attrs.field(converter=tuple, validator=min_len(1))
+    box_threshold: float = attrs.field(default=0.15, validator=_SHARE)
+    text_threshold: float = attrs.field(default=0.15, validator=_SHARE)
+    duplicates: float = attrs.field(default=0.7, validator=_SHARE)
+    dtype: Dtype = "auto"
+    points_per_batch: int = attrs.field(default=64, validator=ge(1), eq=False)
     feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
     feature_folder: Path | None = attrs.field(default=None, validator=optional(instance_of(Path)), eq=False)
 

@@ -23,21 +23,29 @@ _FULL_PIXELS: Final = 4_000_000
 
 @attrs.frozen
 class Found:
-    """A mask that a model found, its predicted IoU, and where it comes from."""
+    """A mask that a model found, its score, its level of detail, where it comes from, and its name, if it has one."""
 
     mask: Mask
-    iou: float
-    level: int
+    score: float
+    level: int | None
     source: str
+    label: str | None = None
 
 
 def added(found: Sequence[Found], first: int) -> Edit:
     """The edit that adds these masks as regions, the first of them at index `first`.
 
-    The score is the predicted IoU, which a model may put outside [0, 1]. Masks without pixels are left out and counted.
+    A score may be a predicted IoU outside [0, 1]: it is cut to it. Masks without pixels are left out and counted.
     """
     regions = [
-        Region(box=one.mask.box, mask=one.mask, score=min(max(one.iou, 0.0), 1.0), level=one.level, source=one.source)
+        Region(
+            label=one.label,
+            box=one.mask.box,
+            mask=one.mask,
+            score=min(max(one.score, 0.0), 1.0),
+            level=one.level,
+            source=one.source,
+        )
         for one in found
         if one.mask.box is not None
     ]

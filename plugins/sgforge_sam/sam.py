@@ -61,13 +61,15 @@ class SamSegmenter(EncodedSegmenter):
             for index, region in sample.graph.regions.items()
             if region.box is not None and region.mask is None
         }
-        found = masks_of_boxes(encoder, pixels, np.array([*boxes.values()]).reshape(-1, 4), self.options)
+        found = masks_of_boxes(
+            encoder, pixels, np.array([*boxes.values()]).reshape(-1, 4), self.options.points_per_batch
+        )
         return dict(zip(boxes, found, strict=True))
 
 
 @torch.inference_mode()
-def masks_of_boxes(encoder: Encoder, pixels: Pixels, boxes: np.ndarray, options: SamOptions) -> list[Mask]:
-    """For each box (N, 4) xyxy the mask with the highest predicted IoU; it may have no pixels."""
+def masks_of_boxes(encoder: Encoder, pixels: Pixels, boxes: np.ndarray, at_a_time: int) -> list[Mask]:
+    """For each box (N, 4) xyxy the mask of the highest predicted IoU, which may have no pixels; some at a time."""
     if not len(boxes):
         return []
     features = encoder.features(pixels)
@@ -81,6 +83,6 @@ def masks_of_boxes(encoder: Encoder, pixels: Pixels, boxes: np.ndarray, options:
         return [one.placed(whole, height, width) for one in cutouts_above(logits, encoder.model.threshold)]
 
     masks: list[Mask] = []
-    for begin in range(0, len(boxes), options.points_per_batch):
-        masks += in_halves(decode, boxes[begin : begin + options.points_per_batch])
+    for begin in range(0, len(boxes), at_a_time):
+        masks += in_halves(decode, boxes[begin : begin + at_a_time])
     return masks

@@ -10,7 +10,7 @@ import torch
 from sgforge.digests import file_sha256, folder_sha256
 from sgforge.stages import Resources
 from sgforge_sam.architecture import build_sam
-from sgforge_sam.config import Dtype, SamOptions, SemanticSamOptions
+from sgforge_sam.config import Dtype, SamOptions, SamTextOptions, SemanticSamOptions
 from sgforge_sam.family import load_family
 from sgforge_sam.features import Encoder
 from sgforge_sam.original import OriginalSam
@@ -37,13 +37,13 @@ def load_sam(checkpoint: Path | str, device: torch.device, dtype: torch.dtype) -
     return OriginalSam(sam.to(device), dtype=dtype)
 
 
-def borrow_sam(options: SamOptions, resources: Resources) -> Borrowed:
+def borrow_sam(options: SamOptions | SamTextOptions, resources: Resources) -> Borrowed:
     """The encoder that `sam` steps with these weights share in this process."""
     return borrow_encoder(options, resources, load_sam, "sam")
 
 
 def borrow_encoder(
-    options: SamOptions | SemanticSamOptions,
+    options: SamOptions | SamTextOptions | SemanticSamOptions,
     resources: Resources,
     load: Callable[[Path | str, torch.device, torch.dtype], PromptedModel],
     kind: Hashable,

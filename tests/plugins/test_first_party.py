@@ -66,6 +66,15 @@ class TestDepth(SegmenterContract):
         return {"checkpoint": str(saved_depth(folder))}
 
 
+class TestSamText(SegmenterContract):
+    component = "sam-text"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        from sam.tiny import text_options
+
+        return text_options(folder)
+
+
 class TestGeometry(TeacherContract):
     component = "geometry"
     options = {"subjects": 2, "predicates": ["on", "left of"]}

@@ -199,3 +199,85 @@ def semantic_options(folder: Path) -> dict[str, Any]:
     path = folder / "semantic_tiny.pth"
     torch.save({"model": semantic_tensors()}, path)
     return {"checkpoint": str(path), "short_side": 64, "points_per_side": 2, "pred_iou": 0.0, "stability": 0.0}
+
+
+def tiny_grounding(folder: Path) -> Path:
+    """A Grounding DINO of eleven words."""
+    import transformers as tf
+    from transformers.models.grounding_dino.image_processing_pil_grounding_dino import GroundingDinoImageProcessorPil
+
+    torch.manual_seed(0)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "cat", "dog", "red", "car", "grass"]
+    swin = tf.SwinConfig(
+        image_size=64,
+        embed_dim=8,
+        depths=[1] * 4,
+        num_heads=[1, 1, 2, 2],
+        window_size=4,
+        out_features=["stage2", "stage3", "stage4"],
+    )
+    text = tf.BertConfig(
+        vocab_size=200, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    config = tf.GroundingDinoConfig(
+        backbone_config=swin,
+        text_config=text,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_ffn_dim=32,
+        decoder_ffn_dim=32,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        num_queries=10,
+        max_text_len=16,
+    )
+    tf.GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    tf.BertTokenizer(vocab={word: place for place, word in enumerate(words)}).save_pretrained(folder)
+    GroundingDinoImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder)
+    return folder
+
+
+def tiny_owl(folder: Path) -> Path:
+    """An OWLv2 of a few letters."""
+    import transformers as tf
+    from transformers.models.owlv2.image_processing_pil_owlv2 import Owlv2ImageProcessorPil
+
+    torch.manual_seed(0)
+    config = tf.Owlv2Config(
+        text_config={
+            "vocab_size": 100,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 16,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        vision_config={
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 64,
+            "patch_size": 16,
+        },
+        projection_dim=16,
+    )
+    tf.Owlv2ForObjectDetection(config).save_pretrained(folder)
+    letters = [*"abcdefghijklmnopqrstuvwxyz", *[f"{one}</w>" for one in "abcdefghijklmnopqrstuvwxyz"]]
+    vocabulary = {word: place for place, word in enumerate(["!", "<|startoftext|>", "<|endoftext|>", *letters])}
+    tf.CLIPTokenizer(vocab=vocabulary, merges=[], pad_token="!", model_max_length=16).save_pretrained(folder)
+    Owlv2ImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+def text_options(folder: Path) -> dict[str, Any]:
+    """Options of `sam-text` with weights written into `folder`."""
+    return {
+        "checkpoint": str(saved_sam(folder)),
+        "detector": str(tiny_grounding(folder / "grounding")),
+        "phrases": ["cat", "red car"],
+    }
