@@ -96,7 +96,8 @@ class CocoExportOptions:
     `categories`: a JSON file whose categories are used with their ids (a COCO file, or a list of categories); regions
     with other labels are left out and counted. Without it categories keep the ids they were read with; labels that were
     never in a COCO file are numbered after them, in sorted order. `ids`: "given" writes image ids as they were read,
-    "numbers" numbers the images from 1 and keeps each id as sgforge_id, for readers that take no texts.
+    "numbers" gives those that are no whole numbers free ones from 1 and keeps the id as sgforge_id, for readers that
+    take no texts.
     """
 
     categories: str | None = None

@@ -62,10 +62,8 @@ def image_folders(snapshot: Snapshot) -> dict[str, str]:
 
 
 def file_name(sample: Sample, folders: Mapping[str, str]) -> str:
-    """The file of an image, relative to the folder of images of its source; without a file its id."""
-    if sample.uri is None:
-        return sample.image_id
-    uri = unturned_uri(sample.uri)
+    """The file of an image that has a uri, relative to the folder of images of its source."""
+    uri = unturned_uri(sample.uri or "")
     folder = folders.get(sample.source or "")
     return uri.removeprefix(folder) if folder and uri.startswith(folder) else uri.partition(":")[2]
 

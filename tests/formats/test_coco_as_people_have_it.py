@@ -327,6 +327,7 @@ def test_captions_keypoints_and_supercategories_become_attributes_of_the_graph(
     assert {name: text for name, text in graph.attributes.items() if "category" not in name} == {
         "caption": "One.",
         "caption 2": "Two.",
+        "coco.file_name": "a.png",
         "coco.keypoints.1": "[6, 7, 2, 0, 0, 0]",
     }
     assert json.loads(graph.attributes["coco.category.90"]) == {

@@ -64,8 +64,6 @@ def test_real_instances_there_and_back(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     samples = [s for s in CocoSource(CocoOptions(str(path))).samples(Roots(), "x") if isinstance(s, Sample)]
     written, _ = export(samples, tmp_path, categories=str(path))
-    for row in content["images"]:
-        row["file_name"] = str(row["id"])  # read without images, so there was no file name to keep
     assert plain(written) == plain(content)
     assert written["categories"] == content["categories"]
     before = sorted(row["segmentation"]["counts"] for row in content["annotations"])

@@ -87,7 +87,7 @@ def files(draw: st.DrawFn) -> dict[str, Any]:
         for category in categories * 2
     ]
     return {
-        "images": [{"id": n, "file_name": str(n), "width": WIDTH, "height": HEIGHT} for n in ids],
+        "images": [{"id": n, "file_name": draw(texts), "width": WIDTH, "height": HEIGHT} for n in ids],
         "annotations": [{"id": at, **row} for at, row in enumerate(rows)],
         "categories": sorted(categories, key=lambda row: row["id"]),
     }
@@ -99,7 +99,7 @@ def held(content: dict[str, Any]) -> dict[str, Any]:
     rows: dict[str, list[Any]] = {repr(image["id"]): [] for image in content["images"]}
     for row in content["annotations"]:
         rows[repr(row["image_id"])].append({name: row[name] for name in fields if name in row})
-    images = [{name: row[name] for name in ("id", "width", "height")} for row in content["images"]]
+    images = [{name: row[name] for name in ("id", "file_name", "width", "height")} for row in content["images"]]
     return {"images": sorted(images, key=repr), "rows": rows, "categories": content["categories"]}
 
 
@@ -180,8 +180,8 @@ def test_ids_as_numbers(coco: dict[str, Any], tmp_path: Path) -> None:
     for row in coco["annotations"][:2]:
         row["image_id"] = "left-1"
     written, found = there_and_back(coco, tmp_path, ids="numbers")
-    assert [(row["id"], row.get("sgforge_id")) for row in written["images"]] == [(1, "8"), (2, "left-1")]
-    assert [row["image_id"] for row in written["annotations"]] == [1, 2, 2]
+    assert [(row["id"], row.get("sgforge_id")) for row in written["images"]] == [(8, None), (1, "left-1")]
+    assert [row["image_id"] for row in written["annotations"]] == [8, 1, 1]
     (tmp_path / "again").mkdir()
     _, again = there_and_back(written, tmp_path / "again")
     assert {name: sample.graph for name, sample in again.samples.items()} == {

@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -59,11 +60,9 @@ class CocoExporter:
             closing(_Lists(Path(scratch))) as lists,
             whole_file(output) as stream,
         ):
-            number = 0
+            free = _free_numbers(snapshot)
             for samples in exported(snapshot, counts):
-                names = [self._named(sample, number + at, folders) for at, sample in enumerate(samples, 1)]
-                _write(names, numbering, lists, counts)
-                number += len(samples)
+                _write([self._named(sample, free, folders) for sample in samples], numbering, lists, counts)
             stream.write(b'{"info":{"description":"exported by sgforge"},"categories":')
             stream.write(_dumped(numbering.rows))
             lists.write_to(stream)
@@ -76,12 +75,19 @@ class CocoExporter:
         attributes = snapshot.columns().image.attributes.texts()
         return numbering_of(attributes, snapshot.vocabulary("label"))
 
-    def _named(self, sample: Sample, number: int, folders: Mapping[str, str]) -> _Named:
+    def _named(self, sample: Sample, free: Iterator[int], folders: Mapping[str, str]) -> _Named:
         extras = Extras.of(sample.graph.attributes)
-        image_id: int | str = number
-        if self._options.ids == "given":
-            image_id = sample.image_id if extras.is_text else usual_id(sample.image_id)
-        return _Named(sample, ImageName(image_id, file_name(sample, folders)), extras)
+        image_id = sample.image_id if extras.is_text else usual_id(sample.image_id)
+        if self._options.ids == "numbers" and isinstance(image_id, str):
+            image_id = next(free)
+        name = file_name(sample, folders) if sample.uri is not None else extras.file_name or sample.image_id
+        return _Named(sample, ImageName(image_id, name), extras)
+
+
+def _free_numbers(snapshot: Snapshot) -> Iterator[int]:
+    """Whole numbers from 1 that are no image's id."""
+    taken = {usual_id(image_id) for image_id in snapshot.image_ids}
+    return (number for number in count(1) if number not in taken)
 
 
 @attrs.frozen

@@ -5,7 +5,8 @@ own fields by the exporter: `coco.category.ID` (the category of that id, if a re
 keypoints and skeleton, as JSON), `coco.category_id.INDEX` (of a region whose category shares its name with another),
 `coco.keypoints.INDEX` (x, y, visibility of each point of a region, as JSON), `coco.polygons.INDEX` (where a source is
 asked to keep them: the polygons that a region's mask was made of, as JSON), `coco.id` (`text`: the id is a text that
-reads as a number). INDEX is the region's place in the graph.
+reads as a number), `coco.file_name` (where the source was given no folder of images). INDEX is the region's place in
+the graph.
 """
 
 from __future__ import annotations
@@ -17,22 +18,32 @@ from typing import Any, Final
 
 import attrs
 
+from sgforge_formats.checks import is_plain
 from sgforge_formats.coco.categories import CategoryId, category_id_of, category_of
 from sgforge_formats.coco.images import ImageEntry
 from sgforge_formats.coco.instances import FoundRegion
 
-__all__ = ["Extras", "category_records", "graph_attributes"]
+__all__ = ["Extras", "Kept", "category_records", "graph_attributes"]
 
 _CATEGORY: Final = "coco.category."
 _CATEGORY_ID: Final = "coco.category_id."
 _KEYPOINTS: Final = "coco.keypoints."
 _POLYGONS: Final = "coco.polygons."
 _ID: Final = "coco.id"
+_FILE_NAME: Final = "coco.file_name"
 _TEXT: Final = "text"
 
 
+@attrs.frozen
+class Kept:
+    """What a source keeps beside the graph: the names of files, where no uri has them; the polygons, if asked to."""
+
+    file_names: bool
+    polygons: bool
+
+
 def graph_attributes(
-    entry: ImageEntry, found: Sequence[FoundRegion], captions: Sequence[str], *, keeps_polygons: bool = False
+    entry: ImageEntry, found: Sequence[FoundRegion], captions: Sequence[str], kept: Kept
 ) -> dict[str, str]:
     """The attributes of the graph of an image whose regions are `found`, in their order."""
     attributes = dict(entry.attributes)
@@ -40,6 +51,8 @@ def graph_attributes(
         attributes["caption" if number == 1 else f"caption {number}"] = caption
     if entry.is_text:
         attributes[_ID] = _TEXT
+    if kept.file_names and entry.file_names[0] != entry.image_id and is_plain(entry.file_names[0]):
+        attributes[_FILE_NAME] = entry.file_names[0]
     for index, one in enumerate(found):
         category = one.annotation.category
         if category is not None:
@@ -48,7 +61,7 @@ def graph_attributes(
                 attributes[f"{_CATEGORY_ID}{index}"] = json.dumps(category.number)
         if one.annotation.keypoints is not None:
             attributes[f"{_KEYPOINTS}{index}"] = one.annotation.keypoints
-        if keeps_polygons and one.polygons:
+        if kept.polygons and one.polygons:
             attributes[f"{_POLYGONS}{index}"] = json.dumps(one.polygons, separators=(",", ":"))
     return attributes
 
@@ -58,7 +71,7 @@ class Extras:
     """The attributes of a graph, sorted for an export.
 
     `plain`: those that have no field in COCO. `category_ids`, `keypoints`, `polygons`: by index of the region.
-    `is_text`: the image's id is a text.
+    `is_text`: the image's id is a text. `file_name`: of an image whose file was not looked for.
     """
 
     plain: Mapping[str, str]
@@ -66,6 +79,7 @@ class Extras:
     keypoints: Mapping[int, Sequence[float]]
     polygons: Mapping[int, Sequence[Sequence[float]]]
     is_text: bool
+    file_name: str | None
 
     @classmethod
     def of(cls, attributes: Mapping[str, str]) -> Extras:
@@ -79,7 +93,9 @@ class Extras:
                 numbers[int(index)] = _parsed(text)
             elif index.isdecimal() and name.removesuffix(index) in lists and isinstance(_parsed(text), list):
                 lists[name.removesuffix(index)][int(index)] = _parsed(text)
-            elif name != _ID and not (name.startswith(_CATEGORY) and _category_record(text) is not None):
+            elif name not in (_ID, _FILE_NAME) and not (
+                name.startswith(_CATEGORY) and _category_record(text) is not None
+            ):
                 plain[name] = text
         return cls(
             plain=plain,
@@ -87,6 +103,7 @@ class Extras:
             keypoints=lists[_KEYPOINTS],
             polygons=lists[_POLYGONS],
             is_text=attributes.get(_ID) == _TEXT,
+            file_name=attributes.get(_FILE_NAME),
         )
 
 

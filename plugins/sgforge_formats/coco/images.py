@@ -111,16 +111,17 @@ def _image(row: Any, where: str) -> ImageEntry | SourceFailure:
     if not names:
         return SourceFailure(where, "bad-image", f"image {image_id} needs file_name (or coco_url)", image_id)
     width, height = (side or 0 for side in sides)
+    own_id = _own_text(row.get("sgforge_id")) or given
     return ImageEntry(
         where=where,
         key=image_id,
-        image_id=image_id_of(row.get("sgforge_id")) or image_id,
+        image_id=image_id_of(own_id) or image_id,
         width=width,
         height=height,
         file_names=names,
         split=_own_text(row.get("sgforge_split")),
         attributes=_own_attributes(row.get("sgforge_attributes")),
-        is_text=isinstance(given, str) and _reads_as_number(given),
+        is_text=isinstance(own_id, str) and _reads_as_number(own_id),
     )
 
 

@@ -15,7 +15,7 @@ from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.document import MAX_REGIONS, RELATIONS, Document, Item
-from sgforge_formats.coco.extras import graph_attributes
+from sgforge_formats.coco.extras import Kept, graph_attributes
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.images import ImageEntry
 from sgforge_formats.coco.instances import Regions, instance_regions
@@ -53,7 +53,7 @@ class ImageReader:
     turner: Turner
     segments: Segments | None
     split: str | None
-    keeps_polygons: bool
+    kept: Kept
     findings: Findings
 
     def read(self, numbers: Sequence[int]) -> Iterator[Sample | SourceFailure]:
@@ -72,7 +72,7 @@ class ImageReader:
                 entry.height,
                 [one.region for one in related.found],
                 related.relations,
-                graph_attributes(entry, related.found, rows.captions, keeps_polygons=self.keeps_polygons),
+                graph_attributes(entry, related.found, rows.captions, self.kept),
             )
             yield Sample(entry.image_id, graph, rows.uri, split=self.split or entry.split)
 
