@@ -10,9 +10,10 @@ from attrs.validators import and_, ge, gt, instance_of, le, min_len, optional
 
 from sgforge.weights import path_or_hub_id
 
-__all__ = ["Dtype", "Preset", "SamOptions", "SamTextOptions", "SelectOptions", "SemanticSamOptions"]
+__all__ = ["Disjoint", "Dtype", "Preset", "SamOptions", "SamTextOptions", "SelectOptions", "SemanticSamOptions"]
 
 Preset = Literal["default", "whole", "part"]
+Disjoint = Literal["no", "small", "large"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _SHARE: Final[Any] = and_(ge(0.0), le(1.0))
@@ -28,11 +29,11 @@ class SamOptions:
     three masks of a point (predicted IoU 0.8 and 0.9, stability the same, at least 300 pixels: Synthetic Visual
     Genome's generator). `boxes`: regions that have a box and no mask get the mask that the model predicts best for
     their box. The next options replace what every preset says: `pred_iou`, `stability`, `clean` (fill holes, drop
-    islands of fewer pixels), `min_area` (drop masks of fewer pixels). `points_per_side`, `stability_offset`,
-    `box_nms`, `crop_layers`, `crop_nms`, `crop_overlap`, `crop_points_downscale`: as segment-anything names and
-    defaults them. `dtype`: of the encoder; "auto" is bfloat16 on CUDA, else float32. In no key: `points_per_batch`,
-    prompts decoded at a time; `feature_memory_mb`, how much is kept in memory of features that were made;
-    `feature_folder`, where they are also kept on disk.
+    islands of fewer pixels), `min_area` (drop masks of fewer pixels). `points_per_side`, `stability_offset`, `box_nms`,
+    `crop_layers`, `crop_nms`, `crop_overlap`, `crop_points_downscale`: as segment-anything names and defaults them.
+    `disjoint`: of masks that share pixels the "small" or the "large" ones keep them. `dtype`: of the encoder; "auto" is
+    bfloat16 on CUDA, else float32. In no key: `points_per_batch`, prompts decoded at a time; `feature_memory_mb`, how
+    much is kept in memory of features that were made; `feature_folder`, where they are also kept on disk.
     """
 
     checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
@@ -49,6 +50,7 @@ class SamOptions:
     crop_points_downscale: int = attrs.field(default=1, validator=ge(1))
     clean: int | None = attrs.field(default=None, validator=optional(ge(0)))
     min_area: int | None = attrs.field(default=None, validator=optional(ge(0)))
+    disjoint: Disjoint = "no"
     dtype: Dtype = "auto"
     points_per_batch: int = attrs.field(default=64, validator=ge(1), eq=False)
     feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
@@ -74,8 +76,8 @@ class SemanticSamOptions:
     a mask does not depend on the points decoded beside it; false is the released inference, where it does, in batches
     of `points_per_batch` (200 there). The other values are those of its own generator: `pred_iou` 0.88, `stability`
     0.92, `box_nms` 0.7 over all levels together, `clean` 10 (fill holes, drop islands of fewer pixels). `min_area`:
-    masks of fewer pixels are dropped (Synthetic Visual Genome: 10). `dtype`, `feature_memory_mb`, `feature_folder`: as
-    for `sam`; the features of one image take about 50 MB.
+    masks of fewer pixels are dropped (Synthetic Visual Genome: 10). `disjoint`, `dtype`, `feature_memory_mb`,
+    `feature_folder`: as for `sam`; the features of one image take about 50 MB.
     """
 
     checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
@@ -90,6 +92,7 @@ class SemanticSamOptions:
     box_nms: float = attrs.field(default=0.7, validator=_SHARE)
     clean: int = attrs.field(default=10, validator=ge(0))
     min_area: int = attrs.field(default=10, validator=ge(0))
+    disjoint: Disjoint = "no"
     dtype: Dtype = "auto"
     feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
     feature_folder: Path | None = attrs.field(default=None, validator=optional(instance_of(Path)), eq=False)

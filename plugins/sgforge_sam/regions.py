@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sgforge.edits import Edit
 from sgforge.graph import Mask, Region
 from sgforge.masks import PackedMasks, selection, to_crop
+from sgforge_sam.config import Disjoint
 
 __all__ = ["NO_PIXELS", "Found", "added", "measured", "parents_of", "with_parents"]
 
@@ -32,25 +33,29 @@ class Found:
     label: str | None = None
 
 
-def added(found: Sequence[Found], first: int) -> Edit:
+def added(found: Sequence[Found], first: int, disjoint: Disjoint = "no") -> Edit:
     """The edit that adds these masks as regions, the first of them at index `first`.
 
-    A score may be a predicted IoU outside [0, 1]: it is cut to it. Masks without pixels are left out and counted.
+    `disjoint`: "small" or "large" masks keep the pixels that several share; then none is a part of another. A score may
+    be a predicted IoU outside [0, 1]: it is cut to it. Masks without pixels are left out and counted.
     """
-    regions = [
-        Region(
-            label=one.label,
-            box=one.mask.box,
-            mask=one.mask,
-            score=min(max(one.score, 0.0), 1.0),
-            level=one.level,
-            source=one.source,
-        )
-        for one in found
-        if one.mask.box is not None
-    ]
+    if disjoint != "no" and found:
+        apart = selection.disjoint(PackedMasks.from_masks([one.mask for one in found]), disjoint).masks()
+        found = [attrs.evolve(one, mask=mask) for one, mask in zip(found, apart, strict=True)]
+    regions = [_region(one) for one in found if one.mask.box is not None]
     empty = len(found) - len(regions)
     return Edit(regions=tuple(with_parents(regions, first)), faults={NO_PIXELS: empty} if empty else {})
+
+
+def _region(found: Found) -> Region:
+    return Region(
+        label=found.label,
+        box=found.mask.box,
+        mask=found.mask,
+        score=min(max(found.score, 0.0), 1.0),
+        level=found.level,
+        source=found.source,
+    )
 
 
 def with_parents(regions: Sequence[Region], first: int) -> list[Region]:

@@ -52,7 +52,11 @@ class SamSegmenter(EncodedSegmenter):
         sets = [Edit.set("region", index, mask=mask) for index, mask in masks.items() if mask.box is not None]
         empty = len(masks) - len(sets)
         return Edit.sum(
-            [added(found, len(sample.graph.all.regions)), *sets, Edit(faults={NO_PIXELS: empty} if empty else {})]
+            [
+                added(found, len(sample.graph.all.regions), self.options.disjoint),
+                *sets,
+                Edit(faults={NO_PIXELS: empty} if empty else {}),
+            ]
         )
 
     def _of_boxes(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> dict[int, Mask]:

@@ -58,4 +58,4 @@ class SemanticSamSegmenter(EncodedSegmenter):
             outputs=tuple(level - 1 for level in options.levels),
         )
         found = [Found(one.mask, one.iou, one.output + 1, "semantic-sam") for one in generate(encoder, pixels, grid)]
-        return added(found, len(sample.graph.all.regions))
+        return added(found, len(sample.graph.all.regions), options.disjoint)

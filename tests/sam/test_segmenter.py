@@ -71,6 +71,26 @@ def test_a_part_names_the_smallest_region_that_holds_it() -> None:
     assert [region.parent for region in with_parents(regions, first=7)] == [9, None, 8, None]
 
 
+@pytest.mark.parametrize("keeps", ["small", "large"])
+def test_disjoint_masks_share_no_pixel(keeps: Any, checkpoint: Path, tmp_path: Path) -> None:
+    given = sample(tmp_path, picture(60, 80))
+    plain, apart = (opened(checkpoint, box_nms=1.0, disjoint=name) for name in ("no", keeps))
+    (before,), (after,) = plain.segment([given]), apart.segment([given])
+    assert isinstance(before, Edit)
+    assert isinstance(after, Edit)
+    first, second = (
+        np.array([to_array(region.mask) for region in edit.regions if region.mask is not None])
+        for edit in (before, after)
+    )
+    assert first.sum(axis=0).max() > 1
+    assert second.sum(axis=0).max() == 1
+    assert np.array_equal(first.any(axis=0), second.any(axis=0))
+    assert len(first) - len(second) == after.faults.get("empty-mask", 0) - before.faults.get("empty-mask", 0)
+    assert all(region.box == region.mask.box and region.parent is None for region in after.regions if region.mask)
+    plain.close()
+    apart.close()
+
+
 def test_boxes_get_the_mask_that_the_model_predicts_best(checkpoint: Path, tmp_path: Path) -> None:
     mask = from_arrays(np.eye(60, 80, dtype=bool)[None])[0]
     known = [
