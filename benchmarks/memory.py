@@ -52,8 +52,13 @@ def main() -> None:
 def _run(folder: Path, images: int) -> tuple[float, float]:
     """CPU seconds and peak bytes of a run over so many images."""
     graphs, config = folder / f"{images}.jsonl", folder / f"{images}.toml"
-    _write(graphs, images)
+    write_graphs(graphs, images)
     config.write_text(_CONFIG.format(graphs=graphs, folder=folder / f"dataset-{images}"))
+    return measured_run(config)
+
+
+def measured_run(config: Path) -> tuple[float, float]:
+    """CPU seconds and peak bytes of a run of a config, in a process of its own."""
     command = [sys.executable, "-m", "sgforge", "run", str(config)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
         assert child.stderr is not None
@@ -64,7 +69,8 @@ def _run(folder: Path, images: int) -> tuple[float, float]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024.0
 
 
-def _write(path: Path, images: int) -> None:
+def write_graphs(path: Path, images: int) -> None:
+    """Graph JSONL of so many images of 18 regions and 38 relations."""
     rng = np.random.default_rng(0)
     with path.open("w", encoding="utf-8") as stream:
         for image in range(images):

@@ -8,16 +8,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["file_sha256", "folder_sha256"]
+__all__ = ["file_sha256", "folder_sha256", "is_settled"]
 
 _SETTLED_NS: Final = 2_000_000_000
 """A file changed less than this ago is always read: clocks of file systems tick, and it may change again unseen."""
 
 
+def is_settled(mtime_ns: int) -> bool:
+    """Whether a file that was changed then (nanoseconds) can be told by size and time from what it may become."""
+    return time.time_ns() - mtime_ns >= _SETTLED_NS
+
+
 def file_sha256(path: Path) -> bytes:
     """The sha256 of a file's content, 32 bytes; OSError if it cannot be read."""
     stamp = path.stat()
-    if time.time_ns() - stamp.st_mtime_ns < _SETTLED_NS:
+    if not is_settled(stamp.st_mtime_ns):
         return _read(path)
     return _remembered(path, stamp.st_dev, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns, stamp.st_ctime_ns)
 

@@ -207,6 +207,7 @@ class Pipeline:
         seed: int = 0,
         retry_failed: bool = False,
         responses: Path | str | None = None,
+        verify_files: bool = False,
     ) -> Request:
         """What `run` with these arguments is asked to do, for `sgforge.engine`."""
         from sgforge.engine.launch import Request
@@ -229,6 +230,7 @@ class Pipeline:
             branch="main" if branch is None else branch,
             seed=seed,
             keeps_larger=branch is None,
+            verify_files=verify_files,
             faults=() if file is None else file.faults,
             places=None if file is None else file.places,
         )
@@ -244,6 +246,7 @@ class Pipeline:
         seed: int = 0,
         retry_failed: bool = False,
         responses: Path | str | None = None,
+        verify_files: bool = False,
         progress: Progress | bool | None = None,
     ) -> RunReport:
         """Run all steps on `source` (one, or several by name) into the dataset folder; finished work is reused.
@@ -251,8 +254,9 @@ class Pipeline:
         `roots`: folders by the name they have in uris. `limit`: at most so many images of each source. `branch`: what
         to move at the end, by default main; with a limit, a main that has more images stays where it is, as the
         report's `message` says. `seed`: of everything random. `retry_failed`: buy answers again that were refused,
-        truncated or invalid. `responses`: the file of paid answers, by default the dataset's own. `progress`: True
-        shows a display, False none, None one in a notebook and if stderr is a terminal.
+        truncated or invalid. `responses`: the file of paid answers, by default the dataset's own.
+        `verify_files`: read all files of the sources, though size and time of change say that they are as they were.
+        `progress`: True shows a display, False none, None one in a notebook and if stderr is a terminal.
 
         Works inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels. An error that
         concerns one image is counted in the report; any other is raised.
@@ -270,5 +274,6 @@ class Pipeline:
             seed=seed,
             retry_failed=retry_failed,
             responses=responses,
+            verify_files=verify_files,
         )
         return run(request, progress)

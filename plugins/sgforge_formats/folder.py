@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.graph import Sample
 from sgforge.images import Roots, can_decode
-from sgforge.stages import SourceFailure
+from sgforge.stages import SourceFailure, Stamp
 from sgforge_formats.checks import is_plain, join_uri, locate
 from sgforge_formats.config import FolderOptions
 from sgforge_formats.graphs import read_graphs
@@ -78,6 +79,12 @@ class FolderSource:
             return folder_uri, folder, None
         return folder_uri, folder, locate(roots, options.graphs, name, "graphs", root=f"{name}-graphs")[1]
 
+    def stamp(self, roots: Roots, name: str) -> Stamp:
+        """The names in the folder decide, those that are passed over too, and the graph file."""
+        _, folder, graphs = self._located(roots, name)
+        names = self._find(folder, graphs), sorted(self._passed.items()), self._linked, self._hidden, self._unread
+        return Stamp(() if graphs is None else (graphs,), facts=hashlib.sha256(ascii(names).encode()).hexdigest())
+
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """Every image, in the order of its path; no image at all is a `ConfigError`."""
         options = self._options
@@ -126,6 +133,7 @@ class FolderSource:
                     self._passed[suffix] += 1
         self._linked.sort()
         self._hidden.sort()
+        self._unread.sort()
         return sorted(names)
 
     def _entered(self, place: str, folders: Sequence[str], prefix: str) -> Iterator[str]:

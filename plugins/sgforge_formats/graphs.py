@@ -14,7 +14,7 @@ from sgforge.graph import Sample
 from sgforge.images import Roots, turned_uri, unturned_uri
 from sgforge.jsonl import GraphLine, dump_lines, parse_graph_line
 from sgforge.jsonl.files import numbered_lines
-from sgforge.stages import SourceFailure
+from sgforge.stages import SourceFailure, Stamp
 from sgforge_formats.checks import is_plain, join_uri, locate, locate_folder
 from sgforge_formats.config import JsonlOptions
 from sgforge_formats.exports import exported, whole_file, without_collection
@@ -88,6 +88,10 @@ class JsonlSource:
         options = self._options
         _, path = locate(roots, options.graphs, name, "graphs", root=f"{name}-graphs")
         return path, None if options.images is None else locate_folder(roots, options.images, name, "images")
+
+    def stamp(self, roots: Roots, name: str) -> Stamp:
+        """The graph file decides."""
+        return Stamp((self._located(roots, name)[0],))
 
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """Every line, in order; its uri is looked for in the folder `images`, if that is given."""

@@ -10,7 +10,7 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
-from sgforge.stages import SourceFailure
+from sgforge.stages import SourceFailure, Stamp
 from sgforge_formats.checks import join_uri
 from sgforge_formats.config import ScenesOptions
 
@@ -33,14 +33,24 @@ class ScenesSource:
                 f"source {name!r}: {self._options.folder} is a file: name a folder with the option folder"
             )
 
+    def stamp(self, roots: Roots, name: str) -> Stamp:
+        """The options decide, and the pictures that are there."""
+        self._located(roots, name)
+        return Stamp()
+
+    def _located(self, roots: Roots, name: str) -> tuple[str, Path]:
+        """The uri and the path of the folder, which is made if it is a plain path."""
+        folder = self._options.folder
+        if folder.partition(":")[0] not in roots:
+            Path(folder).expanduser().mkdir(parents=True, exist_ok=True)
+        return roots.locate(folder, name)
+
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """`count` scenes in the order of their seeds."""
         from sgforge.testing.scenes import scene_samples
 
         options = self._options
-        if options.folder.partition(":")[0] not in roots:
-            Path(options.folder).expanduser().mkdir(parents=True, exist_ok=True)
-        uri, folder = roots.locate(options.folder, name)
+        uri, folder = self._located(roots, name)
         made = scene_samples(
             folder,
             options.count,

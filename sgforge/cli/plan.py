@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the forecast."""
     from sgforge.engine.forecast.costs import estimate_costs
     from sgforge.engine.forecast.forecast import forecast
-    from sgforge.engine.sources import unused_root
+    from sgforge.engine.sources.reading import unused_root
     from sgforge.plugins import load_plugins
 
     request = build_request(args)

@@ -46,6 +46,7 @@ def build_request(args: argparse.Namespace) -> Request:
         branch=config.branch if branch is None else branch,
         retry_failed=getattr(args, "retry_failed", False),
         responses=config.responses,
+        verify_files=getattr(args, "verify_files", False),
     )
     return attrs.evolve(request, keeps_larger=branch is None)
 

@@ -35,6 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="buy answers again that were refused, truncated or invalid"
     )
+    parser.add_argument(
+        "--verify-files",
+        action="store_true",
+        help="read all files of the sources, though size and time of change say that they are as they were",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,6 +72,7 @@ def _say_how_to_go_on(why: str, args: argparse.Namespace) -> None:
     words += [] if args.limit is None else ["--limit", str(args.limit)]
     words += [] if args.branch is None else ["--branch", args.branch]
     words += ["--retry-failed"] if args.retry_failed else []
+    words += ["--verify-files"] if args.verify_files else []
     print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "Journal",
     "JournalRow",
     "KnownWork",
+    "ReadingRecord",
     "RunRecord",
     "Snapshot",
     "StateIndex",
@@ -27,6 +28,7 @@ _HOMES = {
     "Journal": "sgforge.dataset.journal",
     "JournalRow": "sgforge.dataset.records",
     "KnownWork": "sgforge.dataset.known_states",
+    "ReadingRecord": "sgforge.dataset.records",
     "RunRecord": "sgforge.dataset.records",
     "Snapshot": "sgforge.dataset.snapshot",
     "StateIndex": "sgforge.dataset.state_index",
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
     from sgforge.dataset.journal import Journal
     from sgforge.dataset.known_states import KnownWork
     from sgforge.dataset.reader import Dataset
-    from sgforge.dataset.records import JournalRow, RunRecord, StateRef, StepRecord
+    from sgforge.dataset.records import JournalRow, ReadingRecord, RunRecord, StateRef, StepRecord
     from sgforge.dataset.snapshot import Snapshot
     from sgforge.dataset.state_index import StateIndex
     from sgforge.dataset.writer import DatasetWriter

@@ -15,7 +15,7 @@ from typing import Any, Final
 import attrs
 
 from sgforge.dataset.damage import damaged_journal
-from sgforge.dataset.records import JournalRow, RunRecord, StepRecord
+from sgforge.dataset.records import JournalRow, ReadingRecord, RunRecord, StepRecord
 from sgforge.durable import sync_folder
 from sgforge.errors import DatasetError
 
@@ -31,11 +31,15 @@ _TABLES: Final = {
     "fingerprint TEXT NOT NULL, options TEXT NOT NULL)",
     "file_hash": "CREATE TABLE IF NOT EXISTS {} (uri TEXT PRIMARY KEY, size INTEGER NOT NULL, "
     "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)",
+    "reading": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, "
+    "stamp TEXT NOT NULL, snapshot TEXT NOT NULL, told TEXT NOT NULL)",
 }
 _PAGE: Final = 8192
 """Bytes of a page: answers are a few kB each."""
 _COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_key"
 _BATCH: Final = 500
+_MOST_READINGS: Final = 64
+"""Readings that are remembered: of each source and limit one, as often as its options change another."""
 _REMAINING: Final = "FROM answer WHERE key NOT IN (SELECT key FROM temp.forgotten)"
 _FEW: Final = 2000
 """As many answers are deleted one by one; more are left behind in a rewritten file, which is far cheaper."""
@@ -183,17 +187,36 @@ class Journal:
 
     def sha256(self, uri: str, size: int, mtime_ns: int) -> str | None:
         """The remembered hash of a file, if size and time of change are still those."""
+        return self.hashes([(uri, size, mtime_ns)])[0]
+
+    def hashes(self, files: Sequence[tuple[str, int, int]]) -> list[str | None]:
+        """The remembered hashes of files given as (uri, size, mtime_ns); None where it is not known."""
+        query = "SELECT sha256 FROM file_hash WHERE uri = ? AND size = ? AND mtime_ns = ?"
         with self._errors(), self._lock:
-            row = self._base.execute(
-                "SELECT sha256 FROM file_hash WHERE uri = ? AND size = ? AND mtime_ns = ?", (uri, size, mtime_ns)
-            ).fetchone()
-        return row[0] if row else None
+            rows = (self._base.execute(query, file).fetchone() for file in files)
+            return [row[0] if row else None for row in rows]
 
     def remember_sha256(self, rows: Iterable[FileHash | tuple[str, int, int, str]]) -> None:
         """Remember hashes of files: (uri, size, mtime_ns, sha256) each."""
         values = [attrs.astuple(row) if isinstance(row, FileHash) else tuple(row) for row in rows]
         with self._transaction() as base:
             base.executemany("INSERT OR REPLACE INTO file_hash VALUES (?,?,?,?)", values)
+
+    def reading(self, identity: str) -> ReadingRecord | None:
+        """The last reading of a source under this identity."""
+        query = "SELECT identity, stamp, snapshot, told FROM reading WHERE identity = ?"
+        with self._errors(), self._lock:
+            row = self._base.execute(query, (identity,)).fetchone()
+        return None if row is None else ReadingRecord(*row)
+
+    def remember_reading(self, record: ReadingRecord) -> None:
+        """Remember a reading in place of the one before; of too many the oldest go."""
+        with self._transaction() as base:
+            base.execute(
+                "INSERT OR REPLACE INTO reading (identity, stamp, snapshot, told) VALUES (?,?,?,?)",
+                attrs.astuple(record),
+            )
+            base.execute("DELETE FROM reading WHERE number <= (SELECT MAX(number) FROM reading) - ?", (_MOST_READINGS,))
 
     def problems(self) -> list[str]:
         """What SQLite's own integrity check finds."""

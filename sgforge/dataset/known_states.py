@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.records import ReadingRecord
 from sgforge.dataset.state_index import StateIndex
 from sgforge.errors import DatasetError
 
@@ -73,6 +74,19 @@ class KnownWork:
             return [row[0] if row else None for row in rows]
 
         return self._ask(ask, [None] * len(files))
+
+    def reading(self, identity: str) -> ReadingRecord | None:
+        """The last reading of a source under this identity."""
+        query = "SELECT identity, stamp, snapshot, told FROM reading WHERE identity = ?"
+
+        def ask(base: sqlite3.Connection) -> ReadingRecord | None:
+            # A dataset that no run has opened to write since this table came has none.
+            if not base.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'reading'").fetchone():
+                return None
+            row = base.execute(query, (identity,)).fetchone()
+            return None if row is None else ReadingRecord(*row)
+
+        return self._ask(ask, None)
 
     def _ask(self, question: Callable[[sqlite3.Connection], T], unknown: T) -> T:
         path = self._folder.journal

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["SOURCE_STEP", "JournalRow", "RunRecord", "StateRef", "StepRecord"]
+__all__ = ["SOURCE_STEP", "JournalRow", "ReadingRecord", "RunRecord", "StateRef", "StepRecord"]
 
 SOURCE_STEP: Final = "source"
 """The name of the step whose snapshot holds what sources gave; its rows have no `made_by`."""
@@ -64,6 +64,17 @@ class StepRecord:
     fingerprint: str
     options_json: str = "{}"
     counts: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
+
+
+@attrs.frozen
+class ReadingRecord:
+    """The last reading of a source: under which options (`identity`), from which files (`stamp`, a digest), in which
+    snapshot its images stand, and what was told of the others (JSON)."""
+
+    identity: str
+    stamp: str
+    snapshot_id: str
+    told: str
 
 
 @attrs.frozen

@@ -58,6 +58,9 @@ class StateIndex:
         self._keys, self._owner, self._row = keys[is_new], owner[order][is_new], row[order][is_new]
         self._prefixes = _prefixes(self._keys)
 
+    def __contains__(self, snapshot_id: object) -> bool:
+        return snapshot_id in self._order
+
     def snapshot(self, snapshot_id: str) -> Snapshot:
         """A snapshot of the dataset, opened once."""
         found = self._snapshots.get(snapshot_id)

@@ -59,7 +59,8 @@ but its handler runs only when the main thread does."""
 class Request:
     """Everything that a run is asked to do. `responses`: the file of paid answers, None for the dataset's own.
     `keeps_larger`: with a limit, a branch whose version has more images stays where it is. `watcher`: what stands
-    before calls that would be bought. `faults`, `places`: what is wrong with the file that this was read from, and
+    before calls that would be bought. `verify_files`: sources and pictures are read though they look as they were.
+    `faults`, `places`: what is wrong with the file that this was read from, and
     where in it things stand; a step or source that cannot be read is None."""
 
     steps: tuple[Step | None, ...]
@@ -73,6 +74,7 @@ class Request:
     branch: str = "main"
     seed: int = 0
     keeps_larger: bool = False
+    verify_files: bool = False
     watcher: Watcher | None = None
     faults: tuple[Fault, ...] = ()
     places: Places | None = None
@@ -255,7 +257,13 @@ async def _with_events(context: Context, request: Request, registry: Registry) -
     context.events.sgforge_run_started(
         event=RunStarted(context.run_id, request.dataset, request.branch, names, started, config)
     )
-    session = Session(context, request.branch, request.limit, keeps_larger=request.keeps_larger)
+    session = Session(
+        context,
+        request.branch,
+        request.limit,
+        keeps_larger=request.keeps_larger,
+        verify_files=request.verify_files,
+    )
     status: RunStatus = "failed"
     message = ""
     try:

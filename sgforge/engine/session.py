@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sgforge.engine.barriers.barriers import run_evaluation, run_training
@@ -16,15 +15,13 @@ from sgforge.engine.planning.plan import PlannedStep, selects
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import Failed, RunReport, RunStatus, StepCounts, StepReport
 from sgforge.engine.reporting.step_counts import MAX_FAILED_SHOWN
-from sgforge.engine.sources import Reading, ReadingStopped, blamed, cached_hashes, read_sources, unused_root
-from sgforge.errors import DatasetError, PreflightError, StepError
-from sgforge.text.blame import told
+from sgforge.engine.sources.reading import ReadingStopped, unused_root
+from sgforge.engine.sources.source_step import SourceReader
+from sgforge.errors import DatasetError, PreflightError
 from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
-    from sgforge.dataset import DatasetWriter, Snapshot, StateRef
-    from sgforge.graph import Sample
-    from sgforge.stages import SourceFailure
+    from sgforge.dataset import DatasetWriter, Snapshot
 
 __all__ = ["Session"]
 
@@ -32,14 +29,24 @@ __all__ = ["Session"]
 class Session:
     """Runs a plan once. `reports` grows step by step and says how far a stopped or failed run came.
 
-    `keeps_larger`: with a limit, a branch whose version has more images stays where it is.
+    `keeps_larger`: with a limit, a branch whose version has more images stays where it is. `verify_files`: sources are
+    read, and every picture, though they look as they were.
     """
 
-    def __init__(self, context: Context, branch: str, limit: int | None, *, keeps_larger: bool = False) -> None:
+    def __init__(
+        self,
+        context: Context,
+        branch: str,
+        limit: int | None,
+        *,
+        keeps_larger: bool = False,
+        verify_files: bool = False,
+    ) -> None:
         self._context = context
         self._branch = branch
         self._limit = limit
         self._keeps_larger = keeps_larger
+        self._verify_files = verify_files
         self._branch_note = ""
         self._failures: dict[str, tuple[str, str]] = {}
         self._failed: list[Failed] = []
@@ -96,7 +103,7 @@ class Session:
     async def _read_source(self) -> Snapshot:
         started = time.monotonic()
         context = self._context
-        reader = _SourceReader(context, self._limit)
+        reader = SourceReader(context, self._limit, reads_all=self._verify_files)
         async with context.telling([StepTotal(reader.step, None)], [reader]):
             snapshot = await context.in_thread(reader.publish)
         context.states.add([snapshot.id])
@@ -192,14 +199,6 @@ class Session:
 _BUDGET: Final = 3
 
 
-def _first_few(failed: Sequence[Failed], most: int = 3) -> str:
-    """What went wrong with the first images, for an error that has no report beside it."""
-    if not failed:
-        return ""
-    told = "; ".join(f"{one.image_id}: {one.detail or one.reason}" for one in failed[:most])
-    return f": {told}{'; ...' if len(failed) > most else ''}"
-
-
 def _head(writer: DatasetWriter, branch: str) -> Snapshot | None:
     """What a branch stands for; None if there is none, or none that can be read."""
     try:
@@ -207,84 +206,3 @@ def _head(writer: DatasetWriter, branch: str) -> Snapshot | None:
         return None if snapshot_id is None else writer.snapshot(snapshot_id)
     except DatasetError:
         return None
-
-
-def _located(failure: SourceFailure, shown: str | None) -> str:
-    """The message of a failure with its place, where neither the name it is shown under nor the message says it."""
-    told = not shown or failure.where in (shown, "") or failure.where in failure.detail
-    return failure.detail if told else f"{failure.where}: {failure.detail or failure.reason}"
-
-
-class _SourceReader:
-    """Reads all sources into one published snapshot, and counts what could not be read.
-
-    It reads on a thread; `flush` tells the counts, which only grow, on the thread of the engine.
-    """
-
-    step = "source"
-    in_flight = 0
-
-    def __init__(self, context: Context, limit: int | None) -> None:
-        self._told = (0, 0, time.monotonic())
-        self._context = context
-        self._limit = limit
-        self._keys: list[bytes] = []
-        self._known_before: Sequence[StateRef | None] = ()
-        self.remarks: list[str] = []
-        self.known = 0
-        self.failed_count = 0
-        self.failed: list[Failed] = []
-        self.reasons: Counter[str] = Counter()
-        self.left_out: Counter[str] = Counter()
-
-    def flush(self) -> None:
-        """Tell how many images were read since the last time."""
-        items, failed, since = self._told
-        self._told = (len(self._keys) + self.failed_count, self.failed_count, time.monotonic())
-        if self._told[0] > items:
-            more, seconds = self._told[0] - items, self._told[2] - since
-            self._context.batch_finished(self.step, more, self._told[1] - failed, seconds)
-
-    def publish(self) -> Snapshot:
-        context = self._context
-        sources = {}
-        for name, spec in context.plan.sources.items():
-            with blamed(name):
-                sources[name] = spec.build()
-        hashes = cached_hashes(context.writer.journal)
-        readings = read_sources(sources, context.roots, hashes, self._limit, context.stop.is_set)
-        samples = self._samples(readings)
-        snapshot = context.writer.publish_source(samples, self._keys)
-        for name, source in sources.items():
-            try:
-                self.remarks += map(str, source.remarks() if hasattr(source, "remarks") else ())
-            except Exception as error:  # the images are read: what is said of them is not worth them
-                self.remarks.append(f"the remarks of source {name!r} could not be made: {told(error)}")
-        self.known = sum(found is not None for found in self._known_before)
-        return snapshot
-
-    def _samples(self, readings: Iterator[Reading]) -> Iterator[Sample]:
-        context = self._context
-        for reading in readings:
-            if reading.sample is not None:
-                self._keys.append(reading.key)
-                yield reading.sample
-            elif reading.failure is not None:
-                self._note(reading.failure)
-        if not self._keys:
-            raise StepError(f"no image could be read from {', '.join(context.plan.sources)}{_first_few(self.failed)}")
-        # Asked before the snapshot is published: afterwards every key is known.
-        self._known_before = context.states.find(self._keys)
-
-    def _note(self, failure: SourceFailure) -> None:
-        if failure.loses == "annotation":
-            if failure.reason not in self.left_out:
-                first = _located(failure, "annotation")
-                self.remarks.append(f"annotations left out, {failure.reason}: the first is {first}")
-            self.left_out[failure.reason] += 1
-            return
-        self.failed_count += 1
-        self.reasons[failure.reason] += 1
-        if len(self.failed) < MAX_FAILED_SHOWN:
-            image_id = failure.image_id or failure.where
-            self.failed.append(Failed(image_id, "source", failure.reason, _located(failure, failure.image_id)))

@@ -25,7 +25,18 @@ from sgforge.stages.protocols import (
     Teacher,
 )
 from sgforge.stages.roles import check_role
-from sgforge.stages.values import Answer, Checkpoint, Failure, Model, Needs, Reporter, Resources, SourceFailure, Worker
+from sgforge.stages.values import (
+    Answer,
+    Checkpoint,
+    Failure,
+    Model,
+    Needs,
+    Reporter,
+    Resources,
+    SourceFailure,
+    Stamp,
+    Worker,
+)
 from sgforge.stages.verbs import KINDS, VERBS, Kind, Mode, Role, Verb, weight_givers
 
 __all__ = [
@@ -53,6 +64,7 @@ __all__ = [
     "Selection",
     "Source",
     "SourceFailure",
+    "Stamp",
     "Student",
     "Teacher",
     "Verb",

@@ -194,6 +194,12 @@ class Source(Protocol):
     An optional method `check(roots, name) -> None` raises a `ConfigError` for what would stop `samples` at once, such
     as a folder that is not there. It is called before any work and by `sgforge check`: it must be cheap, and write
     nothing. An optional method `remarks() -> Sequence[str]` says for the end of a run what `samples` came across.
+
+    An optional method `stamp(roots, name) -> Stamp | None` spares the reading: it tells which files decide, beside the
+    pictures, what `samples` gives. While they, the options and the component's revision are as they were when the
+    source was last read, and no picture has changed, its images are taken from the snapshot that they stand in and
+    `samples` is not called. `stamp` is called before `samples`, names the same roots, and is far cheaper: it lists,
+    and opens no picture. None says that it cannot be told this time; without the method a source is always read.
     """
 
     def samples(self, roots: Roots, name: str, /) -> Iterator[Sample | SourceFailure]:

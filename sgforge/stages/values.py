@@ -16,7 +16,18 @@ if TYPE_CHECKING:
     from sgforge.images import Roots
     from sgforge.models import Capabilities, ChatRequest, ChatResponse
 
-__all__ = ["Answer", "Checkpoint", "Failure", "Model", "Needs", "Reporter", "Resources", "SourceFailure", "Worker"]
+__all__ = [
+    "Answer",
+    "Checkpoint",
+    "Failure",
+    "Model",
+    "Needs",
+    "Reporter",
+    "Resources",
+    "SourceFailure",
+    "Stamp",
+    "Worker",
+]
 
 Reporter: TypeAlias = Callable[[str, float, int], None]
 """Takes a figure of a training: its name, its value, and the step of the training."""
@@ -101,6 +112,20 @@ class SourceFailure:
     def __attrs_post_init__(self) -> None:
         if not all(isinstance(text, str) for text in (self.where, self.reason, self.detail)):
             raise StepError(f"a source's failure needs texts for where, reason and detail, not {self!r}")
+
+
+@attrs.frozen
+class Stamp:
+    """What a source reads beside the pictures of its samples: while it is the same, the source gives the same.
+
+    `files`: read whole each time, compared by their contents. `pictures`: uris of files that the source decodes itself,
+    such as maps of segments; compared as all pictures are, by size and time of change. `facts`: a text of whatever else
+    decides, such as a digest of the names in a folder.
+    """
+
+    files: tuple[Path, ...] = attrs.field(default=(), converter=tuple)
+    pictures: tuple[str, ...] = attrs.field(default=(), converter=_texts)
+    facts: str = ""
 
 
 @attrs.frozen

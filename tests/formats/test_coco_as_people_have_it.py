@@ -15,7 +15,7 @@ from formats.reading import Result, sort_out
 from PIL import Image
 
 from sgforge import Roots
-from sgforge.engine.sources import FileHashes, read_sources
+from sgforge.engine.sources.reading import FileHashes, read_sources
 from sgforge.errors import ConfigError
 from sgforge_formats.coco.source import CocoSource
 from sgforge_formats.config import CocoOptions

@@ -251,7 +251,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_file_names_that_leave_the_folder(coco: dict[str, Any], tmp_path: Path, name: str) -> None:
     """The uri is refused when it is resolved, before anything is opened."""
-    from sgforge.engine.sources import FileHashes, read_sources
+    from sgforge.engine.sources.reading import FileHashes, read_sources
 
     inner = tmp_path / "inner"
     (inner / "images").mkdir(parents=True)
@@ -269,7 +269,7 @@ def test_file_names_that_leave_the_folder(coco: dict[str, Any], tmp_path: Path, 
 def test_missing_truncated_and_resized_images(coco: dict[str, Any], images: Path, tmp_path: Path) -> None:
     from PIL import Image
 
-    from sgforge.engine.sources import FileHashes, read_sources
+    from sgforge.engine.sources.reading import FileHashes, read_sources
 
     coco["images"] += [{"id": n, "file_name": f"{n}.png", "width": 40, "height": 30} for n in (9, 10, 11)]
     Image.new("RGB", (40, 31)).save(images / "9.png")

@@ -14,7 +14,7 @@ from PIL import Image
 
 import sgforge as sg
 from sgforge import Region, Roots, Sample, SceneGraph, jsonl
-from sgforge.engine.sources import FileHashes, read_sources
+from sgforge.engine.sources.reading import FileHashes, read_sources
 from sgforge.errors import ConfigError
 from sgforge.testing import ExporterContract, SourceContract
 from sgforge.testing.scenes import make_scene, write_scenes

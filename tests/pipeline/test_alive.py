@@ -22,7 +22,7 @@ import sgforge as sg
 from sgforge.engine.reporting.events import BatchFinished
 from sgforge.engine.reporting.progress import LineProgress, NotebookProgress, StepTotal, choose_progress
 from sgforge.engine.reporting.report import StepCounts, StepReport
-from sgforge.engine.sources import _chunks
+from sgforge.engine.sources.reading import _chunks
 from sgforge.stages import Failure
 from sgforge.testing import IsolatedPlugins
 

@@ -18,7 +18,7 @@ from sgforge.engine.context import step_fingerprint, weights_sha256
 from sgforge.engine.planning.fingerprints import digest_of
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.plan import Plan, PlannedStep, selects
-from sgforge.engine.sources import FileHashes, known_hashes, read_sources
+from sgforge.engine.sources.reading import FileHashes, known_hashes, read_sources
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import Checkpoint, Selection

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sgforge.graph import Sample
 from sgforge.images import Roots
-from sgforge.stages import SourceFailure
+from sgforge.stages import SourceFailure, Stamp
 from sgforge.statekey import state_key
 from sgforge.testing.contracts.base import ComponentContract
 from sgforge.testing.samples import tiny_samples
@@ -59,6 +61,25 @@ class SourceContract(ComponentContract):
                 root, colon, path = item.uri.partition(":")
                 is_relative = bool(root and colon) and not path.startswith("/")
                 assert is_relative, f"{item.uri} is not root:relative/path"
+
+    def test_its_stamp_stays_while_nothing_changes(self, tmp_path: Path) -> None:
+        roots = Roots({"data": tmp_path})
+        with self.built(tmp_path) as source:
+            if not hasattr(source, "stamp"):
+                pytest.skip("it offers no stamp, so it is always read")
+            stamp = source.stamp(roots, "given")
+            known = set(roots.names())
+            found = list(source.samples(roots, "given"))
+        assert stamp is None or isinstance(stamp, Stamp), f"{stamp!r} is no Stamp"
+        if stamp is None:
+            return
+        absent = [path for path in stamp.files if not path.is_file()]
+        assert not absent, f"files of the stamp that are not there: {absent}"
+        used = {item.uri.partition(":")[0] for item in found if isinstance(item, Sample) and item.uri is not None}
+        unnamed = {root.removesuffix("+turned") for root in used} - known
+        assert not unnamed, f"stamp() must name the roots that samples() names: {sorted(unnamed)}"
+        with self.built(tmp_path) as again:
+            assert again.stamp(Roots({"data": tmp_path}), "given") == stamp, "nothing changed but the stamp"
 
 
 class ExporterContract(ComponentContract):

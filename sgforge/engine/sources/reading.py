@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from sgforge.columns.ragged import encode_text
-from sgforge.engine.missing_pictures import Neighbours
+from sgforge.digests import is_settled
 from sgforge.engine.planning.fingerprints import image_digest, source_key
+from sgforge.engine.sources.missing_pictures import Neighbours
 from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Header, ImageSource, Roots, unturned_uri
@@ -35,6 +36,7 @@ __all__ = [
     "blamed",
     "cached_hashes",
     "known_hashes",
+    "read_pictures",
     "read_sources",
     "split_of",
     "unused_root",
@@ -78,11 +80,16 @@ class FileHashes:
 
 @attrs.frozen
 class Reading:
-    """One item of a source: the sample with its split, hash and key, or why there is none."""
+    """One item of a source: the sample with its split, hash and key, or why there is none.
+
+    `uri`: of the picture that failed. `sha256`: the name of the picture, where it could be read.
+    """
 
     sample: Sample | None
     key: bytes = b""
     failure: SourceFailure | None = None
+    uri: str | None = None
+    sha256: str | None = None
 
 
 @attrs.frozen
@@ -94,6 +101,7 @@ class _Looked:
     stamp: FileStamp | None = None
     header: Header | None = None
     failure: SourceFailure | None = None
+    is_settled: bool = False
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -118,6 +126,15 @@ def read_sources(
             neighbours = Neighbours(roots)
             items = _limited(_until_stopped(_items(source, roots, name), is_stopped), limit)
             yield from _hopeful(_readings(items, name, neighbours, hashes, threads), name)
+
+
+def read_pictures(uris: Sequence[str], roots: Roots, hashes: FileHashes) -> list[Reading]:
+    """Pictures without a source: of each the sha256 that names it, or why it cannot be read."""
+    if not uris:
+        return []
+    samples = [Sample(uri, uri=uri) for uri in uris]
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
+        return list(_read_chunk(samples, "", Neighbours(roots), hashes, threads))
 
 
 def _readings(
@@ -224,7 +241,8 @@ def _read_chunk(
     fresh = {
         item.stamp: digest
         for item, digest in zip(looked, hashed, strict=True)
-        if item.stamp is not None and isinstance(digest, str) and known[item.stamp] is None
+        # What was changed just now may change again and have the same size and time: it is read again next time.
+        if item.stamp is not None and item.is_settled and isinstance(digest, str) and known[item.stamp] is None
     }
     if fresh:
         hashes.remember(fresh)
@@ -240,8 +258,10 @@ def _look(sample: Sample, neighbours: Neighbours) -> _Looked:
         image = sample.image if sample.image is not None else neighbours.roots.image(sample.uri)
         path = image.path
         status = path.stat()
+        # Asked before the file is read: what is written to it later than now then gives it another time.
+        settled = is_settled(status.st_mtime_ns)
         stamp = FileStamp(unturned_uri(sample.uri), status.st_size, status.st_mtime_ns)
-        return _Looked(sample, image, stamp, image.header())
+        return _Looked(sample, image, stamp, image.header(), is_settled=settled)
     except FileNotFoundError:
         return _Looked(sample, failure=_failure(sample, "image-missing", neighbours.tell(sample.uri)))
     except ImageError as error:
@@ -282,15 +302,15 @@ def _check_whole(data: bytes, image: ImageSource) -> None:
 
 
 def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Reading:
-    failure = digest if isinstance(digest, SourceFailure) else item.failure
-    if failure is None:
-        failure = _find_fault(item)
-    if failure is not None:
-        return Reading(None, failure=failure)
-    assert not isinstance(digest, SourceFailure)
     sample, graph = item.sample, item.sample.graph
+    failure = digest if isinstance(digest, SourceFailure) else item.failure
+    if failure is not None or isinstance(digest, SourceFailure):
+        return Reading(None, failure=failure, uri=sample.uri)
     if digest is not None and item.image is not None and item.header is not None:
         digest = item.image.identity(digest, item.header)
+    failure = _find_fault(item)
+    if failure is not None:
+        return Reading(None, failure=failure, uri=sample.uri, sha256=digest)
     if item.size is not None and not graph.width:
         graph = SceneGraph(*item.size, graph.all.regions, graph.all.relations, graph.attributes)
     try:
@@ -298,12 +318,13 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
             encode_text(text or "")
         annotations = pack_sample(Sample("-", graph))
     except Exception as error:  # what a plugin's source put into a graph may break anywhere
-        return Reading(None, failure=_failure(sample, "annotation", f"image {sample.image_id!r}: {words_of(error)}"))
+        failure = _failure(sample, "annotation", f"image {sample.image_id!r}: {words_of(error)}")
+        return Reading(None, failure=failure, uri=sample.uri, sha256=digest)
     # Without an image it is the id that says what is what: equal graphs need not be one and the same.
     digest_of_image = image_digest(digest or f"id {sample.image_id}", annotations)
     split = sample.split or split_of(digest, sample.image_id)
     done = Sample(sample.image_id, graph, sample.uri, split, name, digest, item.image)
-    return Reading(done, source_key(digest_of_image))
+    return Reading(done, source_key(digest_of_image), sha256=digest)
 
 
 def _find_fault(item: _Looked) -> SourceFailure | None:
@@ -339,11 +360,13 @@ def split_of(file_sha256: str | None, image_id: str) -> str:
     return "val" if int(file_sha256[:16], 16) * HELD_OUT < 2**64 else "train"
 
 
-def cached_hashes(journal: Journal) -> FileHashes:
-    """The cache of file hashes that lies beside a dataset's answers."""
+def cached_hashes(journal: Journal, *, is_trusted: bool = True) -> FileHashes:
+    """The cache of file hashes that lies beside a dataset's answers; one that is not trusted is only added to."""
 
     def find(stamps: Sequence[FileStamp]) -> list[str | None]:
-        return [journal.sha256(stamp.uri, stamp.size, stamp.mtime_ns) for stamp in stamps]
+        if not is_trusted:
+            return [None] * len(stamps)
+        return journal.hashes([(stamp.uri, stamp.size, stamp.mtime_ns) for stamp in stamps])
 
     def remember(found: Mapping[FileStamp, str]) -> None:
         journal.remember_sha256((stamp.uri, stamp.size, stamp.mtime_ns, digest) for stamp, digest in found.items())

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from engine_toys import SourceOptions, ToySource, sample
 from PIL import Image
 
 import sgforge as sg
-from sgforge.engine.sources import FileHashes, FileStamp, read_sources, split_of
+from sgforge.engine.sources.reading import FileHashes, FileStamp, read_sources, split_of
 from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.images import Roots
@@ -202,6 +205,7 @@ def test_without_an_image_the_id_tells_samples_apart(tmp_path):
 
 def test_a_file_that_was_hashed_is_not_read_again(tmp_path):
     path = picture(tmp_path / "a.png")
+    os.utime(path, (1, 1))
     known: dict[FileStamp, str] = {}
     hashes = FileHashes(lambda stamps: [known.get(stamp) for stamp in stamps], known.update)
     (first,) = read(tmp_path, photo("a.png"), hashes=hashes)
@@ -210,6 +214,18 @@ def test_a_file_that_was_hashed_is_not_read_again(tmp_path):
     known[stamp] = "0" * 64
     (second,) = read(tmp_path, photo("a.png"), hashes=hashes)
     assert second.sample.sha256 == "0" * 64
+
+
+@pytest.mark.parametrize("ahead", [-1, 3600])
+def test_what_was_changed_just_now_is_read_again(tmp_path, ahead):
+    """It may be changed once more and have the same size and time; so may what was changed in the future."""
+    path = picture(tmp_path / "a.png")
+    os.utime(path, (time.time() + ahead,) * 2)
+    known: dict[FileStamp, str] = {}
+    hashes = FileHashes(lambda stamps: [known.get(stamp) for stamp in stamps], known.update)
+    (found,) = read(tmp_path, photo("a.png"), hashes=hashes)
+    assert found.sample.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert known == {}
 
 
 def test_limit_counts_samples_of_each_source(tmp_path):
@@ -235,7 +251,7 @@ def test_a_source_that_fails_as_a_whole_stops_the_run(tmp_path):
             yield sample("1")
             raise ValueError("row 7 is odd")
 
-    with pytest.raises(StepError, match=r"source 'seed' failed: ValueError: row 7 is odd \(test_sources.py, line "):
+    with pytest.raises(StepError, match=r"source 'seed' failed: ValueError: row 7 is odd \(test_reading.py, line "):
         list(read_sources({"seed": Broken()}, Roots(), FileHashes.none()))
     with pytest.raises(StepError, match="source 'seed' gave str, not a Sample or a SourceFailure"):
         list(read_sources({"seed": Given(sample("1"), "2")}, Roots(), FileHashes.none()))

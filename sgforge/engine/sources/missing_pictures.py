@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
+
+import attrs
 
 from sgforge.images import Roots
 
@@ -21,7 +23,7 @@ class Neighbours:
 
     def __init__(self, roots: Roots) -> None:
         self.roots = roots
-        self._listings: dict[Path, dict[str, str]] = {}
+        self._listings: dict[Path, _Listing] = {}
 
     def tell(self, uri: str) -> str:
         """`image coco:val/a.jpg does not exist: /data/coco/val holds a.png`, or in which folder it is not."""
@@ -40,22 +42,34 @@ class Neighbours:
         name, listing = parts[-1], self._listing(folder)
         for wanted in dict.fromkeys((parts[0], name)):
             for plain in (wanted.casefold(), _stem(wanted)):
-                if plain in listing:
-                    yield listing[plain]
-        for entry in listing.values():
+                if plain in listing.names:
+                    yield listing.names[plain]
+        for entry in listing.folders:
             if (folder / entry / name).is_file():
                 yield f"{entry}/{name}"
 
-    def _listing(self, folder: Path) -> dict[str, str]:
-        """The names in a folder by themselves and by their stems, without case."""
+    def _listing(self, folder: Path) -> _Listing:
         found = self._listings.get(folder)
         if found is None:
             with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in islice(entries, _MOST_LISTED))
-            found = {_stem(name): name for name in names}
-            found.update((name.casefold(), name) for name in names)
-            self._listings[folder] = found
+                listed = sorted((entry.name, _is_folder(entry)) for entry in islice(entries, _MOST_LISTED))
+            names = {_stem(name): name for name, _ in listed}
+            names.update((name.casefold(), name) for name, _ in listed)
+            found = self._listings[folder] = _Listing(names, tuple(name for name, is_folder in listed if is_folder))
         return found
+
+
+@attrs.frozen
+class _Listing:
+    """The names in a folder by themselves and by their stems, without case; which of them are folders."""
+
+    names: Mapping[str, str]
+    folders: tuple[str, ...]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    # A link is followed by a call that takes a loop of links for none.
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
 
 
 def _stem(name: str) -> str:

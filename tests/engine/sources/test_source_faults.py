@@ -10,8 +10,8 @@ from engine_toys import ToyStudent, sample
 from PIL import Image
 
 import sgforge as sg
-from sgforge.engine.missing_pictures import Neighbours
-from sgforge.engine.sources import FileHashes, read_sources
+from sgforge.engine.sources.missing_pictures import Neighbours
+from sgforge.engine.sources.reading import FileHashes, read_sources
 from sgforge.errors import PreflightError, StepError
 from sgforge.graph import Sample
 from sgforge.images import Roots
