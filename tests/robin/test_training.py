@@ -13,6 +13,7 @@ from robin.worlds import STAGE, maker, model, scenes, stream
 from sgforge.errors import StepError
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.text.tasks import Task
 from sgforge_robin.training.loop import Life, StepReport, train
 from sgforge_robin.training.stages import STAGES, Stage
@@ -116,6 +117,17 @@ def test_a_loss_that_is_none_names_its_images(tmp_path: Path, value: float, monk
     life = Life(tmp_path / "out", "", 9, lambda step: None, lambda: False)
     with pytest.raises(StepError, match=rf"the loss is .* at the row of images {samples[0].image_id}"):
         train(robin, stream(samples, SHORT), SHORT, 2, life)
+
+
+@pytest.mark.parametrize("spoken", [0.0, 0.3, 1.0])
+def test_a_step_has_its_images_whether_they_ask_or_not(tmp_path: Path, spoken: float) -> None:
+    samples = scenes(tmp_path, 16)
+    vocabulary = PairVocabulary.of(("ball",), ("on", "left of"))
+    quiet = attrs.evolve(maker(SHORT), vocabulary=vocabulary, spoken=spoken)
+    steps = PackedStream(samples, quiet, 4, Counter()).steps(Position())
+    taken = [[example.image_id for row in next(steps)[0] for example in row] for _ in range(4)]
+    assert sorted(name for step in taken for name in step) == sorted(sample.image_id for sample in samples)
+    assert max(map(len, taken)) <= 6
 
 
 def test_branches_that_do_not_fit_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -91,9 +91,11 @@ class PackedStream:
     def _dealt(self, places: Sequence[int], position: Position) -> list[list[list[Example]]]:
         """The steps of a buffer that are still to be done, each a list of rows."""
         examples = [example for place in places if (example := self._example(place, position.epoch)) is not None]
-        rows = pack([example.total for example in examples], self._maker.stage.capacity)
+        # One that asks nothing takes no position, but its share of a step: else one step would take them all.
+        capacity = self._maker.stage.capacity
+        rows = pack([example.total or capacity // self._batch for example in examples], capacity)
         self._used += sum(example.total for example in examples)
-        self._room += len(rows) * self._maker.stage.capacity
+        self._room += len(rows) * capacity
         random.Random(f"{self._maker.seed}/{position.epoch}/{position.start}").shuffle(rows)
         count = min(-(-len(examples) // self._batch), len(rows))
         dealt = [[[examples[place] for place in row] for row in rows[step::count]] for step in range(count)]
