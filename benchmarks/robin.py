@@ -123,7 +123,7 @@ def fullness(count: int) -> float:
         relations = round(regions * dice.uniform(1.2, 3.0))
         lengths.append(1024 + 60 + 26 * regions + 9 * regions + 6 * relations)
     used = sum(lengths)
-    rows = sum(len(pack(lengths[start : start + 64], CAPACITY)) for start in range(0, count, 64))
+    rows = sum(len(pack(lengths[start : start + 256], CAPACITY)) for start in range(0, count, 256))
     return used / (rows * CAPACITY)
 
 

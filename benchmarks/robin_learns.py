@@ -23,7 +23,6 @@ import attrs
 import numpy as np
 import torch
 from PIL import Image
-from sgforge_eval.evaluators import PredclsEvaluator
 
 import sgforge as sg
 from sgforge.dataset import DatasetWriter, Snapshot
@@ -33,6 +32,7 @@ from sgforge.testing.scenes import scene_samples
 from sgforge_baseline.config import PriorOptions
 from sgforge_baseline.prior import PriorStudent
 from sgforge_eval.config import RecallOptions
+from sgforge_eval.pipeline_evaluators import PredclsEvaluator
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.student import RobinStudent
 

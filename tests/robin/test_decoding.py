@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from robin.worlds import maker, model, scenes, tokenizer
+from robin.worlds import example_of, maker, model, scenes, tokenizer
 
 from sgforge_robin.decoding.decode import Ask, Sampling, decode
 from sgforge_robin.decoding.grammar import RelationsGrammar, Spellings
@@ -35,7 +35,7 @@ def given_model() -> RobinModel:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
-    made = [maker().make(sample, 0) for sample in scenes(tmp_path_factory.mktemp("scenes"), 2)]
+    made = [example_of(maker(), sample) for sample in scenes(tmp_path_factory.mktemp("scenes"), 2)]
     return [one for one in made if one is not None]
 
 

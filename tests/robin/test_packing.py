@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from robin.worlds import STAGE, maker, model, scenes
+from robin.worlds import STAGE, example_of, maker, model, scenes
 
 from sgforge.errors import StepError
 from sgforge_robin.encoding import Branch, Example
@@ -19,7 +19,7 @@ from sgforge_robin.training.packing import lay_out, pack
 
 
 def examples(folder: Path, count: int = 3) -> list[Example]:
-    made = [maker().make(sample, 0) for sample in scenes(folder, count)]
+    made = [example_of(maker(), sample) for sample in scenes(folder, count)]
     assert all(made)
     return [attrs.evolve(one, branches=one.branches[:6]) for one in made if one is not None]
 
@@ -77,6 +77,17 @@ def test_packed_is_separate_in_loss_and_gradients(tmp_path: Path, dense: bool) -
             torch.testing.assert_close(
                 one.grad, two.grad, atol=1e-4, rtol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
             )
+
+
+def test_activations_that_are_computed_again_give_the_same_gradients(tmp_path: Path) -> None:
+    given = examples(tmp_path, 2)
+    kept, again = model().train(), model().train()
+    again.recompute_activations()
+    for one in (kept, again):
+        packed_loss(one, given).total.backward()
+    for one, two in zip(kept.parameters(), again.parameters(), strict=True):
+        assert (one.grad is None) == (two.grad is None)
+        assert one.grad is None or torch.equal(one.grad, two.grad)
 
 
 @pytest.mark.parametrize("dense", [True, False])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from robin.worlds import SMALLEST as SIZE
-from robin.worlds import STAGE, maker, scenes, tokenizer
+from robin.worlds import STAGE, example_of, maker, scenes, tokenizer
 
 from sgforge import Checkpoint, Ranking, Resources, Selection
 from sgforge.dataset import DatasetWriter
@@ -100,8 +100,8 @@ def test_beside_the_decoder_each_has_its_own_loss(tmp_path: Path) -> None:
     own = tokenizer()
     torch.manual_seed(0)
     robin = build(SIZE.shape(len(own), own.special, PairShape(0, len(predicates))))
-    both = attrs.evolve(maker(), vocabulary=vocabulary).make(sample, 0)
-    alone = attrs.evolve(maker(), vocabulary=vocabulary, spoken=0.0).make(sample, 0)
+    both = example_of(attrs.evolve(maker(), vocabulary=vocabulary), sample)
+    alone = example_of(attrs.evolve(maker(), vocabulary=vocabulary, spoken=0.0), sample)
     assert both is not None
     assert alone is not None
     assert (alone.branches, alone.total) == ((), 0)

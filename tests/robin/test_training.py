@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 import torch
-from robin.worlds import STAGE, maker, model, scenes, stream
+from robin.worlds import STAGE, example_of, maker, model, scenes, stream
 
 from sgforge.errors import StepError
 from sgforge.graph import Region, Sample, SceneGraph
@@ -79,7 +79,7 @@ def test_only_what_a_stage_names_learns(tmp_path: Path) -> None:
 
 def test_every_epoch_shows_other_regions_in_another_order(tmp_path: Path) -> None:
     (sample,) = scenes(tmp_path, 1)
-    first, again, other = (maker(SHORT).make(sample, epoch) for epoch in (0, 0, 1))
+    first, again, other = (example_of(maker(SHORT), sample, epoch) for epoch in (0, 0, 1))
     assert first is not None
     assert again is not None
     assert other is not None
@@ -133,15 +133,15 @@ def test_a_step_has_its_images_whether_they_ask_or_not(tmp_path: Path, spoken: f
 def test_branches_that_do_not_fit_are_left_out_and_counted(tmp_path: Path) -> None:
     (sample,) = scenes(tmp_path, 1)
     counts = Counter[str]()
-    whole = maker(attrs.evolve(STAGE, capacity=9999), left=counts).make(sample, 0)
+    whole = example_of(maker(attrs.evolve(STAGE, capacity=9999), left=counts), sample)
     assert whole is not None
     assert counts["branches"] == 0
     room = whole.length + len(whole.branches[0].ids)
-    cut = maker(attrs.evolve(STAGE, capacity=room), left=counts).make(sample, 0)
+    cut = example_of(maker(attrs.evolve(STAGE, capacity=room), left=counts), sample)
     assert cut is not None
     assert cut.total <= room
     assert counts["branches"] == len(whole.branches) - 1
-    assert maker(attrs.evolve(STAGE, capacity=10)).make(sample, 0) is None
+    assert example_of(maker(attrs.evolve(STAGE, capacity=10)), sample) is None
 
 
 def test_a_position_is_where_the_stream_goes_on(tmp_path: Path) -> None:

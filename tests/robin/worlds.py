@@ -11,6 +11,7 @@ import torch
 from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge.testing.scenes import scene_samples
+from sgforge_robin.encoding import Example
 from sgforge_robin.model.checkpoint import build
 from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.shape import TowerShape
@@ -68,3 +69,8 @@ def maker(stage: Stage = STAGE, seed: int = 0, left: Counter[str] | None = None)
 
 def stream(samples: list[Sample], stage: Stage = STAGE, batch: int = 2, seed: int = 0) -> PackedStream:
     return PackedStream(samples, maker(stage, seed), batch, Counter())
+
+
+def example_of(made: ExampleMaker, sample: Sample, epoch: int = 0) -> Example | None:
+    draft = made.draft(sample, epoch)
+    return None if draft is None else made.finish(draft)

@@ -53,6 +53,12 @@ class RobinModel(nn.Module):
         self.to(dtype)
         self.language = _language(shape, dtype)
 
+    def recompute_activations(self) -> None:
+        """Compute the language model's activations again in each backward pass instead of keeping them."""
+        # Older versions of transformers know it by the second name alone; newer ones warn of that.
+        enable = getattr(self.language, "activation_checkpointing_enable", self.language.gradient_checkpointing_enable)
+        enable({"use_reentrant": False})
+
     def add_pair_head(self, pair: PairShape) -> None:
         """Give it a new pair head, with random weights."""
         self.shape = attrs.evolve(self.shape, pair=pair)

@@ -14,7 +14,7 @@ from sgforge_robin.model.names import EXTRACTOR, HEAD, PAIR_HEAD, PROJECTOR, TRU
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["IGNORED", "IMAGE_ID", "QWEN_3B", "PairShape", "RobinShape", "SpecialIds", "TowerShape"]
+__all__ = ["IGNORED", "IMAGE_ID", "QWEN_3B", "Aspect", "PairShape", "RobinShape", "SpecialIds", "TowerShape"]
 
 IMAGE_ID: Final = -200
 """Stands in the ids for a whole image; never a row of the embedding table."""

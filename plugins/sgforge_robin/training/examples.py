@@ -10,7 +10,8 @@ from typing import Final
 import attrs
 
 from sgforge.graph import Sample
-from sgforge_robin.encoding import Branch, Example, drop_to_fit, encode_branch, prefix_ids
+from sgforge_robin.encoding import Branch, Example, PairTruth, drop_to_fit, encode_branch, prefix_ids
+from sgforge_robin.model.shape import Aspect
 from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.pixels import image_tensor
 from sgforge_robin.regions import MOST_REGIONS, box_texts, masks_of, salient
@@ -55,11 +56,29 @@ class Shown:
 
 
 @attrs.frozen(eq=False)
+class Draft:
+    """An example before its picture is opened and its masks are decoded: what packing needs to know of it."""
+
+    sample: Sample
+    regions: tuple[int, ...]
+    prefix: list[int]
+    length: int
+    branches: tuple[Branch, ...]
+    pairs: PairTruth | None
+
+    @property
+    def total(self) -> int:
+        """Positions of the prefix and all branches; 0 for one that asks nothing in words."""
+        return self.length + sum(len(branch.ids) for branch in self.branches) if self.branches else 0
+
+
+@attrs.frozen(eq=False)
 class ExampleMaker:
     """Makes examples; equal (seed, epoch, image) give equal ones, whatever came before.
 
     Branches that do not fit the stage's rows are left out and counted by `left_out`. `vocabulary`: of the pair head,
     None without one. `spoken`: the share of examples that ask anything in words; the others teach the pair head alone.
+    `aspect`: how images become square.
     """
 
     tokenizer: RobinTokenizer
@@ -69,9 +88,10 @@ class ExampleMaker:
     left_out: Callable[[int], None]
     vocabulary: PairVocabulary | None = None
     spoken: float = 1.0
+    aspect: Aspect = "stretch"
 
-    def make(self, sample: Sample, epoch: int) -> Example | None:
-        """The example of an image; None if there is nothing to ask about it. An unreadable image is an `ImageError`."""
+    def draft(self, sample: Sample, epoch: int) -> Draft | None:
+        """What an image is asked in this epoch; None if there is nothing to ask about it, or no image."""
         dice = random.Random(_number(self.seed, epoch, sample.image_id))
         shown = show(sample, dice, self.stage.kept)
         asked = turns(shown, self.stage.tasks, dice) if dice.random() < self.spoken else []
@@ -86,15 +106,20 @@ class ExampleMaker:
         branches = self._fitting([encode_branch(self.tokenizer, turn) for turn in asked], length)
         if not branches and pairs is None:
             return None
-        pixels = image_tensor(sample.image.array(), self.size.side)
+        return Draft(sample=sample, regions=shown.regions, prefix=prefix, length=length, branches=branches, pairs=pairs)
+
+    def finish(self, draft: Draft) -> Example:
+        """The example of a draft. An image that cannot be read is an `ImageError`."""
+        sample = draft.sample
+        assert sample.image is not None
         return Example(
             image_id=sample.image_id,
-            pixels=pixels,
-            masks=masks_of(sample, rows),
-            prefix=prefix if branches else [],
-            length=length if branches else 0,
-            branches=branches,
-            pairs=pairs,
+            pixels=image_tensor(sample.image.array(), self.size.side, self.aspect),
+            masks=masks_of(sample, [sample.graph.regions[index] for index in draft.regions]),
+            prefix=draft.prefix if draft.branches else [],
+            length=draft.length if draft.branches else 0,
+            branches=draft.branches,
+            pairs=draft.pairs,
         )
 
     def _fitting(self, branches: Sequence[Branch], length: int) -> tuple[Branch, ...]:

@@ -59,7 +59,7 @@ def train(
     model.train()
     freeze(model, stage)
     if checkpointing:
-        model.language.gradient_checkpointing_enable({"use_reentrant": False})
+        model.recompute_activations()
     optimizer = make_optimizer(model, stage)
     state = load_state(life.folder, model, optimizer, life.plan) or State(0, Position())
     for rows, position in stream.steps(state.position):

@@ -167,6 +167,7 @@ class TrainingSession:
             lambda number: counts.update({"branches-too-long": number}),
             vocabulary=None if robin.model.pair_head is None else robin.known.pair_vocabulary,
             spoken=self._options.spoken if robin.model.pair_head is not None else 1.0,
+            aspect=robin.model.shape.aspect,
         )
         stream = PackedStream(images, maker, stage.batch, counts)
         steps = self._options.steps or stage.epochs * stream.steps_an_epoch()

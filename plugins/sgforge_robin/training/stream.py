@@ -12,13 +12,13 @@ import attrs
 from sgforge.errors import ImageError, StepError
 from sgforge.graph import Sample
 from sgforge_robin.encoding import Example
-from sgforge_robin.training.examples import ExampleMaker
+from sgforge_robin.training.examples import Draft, ExampleMaker
 from sgforge_robin.training.packing import pack
 
 __all__ = ["PackedStream", "Position", "Samples"]
 
-_BUFFER: Final = 64
-"""Images that are packed together, at least; a multiple of a step's images."""
+_BUFFER: Final = 256
+"""Images that are packed together, before their pictures are opened; a multiple of a step's images."""
 
 
 class Samples(Protocol):
@@ -78,39 +78,46 @@ class PackedStream:
             order = self._order(position.epoch)
             seen = position.start > 0 or position.done > 0
             while position.start < len(order):
-                for rows in self._dealt(order[position.start : position.start + self._buffer], position):
-                    seen = True
+                drafts = self._dealt(order[position.start : position.start + self._buffer], position)
+                for step in drafts[position.done :]:
                     position = attrs.evolve(position, done=position.done + 1)
-                    yield rows, position
+                    rows = [row for row in map(self._finished, step) if row]
+                    if rows:
+                        seen = True
+                        yield rows, position
                 position = Position(position.epoch, position.start + self._buffer, 0)
             if not seen:
                 left = ", ".join(f"{count} {reason}" for reason, count in self.counts.items()) or "no image"
                 raise StepError(f"none of the {len(order)} selected images can be learnt from: {left}")
             position = Position(position.epoch + 1)
 
-    def _dealt(self, places: Sequence[int], position: Position) -> list[list[list[Example]]]:
-        """The steps of a buffer that are still to be done, each a list of rows."""
-        examples = [example for place in places if (example := self._example(place, position.epoch)) is not None]
+    def _dealt(self, places: Sequence[int], position: Position) -> list[list[list[Draft]]]:
+        """The steps of a buffer, each a list of rows."""
+        drafts = [draft for place in places if (draft := self._draft(place, position.epoch)) is not None]
         # One that asks nothing takes no position, but its share of a step: else one step would take them all.
         capacity = self._maker.stage.capacity
-        rows = pack([example.total or capacity // self._batch for example in examples], capacity)
-        self._used += sum(example.total for example in examples)
+        rows = pack([draft.total or capacity // self._batch for draft in drafts], capacity)
+        self._used += sum(draft.total for draft in drafts)
         self._room += len(rows) * capacity
         random.Random(f"{self._maker.seed}/{position.epoch}/{position.start}").shuffle(rows)
-        count = min(-(-len(examples) // self._batch), len(rows))
-        dealt = [[[examples[place] for place in row] for row in rows[step::count]] for step in range(count)]
-        return dealt[position.done :]
+        count = min(-(-len(drafts) // self._batch), len(rows))
+        return [[[drafts[place] for place in row] for row in rows[step::count]] for step in range(count)]
 
-    def _example(self, place: int, epoch: int) -> Example | None:
-        sample = self._samples[place]
-        try:
-            example = self._maker.make(sample, epoch)
-        except ImageError as error:
-            self.counts[error.code] += 1
-            return None
-        if example is None:
+    def _draft(self, place: int, epoch: int) -> Draft | None:
+        draft = self._maker.draft(self._samples[place], epoch)
+        if draft is None:
             self.counts["nothing-to-learn"] += 1
-        return example
+        return draft
+
+    def _finished(self, row: Sequence[Draft]) -> list[Example]:
+        """The examples of a row; images that cannot be read are left out and counted."""
+        examples = []
+        for draft in row:
+            try:
+                examples.append(self._maker.finish(draft))
+            except ImageError as error:
+                self.counts[error.code] += 1
+        return examples
 
     def _order(self, epoch: int) -> list[int]:
         order = list(range(len(self._samples)))
