@@ -19,6 +19,7 @@ from environment_variables import environment_variables
 
 from sgforge import hookspecs
 from sgforge.cli.main import COMMANDS
+from sgforge.engine.executors.crew import Executor
 from sgforge.engine.reporting import events as event_values
 from sgforge.engine.reporting.report import StepCounts
 from sgforge.models.provider import BatchProvider, Provider
@@ -44,7 +45,7 @@ from sgforge.steps import RunSettings
 REFERENCE = Path(__file__).with_name("reference.md")
 FIRST_PARTY = "sgforge"
 ROOT: Final = Path(__file__).parents[1]
-PROTOCOLS: Final = {"model": (Provider, BatchProvider), "command": ()}
+PROTOCOLS: Final = {"model": (Provider, BatchProvider), "executor": (Executor,), "command": ()}
 """Of kinds whose protocol is not the class of `sgforge.stages.protocols` that has their name."""
 EVENTS: Final = tuple(getattr(event_values, name) for name in event_values.__all__)
 VALUES: Final = (

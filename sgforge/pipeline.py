@@ -208,6 +208,7 @@ class Pipeline:
         retry_failed: bool = False,
         responses: Path | str | None = None,
         verify_files: bool = False,
+        executor: Any = "local",
     ) -> Request:
         """What `run` with these arguments is asked to do, for `sgforge.engine`."""
         from sgforge.engine.launch import Request
@@ -231,6 +232,7 @@ class Pipeline:
             seed=seed,
             keeps_larger=branch is None,
             verify_files=verify_files,
+            executor=executor,
             faults=() if file is None else file.faults,
             places=None if file is None else file.places,
         )
@@ -247,6 +249,7 @@ class Pipeline:
         retry_failed: bool = False,
         responses: Path | str | None = None,
         verify_files: bool = False,
+        executor: Any = "local",
         progress: Progress | bool | None = None,
     ) -> RunReport:
         """Run all steps on `source` (one, or several by name) into the dataset folder; finished work is reused.
@@ -256,7 +259,8 @@ class Pipeline:
         report's `message` says. `seed`: of everything random. `retry_failed`: buy answers again that were refused,
         truncated or invalid. `responses`: the file of paid answers, by default the dataset's own.
         `verify_files`: read all files of the sources, though size and time of change say that they are as they were.
-        `progress`: True shows a display, False none, None one in a notebook and if stderr is a terminal.
+        `executor`: who opens components, the name of one or an instance. `progress`: True shows a display,
+        False none, None one in a notebook and if stderr is a terminal.
 
         Works inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels. An error that
         concerns one image is counted in the report; any other is raised.
@@ -275,5 +279,6 @@ class Pipeline:
             retry_failed=retry_failed,
             responses=responses,
             verify_files=verify_files,
+            executor=executor,
         )
         return run(request, progress)

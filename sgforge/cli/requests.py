@@ -47,6 +47,7 @@ def build_request(args: argparse.Namespace) -> Request:
         retry_failed=getattr(args, "retry_failed", False),
         responses=config.responses,
         verify_files=getattr(args, "verify_files", False),
+        executor=getattr(args, "executor", "local"),
     )
     return attrs.evolve(request, keeps_larger=branch is None)
 

@@ -33,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--branch", metavar="NAME", help="the branch to move at the end (default: the config's)")
     parser.add_argument(
+        "--executor", default="local", metavar="NAME", help="where components work (default: local, in this process)"
+    )
+    parser.add_argument(
         "--retry-failed", action="store_true", help="buy answers again that were refused, truncated or invalid"
     )
     parser.add_argument(
@@ -71,6 +74,7 @@ def _say_how_to_go_on(why: str, args: argparse.Namespace) -> None:
         words += [word for value in values for word in (flag, value)]
     words += [] if args.limit is None else ["--limit", str(args.limit)]
     words += [] if args.branch is None else ["--branch", args.branch]
+    words += [] if args.executor == "local" else ["--executor", args.executor]
     words += ["--retry-failed"] if args.retry_failed else []
     words += ["--verify-files"] if args.verify_files else []
     print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)

@@ -171,6 +171,7 @@ class Context:
             spec=step.spec,
             method=step.verb.method,
             resources=self.resources(step.spec, self.weights_of(step)),
+            images=self.roots,
             batch_size=step.batch_size,
             workers=step.workers,
         )

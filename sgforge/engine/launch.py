@@ -27,9 +27,9 @@ import attrs
 from sgforge.config import Fault, Places
 from sgforge.dataset.folder import check_branch
 from sgforge.engine.context import Context, options_json
-from sgforge.engine.executors.local import LocalExecutor
+from sgforge.engine.executors.door import open_door
 from sgforge.engine.models.run_models import open_models
-from sgforge.engine.planning.plan import Plan
+from sgforge.engine.planning.plan import LOCAL, Plan
 from sgforge.engine.planning.resolve import resolve
 from sgforge.engine.process.gc_pacing import seldom_collecting
 from sgforge.engine.process.signals import calling_on
@@ -60,8 +60,8 @@ class Request:
     """Everything that a run is asked to do. `responses`: the file of paid answers, None for the dataset's own.
     `keeps_larger`: with a limit, a branch whose version has more images stays where it is. `watcher`: what stands
     before calls that would be bought. `verify_files`: sources and pictures are read though they look as they were.
-    `faults`, `places`: what is wrong with the file that this was read from, and
-    where in it things stand; a step or source that cannot be read is None."""
+    `executor`: the name of one, or an instance. `faults`, `places`: what is wrong with the file that this was read
+    from, and where in it things stand; a step or source that cannot be read is None."""
 
     steps: tuple[Step | None, ...]
     sources: Mapping[str, SourceStep | None]
@@ -76,6 +76,7 @@ class Request:
     keeps_larger: bool = False
     verify_files: bool = False
     watcher: Watcher | None = None
+    executor: Any = LOCAL
     faults: tuple[Fault, ...] = ()
     places: Places | None = None
 
@@ -96,6 +97,7 @@ class Request:
             seed=self.seed,
             roots=self.roots,
             gateway=self.gateway,
+            executor=self.executor,
             faults=self.faults,
             places=self.places,
         )
@@ -217,15 +219,18 @@ class _Runner:
                 tempfile.TemporaryDirectory(prefix="sgforge-") as scratch,
                 DatasetWriter.open(request.dataset) as writer,
             ):
-                async with open_models(
-                    plan.model_names(),
-                    plan.models,
-                    registry=self._registry,
-                    responses=responses,
-                    settings=request.gateway,
-                    watcher=request.watcher,
-                    tell=self._progress.note,
-                ) as models:
+                async with (
+                    open_models(
+                        plan.model_names(),
+                        plan.models,
+                        registry=self._registry,
+                        responses=responses,
+                        settings=request.gateway,
+                        watcher=request.watcher,
+                        tell=self._progress.note,
+                    ) as models,
+                    open_door(plan.executor) as executor,
+                ):
                     context = Context(
                         _new_run_id(),
                         plan,
@@ -237,7 +242,7 @@ class _Runner:
                         self._registry.events,
                         self._progress,
                         self._stop,
-                        LocalExecutor(),
+                        executor,
                     )
                     async with models.halted_by(self._stop), seldom_collecting():
                         return await _with_events(context, request, self._registry)

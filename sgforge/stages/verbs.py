@@ -197,6 +197,7 @@ _KINDS: Final = (
         methods=("samples",),
         reserved=("use",),
     ),
+    Kind(name="executor", does="they open components in other processes, on other machines", methods=("open",)),
     Kind(name="exporter", does="they write a snapshot in a public format", methods=("export",)),
     Kind(
         name="command",

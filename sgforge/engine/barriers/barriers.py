@@ -146,6 +146,7 @@ def _evaluate_job(
             method="rank",
             resources=context.resources(step.student, context.weights_of(step)),
             answers="ranking",
+            images=context.roots,
             batch_size=step.batch_size,
         ),
         segmenters=[Finder(finder.name, finder.verb, context.work(finder)) for finder in step.segmenters],

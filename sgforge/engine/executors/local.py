@@ -14,8 +14,6 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
-import attrs
-
 from sgforge.engine.executors.answering import Outcome, answer_batch, failure_of, goes_back, recorded
 from sgforge.engine.executors.crew import Crew, Lane
 from sgforge.engine.executors.lifecycle import build, close, close_async, current_task, is_leaving
@@ -59,7 +57,7 @@ class _AsyncCrew:
     @classmethod
     async def open(cls, work: Work) -> _AsyncCrew:
         # Loading weights may take minutes, in which the event loop serves the other steps.
-        return cls(await asyncio.to_thread(build, work.spec, work.resources.of_worker(0, 1)), work)
+        return cls(await asyncio.to_thread(build, work.spec, work.of_worker(0, 1).resources), work)
 
     async def _answer(self, samples: Sequence[Sample]) -> list[Outcome]:
         if self._is_stopped:
@@ -95,8 +93,7 @@ class _ThreadCrew:
 
     @classmethod
     async def open(cls, work: Work, count: int) -> _ThreadCrew:
-        shares = [work.resources.of_worker(number, count) for number in range(count)]
-        workers = [_BatchWorker(attrs.evolve(work, resources=share), share.worker.rank) for share in shares]
+        workers = [_BatchWorker(work.of_worker(number, count), number) for number in range(count)]
         crew = cls(workers, work.batch)
         try:
             # All are waited for, so that one that is still being set up when another fails is closed too.

@@ -8,7 +8,8 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from sgforge.engine.executors.check_answer import check_answer, check_ranking
-from sgforge.engine.planning.components import ComponentSpec, is_async
+from sgforge.engine.planning.components import ComponentSpec, is_async, why_here
+from sgforge.images import Roots
 from sgforge.stages import Resources
 
 __all__ = ["DEFAULT_BATCH", "Work"]
@@ -23,13 +24,15 @@ _CHECKS: Final[dict[Form, Callable[[Any], Any]]] = {"edit": check_answer, "ranki
 class Work:
     """One component at one of its methods, and with what: data, but for a given instance and the model it asks.
 
-    `answers`: what the method gives for a sample, besides a `Failure`. `batch_size` and `workers` as in `Step`.
+    `answers`: what the method gives for a sample, besides a `Failure`. `images`: the folders that pictures of samples
+    lie in. `batch_size` and `workers` as in `Step`.
     """
 
     spec: ComponentSpec
     method: str
     resources: Resources
     answers: Form = "edit"
+    images: Roots | None = None
     batch_size: int | None = None
     workers: int | None = None
 
@@ -45,9 +48,12 @@ class Work:
 
     @property
     def may_leave(self) -> bool:
-        """Whether it may be done elsewhere than in the driver: an instance cannot be sent, and an async component is
-        where its calls are."""
-        return self.spec.instance is None and not self.is_async
+        """Whether it may be done elsewhere than in the driver."""
+        return why_here(self.spec, self.method) is None
+
+    def of_worker(self, rank: int, world: int) -> Work:
+        """The share of one of so many workers."""
+        return attrs.evolve(self, resources=self.resources.of_worker(rank, world))
 
     @property
     def check(self) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sgforge.config import Fault
     from sgforge.engine.models.providers import ModelIdentities
 
-__all__ = ["ComponentSpec", "find_spec", "is_async"]
+__all__ = ["ComponentSpec", "find_spec", "is_async", "why_here"]
 
 
 @attrs.frozen(eq=False)
@@ -147,6 +147,14 @@ def _instance_spec(kind: str, instance: Any) -> ComponentSpec:
         needs=needs if isinstance(needs, Needs) else Needs(),
         instance=instance,
     )
+
+
+def why_here(spec: ComponentSpec, method: str) -> str | None:
+    """Why a component works in the driver whatever the executor; None for one that may work elsewhere."""
+    if spec.instance is not None:
+        return "an instance cannot be sent"
+    # The calls are what takes long, and they are made by the one gateway.
+    return "it is async" if is_async(spec.target(), method) else None
 
 
 def is_async(target: Any, method: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -13,7 +13,10 @@ from sgforge.engine.planning.components import ComponentSpec
 from sgforge.stages import Selection, Verb
 from sgforge.steps import RunSettings
 
-__all__ = ["Plan", "PlannedStep", "selects"]
+__all__ = ["LOCAL", "Plan", "PlannedStep", "selects"]
+
+LOCAL: Final = "local"
+"""The executor with which all components work in the driver."""
 
 
 @attrs.frozen(eq=False)
@@ -63,13 +66,17 @@ def selects(on: Selection, source: str | None, split: str | None) -> bool:
 
 @attrs.frozen(eq=False)
 class Plan:
-    """What a run will do, in order. `notes` are remarks for people, such as steps that can never be reused."""
+    """What a run will do, in order. `notes` are remarks for people, such as steps that can never be reused.
+
+    `executor`: who opens components that may leave the driver; None if all stay.
+    """
 
     sources: Mapping[str, ComponentSpec]
     steps: tuple[PlannedStep, ...]
     models: Mapping[str, Any] = attrs.field(factory=dict)
     seed: int = 0
     notes: tuple[str, ...] = ()
+    executor: ComponentSpec | None = None
 
     def groups(self) -> Iterator[tuple[bool, list[PlannedStep]]]:
         """Runs of item steps (True) and single barriers (False), in order."""

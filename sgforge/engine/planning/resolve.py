@@ -6,17 +6,17 @@ here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from sgforge.config import Fault, Places, default_names
 from sgforge.engine.models.providers import ModelIdentities
-from sgforge.engine.planning.components import ComponentSpec, find_spec
+from sgforge.engine.planning.components import ComponentSpec, find_spec, why_here
 from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.model_checks import AskedModels
-from sgforge.engine.planning.plan import Plan, PlannedStep
+from sgforge.engine.planning.plan import LOCAL, Plan, PlannedStep
 from sgforge.engine.planning.preflight import Problems, StepPlaces, find_needs
 from sgforge.errors import SgforgeError
 from sgforge.images import Roots
@@ -42,6 +42,7 @@ def resolve(
     roots: Roots | None = None,
     gateway: GatewaySettings | None = None,
     *,
+    executor: Any = LOCAL,
     faults: Sequence[Fault] = (),
     places: Places | None = None,
 ) -> Plan:
@@ -50,6 +51,7 @@ def resolve(
     With `roots` the sources are asked whether they can be read, with `gateway` prices are looked up. `faults`: what is
     known to be wrong before, with a None for each step and source that could not be read; then needs and the order of
     steps are not looked at, as most of what one would find there follows from these. `places` tells faults.
+    `executor`: the name of one, or an instance.
     """
     names = default_names(
         [None if step is None else step.verb for step in steps], [None if step is None else step.name for step in steps]
@@ -62,6 +64,7 @@ def resolve(
     found_sources = {name: resolver.source(name, source) for name, source in sources.items()}
     if not sources:
         problems.order((), "there is no source: a pipeline needs one to read images from")
+    away = None if executor == LOCAL else resolver.executor(executor)
     _check_names(names, problems)
     planner = _Planner(problems, tuple(sources), names)
     identities = ModelIdentities(registry, models or {})
@@ -70,7 +73,15 @@ def resolve(
         planner.add(number, step, None if spec is None else attrs.evolve(spec, models=identities))
     problems.check()
     whole = {name: spec for name, spec in found_sources.items() if spec is not None}
-    return Plan(whole, tuple(planner.planned), dict(models or {}), seed, _notes(planner.planned))
+    notes = (*_notes(planner.planned), *(() if away is None else _stays(planner.planned, away)))
+    return Plan(
+        sources=whole,
+        steps=tuple(planner.planned),
+        models=dict(models or {}),
+        seed=seed,
+        notes=notes,
+        executor=away,
+    )
 
 
 class _Resolver:
@@ -117,6 +128,13 @@ class _Resolver:
                 self._check_source(spec, name, self._roots)
         return spec
 
+    def executor(self, executor: Any) -> ComponentSpec | None:
+        """The executor of the run, None if there is no such one."""
+        spec = self._find("executor", executor, {}, (), ("executor",))
+        if spec is not None:
+            self._problems.needs(("executor",), find_needs(spec, self._asked))
+        return spec
+
     def _find(
         self, kind: str, component: Any, options: Mapping[str, Any], where: Where, at: Where
     ) -> ComponentSpec | None:
@@ -155,6 +173,13 @@ def _notes(steps: Iterable[PlannedStep]) -> tuple[str, ...]:
         for step in steps
         if not step.spec.is_stable
     )
+
+
+def _stays(steps: Iterable[PlannedStep], executor: ComponentSpec) -> Iterator[str]:
+    for step in steps:
+        why = why_here(step.spec, step.verb.method) if step.verb.is_item else None
+        if why is not None:
+            yield f"step {step.name!r} works in this process, not with executor {executor.name}: {why}"
 
 
 class _Planner:

@@ -1,0 +1,151 @@
+"""Questions to a model as messages: asked in one process, answered in the driver, where the one gateway is.
+
+So cache, budget, limits and ledger are one for all processes of a run, and a call that was paid before a process was
+lost is not paid again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+import msgpack
+
+from sgforge.engine.executors.error_messages import error_fields, error_of
+from sgforge.stages import Model
+
+if TYPE_CHECKING:
+    from sgforge.models import Capabilities, ChatRequest, ChatResponse
+
+__all__ = ["DistantModel", "Send", "answer_question", "model_fields"]
+
+Send: TypeAlias = Callable[[bytes], "Future[bytes]"]
+"""Sends a question to the driver; the future is of what `answer_question` gives there."""
+
+
+@attrs.frozen(eq=False)
+class DistantModel:
+    """A model as a component in another process sees it: each question is a message to the driver."""
+
+    name: str
+    capabilities: Capabilities
+    max_in_flight: int
+    _send: Send = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any], send: Send) -> DistantModel:
+        """The model of which `model_fields` gave these."""
+        from sgforge.models import Capabilities
+
+        can = fields["capabilities"]
+        return cls(
+            name=fields["name"],
+            capabilities=Capabilities(**{**can, "sampling": frozenset(can["sampling"])}),
+            max_in_flight=fields["max_in_flight"],
+            send=send,
+        )
+
+    async def complete(self, request: ChatRequest, /) -> ChatResponse:
+        """The answer to a request; a `ModelError` says why there is none, as it would in the driver."""
+        from sgforge.models.errors import NotSentError
+        from sgforge.models.money.call_trace import note_call, note_not_sent
+
+        question = await asyncio.to_thread(_pack_request, request)
+        answer = msgpack.unpackb(await asyncio.wrap_future(self._send(question)))
+        if "error" in answer:
+            error = error_of(answer["error"])
+            if isinstance(error, NotSentError):
+                note_not_sent(error)
+            raise error
+        response = _response_of(answer)
+        # The driver's collectors are not here: whoever records calls in this process hears of it now.
+        note_call(response.call_id)
+        return response
+
+
+def model_fields(model: Model) -> dict[str, Any]:
+    """What a component may look at in a model, as plain values."""
+    can = attrs.asdict(model.capabilities)
+    return {
+        "name": model.name,
+        "capabilities": {**can, "sampling": sorted(can["sampling"])},
+        "max_in_flight": model.max_in_flight,
+    }
+
+
+async def answer_question(model: Model, question: bytes) -> bytes:
+    """What a model answers a question of another process, or why it does not."""
+    try:
+        answer = _response_fields(await model.complete(_request_of(msgpack.unpackb(question))))
+    except Exception as error:  # raised where it was asked
+        answer = {"error": error_fields(error)}
+    packed: bytes = msgpack.packb(answer)
+    return packed
+
+
+def _pack_request(request: ChatRequest) -> bytes:
+    from sgforge.models import TextPart
+
+    # Pictures as they were encoded, and no part twice: they are nearly all of a message.
+    pictures = {part.sha256: part.load() for part in request.images}
+    messages = [
+        [
+            message.role,
+            [
+                [part.text]
+                if isinstance(part, TextPart)
+                else [part.sha256, part.media_type, part.size, part.byte_count, part.detail]
+                for part in message.parts
+            ],
+        ]
+        for message in request.messages
+    ]
+    fields = {field.name: getattr(request, field.name) for field in attrs.fields(type(request))}
+    schema = None if request.schema is None else json.dumps(request.schema)
+    packed: bytes = msgpack.packb({**fields, "messages": messages, "schema": schema, "pictures": pictures})
+    return packed
+
+
+def _request_of(fields: dict[str, Any]) -> ChatRequest:
+    from sgforge.models import ChatRequest, ImagePart, Message, TextPart
+
+    pictures, messages = fields.pop("pictures"), fields.pop("messages")
+
+    def part(values: list[Any]) -> TextPart | ImagePart:
+        if len(values) == 1:
+            return TextPart(values[0])
+        sha256, media_type, size, byte_count, detail = values
+        return ImagePart(
+            sha256=sha256,
+            media_type=media_type,
+            size=tuple(size),
+            byte_count=byte_count,
+            load=lambda: pictures[sha256],
+            detail=detail,
+        )
+
+    schema = fields.pop("schema")
+    return ChatRequest(
+        messages=[Message(role, map(part, parts)) for role, parts in messages],
+        schema=None if schema is None else json.loads(schema),
+        **fields,
+    )
+
+
+def _response_fields(response: ChatResponse) -> dict[str, Any]:
+    fields = {field.name: getattr(response, field.name) for field in attrs.fields(type(response))}
+    probabilities = None if response.probabilities is None else dict(response.probabilities)
+    # As text: JSON's whole numbers have no end, those of the message's bytes have.
+    parsed = json.dumps(response.parsed)
+    return {**fields, "usage": attrs.asdict(response.usage), "probabilities": probabilities, "parsed": parsed}
+
+
+def _response_of(fields: dict[str, Any]) -> ChatResponse:
+    from sgforge.models import ChatResponse, Usage
+
+    usage, notes, parsed = Usage(**fields.pop("usage")), tuple(fields.pop("notes")), json.loads(fields.pop("parsed"))
+    return ChatResponse(usage=usage, notes=notes, parsed=parsed, **fields)

@@ -1,0 +1,232 @@
+"""The executor of children: what leaves the driver answers as it would have there, and what is lost is asked again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import engine_children
+import engine_toys
+import pytest
+from engine_children import ChildExecutor
+from engine_toys import ToyTeacher, arrays, read_log
+
+import sgforge as sg
+from sgforge.engine.reporting.progress import NoProgress
+from sgforge.errors import ConfigError, StepError
+from sgforge.models import Capabilities, GatewaySettings, ModelSettings, Usage
+from sgforge.models.errors import ProviderError
+from sgforge.models.provider import Reply
+from sgforge.plugins import Registry
+from sgforge.testing import IsolatedPlugins
+
+
+class EchoProvider:
+    """A model in the driver: answers with the last word of a question; refuses the image "00005"."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self.settings = settings
+
+    def capabilities(self, model: str) -> Capabilities:
+        return Capabilities(images=False)
+
+    def identity(self, model: str) -> str | None:
+        return None
+
+    def problems(self, model: str) -> list[str]:
+        return []
+
+    def body(self, model, request, encode) -> dict[str, str]:
+        return {"text": request.messages[-1].parts[0].text}
+
+    def load(self, model: str) -> None: ...
+
+    async def send(self, body) -> bytes:
+        assert os.getpid() == DRIVER
+        word = body["text"].split()[-1]
+        if word == "00005":
+            raise ProviderError("no such picture", status=422)
+        return json.dumps({"answer": f"sees {word}"}).encode()
+
+    def read(self, raw: bytes) -> Reply:
+        return Reply(json.loads(raw)["answer"], "stop", Usage(input=100, output=10))
+
+    async def close(self) -> None: ...
+
+
+DRIVER = os.getpid()
+PRICED = {"toy/one": {"input_usd": 10.0, "output_usd": 100.0}}
+
+
+class Models:
+    @sg.hookimpl
+    def sgforge_register_models(self, register):
+        register("toy", EchoProvider, config=ModelSettings)
+
+
+@pytest.fixture
+def children(tmp_path, monkeypatch) -> Iterator[Registry]:
+    """The toys and the executor, in this process and in children; the model in this one alone."""
+    with IsolatedPlugins(engine_toys.this_plugin(), engine_children, Models()) as registry:
+        for name, value in engine_toys.toy_environment(tmp_path / "site").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("SGFORGE_PLUGINS", "toys,children")
+        engine_children.install(tmp_path / "site")
+        yield registry
+
+
+def all_verbs() -> sg.Pipeline:
+    return sg.Pipeline(
+        sg.segment("toy", workers=2, batch_size=3),
+        sg.complete("toy", amount=3, crash=("00004",), fail=("00009",), batch_size=4),
+        sg.filter("toy", amount=40),
+        sg.train("toy"),
+        sg.generate("toy"),
+        sg.edit("toy", drop=("00011",)),
+        sg.evaluate("toy", name="predcls"),
+        sg.evaluate("toy-sgdet", name="sgdet"),
+    )
+
+
+def told(report) -> list[object]:
+    """What a run says of each step, but for its times and places."""
+    return [
+        (
+            step.name,
+            step.status,
+            step.counts,
+            dict(step.reasons),
+            step.notes,
+            None if step.report is None else (step.report.values, step.report.notes, step.report.images_skipped),
+            None if step.predictions is None else step.predictions.read_bytes(),
+            None if step.checkpoint is None else step.checkpoint.sha256,
+        )
+        for step in report.steps
+    ] + [(one.step, one.image_id, one.reason, one.detail) for one in report.failures]
+
+
+def test_snapshots_and_reports_are_those_of_the_local_executor(children, tmp_path):
+    executor = ChildExecutor()
+    source = sg.source("toy", count=20)
+    local = all_verbs().run(source, tmp_path / "local", progress=False)
+    away = all_verbs().run(source, tmp_path / "away", executor=executor, progress=False)
+    assert told(away) == told(local)
+    assert arrays(tmp_path / "away") == arrays(tmp_path / "local")
+    # Items, both rankings and the segmenter of sgdet were done there, and nothing else was.
+    opened = [work.method for work in executor.opened]
+    assert opened == ["segment", "complete", "filter", "generate", "edit", "rank", "rank", "segment"]
+    # The executor is in no key: nothing is left to do.
+    again = all_verbs().run(source, tmp_path / "local", executor="children", progress=False)
+    assert sum(step.counts.computed for step in again.steps) == 0
+
+
+def test_pictures_are_seen_there(children, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / f"pictures/{number:05}.png")
+    source = sg.source("toy", count=4, folder=str(tmp_path / "pictures"))
+    pipeline = sg.Pipeline(sg.complete("looking"))
+    report = pipeline.run(source, tmp_path / "away", executor="children", progress=False)
+    assert report.status == "done"
+    dataset = sg.Dataset.open(tmp_path / "away")
+    assert [dataset[f"{n:05}"].graph.regions[0].descriptions for n in range(4)] == [(f"red {n}",) for n in range(4)]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_batch_whose_worker_was_killed_is_done_by_another_once(children, tmp_path, times):
+    kills = tmp_path / "kills"
+    kills.mkdir()
+    pipeline = sg.Pipeline(
+        sg.segment("toy"), sg.complete("deadly", kills=str(kills), times=times, batch_size=4, log=str(tmp_path / "log"))
+    )
+    source, data = sg.source("toy", count=20), tmp_path / "away"
+    if times == 2:
+        with pytest.raises(StepError, match="deadly: two workers were lost over the same images, the last by SIGKILL"):
+            pipeline.run(source, data, executor="children", progress=False)
+        # What was answered before is kept: the next run does the rest.
+        report = pipeline.run(source, data, executor="children", progress=False)
+        assert report.step("segment").counts.reused > 0
+    else:
+        report = pipeline.run(source, data, executor="children", progress=False)
+    assert (report.status, report.step("complete").counts.failed) == ("done", 0)
+    assert len(list(kills.iterdir())) == times
+    pipeline.run(source, tmp_path / "local", progress=False)
+    assert arrays(data) == arrays(tmp_path / "local")
+
+
+def ask(data: Path, executor: str = "children", **settings):
+    pipeline = sg.Pipeline(
+        sg.complete("asking", model="toy/one", batch_size=1, workers=2),
+        models=PRICED,
+        gateway=GatewaySettings(**settings),
+    )
+    return pipeline.run(sg.source("toy", count=12), data, executor=executor, progress=False)
+
+
+def test_a_model_is_asked_from_there_through_the_one_gateway(children, tmp_path):
+    report = ask(tmp_path / "away")
+    assert report.step("complete").counts.computed == 11
+    assert [(one.image_id, one.reason) for one in report.failures] == [("00005", "http_422")]
+    local = ask(tmp_path / "local", "local")
+    assert [(one.image_id, one.reason, one.detail) for one in report.failures] == [
+        (one.image_id, one.reason, one.detail) for one in local.failures
+    ]
+    snapshots = [sg.Dataset.open(tmp_path / name).snapshot for name in ("away", "local")]
+    calls = [
+        [[call.call_id for call in snapshot.provenance.of_image(row)] for row in range(12)] for snapshot in snapshots
+    ]
+    assert calls[0] == calls[1]
+    assert [len(found) for found in calls[0]] == [1] * 5 + [0] + [1] * 6
+    assert arrays(tmp_path / "away") == arrays(tmp_path / "local")
+    with closing(sqlite3.connect(tmp_path / "away/responses.sqlite")) as file:
+        assert file.execute("SELECT COUNT(*) FROM response WHERE outcome = 'ok'").fetchone() == (11,)
+
+
+def test_a_budget_that_is_reached_ends_the_run_from_there(children, tmp_path):
+    # A call costs 0.002 USD: 100 tokens in at 10 USD for a million, 10 out at 100.
+    report = ask(tmp_path / "away", budget_usd=0.012)
+    assert (report.status, report.exit_code) == ("budget", 3)
+    assert 0 < report.step("complete").counts.computed < 11
+    assert ask(tmp_path / "away").step("complete").counts.reused > 0
+
+
+class Telling(NoProgress):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def test_what_cannot_leave_works_here_and_the_plan_says_so(children, tmp_path):
+    executor, progress = ChildExecutor(), Telling()
+    log = tmp_path / "log"
+    pipeline = sg.Pipeline(
+        sg.segment("toy"), sg.complete("toy-async"), sg.complete(ToyTeacher(engine_toys.StageOptions(log=str(log))))
+    )
+    report = pipeline.run(sg.source("toy", count=3), tmp_path / "away", executor=executor, progress=progress)
+    assert report.status == "done"
+    assert [work.method for work in executor.opened] == ["segment"]
+    assert len(read_log(log)) == 3
+    here = [note for note in progress.notes if "works in this process" in note]
+    assert here == [
+        "step 'complete' works in this process, not with executor ChildExecutor: it is async",
+        "step 'complete-2' works in this process, not with executor ChildExecutor: an instance cannot be sent",
+    ]
+
+
+def test_a_component_that_cannot_be_set_up_there_is_the_error_it_is_here(children, tmp_path):
+    pipeline = sg.Pipeline(sg.segment("toy", setup_error="no weights", workers=2))
+    with pytest.raises(StepError, match=r"^segmenter 'toy' could not be set up: RuntimeError: no weights"):
+        pipeline.run(sg.source("toy"), tmp_path / "away", executor="children", progress=False)
+
+
+def test_an_executor_that_is_not_there_is_told_with_the_near_one(children, tmp_path):
+    with pytest.raises(ConfigError, match=r"there is no executor 'childern'; did you mean 'children'\?"):
+        sg.Pipeline(sg.segment("toy")).run(sg.source("toy"), tmp_path / "d", executor="childern", progress=False)
