@@ -23,6 +23,16 @@ def test_samples_come_back_exactly(given_samples):
 
 
 @FEW
+@given(sample_lists(min_size=3))
+def test_samples_made_some_at_a_time_are_those_made_one_by_one(given_samples):
+    columns = GraphColumns.from_samples(given_samples)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sgforge.columns.graphs._AT_ONCE", 2)
+        assert list(columns.samples()) == [columns.sample(row) for row in range(len(columns))] == given_samples
+    assert [columns.graph(row) for row in range(len(columns))] == [sample.graph for sample in given_samples]
+
+
+@FEW
 @given(sample_lists(min_size=1), st.data())
 def test_gather_is_list_indexing(given_samples, data):
     rows = data.draw(st.lists(st.integers(0, len(given_samples) - 1), max_size=6))
