@@ -417,3 +417,11 @@ def test_the_file_may_be_a_pipe(coco: dict[str, Any], tmp_path: Path) -> None:
     with open_document(tmp_path / "pipe.json") as document:
         assert [len(document.items(number)) for number in range(2)] == [2, 1]
     writer.join()
+
+
+def test_what_fails_while_a_file_is_open_is_not_said_of_the_file(coco: dict[str, Any], tmp_path: Path) -> None:
+    from sgforge_formats.coco.document import open_document
+
+    (tmp_path / "instances.json").write_text(json.dumps(coco))
+    with pytest.raises(OSError, match="elsewhere"), open_document(tmp_path / "instances.json"):
+        raise OSError("elsewhere")

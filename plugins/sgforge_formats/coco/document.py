@@ -7,8 +7,9 @@ gigabytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Literal, TypeAlias
 
@@ -69,14 +70,15 @@ class _Places:
 class Document:
     """A COCO file: `images` in the file's order, `categories` by id (None: the file lists none).
 
-    `failures` were found while looking through. Images are named by their numbers in `images`.
+    `failures` were found while looking through; they can be gone through once. Images are named by their numbers in
+    `images`.
     """
 
     name: str
     kind: Kind
     categories: Mapping[CategoryId, Category] | None
     images: Sequence[ImageEntry]
-    failures: Sequence[SourceFailure]
+    failures: Iterable[SourceFailure]
     _stream: BinaryIO
     _places: Mapping[str, _Places]
 
@@ -120,11 +122,12 @@ def open_document(path: Path, results: Path | None = None, *, may_measure: bool 
 
 @contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
-    try:
-        with open_utf8(path, on_disk=True) as stream:
-            yield stream
-    except OSError as error:
-        raise ConfigError(f"{path.name}: {error.strerror or error}: check the option that names it") from error
+    with ExitStack() as stack:
+        try:
+            stream = stack.enter_context(open_utf8(path, on_disk=True))
+        except OSError as error:
+            raise ConfigError(f"{path.name}: {error.strerror or error}: check the option that names it") from error
+        yield stream
 
 
 def _look_through(stream: BinaryIO, index: _Index, name: str, *, is_list: bool) -> None:
@@ -164,6 +167,7 @@ class _Index:
         self._categories: list[Any] | None = None
         self._numbers: dict[str, int] = {}
         self._found: dict[str, list[npt.NDArray[np.int64]]] = {key: [] for key in _OF_IMAGES}
+        self._unknown: dict[str, npt.NDArray[np.int64]] = {}
         self._first: Raw | None = None
         self.failures: list[SourceFailure] = []
 
@@ -217,7 +221,8 @@ class _Index:
             categories = read_categories(categories, self._name, self.failures)
         places = {key: self._sorted(key, images) for key, found in self._found.items() if found}
         kind: Kind = "panoptic" if "segments_info" in (self._first or {}) else "instances"
-        return Document(self._name, kind, categories, images, self.failures, stream, places)
+        failures = chain(self.failures, self._of_no_image())
+        return Document(self._name, kind, categories, images, failures, stream, places)
 
     def _sorted(self, key: str, images: Sequence[ImageEntry]) -> _Places:
         rows = np.concatenate(self._found[key], axis=1)
@@ -227,18 +232,18 @@ class _Index:
             if number is not None:
                 order[number] = place
         image = order[rows[0]]
-        self._tell_unknown(key, rows[:2, image < 0])
+        self._unknown[key] = rows[:2, image < 0]
         rows, image = rows[:, image >= 0], image[image >= 0]
         chosen = np.argsort(image, kind="stable")
         begin = np.searchsorted(image[chosen], np.arange(len(images) + 1))
         return _Places(begin, *rows[1:, chosen])
 
-    def _tell_unknown(self, key: str, rows: npt.NDArray[np.int64]) -> None:
-        if not rows.size:
-            return
+    def _of_no_image(self) -> Iterator[SourceFailure]:
+        """The rows whose image is not in the file; made when they are told, as it may be all of millions."""
         ids = list(self._numbers)
-        for number, position in rows.T.tolist():
-            self.failures.append(_unknown_image(ids[number]).of(f"{self._name}: {key}[{position}]"))
+        for key, rows in self._unknown.items():
+            for number, position in zip(*rows.tolist(), strict=True):
+                yield _unknown_image(ids[number]).of(f"{self._name}: {key}[{position}]")
 
 
 def _exact(row: Any, field: str, block: RowBlock, at: int) -> Any:
