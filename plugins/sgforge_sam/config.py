@@ -10,7 +10,16 @@ from attrs.validators import and_, ge, gt, instance_of, le, min_len, optional
 
 from sgforge.weights import path_or_hub_id
 
-__all__ = ["Disjoint", "Dtype", "Preset", "SamOptions", "SamTextOptions", "SelectOptions", "SemanticSamOptions"]
+__all__ = [
+    "Disjoint",
+    "Dtype",
+    "Preset",
+    "SamConceptsOptions",
+    "SamOptions",
+    "SamTextOptions",
+    "SelectOptions",
+    "SemanticSamOptions",
+]
 
 Preset = Literal["default", "whole", "part"]
 Disjoint = Literal["no", "small", "large"]
@@ -119,6 +128,22 @@ class SamTextOptions:
     points_per_batch: int = attrs.field(default=64, validator=ge(1), eq=False)
     feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
     feature_folder: Path | None = attrs.field(default=None, validator=optional(instance_of(Path)), eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class SamConceptsOptions:
+    """`sam-concepts` finds every instance of named concepts with SAM 3 and a text prompt.
+
+    `checkpoint`: a folder in transformers' form or a hub id (facebook/sam3, which is gated). `phrases`: the concepts,
+    such as ["dog", "red car"]; they become labels. `threshold`: instances whose score, times the probability that the
+    concept is there at all, is not above it are dropped (transformers: 0.3). `disjoint`, `dtype`: as for `sam`.
+    """
+
+    checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
+    phrases: tuple[str, ...] = attrs.field(converter=tuple, validator=min_len(1))
+    threshold: float = attrs.field(default=0.3, validator=_SHARE)
+    disjoint: Disjoint = "no"
+    dtype: Dtype = "auto"
 
 
 MergeName = Literal[

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sgforge.errors import StepError
 from sgforge_sam.frames import Pixels
-from sgforge_sam.tensors import check_names
+from sgforge_sam.tensors import check_names, why_not_loaded
 
 __all__ = ["Detection", "Detector", "load_detector"]
 
@@ -114,7 +114,7 @@ def load_detector(name: Path | str, device: torch.device, *, box_threshold: floa
         images: Any = AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
         words: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
-        raise StepError(f"detector {name} cannot be loaded: {' '.join(str(error).split())[:300]}") from error
+        raise StepError(f"detector {name} cannot be loaded: {why_not_loaded(error)}") from error
     check_names(name, type(model).__name__, report["missing_keys"], ())
     processor = kinds[config.model_type](images, words)
     return Detector(model.to(device), processor, box_threshold, text_threshold)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sgforge.errors import StepError
 from sgforge_sam.frames import CLIP_STYLE, IMAGENET, Frame, Normal, Pixels
 from sgforge_sam.protocol import Decoded, Features
-from sgforge_sam.tensors import check_names
+from sgforge_sam.tensors import check_names, why_not_loaded
 
 __all__ = ["FamilySam", "load_family"]
 
@@ -120,14 +120,7 @@ def load_family(name: Path | str, device: torch.device, dtype: torch.dtype) -> F
             name, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError) as error:
-        raise StepError(f"checkpoint {name} cannot be loaded: {_why(error)}") from error
+        raise StepError(f"checkpoint {name} cannot be loaded: {why_not_loaded(error)}") from error
     # transformers gives what it does not find random values, with no more than a warning.
     check_names(name, type(model).__name__, report["missing_keys"], ())
     return FamilySam(model.to(device), dtype)
-
-
-def _why(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    if "gated" in text.lower():
-        return "the model is gated: accept its terms on its page, then log in with `hf auth login` or set HF_TOKEN"
-    return text[:300]

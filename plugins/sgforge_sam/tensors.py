@@ -11,7 +11,7 @@ import torch
 
 from sgforge.errors import StepError
 
-__all__ = ["Tensors", "check_names", "read_tensors"]
+__all__ = ["Tensors", "check_names", "read_tensors", "why_not_loaded"]
 
 Tensors: TypeAlias = dict[str, torch.Tensor]
 
@@ -66,3 +66,11 @@ def check_names(where: object, model: str, missing: Iterable[str], unexpected: I
     ]
     if parts:
         raise StepError(f"checkpoint {where} is of another architecture than {model}: it {' and '.join(parts)}")
+
+
+def why_not_loaded(error: Exception) -> str:
+    """What transformers said, in one line; of a gated model how to get at it."""
+    text = " ".join(str(error).split())
+    if "gated" in text.lower():
+        return "the model is gated: accept its terms on its page, then log in with `hf auth login` or set HF_TOKEN"
+    return text[:300]

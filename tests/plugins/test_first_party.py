@@ -75,6 +75,15 @@ class TestSamText(SegmenterContract):
         return text_options(folder)
 
 
+class TestSamConcepts(SegmenterContract):
+    component = "sam-concepts"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        from sam.tiny import tiny_concepts
+
+        return {"checkpoint": str(tiny_concepts(folder / "sam3")), "phrases": ["cat"], "threshold": 0.0}
+
+
 class TestGeometry(TeacherContract):
     component = "geometry"
     options = {"subjects": 2, "predicates": ["on", "left of"]}

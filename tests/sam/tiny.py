@@ -267,9 +267,7 @@ def tiny_owl(folder: Path) -> Path:
         projection_dim=16,
     )
     tf.Owlv2ForObjectDetection(config).save_pretrained(folder)
-    letters = [*"abcdefghijklmnopqrstuvwxyz", *[f"{one}</w>" for one in "abcdefghijklmnopqrstuvwxyz"]]
-    vocabulary = {word: place for place, word in enumerate(["!", "<|startoftext|>", "<|endoftext|>", *letters])}
-    tf.CLIPTokenizer(vocab=vocabulary, merges=[], pad_token="!", model_max_length=16).save_pretrained(folder)
+    _letters(16).save_pretrained(folder)
     Owlv2ImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(folder)
     return folder
 
@@ -281,3 +279,58 @@ def text_options(folder: Path) -> dict[str, Any]:
         "detector": str(tiny_grounding(folder / "grounding")),
         "phrases": ["cat", "red car"],
     }
+
+
+def _letters(length: int) -> Any:
+    """A CLIP tokenizer that knows single letters."""
+    import transformers as tf
+
+    letters = [*"abcdefghijklmnopqrstuvwxyz", *[f"{one}</w>" for one in "abcdefghijklmnopqrstuvwxyz"]]
+    vocabulary = {word: place for place, word in enumerate(["!", "<|startoftext|>", "<|endoftext|>", *letters])}
+    return tf.CLIPTokenizer(vocab=vocabulary, merges=[], pad_token="!", model_max_length=length)
+
+
+def tiny_concepts(folder: Path) -> Path:
+    """A SAM 3 with seven queries, an image of 112 pixels."""
+    import transformers as tf
+
+    torch.manual_seed(0)
+    vit = tf.Sam3ViTConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=112,
+        patch_size=14,
+        window_size=4,
+        global_attn_indexes=[1],
+        pretrain_image_size=56,
+    )
+    part = {"hidden_size": 32, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = tf.Sam3Config(
+        vision_config={
+            "backbone_config": vit.to_dict(),
+            "fpn_hidden_size": 32,
+            "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+            "scale_factors": [4.0, 2.0, 1.0, 0.5],
+        },
+        text_config={
+            "vocab_size": 100,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 16,
+            "projection_dim": 16,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        geometry_encoder_config=part,
+        detr_encoder_config=part,
+        detr_decoder_config={**part, "num_queries": 7},
+        mask_decoder_config={"hidden_size": 32, "num_attention_heads": 2},
+    )
+    tf.Sam3Model(config).save_pretrained(folder)
+    _letters(16).save_pretrained(folder)
+    return folder
