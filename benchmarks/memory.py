@@ -1,7 +1,9 @@
-"""Peak memory of a run from JSONL: bytes that each further image adds, between two sizes.
+"""What each further image takes of a run from JSONL: bytes of peak memory and CPU time, between two sizes.
 
-Images of 18 regions and 38 relations, as in Synthetic Visual Genome, without masks and pictures, go through a filter.
-Each size is a process of its own. Bar: 8 kB an image.
+`graphs`: images of 18 regions and 38 relations, as in Synthetic Visual Genome, without masks and pictures, go through a
+filter; `source`: the same are read and published, and no step works on them; `bare`: images without a picture and
+without a graph are. Each size is a process of its own. Bars: 8 kB for `graphs`, 0.5 ms for `source`, 1.5 kB and 150 us
+for `bare`.
 
     python benchmarks/memory.py            python benchmarks/memory.py --small
 """
@@ -14,7 +16,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,36 +29,57 @@ dataset = "{folder}"
 [source]
 use = "jsonl"
 graphs = "{graphs}"
-
-[[step]]
-filter = "spatial-rules"
 """
+_STEP = '\n[[step]]\nfilter = "spatial-rules"\n'
+_IDLE = _STEP + 'on = {split = "none"}\n'
+
+
+class Case(NamedTuple):
+    """What is run: what writes the images, the step behind the source, and the bars in bytes and ms an image."""
+
+    write: Callable[[Path, int], None]
+    step: str
+    bar_bytes: int | None = None
+    bar_ms: float | None = None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="2,000 and 6,000 images instead of 20,000 and 60,000")
     sizes = (2_000, 6_000) if parser.parse_args().small else (20_000, 60_000)
-    with tempfile.TemporaryDirectory() as name:
-        runs = [_run(Path(name), images) for images in sizes]
-    (first_cpu, first_peak), (cpu, peak) = runs
-    more = sizes[1] - sizes[0]
-    figures = {
-        "images": sizes,
-        "peak_mb": [round(first_peak / 1e6), round(peak / 1e6)],
-        "bytes_an_image": round((peak - first_peak) / more),
-        "bar_bytes_an_image": 8_000,
-        "cpu_ms_an_image": round((cpu - first_cpu) / more * 1e3, 3),
+    cases = {
+        "graphs": Case(write_graphs, _STEP, bar_bytes=8_000),
+        "source": Case(write_graphs, _IDLE, bar_ms=0.5),
+        "bare": Case(_write_bare, _IDLE, bar_bytes=1_500, bar_ms=0.15),
     }
-    print(json.dumps({"benchmark": "memory", **figures}))
+    print(json.dumps({"benchmark": "memory", "images": sizes} | {name: _more(cases[name], sizes) for name in cases}))
 
 
-def _run(folder: Path, images: int) -> tuple[float, float]:
+def _more(case: Case, sizes: Sequence[int]) -> dict[str, float | None]:
+    with tempfile.TemporaryDirectory() as name:
+        (first_cpu, first_peak), (cpu, peak) = (_run(case, Path(name), images) for images in sizes)
+    more = sizes[1] - sizes[0]
+    return {
+        "peak_mb": round(peak / 1e6),
+        "bytes_an_image": round((peak - first_peak) / more),
+        "bar_bytes": case.bar_bytes,
+        "cpu_ms_an_image": round((cpu - first_cpu) / more * 1e3, 3),
+        "bar_ms": case.bar_ms,
+    }
+
+
+def _run(case: Case, folder: Path, images: int) -> tuple[float, float]:
     """CPU seconds and peak bytes of a run over so many images."""
     graphs, config = folder / f"{images}.jsonl", folder / f"{images}.toml"
-    write_graphs(graphs, images)
-    config.write_text(_CONFIG.format(graphs=graphs, folder=folder / f"dataset-{images}"))
+    case.write(graphs, images)
+    config.write_text(_CONFIG.format(graphs=graphs, folder=folder / f"dataset-{images}") + case.step)
     return measured_run(config)
+
+
+def _write_bare(path: Path, images: int) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        for image in range(images):
+            stream.write(f'{{"image_id": "{image:07}", "width": 0, "height": 0, "regions": []}}\n')
 
 
 def measured_run(config: Path) -> tuple[float, float]:

@@ -1,4 +1,5 @@
-"""Forecast: what a run would compute and reuse, step by step; sources are read, no component works, nothing is written.
+"""Forecast: what a run would compute and reuse, step by step; sources that have changed are read, no component works,
+nothing is written.
 
 Steps behind a training that has not run cannot be told: their keys depend on weights that do not exist yet.
 """
@@ -6,6 +7,7 @@ Steps behind a training that has not run cannot be told: their keys depend on we
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +21,7 @@ from sgforge.engine.planning.fingerprints import digest_of
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.plan import Plan, PlannedStep, selects
 from sgforge.engine.sources.reading import FileHashes, known_hashes, read_sources
+from sgforge.engine.sources.unchanged import Kept, Unchanged
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import Checkpoint, Selection
@@ -64,6 +67,29 @@ def forecast(plan: Plan, dataset: Path, roots: Roots, limit: int | None = None, 
     return _Forecaster(plan, known, sampled).forecast(roots, limit)
 
 
+@attrs.frozen
+class _Row:
+    """An image of a source; its graph is loaded when it is wanted."""
+
+    image_id: str
+    key: bytes
+    source: str | None
+    split: str | None
+    load: Callable[[], Sample]
+
+
+def _row_of(sample: Sample, key: bytes) -> _Row:
+    return _Row(image_id=sample.image_id, key=key, source=sample.source, split=sample.split, load=lambda: sample)
+
+
+def _kept_rows(kept: Kept, source: str, roots: Roots) -> Iterator[_Row]:
+    """The images of a source that need not be read."""
+    images = Images.of(kept.snapshot)
+    for row in kept.rows.tolist():
+        load = partial(kept.snapshot.sample, row, roots)
+        yield _Row(image_id=images.ids[row], key=images.keys[row], source=source, split=images.splits[row], load=load)
+
+
 class _Forecaster:
     def __init__(self, plan: Plan, known: KnownWork | None, sampled: int) -> None:
         self._plan = plan
@@ -71,7 +97,7 @@ class _Forecaster:
         self._sampled = sampled
         self._checkpoints: dict[str, Checkpoint] = {}
         self._samples: dict[str, tuple[Sample, ...]] = {}
-        self._rows: list[Sample] = []
+        self._rows: list[_Row] = []
         # The first step that cannot be told, and with it everything behind it.
         self._unknown: str | None = None
 
@@ -89,21 +115,29 @@ class _Forecaster:
     def _read(self, roots: Roots, limit: int | None) -> tuple[Images, int]:
         sources = {name: spec.build() for name, spec in self._plan.sources.items()}
         hashes = FileHashes.none() if self._known is None else known_hashes(self._known)
+        rows: list[_Row] = []
         unreadable = 0
-        rows: list[tuple[Sample, bytes]] = []
+        if self._known is not None:
+            unchanged = Unchanged(self._known, self._known.states, roots, hashes)
+            for name, spec in self._plan.sources.items():
+                kept = unchanged.look(name, spec, sources[name], limit).kept
+                if kept is not None:
+                    del sources[name]
+                    rows += _kept_rows(kept, name, roots)
+                    unreadable += len(kept.told.failed)
         for reading in read_sources(sources, roots, hashes, limit):
             if reading.failure is not None:
                 unreadable += reading.failure.loses == "image"
             elif reading.sample is not None:
-                rows.append((reading.sample, reading.key))
-        rows.sort(key=lambda row: row[0].image_id.encode())
-        self._rows = [sample for sample, _ in rows]
+                rows.append(_row_of(reading.sample, reading.key))
+        rows.sort(key=lambda row: row.image_id.encode())
+        self._rows = rows
         images = Images(
-            [sample.image_id for sample, _ in rows],
-            [key for _, key in rows],
-            [sample.source for sample, _ in rows],
-            [sample.split for sample, _ in rows],
-            [True] * len(rows),
+            ids=[row.image_id for row in rows],
+            keys=[row.key for row in rows],
+            sources=[row.source for row in rows],
+            splits=[row.split for row in rows],
+            alive=[True] * len(rows),
         )
         return images, unreadable
 
@@ -136,7 +170,7 @@ class _Forecaster:
         work = works[number]
         rows = [row for row in range(len(self._rows)) if work.applies[row] and work.known[row] is None]
         for row in rows[:: max(1, len(rows) // self._sampled)][: self._sampled]:
-            sample = self._rows[row]
+            sample = self._rows[row].load()
             graph = self._newest(works[:number], row)
             yield sample if graph is None else attrs.evolve(sample, graph=graph)
 

@@ -15,6 +15,8 @@ from PIL import Image
 import sgforge as sg
 from sgforge.dataset import KnownWork, ReadingRecord
 from sgforge.dataset.journal import Journal
+from sgforge.edits import Edit
+from sgforge.engine.forecast.forecast import forecast
 from sgforge.engine.sources.unchanged import PictureFiles
 from sgforge.errors import ImageError
 from sgforge.graph import Sample, SceneGraph
@@ -58,8 +60,14 @@ class Listed:
                 yield Sample(image_id, SceneGraph(int(width), int(height)), uri, self.options.split)
 
 
-class Unstamped(Listed):
-    stamp = None  # type: ignore[assignment]
+class Asks:
+    """A filter that keeps everything."""
+
+    options = Options("")
+    revision = 1
+
+    def filter(self, samples):
+        return [Edit() for _ in samples]
 
 
 def old(path: Path) -> Path:
@@ -331,6 +339,33 @@ def test_without_the_snapshot_it_stood_in_a_source_is_read(run, listing):
     shutil.rmtree(run.dataset / "snapshots" / snapshot)
     assert is_read(run, Listed(listing))
     assert sg.Dataset.open(run.dataset).snapshot.id == snapshot
+
+
+def test_a_forecast_reads_only_what_has_changed_and_says_the_same(run, listing, toys, tmp_path):
+    listing.write_text(listing.read_text() + "bad 7\nless 1\n8 photos:8.png 32 32\n")
+    one, two = Listed(listing), Listed(tmp_path / "other.txt", "val")
+    Path(two.options.file).write_text("0a photos:0.png 32 32\n")
+    pipeline = sg.Pipeline(sg.filter(Asks()))
+
+    def ahead(dataset: Path):
+        request = pipeline.request({"one": one, "two": two}, dataset, roots={"photos": run.photos})
+        return forecast(request.resolve(toys), dataset, request.roots)
+
+    empty = ahead(tmp_path / "none")
+    assert (one.read, two.read) == (1, 1)
+    pipeline.run({"one": one, "two": two}, run.dataset, roots={"photos": run.photos}, progress=False)
+    assert (one.read, two.read) == (2, 2)
+    known = ahead(run.dataset)
+    assert (one.read, two.read) == (2, 2)
+    assert (known.images, known.unreadable) == (empty.images, empty.unreadable) == (4, 2)
+    assert (empty.steps[0].to_compute, empty.steps[0].reused) == (4, 0)
+    assert (known.steps[0].to_compute, known.steps[0].reused) == (0, 4)
+    Path(two.options.file).write_text("00 photos:0.png 32 32\n01 photos:1.png 32 32\n")
+    more = ahead(run.dataset)
+    assert (one.read, two.read) == (2, 3)
+    assert (more.images, more.unreadable) == (5, 2)
+    # One photo is one state: what is known of "1" is known of "01".
+    assert (more.steps[0].to_compute, more.steps[0].reused) == (0, 5)
 
 
 def test_stamps_are_those_of_the_files_behind_uris_inside_their_roots(tmp_path):
