@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from sgforge.engine.barriers.check_ranking import check_ranking
 
 from sgforge.columns import GraphColumns
 from sgforge.engine.barriers.evaluation import saved_relations
+from sgforge.engine.executors.check_answer import check_ranking
 from sgforge.graph import Mask, Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_sample
 from sgforge.masks import MaskTable, from_arrays, to_coco

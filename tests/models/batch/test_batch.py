@@ -265,7 +265,7 @@ def test_a_cancelled_batch_frees_its_requests(name: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", BATCHED)
 def test_collecting_may_be_interrupted(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sgforge.models.batch.desk import desk as module
+    from sgforge.models.batch import desk as module
 
     with FakeProvider(lambda _: FakeAnswer("x", usage=(100, 0, 10))) as fake:
         settings = at(fake, name)
