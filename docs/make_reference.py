@@ -32,10 +32,12 @@ from sgforge.stages import (
     Failure,
     Judged,
     Needs,
+    Part,
     Ranking,
     Report,
     Resources,
     SourceFailure,
+    Use,
     Worker,
     protocols,
 )
@@ -51,6 +53,8 @@ EVENTS: Final = tuple(getattr(event_values, name) for name in event_values.__all
 VALUES: Final = (
     Resources,
     Worker,
+    Part,
+    Use,
     RunSettings,
     Failure,
     SourceFailure,

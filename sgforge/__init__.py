@@ -34,6 +34,7 @@ __all__ = [
     "SgforgeError",
     "Snapshot",
     "Step",
+    "Use",
     "Verdict",
     "__version__",
     "apply_edit",
@@ -47,6 +48,7 @@ __all__ = [
     "segment",
     "source",
     "train",
+    "use",
 ]
 
 _HOMES = {
@@ -73,6 +75,7 @@ _HOMES = {
     "SgforgeError": "sgforge.errors",
     "Snapshot": "sgforge.dataset",
     "Step": "sgforge.pipeline",
+    "Use": "sgforge.stages",
     "Verdict": "sgforge.edits",
     "apply_edit": "sgforge.edits",
     "complete": "sgforge.pipeline",
@@ -85,6 +88,7 @@ _HOMES = {
     "segment": "sgforge.pipeline",
     "source": "sgforge.pipeline",
     "train": "sgforge.pipeline",
+    "use": "sgforge.stages",
 }
 
 
@@ -121,4 +125,4 @@ if TYPE_CHECKING:
         source,
         train,
     )
-    from sgforge.stages import Checkpoint, Failure, Judged, Needs, Ranking, Report, Resources, Selection
+    from sgforge.stages import Checkpoint, Failure, Judged, Needs, Ranking, Report, Resources, Selection, Use, use

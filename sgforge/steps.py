@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from sgforge.errors import ConfigError
-from sgforge.stages import VERBS, Selection, Verb
+from sgforge.stages import VERBS, Selection, Use, Verb
 
 __all__ = ["RunSettings", "SourceStep", "Step", "selection_of"]
 
@@ -84,6 +84,8 @@ def _plain(value: Any) -> Any:
     """A Python option as the value a config file would hold, so that both take the same way into the typed options."""
     if isinstance(value, PurePath):
         return str(value)
+    if isinstance(value, Use):
+        return _plain(value.as_table()) if isinstance(value.use, str) else value
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -200,8 +200,7 @@ class Child:
             self._waiting[number].set_result(body)
 
     async def _answer_question(self, number: int, question: bytes) -> None:
-        assert self._work.resources.model is not None
-        self.tell(ANSWER, number, await answer_question(self._work.resources.model, question))
+        self.tell(ANSWER, number, await answer_question(self._work.resources.models, question))
 
 
 class Link:

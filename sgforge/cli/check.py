@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sgforge.cli.requests import add_config_arguments, build_request
-from sgforge.config import dump_options
 from sgforge.text.safe_text import visible
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ def _lines(request: Request, plan: Plan) -> Iterator[str]:
         elif step.checkpoint is not None:
             text += f", weights in {step.checkpoint}"
         yield f"{number:>4}. {step.name:<{width}}  {text}"
+        yield from (f"{'':<{width + 8}}{line}" for line in _part_lines(step.spec))
     for note in plan.notes:
         yield f"note: {note}"
     for name in request.roots.names():
@@ -64,9 +64,19 @@ def _lines(request: Request, plan: Plan) -> Iterator[str]:
 
 def _render(spec: ComponentSpec) -> str:
     """The options as given, without secrets."""
-    typed = dump_options(spec.options)
-    given = [f"{name} = {visible(json.dumps(typed[name], ensure_ascii=False))}" for name in spec.settings]
+    typed = spec.saved_options()
+    own = [name for name in spec.settings if name not in spec.parts]
+    given = [f"{name} = {visible(json.dumps(typed[name], ensure_ascii=False))}" for name in own]
     return f" ({', '.join(given)})" if given else ""
+
+
+def _part_lines(spec: ComponentSpec) -> Iterator[str]:
+    """The components in its options, a line each, also those that stand there by default."""
+    for option, held in spec.parts.items():
+        for part in held:
+            name = part.spec.name if part.name == part.spec.name else f"{part.spec.name} as {visible(part.name)}"
+            yield f"{option}: {name}{_render(part.spec)}, weight {part.weight:g}"
+            yield from (f"  {line}" for line in _part_lines(part.spec))
 
 
 def _on(step: PlannedStep) -> str:
@@ -79,14 +89,14 @@ def _as_json(request: Request, plan: Plan) -> dict[str, Any]:
     return {
         "dataset": str(request.dataset),
         "branch": request.branch,
-        "sources": {name: {"use": spec.name, **dump_options(spec.options)} for name, spec in plan.sources.items()},
+        "sources": {name: {"use": spec.name, **spec.saved_options()} for name, spec in plan.sources.items()},
         "steps": [
             {
                 "name": step.name,
                 "verb": step.verb.name,
                 "component": step.spec.name,
                 "owner": str(step.spec.component.owner) if step.spec.component is not None else None,
-                "options": dump_options(step.spec.options),
+                "options": step.spec.saved_options(),
                 "on": {"source": step.on.sources, "split": step.on.splits},
                 "weights": step.weights,
             }

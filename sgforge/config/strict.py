@@ -9,6 +9,7 @@ import contextlib
 import enum
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, time
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
@@ -20,6 +21,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from sgforge.config.faults import Fault, Where, as_written
 from sgforge.config.secret import is_secret
 from sgforge.errors import PluginError
+from sgforge.stages.parts import PART_KEYS, Use
 from sgforge.text.did_you_mean import choices
 
 __all__ = ["structure", "unstructure"]
@@ -32,6 +34,7 @@ _SCALARS: Final[Mapping[type, tuple[tuple[type, ...], str]]] = {
 }
 _LISTS: Final = (list, tuple, set, frozenset, Sequence)
 _TABLES: Final = (dict, Mapping)
+_PLAIN: Final = (bool, int, float, date, time)
 
 
 class _WrongValueError(ValueError):
@@ -108,6 +111,28 @@ def _path(value: Any, _: Any) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise _WrongValueError(f"must be a path (a text), not {as_written(value)}")
     return Path(value)
+
+
+@attrs.frozen
+class _PartKeys:
+    """The keys of a part's table that are not options of its component."""
+
+    use: str
+    weight: float = attrs.field(default=1.0, validator=attrs.fields(Use).weight.validator)
+    name: str | None = attrs.field(default=None, validator=attrs.fields(Use).name.validator)
+
+
+def _part(value: Any, _: Any) -> Use:
+    if isinstance(value, Use):
+        return value
+    if isinstance(value, str):
+        return Use(value)
+    if isinstance(value, Mapping):
+        keys = _converter.structure({key: value[key] for key in PART_KEYS if key in value}, _PartKeys)
+        return Use(keys.use, {key: item for key, item in value.items() if key not in PART_KEYS}, keys.weight, keys.name)
+    if value is None or isinstance(value, (*_PLAIN, *_LISTS[:-1])):
+        raise _WrongValueError(f'must be a component, such as "NAME" or {{use = "NAME"}}, not {as_written(value)}')
+    return Use(value)  # an instance, given in Python
 
 
 def _literal_hook(cls: Any) -> Callable[[Any, Any], Any]:
@@ -287,7 +312,9 @@ def _new_converter() -> Converter:
     for scalar in _SCALARS:
         converter.register_structure_hook(scalar, _scalar_hook(scalar))
     converter.register_structure_hook(Path, _path)
+    converter.register_structure_hook(Use, _part)
     converter.register_unstructure_hook(Path, str)
+    converter.register_unstructure_hook(Use, lambda given: converter.unstructure(given.as_table()))
     converter.register_unstructure_hook_func(_is_set, sorted)
     return converter
 

@@ -17,6 +17,7 @@ from sgforge.engine.models.run_models import Models
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.fingerprints import fingerprint
+from sgforge.engine.planning.part_resources import with_parts
 from sgforge.engine.planning.plan import Plan, PlannedStep
 from sgforge.engine.reporting.events import BatchFinished, MetricReported, StepFinished
 from sgforge.engine.reporting.metrics import MetricsReader
@@ -155,15 +156,17 @@ class Context:
         """The checkpoint that a step takes: of an earlier step, or the one its option names."""
         return find_weights(step, self.checkpoints)
 
-    def resources(self, spec: ComponentSpec, checkpoint: Checkpoint | None) -> Resources:
-        """What a component is given when it is set up."""
-        return Resources(
+    def resources(self, spec: ComponentSpec, checkpoint: Checkpoint | None, *, sees_roots: bool = False) -> Resources:
+        """What a component is given when it is set up, its parts included; `sees_roots`: the image folders too."""
+        own = Resources(
             devices=devices_for(spec.needs),
             seed=self.plan.seed,
             checkpoint=checkpoint,
             model=self.models.bind(spec.model),
             scratch=self.scratch,
+            roots=self.roots if sees_roots else None,
         )
+        return with_parts(spec, own, self.models.bind)
 
     def work(self, step: PlannedStep) -> Work:
         """What a crew for an item step is opened for."""
@@ -227,9 +230,7 @@ def step_fingerprint(
 
 def options_json(spec: ComponentSpec) -> str:
     """The options of a component as JSON, secrets left out."""
-    from sgforge.config import dump_options
-
-    return json.dumps(dump_options(spec.options), sort_keys=True, ensure_ascii=False)
+    return json.dumps(spec.saved_options(), sort_keys=True, ensure_ascii=False)
 
 
 def _flat_counts(report: StepReport) -> dict[str, int]:

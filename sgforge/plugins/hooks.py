@@ -14,7 +14,8 @@ from sgforge import hookspecs
 from sgforge.errors import PluginError
 from sgforge.hookspecs import API_VERSION, PROJECT, Register
 from sgforge.plugins.components import Component, Owner
-from sgforge.stages import KINDS, VERBS, Kind, Needs
+from sgforge.stages import KINDS, VERBS, Kind, Needs, Use
+from sgforge.stages.parts import PART_KEYS, kind_of_part
 from sgforge.stages.values import ReadByName
 from sgforge.text.did_you_mean import choices
 from sgforge.text.wording import with_article
@@ -179,8 +180,36 @@ def _find_config_fault(kind: str, config: Any) -> str | None:
     taken = sorted({field.alias for field in fields} & _reserved_keys(kind))
     if taken:
         return f"option {taken[0]!r} of {config.__name__} is a reserved key of {with_article(kind)}: rename it"
-    return None
+    found = (_find_part_fault(KINDS[kind], field) for field in attrs.fields(config))
+    return next((f"option {fault} (in {config.__name__})" for fault in found if fault is not None), None)
+
+
+def _find_part_fault(kind: Kind, field: attrs.Attribute[Any]) -> str | None:
+    """What is wrong with an option that holds components."""
+    held = kind_of_part(field)
+    if held is None:
+        return f"{field.name!r} holds a component: declare it with part() or parts()" if _holds(field.type) else None
+    if held not in KINDS or not KINDS[held].in_steps:
+        known = [name for name, entry in KINDS.items() if entry.in_steps]
+        return f"{field.name!r} cannot hold a component of kind {held!r}; {choices(held, known)}"
+    if not kind.in_steps:
+        return f"{field.name!r} holds a component, which the options of {with_article(kind.name)} cannot"
+    if field.type in (Use, Use | None, tuple[Use, ...]):
+        return None
+    return f"{field.name!r} holds components, so its type is Use, Use | None or tuple[Use, ...], not {field.type}"
+
+
+def _holds(kind: Any, seen: tuple[Any, ...] = ()) -> bool:
+    """Whether a type, or one within it, is `Use`."""
+    if kind is Use:
+        return True
+    if attrs.has(kind) and kind not in seen:
+        fields = attrs.fields(attrs.resolve_types(kind))
+        return any(_holds(field.type, (*seen, kind)) for field in fields)
+    return any(_holds(member, seen) for member in get_args(kind))
 
 
 def _reserved_keys(kind: str) -> frozenset[str]:
-    return frozenset((*RESERVED_STEP_KEYS, *VERBS) if KINDS[kind].verbs else KINDS[kind].reserved)
+    entry = KINDS[kind]
+    keys = (*RESERVED_STEP_KEYS, *VERBS) if entry.verbs else entry.reserved
+    return frozenset((*keys, *PART_KEYS) if entry.in_steps else keys)

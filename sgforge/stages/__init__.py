@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from sgforge.selection import Selection
 from sgforge.stages.evaluation import Judged, Ranking, Report
+from sgforge.stages.parts import Part, Use, part, parts, use
 from sgforge.stages.pixels import pixels_of
 from sgforge.stages.protocols import (
     Editor,
@@ -25,6 +26,7 @@ from sgforge.stages.protocols import (
     Teacher,
 )
 from sgforge.stages.roles import check_role
+from sgforge.stages.shared import Shared
 from sgforge.stages.values import (
     Answer,
     Checkpoint,
@@ -54,6 +56,7 @@ __all__ = [
     "Mode",
     "Model",
     "Needs",
+    "Part",
     "Ranking",
     "Refiner",
     "Report",
@@ -62,14 +65,19 @@ __all__ = [
     "Role",
     "Segmenter",
     "Selection",
+    "Shared",
     "Source",
     "SourceFailure",
     "Stamp",
     "Student",
     "Teacher",
+    "Use",
     "Verb",
     "Worker",
     "check_role",
+    "part",
+    "parts",
     "pixels_of",
+    "use",
     "weight_givers",
 ]

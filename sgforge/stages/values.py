@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -11,6 +12,8 @@ import attrs
 from sgforge.digests import folder_sha256
 from sgforge.edits import Edit
 from sgforge.errors import StepError
+from sgforge.stages.parts import Part
+from sgforge.stages.shared import IN_PROCESS, Shared
 
 if TYPE_CHECKING:
     from sgforge.images import Roots
@@ -183,7 +186,8 @@ class Resources:
     `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the model that the
     option `model` names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder for
     temporary files, its own. `roots`: the image folders of the run, for a training that reads pixels. `reporter`: what
-    `report` calls.
+    `report` calls. `parts`: the components in its options, by the option's name, in the order given. `shared`: what
+    this process has loaded or computed once.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -195,6 +199,15 @@ class Resources:
     scratch: Path | None = None
     roots: Roots | None = None
     reporter: Reporter | None = attrs.field(default=None, eq=False, repr=False)
+    parts: Mapping[str, tuple[Part, ...]] = attrs.field(factory=dict)
+    shared: Shared = attrs.field(default=IN_PROCESS, repr=False)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that it and its parts ask."""
+        own = () if self.model is None else (self.model,)
+        held = (part.resources.models for parts in self.parts.values() for part in parts)
+        return (*own, *chain.from_iterable(held))
 
     @property
     def device(self) -> str:
@@ -214,7 +227,12 @@ class Resources:
 
     def of_worker(self, rank: int, world: int) -> Resources:
         """What one of the workers of an item step is given: a device of its own, in turn where there are fewer."""
-        return attrs.evolve(self, devices=(self.devices[rank % len(self.devices)],), worker=Worker(rank, world))
+        parts = {
+            option: tuple(attrs.evolve(part, resources=part.resources.of_worker(rank, world)) for part in held)
+            for option, held in self.parts.items()
+        }
+        device = self.devices[rank % len(self.devices)]
+        return attrs.evolve(self, devices=(device,), worker=Worker(rank, world), parts=parts)
 
     def of_process(self, rank: int, world: int) -> Resources:
         """What one of the processes of a training is given: every `world`-th device from its own on."""

@@ -22,7 +22,8 @@ class Kind:
 
     `does`: what its components do, as the hook's docstring says it. `methods`: those that a target must have besides
     the methods of its verbs. `reserved`: option names that belong to whoever names the component. `may_be_module`:
-    whether a target may be a whole module.
+    whether a target may be a whole module. `in_steps`: whether it works within steps, so that it may be a part in the
+    options of another component and may have parts of its own.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Kind:
     methods: tuple[str, ...] = ()
     reserved: tuple[str, ...] = ()
     may_be_module: bool = False
+    in_steps: bool = True
 
     @property
     def plural(self) -> str:
@@ -190,20 +192,27 @@ _KINDS: Final = (
     Kind(name="editor", does="they correct a graph"),
     Kind(name="evaluator", does="they measure a student on held-out images"),
     Kind(name="refiner", does="they refine a student's checkpoint with rewards"),
-    Kind(name="model", does='the part of "provider/model" before the slash'),
+    Kind(name="model", does='the part of "provider/model" before the slash', in_steps=False),
     Kind(
         name="source",
         does="they read images and annotations into samples",
         methods=("samples",),
         reserved=("use",),
+        in_steps=False,
     ),
-    Kind(name="executor", does="they open components in other processes, on other machines", methods=("open",)),
-    Kind(name="exporter", does="they write a snapshot in a public format", methods=("export",)),
+    Kind(
+        name="executor",
+        does="they open components in other processes, on other machines",
+        methods=("open",),
+        in_steps=False,
+    ),
+    Kind(name="exporter", does="they write a snapshot in a public format", methods=("export",), in_steps=False),
     Kind(
         name="command",
         does="subcommands of `sgforge`: a class, or a module by its name, with `configure(parser)` and `run(args)`",
         methods=("configure", "run"),
         may_be_module=True,
+        in_steps=False,
     ),
 )
 KINDS: Final[Mapping[str, Kind]] = {kind.name: kind for kind in _KINDS}

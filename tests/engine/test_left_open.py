@@ -10,7 +10,7 @@ from support.opened import open_below, started_threads, threads_named
 from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
-from sgforge.engine.models.child_models import ModelAccess, opened_model
+from sgforge.engine.models.child_models import ModelAccess, opened_models
 from sgforge.errors import SgforgeError, StepError
 from sgforge.models import GatewaySettings, ModelSettings
 
@@ -86,8 +86,8 @@ def test_an_evaluation_that_fails_closes_its_student_first(toys, tmp_path):
 
 def test_a_model_that_cannot_be_lent_leaves_no_gateway(toys, tmp_path):
     started = started_threads()
-    access = ModelAccess("nobody/m", tmp_path / "responses.sqlite", GatewaySettings(), ModelSettings())
-    with pytest.raises(SgforgeError, match="nobody"), opened_model(access, toys):
+    access = ModelAccess({"nobody/m": ModelSettings()}, tmp_path / "responses.sqlite", GatewaySettings())
+    with pytest.raises(SgforgeError, match="nobody"), opened_models(access, toys):
         pass
     assert started("sgforge-responses") == started("sgforge-models") == []
     assert [path.name for path in tmp_path.iterdir()] == ["responses.sqlite"]

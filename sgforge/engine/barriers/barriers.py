@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import numpy as np
 
 from sgforge.engine.barriers.evaluation import PREDICTIONS, EvaluateJob, Finder, evaluate, load_report
@@ -48,8 +47,8 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     reused = checkpoint is not None
     if checkpoint is None:
         context.progress.note(f"{step.name}: {step.spec.name} learns from {counted(len(rows), 'image')}")
-        resources = attrs.evolve(context.resources(step.spec, context.weights_of(step)), roots=context.roots)
-        access = context.models.access(step.spec.model) if step.spec.component is not None else None
+        resources = context.resources(step.spec, context.weights_of(step), sees_roots=True)
+        access = None if step.spec.holds_instance else context.models.access(step.spec.asked_models)
         job = TrainJob(
             step=step.name,
             spec=step.spec,
@@ -139,7 +138,7 @@ def _evaluate_job(
             spec=step.spec,
             method=step.verb.method,
             # The evaluator alone sees the truth, so it alone may look into the folders that hold it.
-            resources=attrs.evolve(context.resources(step.spec, None), roots=context.roots),
+            resources=context.resources(step.spec, None, sees_roots=True),
         ),
         student=Work(
             spec=step.student,

@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgforge.engine.barriers.training import SCRATCH, TrainJob, train_here, write_json
-from sgforge.engine.models.child_models import ModelAccess, opened_model
+from sgforge.engine.models.child_models import ModelAccess, opened_models
 from sgforge.engine.planning.components import find_spec
+from sgforge.engine.planning.part_resources import with_parts
 from sgforge.engine.reporting.metrics import METRICS, MetricsWriter
 from sgforge.errors import SgforgeError
 from sgforge.images import Roots
@@ -40,8 +42,8 @@ def main() -> int:
     try:
         registry = load_plugins()
         access = None if given["access"] is None else ModelAccess.from_json(given["access"])
-        with opened_model(access, registry) as model:
-            checkpoint = train_here(_job(given, registry, model, report))
+        with opened_models(access, registry) as models:
+            checkpoint = train_here(_job(given, registry, models, report))
     except SgforgeError as error:
         traceback.print_exc()
         write_json(answer, {"error": str(error), "exit_code": error.exit_code, "at": time.time()})
@@ -72,20 +74,26 @@ def _read_orders() -> bytes | None:
     return orders
 
 
-def _job(given: dict[str, Any], registry: Registry, model: Model | None, report: MetricsWriter | None) -> TrainJob:
+def _job(
+    given: dict[str, Any], registry: Registry, models: Mapping[str, Model], report: MetricsWriter | None
+) -> TrainJob:
     spec, faults = find_spec(registry, given["kind"], given["component"], given["settings"])
     assert not faults, faults  # they were taken when the run was planned
     base = given["checkpoint"]
     folder = Path(given["folder"])
     scratch = folder / SCRATCH / str(given["rank"])
     scratch.mkdir(parents=True, exist_ok=True)
+
+    def bind(name: str | None) -> Model | None:
+        return None if name is None else models[name]
+
     resources = Resources(
         devices=tuple(given["devices"]),
         dtype=given["dtype"],
         seed=given["seed"],
         worker=Worker(given["rank"], given["world"]),
         checkpoint=None if base is None else Checkpoint(Path(base["path"]), base["sha256"], base["metrics"]),
-        model=model,
+        model=bind(spec.model),
         scratch=scratch,
         roots=None if given["roots"] is None else Roots(given["roots"]),
         reporter=report,
@@ -97,7 +105,7 @@ def _job(given: dict[str, Any], registry: Registry, model: Model | None, report:
         snapshot=Path(given["snapshot"]),
         selection=Selection(_names(given["sources"]), _names(given["splits"])),
         folder=folder,
-        resources=resources,
+        resources=with_parts(spec, resources, bind),
     )
 
 

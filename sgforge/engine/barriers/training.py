@@ -105,7 +105,7 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
         raise StepError(f"{job.out} is a link to elsewhere: refused")
     make_folder(job.out)
     # An instance cannot be sent to another process; whoever gives one has chosen to train in this one.
-    if job.spec.component is None:
+    if job.spec.holds_instance:
         try:
             checkpoint = await asyncio.to_thread(_train_reporting, job)
         except SgforgeError as error:
@@ -137,8 +137,8 @@ def train_here(job: TrainJob) -> Checkpoint | None:
     worker = job.resources.worker
     name = job.spec.name if worker.world == 1 else f"rank {worker.rank} of {job.spec.name}"
     try:
-        with standing(job.spec, job.resources) as instance, recorded(job.resources):
-            checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, job.resources)
+        with standing(job.spec, job.resources) as (instance, resources), recorded(job.resources):
+            checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, resources)
     except (SgforgeError, KeyboardInterrupt):
         raise
     except BaseException as error:  # also sys.exit(): on the engine's thread it would end the loop under the others

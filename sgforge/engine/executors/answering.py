@@ -50,7 +50,7 @@ def recorded(resources: Resources) -> Iterator[Sequence[str]]:
 
     A `NotSentError` at the end if a stop kept any of them back, whatever the component made of it.
     """
-    if resources.model is None:
+    if not resources.models:
         yield ()
         return
     from sgforge.models.money.call_trace import asked_in_full, collect_calls

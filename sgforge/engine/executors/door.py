@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import attrs
 
 from sgforge.engine.executors.crew import Crew, Executor
-from sgforge.engine.executors.lifecycle import build, close_async
+from sgforge.engine.executors.lifecycle import build
 from sgforge.engine.executors.local import LocalExecutor
 from sgforge.engine.executors.work import Work
 from sgforge.engine.planning.components import ComponentSpec
@@ -38,6 +38,6 @@ async def open_door(executor: ComponentSpec | None) -> AsyncIterator[Executor]:
         return
     away = await asyncio.to_thread(build, executor, Resources())
     try:
-        yield _Door(here, away)
+        yield _Door(here, away.instance)
     finally:
-        await close_async(away)
+        await away.close_async()

@@ -16,7 +16,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from sgforge.engine.executors.answering import Outcome, answer_batch, failure_of, goes_back, recorded
 from sgforge.engine.executors.crew import Crew, Lane
-from sgforge.engine.executors.lifecycle import build, close, close_async, current_task, is_leaving
+from sgforge.engine.executors.lifecycle import Entered, build, current_task, is_leaving
 from sgforge.engine.executors.work import Work
 from sgforge.errors import StepError
 from sgforge.graph import Sample
@@ -39,17 +39,16 @@ class LocalExecutor:
             return await _AsyncCrew.open(work)
         # One object on two threads would be two users of one device state: an instance has one worker.
         count, spec = work.workers or 1, work.spec
-        if spec.instance is not None and count > 1:
-            raise StepError(
-                f"{spec.name} is a single instance: it cannot have {count} workers; name a component instead"
-            )
+        if spec.holds_instance and count > 1:
+            single = next(one.name for _, one in spec.walk() if one.instance is not None)
+            raise StepError(f"{single} is a single instance: it cannot have {count} workers; name a component instead")
         return await _ThreadCrew.open(work, count)
 
 
 class _AsyncCrew:
-    def __init__(self, instance: Any, work: Work) -> None:
-        self._instance = instance
-        self._call = getattr(instance, work.method)
+    def __init__(self, entered: Entered, work: Work) -> None:
+        self._entered = entered
+        self._call = getattr(entered.instance, work.method)
         self._work = work
         self._is_stopped = False
         self.lanes = (Lane(self._answer, 1, work.workers or _in_flight(work.resources)),)
@@ -57,7 +56,8 @@ class _AsyncCrew:
     @classmethod
     async def open(cls, work: Work) -> _AsyncCrew:
         # Loading weights may take minutes, in which the event loop serves the other steps.
-        return cls(await asyncio.to_thread(build, work.spec, work.of_worker(0, 1).resources), work)
+        resources = work.of_worker(0, 1).resources
+        return cls(await asyncio.to_thread(build, work.spec, resources, is_async=True), work)
 
     async def _answer(self, samples: Sequence[Sample]) -> list[Outcome]:
         if self._is_stopped:
@@ -80,7 +80,7 @@ class _AsyncCrew:
         self._is_stopped = True
 
     async def close(self) -> None:
-        await close_async(self._instance)
+        await self._entered.close_async()
 
     def abandon(self) -> None: ...
 
@@ -125,22 +125,27 @@ class Worker:
 
     def __init__(self, work: Work, number: int = 0) -> None:
         self._work = work
-        self.instance: Any = None
+        self._entered: Entered | None = None
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # A daemon: a cancelled run must not wait for a batch that nobody wants any more.
         name = f"sgforge-{work.spec.name}-{number}"
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    @property
+    def instance(self) -> Any:
+        """The component, once it is started."""
+        return None if self._entered is None else self._entered.instance
+
     async def start(self) -> None:
         """Build the component and set it up; what fails there is a `StepError`."""
-        self.instance = await self.in_thread(build, self._work.spec, self._work.resources)
+        self._entered = await self.in_thread(build, self._work.spec, self._work.resources)
 
     async def close(self) -> None:
         """Close the component once its last call is done, and end the thread."""
         try:
-            if self.instance is not None:
-                await self.in_thread(close, self.instance)
+            if self._entered is not None:
+                await self.in_thread(self._entered.close)
         finally:
             self.abandon()
 
@@ -208,5 +213,5 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | Non
 
 
 def _in_flight(resources: Resources) -> int:
-    """Items at one time: with a model, enough that its gateway always finds the next call ready."""
-    return DEFAULT_IN_FLIGHT if resources.model is None else max(DEFAULT_IN_FLIGHT, 2 * resources.model.max_in_flight)
+    """Items at one time: with models, enough that their gateway always finds the next call ready."""
+    return max((DEFAULT_IN_FLIGHT, *(2 * model.max_in_flight for model in resources.models)))

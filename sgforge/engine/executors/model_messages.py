@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -54,7 +54,7 @@ class DistantModel:
         from sgforge.models.errors import NotSentError
         from sgforge.models.money.call_trace import note_call, note_not_sent
 
-        question = await asyncio.to_thread(_pack_request, request)
+        question = await asyncio.to_thread(_pack_request, self.name, request)
         answer = msgpack.unpackb(await asyncio.wrap_future(self._send(question)))
         if "error" in answer:
             error = error_of(answer["error"])
@@ -77,17 +77,20 @@ def model_fields(model: Model) -> dict[str, Any]:
     }
 
 
-async def answer_question(model: Model, question: bytes) -> bytes:
-    """What a model answers a question of another process, or why it does not."""
+async def answer_question(models: Iterable[Model], question: bytes) -> bytes:
+    """What one of these models, which the question names, answers to another process, or why it does not."""
+    fields = msgpack.unpackb(question)
+    name = fields.pop("asked")
     try:
-        answer = _response_fields(await model.complete(_request_of(msgpack.unpackb(question))))
+        model = next(model for model in models if model.name == name)
+        answer = _response_fields(await model.complete(_request_of(fields)))
     except Exception as error:  # raised where it was asked
         answer = {"error": error_fields(error)}
     packed: bytes = msgpack.packb(answer)
     return packed
 
 
-def _pack_request(request: ChatRequest) -> bytes:
+def _pack_request(asked: str, request: ChatRequest) -> bytes:
     from sgforge.models import TextPart
 
     # Pictures as they were encoded, and no part twice: they are nearly all of a message.
@@ -106,7 +109,9 @@ def _pack_request(request: ChatRequest) -> bytes:
     ]
     fields = {field.name: getattr(request, field.name) for field in attrs.fields(type(request))}
     schema = None if request.schema is None else json.dumps(request.schema)
-    packed: bytes = msgpack.packb({**fields, "messages": messages, "schema": schema, "pictures": pictures})
+    packed: bytes = msgpack.packb(
+        {**fields, "asked": asked, "messages": messages, "schema": schema, "pictures": pictures}
+    )
     return packed
 
 

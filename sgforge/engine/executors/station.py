@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sgforge.engine.executors.answering import StopRunError, answer_batch
-from sgforge.engine.executors.lifecycle import build, close
+from sgforge.engine.executors.lifecycle import build
 from sgforge.engine.executors.sample_messages import pack_end, pack_outcomes, unpack_samples
 from sgforge.engine.executors.work import Work
 
@@ -17,14 +15,14 @@ class Station:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._instance: Any = build(work.spec, work.resources)
+        self._entered = build(work.spec, work.resources)
         self._is_stopped = False
 
     def answer(self, message: bytes) -> bytes:
         """The message of outcomes for one of samples; to be called in the thread that made the station."""
         work = self._work
         samples = unpack_samples(message, work.images)
-        call = getattr(self._instance, work.method)
+        call = getattr(self._entered.instance, work.method)
         try:
             outcomes = answer_batch(call, samples, work.check, work.resources, lambda: self._is_stopped)
         except StopRunError as error:
@@ -37,4 +35,4 @@ class Station:
 
     def close(self) -> None:
         """Close the component."""
-        close(self._instance)
+        self._entered.close()

@@ -17,6 +17,7 @@ from sgforge.engine.executors.work import Work
 from sgforge.engine.forecast.forecast import Forecast, StepForecast
 from sgforge.engine.launch import Request
 from sgforge.engine.models.run_models import Models, open_models
+from sgforge.engine.planning.part_resources import with_parts
 from sgforge.engine.planning.plan import Plan
 from sgforge.errors import StepError
 from sgforge.graph import Sample
@@ -70,9 +71,8 @@ async def _one(step: StepForecast, samples: Sequence[Sample], models: Models) ->
     from sgforge.models.estimate import estimate, observe
 
     spec, method = step.step.spec, step.step.verb.method
-    model = models.bind(spec.model)
-    assert model is not None
-    crew = await LocalExecutor().open(Work(spec=spec, method=method, resources=Resources(model=model)))
+    resources = with_parts(spec, Resources(model=models.bind(spec.model)), models.bind)
+    crew = await LocalExecutor().open(Work(spec=spec, method=method, resources=resources))
 
     async def one(sample: Sample) -> None:
         (outcome,) = await crew.lanes[0].answer([sample])
@@ -80,7 +80,8 @@ async def _one(step: StepForecast, samples: Sequence[Sample], models: Models) ->
             kind = DeferredError if outcome.answer.reason == DEFERRED else StepError
             raise kind(outcome.answer.detail)
 
-    in_flight = min(model.max_in_flight, step.step.workers or model.max_in_flight)
+    in_flight = min(model.max_in_flight for model in resources.models)
+    in_flight = min(in_flight, step.step.workers or in_flight)
     try:
         return estimate(await observe(one, samples), step.to_compute or 0, in_flight)
     finally:

@@ -151,7 +151,7 @@ class _Forecaster:
         works = plan_group(images, told, self._find, self._has)
         forecasts = [StepForecast(work.step, work.to_compute, work.reused) for work in works]
         for number, work in enumerate(works):
-            if work.step.spec.model is not None and work.to_compute:
+            if work.step.spec.asked_models and work.to_compute:
                 self._samples[work.step.name] = tuple(self._take(works, number))
         forecasts += [StepForecast(step, after=self._unknown) for step in steps[len(told) :]]
         return forecasts, attrs.evolve(images, keys=works[-1].keys) if works else images

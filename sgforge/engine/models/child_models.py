@@ -1,4 +1,4 @@
-"""A model for a training in a process of its own: it asks through a gateway there, over the run's file of answers."""
+"""Models for a training in a process of its own: it asks through a gateway there, over the run's file of answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sgforge.models import BoundModel, Gateway, GatewaySettings, ModelSettings
     from sgforge.stages import Model
 
-__all__ = ["ModelAccess", "opened_model"]
+__all__ = ["ModelAccess", "opened_models"]
 
 _ENDING: Final[set[asyncio.Future[None]]] = set()
 """Holds the end of this process, which an event loop would let go of."""
@@ -30,12 +30,14 @@ _ENDING: Final[set[asyncio.Future[None]]] = set()
 
 @attrs.frozen
 class ModelAccess:
-    """What another process needs to ask one model; through the file of answers, the budget holds over all of them."""
+    """What another process needs to ask models; through the file of answers, the budget holds over all processes.
 
-    model: str
+    `models`: the settings of each by its name.
+    """
+
+    models: Mapping[str, ModelSettings]
     responses: Path
     gateway: GatewaySettings
-    settings: ModelSettings
 
     def as_json(self) -> dict[str, Any]:
         """As JSON values; settings hold no key, only where to find it."""
@@ -50,8 +52,7 @@ class ModelAccess:
 
         gateway, faults = structure(given["gateway"], GatewaySettings)
         assert not faults, faults
-        model = given["model"]
-        return cls(model, Path(given["responses"]), gateway, typed_models({model: given["settings"]})[model])
+        return cls(typed_models(given["models"]), Path(given["responses"]), gateway)
 
 
 def _plain(_instance: Any, _field: Any, value: Any) -> Any:
@@ -59,25 +60,24 @@ def _plain(_instance: Any, _field: Any, value: Any) -> Any:
 
 
 @contextmanager
-def opened_model(access: ModelAccess | None, registry: Registry) -> Iterator[Model | None]:
-    """The model, on a gateway whose event loop runs on a thread of its own while this lasts; None for none."""
+def opened_models(access: ModelAccess | None, registry: Registry) -> Iterator[Mapping[str, Model]]:
+    """The models by name, on one gateway whose event loop runs on a thread of its own while this lasts."""
     if access is None:
-        yield None
+        yield {}
         return
     from sgforge.models import Gateway
     from sgforge.models.cross_thread import LentModel
 
-    async def bind() -> BoundModel:
+    async def bind() -> tuple[Gateway, dict[str, BoundModel]]:
         gateway = Gateway.open(access.responses, access.gateway, provider_resolver(registry), tell=_to_log)
         try:
-            return gateway.bind(access.model, access.settings)
+            return gateway, {name: gateway.bind(name, settings) for name, settings in access.models.items()}
         except BaseException:
             await gateway.close()
             raise
 
     with _running_loop() as loop:
-        owner = asyncio.run_coroutine_threadsafe(bind(), loop).result()
-        gateway = owner.gateway
+        gateway, owners = asyncio.run_coroutine_threadsafe(bind(), loop).result()
 
         def begin_to_end() -> None:
             # A handler may not wait for anything: the loop, which is never in the way of the training, does the rest.
@@ -85,7 +85,7 @@ def opened_model(access: ModelAccess | None, registry: Registry) -> Iterator[Mod
 
         with calling_on([signal.SIGTERM], begin_to_end):
             try:
-                yield LentModel(owner, loop)
+                yield {name: LentModel(owner, loop) for name, owner in owners.items()}
             finally:
                 asyncio.run_coroutine_threadsafe(_leave(gateway), loop).result()
 

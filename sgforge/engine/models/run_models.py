@@ -60,14 +60,16 @@ class Models:
         # Trainings, evaluations and sync components ask it on threads of their own.
         return LentModel(self._gateway.bind(name, self._settings_of(name)), self._loop)
 
-    def access(self, name: str | None) -> ModelAccess | None:
-        """What another process needs to ask a model, None for a component that asks none."""
-        if name is None or self._gateway is None:
+    def access(self, names: Sequence[str]) -> ModelAccess | None:
+        """What another process needs to ask these models, None for a component that asks none."""
+        if not names or self._gateway is None:
             return None
         if self._gateway.watcher is not None:
-            raise StepError(f"a training asks {name}, and cannot wait for a batch: sgforge run asks at once")
+            raise StepError(
+                f"a training asks {' and '.join(names)}, and cannot wait for a batch: sgforge run asks at once"
+            )
         responses = self._gateway.store.path.resolve()
-        return ModelAccess(name, responses, self._gateway.settings, self._settings_of(name))
+        return ModelAccess({name: self._settings_of(name) for name in names}, responses, self._gateway.settings)
 
     def _settings_of(self, name: str) -> ModelSettings:
         from sgforge.models import ModelSettings

@@ -19,6 +19,7 @@ import attrs
 
 from sgforge.digests import file_sha256, folder_sha256
 from sgforge.errors import ConfigError
+from sgforge.stages.parts import kind_of_part
 from sgforge.statekey import state_key
 
 __all__ = [
@@ -73,16 +74,15 @@ def digest_of(keys: Iterable[bytes]) -> str:
 def differing_options(options: Any, without: str | None = None) -> dict[str, Any]:
     """The options (an attrs value) that differ from their defaults, as JSON values; files count by their contents.
 
-    `without`: an option that counts in another way.
+    `without`: an option that counts in another way. Components in options are left out: they count by what they are
+    (`ComponentSpec.identity`), also at their default.
     """
     found: dict[str, Any] = {}
     for field in attrs.fields(type(options)):
         value = getattr(options, field.name)
-        if (
-            field.name == without
-            or not field.eq
-            or (field.default is not attrs.NOTHING and _is_default(field, value, options))
-        ):
+        if field.name == without or not field.eq or kind_of_part(field) is not None:
+            continue
+        if field.default is not attrs.NOTHING and _is_default(field, value, options):
             continue
         found[field.name] = _canonical(value)
     return found

@@ -88,8 +88,8 @@ class Plan:
                     yield False, [step]
 
     def model_names(self) -> list[str]:
-        """The models that its steps ask, sorted."""
-        return sorted({step.spec.model for step in self.steps if step.spec.model is not None})
+        """The models that its steps and their parts ask, sorted."""
+        return sorted({model for step in self.steps for model in step.spec.asked_models})
 
     def step(self, name: str) -> PlannedStep:
         """The step of that name."""

@@ -98,7 +98,7 @@ def find_needs(spec: ComponentSpec, asked: AskedModels) -> Iterator[str]:
             if not os.environ.get(name)
         )
     try:
-        _ = spec.identity
+        spec.own_identity()
     except (OSError, ConfigError) as error:
         yield f"names a file that cannot be read: {error}"
     if spec.needs.model:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from sgforge.config import Fault, Places, default_names
+from sgforge.config.faults import render_path
 from sgforge.engine.models.providers import ModelIdentities
 from sgforge.engine.planning.components import ComponentSpec, find_spec, why_here
 from sgforge.engine.planning.devices import devices_for
@@ -70,7 +71,7 @@ def resolve(
     identities = ModelIdentities(registry, models or {})
     for number, step in enumerate(steps):
         spec = None if step is None else resolver.step(number, step)
-        planner.add(number, step, None if spec is None else attrs.evolve(spec, models=identities))
+        planner.add(number, step, None if spec is None else spec.knowing(identities))
     problems.check()
     whole = {name: spec for name, spec in found_sources.items() if spec is not None}
     notes = (*_notes(planner.planned), *(() if away is None else _stays(planner.planned, away)))
@@ -99,15 +100,17 @@ class _Resolver:
         spec = self._find(step.kind.kind, step.component, step.options, where, (*where, step.verb))
         if step.run is not None:
             self._check_run(step.run, step, spec, (*where, "run"))
-        if spec is not None:
-            self._problems.needs(where, find_needs(spec, self._asked))
+        for place, one in () if spec is None else spec.walk():
+            self._problems.needs((*where, *place), find_needs(one, self._asked))
+            if place and one.lacks_weights:
+                self._problems.order((*where, *place), "has no weights: give it a checkpoint = PATH")
         return spec
 
     def _check_run(self, run: RunSettings, step: Step, spec: ComponentSpec | None, where: Where) -> None:
         """What `run` asks for, where there is a training that can be run so."""
         if not step.kind.gives_weights:
             self._problems.config(where, f"belongs to steps that train: {', '.join(weight_givers())}")
-        elif spec is not None and spec.component is None:
+        elif spec is not None and spec.holds_instance:
             self._problems.config(where, "an instance trains in this process: name a component instead")
         elif spec is not None and run.processes > 1:
             devices = devices_for(spec.needs)
@@ -169,10 +172,16 @@ def _check_names(names: Sequence[str], problems: Problems) -> None:
 
 def _notes(steps: Iterable[PlannedStep]) -> tuple[str, ...]:
     return tuple(
-        f"step {step.name!r} is always done again: the instance of {step.spec.name} names no `options` and `revision`"
+        f"step {step.name!r} is always done again: the instance of {spec.name}{_standing(place)} "
+        "names no `options` and `revision`"
         for step in steps
-        if not step.spec.is_stable
+        for place, spec in step.spec.walk()
+        if spec.revision is None
     )
+
+
+def _standing(place: Where) -> str:
+    return f" in {render_path(place)}" if place else ""
 
 
 def _stays(steps: Iterable[PlannedStep], executor: ComponentSpec) -> Iterator[str]:

@@ -15,9 +15,12 @@ import attrs
 import pytest
 
 from sgforge.config import dump_options, structure_options
+from sgforge.engine.executors.lifecycle import Seat, close_parts, open_parts
+from sgforge.engine.planning.components import find_spec, is_async
+from sgforge.engine.planning.part_resources import with_parts
 from sgforge.errors import ConfigError
 from sgforge.plugins import Component, Registry, load_plugins, unmet_needs
-from sgforge.stages import Resources
+from sgforge.stages import KINDS, Model, Resources
 
 __all__ = ["HEAVY_MODULES", "ComponentContract"]
 
@@ -73,13 +76,34 @@ class ComponentContract:
         if unmet:
             pytest.skip(f"{component}: {'; '.join(unmet)}")
         instance = component.build(self.typed_options(folder))
+        with self.with_parts(folder) as resources:
+            try:
+                if hasattr(instance, "setup"):
+                    instance.setup(resources)
+                yield instance
+            finally:
+                if hasattr(instance, "close"):
+                    instance.close()
+
+    @contextmanager
+    def with_parts(self, folder: Path) -> Iterator[Resources]:
+        """The resources with the components in its options, which are set up, and closed at the end."""
+        spec, faults = find_spec(self.registry(), self.kind, self.component, self.options_in(folder))
+        assert not faults, "; ".join(fault.message for fault in faults)
+        for _, part in spec.walk():
+            unmet = unmet_needs(part.component) if part.component is not None else ()
+            if unmet:
+                pytest.skip(f"{part.kind} {part.name!r}: {'; '.join(unmet)}")
+        asked = is_async(spec.target(), KINDS[self.kind].all_methods[0])
+        seats: list[Seat] = []
         try:
-            if hasattr(instance, "setup"):
-                instance.setup(self.resources(folder))
-            yield instance
+            yield open_parts(spec, with_parts(spec, self.resources(folder), self.model_of), seats, is_async=asked)
         finally:
-            if hasattr(instance, "close"):
-                instance.close()
+            close_parts(seats)
+
+    def model_of(self, name: str | None) -> Model | None:
+        """The model of a part by its "provider/model"; override for parts that ask one."""
+        return None
 
     def test_target_has_the_methods_of_its_kind(self) -> None:
         component = self.registered()

@@ -176,7 +176,7 @@ def distant() -> Iterator[Callable[[Asked], DistantModel]]:
     """A model as another process would ask it: every question passes as bytes, to a loop that is not the asker's."""
     with ThreadPoolExecutor(1) as driver:
         yield lambda model: DistantModel.of(
-            model_fields(model), lambda question: driver.submit(asyncio.run, answer_question(model, question))
+            model_fields(model), lambda question: driver.submit(asyncio.run, answer_question([model], question))
         )
 
 
