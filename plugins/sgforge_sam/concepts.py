@@ -10,11 +10,10 @@ import torch
 
 from sgforge.edits import Edit
 from sgforge.errors import StepError
-from sgforge.graph import Mask, Sample
+from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Resources, pixels_of
 from sgforge_sam.config import SamConceptsOptions
-from sgforge_sam.crops import Crop
-from sgforge_sam.cutouts import cutouts_above
+from sgforge_sam.cutouts import masks_above
 from sgforge_sam.frames import CLIP_STYLE, Frame, Pixels
 from sgforge_sam.regions import Found, added
 from sgforge_sam.tensors import check_names, why_not_loaded
@@ -60,20 +59,11 @@ class ConceptModel:
         scores = output.pred_logits[0].float().sigmoid() * output.presence_logits[0].float().sigmoid()
         sure = torch.nonzero(scores > threshold)[:, 0]
         sure = sure[scores[sure].argsort(descending=True, stable=True)]
-        masks = _masks(output.pred_masks[0, sure].float().sigmoid(), frame)
+        masks = masks_above(output.pred_masks[0, sure].float().sigmoid(), frame, _INSIDE)
         return [
             Found(mask=mask, score=score, level=None, source="sam-concepts", label=phrase)
             for mask, score in zip(masks, scores[sure].tolist(), strict=True)
         ]
-
-
-def _masks(shares: torch.Tensor, frame: Frame) -> list[Mask]:
-    whole = Crop(0, 0, frame.width, frame.height)
-    return [
-        cutout.placed(whole, frame.height, frame.width)
-        for some in shares.split(8)  # few at a time, as a large image would else take gigabytes
-        for cutout in cutouts_above(frame.enlarge(some), _INSIDE)
-    ]
 
 
 def load_concepts(name: Path | str, device: torch.device, dtype: torch.dtype) -> ConceptModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 import numpy as np
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 from sgforge.graph import Mask
 from sgforge.masks import PackedMasks
 from sgforge_sam.crops import Crop
+from sgforge_sam.protocol import Placed
 
-__all__ = ["Cutout", "count_above", "cutouts_above"]
+__all__ = ["Cutout", "at_a_time", "count_above", "cutouts_above", "masks_above"]
+
+_PIXELS: Final = 24_000_000
 
 
 @attrs.frozen(eq=False)
@@ -38,6 +42,24 @@ class Cutout:
         # The last word of a row may reach beyond the frame, with zeros.
         mask = PackedMasks.from_words(self.words.shape[1] * 64, self.words[None]).masks()[0]
         return attrs.evolve(mask, height=height, width=width, x=mask.x + x, y=mask.y + y)
+
+
+def at_a_time(frame: Placed) -> int:
+    """How many masks of an image to enlarge together: a few stay near the processor, and of a large image in memory.
+
+    A multiple of three, see `Frame.enlarge`.
+    """
+    return 3 * max(1, min(3, _PIXELS // (3 * frame.height * frame.width)))
+
+
+def masks_above(logits: torch.Tensor, frame: Placed, threshold: float) -> list[Mask]:
+    """The masks (N,) of an image where low-resolution logits (N, h, w), enlarged, are above a threshold."""
+    whole = Crop(0, 0, frame.width, frame.height)
+    return [
+        cutout.placed(whole, frame.height, frame.width)
+        for some in logits.split(at_a_time(frame))
+        for cutout in cutouts_above(frame.enlarge(some), threshold)
+    ]
 
 
 def count_above(logits: torch.Tensor, threshold: float) -> torch.Tensor:

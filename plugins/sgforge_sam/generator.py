@@ -8,7 +8,6 @@ are written for these alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import attrs
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from sgforge.graph import Mask
 from sgforge.masks import PackedMasks, selection
 from sgforge_sam.crops import Crop, crops_of, near_inner_edge, point_grid
-from sgforge_sam.cutouts import Cutout, count_above, cutouts_above
+from sgforge_sam.cutouts import Cutout, at_a_time, count_above, cutouts_above
 from sgforge_sam.features import Encoder
 from sgforge_sam.frames import Pixels
 from sgforge_sam.protocol import Features, PromptedModel, in_halves
@@ -26,9 +25,6 @@ from sgforge_sam.protocol import Features, PromptedModel, in_halves
 __all__ = ["Grid", "Proposal", "generate"]
 
 Floats = NDArray[np.float32]
-
-_ENLARGED: Final = 8
-"""So many masks are enlarged at a time: their logits stay near the processor, and 20 megapixels stay affordable."""
 
 
 @attrs.frozen
@@ -139,8 +135,8 @@ def _of_points(
     good = iou > grid.pred_iou if grid.pred_iou > 0 else torch.ones_like(iou, dtype=torch.bool)
     prompt, place = torch.nonzero(good, as_tuple=True)
     found: list[_Candidate] = []
-    for begin in range(0, len(prompt), _ENLARGED):
-        rows, columns = prompt[begin : begin + _ENLARGED], outputs[place[begin : begin + _ENLARGED]]
+    number = at_a_time(features.frame)
+    for rows, columns in zip(prompt.split(number), outputs[place].split(number), strict=True):
         logits = features.frame.enlarge(decoded.logits[rows, columns])
         stability, stable = _stability(logits, model.threshold, grid)
         cutouts = cutouts_above(logits[stable], model.threshold)

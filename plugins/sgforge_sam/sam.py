@@ -11,8 +11,7 @@ from sgforge.edits import Edit
 from sgforge.graph import Mask, Sample
 from sgforge.stages import Resources
 from sgforge_sam.config import SamOptions
-from sgforge_sam.crops import Crop
-from sgforge_sam.cutouts import cutouts_above
+from sgforge_sam.cutouts import masks_above
 from sgforge_sam.encoded import EncodedSegmenter
 from sgforge_sam.features import Encoder
 from sgforge_sam.frames import Pixels
@@ -77,14 +76,11 @@ def masks_of_boxes(encoder: Encoder, pixels: Pixels, boxes: np.ndarray, at_a_tim
     if not len(boxes):
         return []
     features = encoder.features(pixels)
-    height, width = pixels.shape[:2]
-    whole = Crop(0, 0, width, height)
 
     def decode(some: Sequence[np.ndarray]) -> list[Mask]:
         decoded = encoder.model.decode_boxes(features, np.asarray(some, np.float64))
         rows = torch.arange(len(some), device=decoded.iou.device)
-        logits = features.frame.enlarge(decoded.logits[rows, decoded.iou.argmax(dim=1)])
-        return [one.placed(whole, height, width) for one in cutouts_above(logits, encoder.model.threshold)]
+        return masks_above(decoded.logits[rows, decoded.iou.argmax(dim=1)], features.frame, encoder.model.threshold)
 
     masks: list[Mask] = []
     for begin in range(0, len(boxes), at_a_time):
