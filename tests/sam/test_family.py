@@ -16,6 +16,7 @@ from sgforge.masks import to_array
 from sgforge_sam.family import FamilySam, load_family
 from sgforge_sam.features import Encoder
 from sgforge_sam.generator import Grid, generate
+from sgforge_sam.tensors import why_not_loaded
 
 KINDS = ["sam", "sam_hq", "sam2", "sam3_tracker"]
 POINTS = np.array([[10.0, 20.0], [70.0, 5.0], [33.5, 40.25]])
@@ -104,3 +105,12 @@ def test_faults_of_folders_are_told(tmp_path: Path) -> None:
     )
     with pytest.raises(StepError, match="type 'bert', not one of sam, sam_hq"):
         load_family(tmp_path / "bert", cpu, torch.float32)
+
+
+def test_a_gated_model_says_how_to_get_at_it() -> None:
+    """In the words of the hub's client for a repository whose terms nobody accepted."""
+    said = "You are trying to access a gated repo.\nMake sure to have access to it on its page.\n401"
+    assert why_not_loaded(OSError(said)) == (
+        "the model is gated: accept its terms on its page, then log in with `hf auth login` or set HF_TOKEN"
+    )
+    assert why_not_loaded(ValueError("two\n  lines")) == "two lines"
