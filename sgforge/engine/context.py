@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
-from sgforge.engine.executors.crew import Executor
+from sgforge.engine.executors.door import Door
 from sgforge.engine.executors.work import Work
 from sgforge.engine.models.run_models import Models
 from sgforge.engine.planning.components import ComponentSpec
@@ -55,7 +55,7 @@ class Context:
     """One run while it lasts. `stop` is set when nothing new may begin; what is in flight is finished and kept.
 
     `nonce` stands in the fingerprints of components whose work can never be recognised. `checkpoints`: weights by the
-    name of the step that gave them. `executor`: who opens the crews of components.
+    name of the step that gave them. `door`: the way to components.
     """
 
     run_id: str
@@ -68,7 +68,7 @@ class Context:
     events: Events
     progress: Progress
     stop: asyncio.Event
-    executor: Executor
+    door: Door
     checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict)
 
     async def in_thread(self, call: Callable[..., T], *arguments: Any) -> T:

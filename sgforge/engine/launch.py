@@ -229,7 +229,7 @@ class _Runner:
                         watcher=request.watcher,
                         tell=self._progress.note,
                     ) as models,
-                    open_door(plan.executor) as executor,
+                    open_door(plan.executor) as door,
                 ):
                     context = Context(
                         _new_run_id(),
@@ -242,7 +242,7 @@ class _Runner:
                         self._registry.events,
                         self._progress,
                         self._stop,
-                        executor,
+                        door,
                     )
                     async with models.halted_by(self._stop), seldom_collecting():
                         return await _with_events(context, request, self._registry)

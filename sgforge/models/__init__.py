@@ -1,13 +1,13 @@
 """The model gateway: one way to ask a model, for teachers, editors and judges; money is never spent twice.
 
-A component never calls a vendor. It builds a `ChatRequest` and awaits its bound model:
+A component never calls a vendor. It builds a `ChatRequest` and awaits its model:
 
     request = ChatRequest(
         messages=(Message("system", (TextPart("..."),)), Message("user", (ImagePart.from_pil(image), TextPart("...")))),
         schema={"type": "object", ...},      # answers are validated against it; one repair attempt
         max_tokens=2048,
     )
-    response = await resources.model.complete(request)      # BoundModel, from Resources.model
+    response = await resources.model.complete(request)      # a sgforge.stages.Model
     response.parsed                                          # the validated JSON value (response.text without a schema)
 
 A request that yields no usable answer raises `ModelError` (`.reason`: a short code such as "refused", "truncated",

@@ -149,7 +149,7 @@ def _evaluate_job(
             batch_size=step.batch_size,
         ),
         segmenters=[Finder(finder.name, finder.verb, context.work(finder)) for finder in step.segmenters],
-        executor=context.executor,
+        door=context.door,
         held_out=held_out,
         skipped=left_out,
         folder=folder,

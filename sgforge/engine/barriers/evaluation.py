@@ -24,8 +24,8 @@ from sgforge.durable import make_folder, whole_file
 from sgforge.engine.barriers.training import write_json
 from sgforge.engine.executors.answering import Stopped, StopRunError, goes_back, recorded
 from sgforge.engine.executors.check_answer import on_shown, take_edit
-from sgforge.engine.executors.crew import Crew, Executor, ask, intake
-from sgforge.engine.executors.local import Worker
+from sgforge.engine.executors.crew import Crew, ask, intake
+from sgforge.engine.executors.door import Door
 from sgforge.engine.executors.work import Work
 from sgforge.engine.reporting.step_counts import Tally
 from sgforge.errors import SgforgeError, StepError
@@ -64,7 +64,7 @@ class EvaluateJob:
     evaluator: Work
     student: Work
     segmenters: Sequence[Finder]
-    executor: Executor
+    door: Door
     held_out: Iterable[Sample]
     skipped: Mapping[str, int]
     folder: Path
@@ -93,9 +93,8 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
         StopRunError: a component met an error that ends the run.
     """
     make_folder(job.folder)
-    evaluator = Worker(job.evaluator)
+    evaluator = await job.door.enter(job.evaluator)
     try:
-        await evaluator.start()
         async with _seated(job, _mode_of(job, evaluator.instance), stop) as panel:
             report = await evaluator.in_thread(_measure, job, evaluator.instance, panel)
     except asyncio.CancelledError:
@@ -202,10 +201,10 @@ async def _seated(job: EvaluateJob, mode: Mode, stop: asyncio.Event) -> AsyncIte
 
     watcher = None
     try:
-        crews.append(await job.executor.open(job.student))
+        crews.append(await job.door.open(job.student))
         finders = []
         for finder in job.segmenters if mode == "sgdet" else ():
-            crews.append(await job.executor.open(finder.work))
+            crews.append(await job.door.open(finder.work))
             finders.append(_Finder(finder.step, finder.verb, crews[-1]))
         watcher = asyncio.create_task(stop_when_told())
         yield _Panel(mode, finders, crews[0], job.tally)

@@ -10,34 +10,44 @@ import attrs
 
 from sgforge.engine.executors.crew import Crew, Executor
 from sgforge.engine.executors.lifecycle import build
-from sgforge.engine.executors.local import LocalExecutor
+from sgforge.engine.executors.local import LocalExecutor, Worker
 from sgforge.engine.executors.work import Work
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.stages import Resources
 
-__all__ = ["open_door"]
+__all__ = ["Door", "open_door"]
 
 
 @attrs.frozen
-class _Door:
-    """Opens all crews of a run."""
+class Door:
+    """The one way to the components of a run. `away`: who opens what may leave the driver; None if all stays."""
 
-    here: Executor
-    away: Executor
+    away: Executor | None = None
 
     async def open(self, work: Work, /) -> Crew:
-        return await (self.away if work.may_leave else self.here).open(work)
+        """Workers that answer sample by sample, set up; what fails there is a `StepError`."""
+        executor = self.away if self.away is not None and work.may_leave else LocalExecutor()
+        return await executor.open(work)
+
+    async def enter(self, work: Work) -> Worker:
+        """One component, set up, that is not asked by samples, such as an evaluator: on a thread of the driver."""
+        worker = Worker(work)
+        try:
+            await worker.start()
+        except BaseException:
+            worker.abandon()
+            raise
+        return worker
 
 
 @asynccontextmanager
-async def open_door(executor: ComponentSpec | None) -> AsyncIterator[Executor]:
-    """The executor of a run; None for that of the driver alone. It is closed at the end, if it can be."""
-    here = LocalExecutor()
+async def open_door(executor: ComponentSpec | None) -> AsyncIterator[Door]:
+    """The door of a run with this executor; it is closed at the end, if it can be."""
     if executor is None:
-        yield here
+        yield Door()
         return
     away = await asyncio.to_thread(build, executor, Resources())
     try:
-        yield _Door(here, away.instance)
+        yield Door(away.instance)
     finally:
         await away.close_async()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sgforge.dataset.known_states import connect_to_read
-from sgforge.engine.executors.local import LocalExecutor
+from sgforge.engine.executors.door import Door
 from sgforge.engine.executors.work import Work
 from sgforge.engine.forecast.forecast import Forecast, StepForecast
 from sgforge.engine.launch import Request
@@ -72,7 +72,7 @@ async def _one(step: StepForecast, samples: Sequence[Sample], models: Models) ->
 
     spec, method = step.step.spec, step.step.verb.method
     resources = with_parts(spec, Resources(model=models.bind(spec.model)), models.bind)
-    crew = await LocalExecutor().open(Work(spec=spec, method=method, resources=resources))
+    crew = await Door().open(Work(spec=spec, method=method, resources=resources))
 
     async def one(sample: Sample) -> None:
         (outcome,) = await crew.lanes[0].answer([sample])

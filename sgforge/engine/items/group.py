@@ -115,7 +115,7 @@ class GroupRun:
         if work.to_compute:
             # Known to the journal first, so that a killed run's answers can be published without its pipeline.
             context.writer.journal.begin_step(context.record(step, work.fingerprint))
-            crews.append(await context.executor.open(context.work(step)))
+            crews.append(await context.door.open(context.work(step)))
         crew = crews[-1] if work.to_compute else _Idle()
         return Stage(step.name, step.verb, crew, work.applies, work.keys, work.parents, work.shared(), tally)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sgforge.testing.contracts.base import HEAVY_MODULES, ComponentContract
 from sgforge.testing.contracts.data import ExporterContract, SourceContract
 from sgforge.testing.contracts.evaluator import EvaluatorContract
+from sgforge.testing.contracts.executor import ExecutorContract
 from sgforge.testing.contracts.holder import HolderContract
 from sgforge.testing.contracts.items import EditorContract, FilterContract, SegmenterContract, TeacherContract
 from sgforge.testing.contracts.student import StudentContract
@@ -14,6 +15,7 @@ __all__ = [
     "ComponentContract",
     "EditorContract",
     "EvaluatorContract",
+    "ExecutorContract",
     "ExporterContract",
     "FilterContract",
     "HolderContract",

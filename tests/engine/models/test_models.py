@@ -161,6 +161,21 @@ def test_answers_of_a_sync_component_carry_the_ids_of_the_calls_of_their_batch(m
     ]
 
 
+def test_a_component_sees_its_model_and_not_the_gateway_behind_it(models, tmp_path):
+    seen = []
+
+    class Looking(AskingTeacher):
+        def setup(self, resources):
+            self.resources, model = resources, resources.model
+            seen.append(({name for name in dir(model) if not name.startswith("_")}, model.name, model.max_in_flight))
+
+    teacher = Looking(AskingOptions("toy/one"))
+    teacher.options, teacher.needs = teacher.asking, Needs(model=True)
+    settings = {"toy/one": {**PRICED["toy/one"], "max_in_flight": 7}}
+    sg.Pipeline(sg.complete(teacher), models=settings).run(sg.source("toy", count=1), tmp_path / "data", progress=False)
+    assert seen == [({"name", "capabilities", "max_in_flight", "complete"}, "toy/one", 7)]
+
+
 def test_a_changed_component_pays_nothing_for_the_same_questions(models, tmp_path):
     pipeline().run(sg.source("toy", count=12), tmp_path / "data", progress=False)
     component = models.lookup("teacher", "asking")
