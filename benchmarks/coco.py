@@ -8,7 +8,7 @@ medians. CPU seconds; peak memory is the process's largest resident set (Linux).
 
 - `read_cpu_ratio` <= 2, `read_memory_ratio` <= 1: the source `coco`, every image with its masks, over `COCO(file)` and
   `annToRLE` of every annotation. `run_cpu_ratio`, `run_memory_ratio`: a whole run into a dataset, for comparison.
-- `polygon_ratio` <= 1.2: `masks.from_polygons_batch` (250 at once, to masks cut to their crop) over `frPyObjects` and
+- `polygon_ratio` <= 1.2: `masks.from_polygons_batch` (600 at once, to masks cut to their crop) over `frPyObjects` and
   `merge` of each annotation, in one process. Both give the same pixels, which is checked.
 - `export_coco_ratio`, `export_jsonl_ratio` <= 8: the exporters, from a dataset on disk to a file, over `json.dumps` of
   the same rows.
@@ -33,7 +33,7 @@ IMAGES, SMALL = 100_000, 2_000
 PER_IMAGE, POINTS, LABELS = 9, 12, 80
 WIDTH, HEIGHT = 640, 480
 REPEATS = 3
-BATCH = 250
+BATCH = 600
 POLYGONS = 9_000
 
 
