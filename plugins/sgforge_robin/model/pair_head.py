@@ -23,8 +23,7 @@ class PairHead(nn.Module):
     for none), pairs (P, 2), to logits (P, predicates): each predicate for itself, several may hold.
 
     A pair's features are both vectors, their product and difference, and 15 numbers of how the boxes lie. The product
-    is what lets it see that two things look alike: a decoder that reads their tokens one after the other did not learn
-    that (`docs/results.md`).
+    is what lets it see that two things look alike.
     """
 
     def __init__(self, shape: PairShape, token: int) -> None:
