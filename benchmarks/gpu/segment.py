@@ -34,7 +34,8 @@ def built(size: str, device: torch.device) -> Any:
     torch.manual_seed(0)
     with device:
         if size != "tiny":
-            return package.sam_model_registry[size]()
+            # Its means of pixels are made on the CPU, whatever the device of the weights.
+            return package.sam_model_registry[size]().to(device)
         from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
         return Sam(

@@ -9,8 +9,6 @@ from sgforge.cli.main import main
 from sgforge.edits import Edit
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_edit, write_jsonl
-from sgforge.testing.contracts import EditorContract
-from sgforge.testing.samples import tiny_samples
 
 CUP, TABLE = Region(label="cup", box=(1, 1, 5, 5)), Region(label="table", box=(0, 4, 9, 9))
 
@@ -31,15 +29,6 @@ def run(folder):
 def counts(report):
     step = report.steps[-1].counts
     return step.computed, step.reused, step.failed, dict(step.faults)
-
-
-class TestReplayContract(EditorContract):
-    component = "replay"
-
-    def options_in(self, folder):
-        sample = tiny_samples(folder)[0]
-        write(folder, [dump_edit(sample.image_id, sample.graph, Edit.set("region", 0, label="seen"))])
-        return {"edits": str(folder / "edits.jsonl")}
 
 
 def test_lines_are_done_in_order_and_one_more_re_does_one_image(tmp_path):

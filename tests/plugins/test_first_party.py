@@ -9,7 +9,9 @@ from typing import Any
 
 import attrs
 
+from sgforge.edits import Edit
 from sgforge.images import Roots
+from sgforge.jsonl import dump_edit
 from sgforge.plugins import load_plugins
 from sgforge.stages import Resources
 from sgforge.testing import (
@@ -108,6 +110,16 @@ class TestRobin(StudentContract):
 
 class TestConsistency(EditorContract):
     component = "consistency"
+
+
+class TestReplay(EditorContract):
+    component = "replay"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        sample = tiny_samples(folder)[0]
+        line = dump_edit(sample.image_id, sample.graph, Edit.set("region", 0, label="seen"))
+        (folder / "edits.jsonl").write_bytes(line)
+        return {"edits": str(folder / "edits.jsonl")}
 
 
 class TestPredcls(EvaluatorContract):
