@@ -18,6 +18,7 @@ from sgforge.errors import StepError
 from sgforge.images import Roots
 from sgforge_robin import load_model, save_model
 from sgforge_robin.config import RobinOptions
+from sgforge_robin.learnt import Known
 from sgforge_robin.model.checkpoint import build
 from sgforge_robin.model.pair_head import PairHead, box_pair_features
 from sgforge_robin.model.shape import PairShape
@@ -152,6 +153,15 @@ def test_a_student_ranks_by_it(trained: tuple[Path, Checkpoint], tmp_path: Path)
         RobinStudent(RobinOptions(ranker="pair-head", predicates=tmp_path / "words.txt")).setup(
             Resources(checkpoint=trained[1])
         )
+
+
+def test_one_that_learns_no_words_claims_none(trained: tuple[Path, Checkpoint], tmp_path: Path) -> None:
+    (snapshot,) = (trained[0] / "data" / "snapshots").iterdir()
+    options = RobinOptions(steps=1, images=2, pair_head=True, spoken=0.0)
+    resources = Resources(roots=Roots({"scenes": trained[0] / "scenes"}))
+    checkpoint = RobinStudent(options).train(snapshot, Selection(), tmp_path, resources)
+    assert Known.read(checkpoint.path).tasks == ()
+    assert Known.read(trained[1].path).knows_pairs
 
 
 def test_no_pair_head_is_said(tmp_path: Path, trained: tuple[Path, Checkpoint]) -> None:

@@ -114,7 +114,7 @@ class TrainingSession:
             labels=vocabulary.labels,
             predicates=vocabulary.predicates,
             categories=vocabulary.categories,
-            tasks=tuple(self._stage.tasks),
+            tasks=tuple(self._stage.tasks) if options.spoken or not options.pair_head else (),
             side=size.side,
             box_text=size.box_text,
         )
