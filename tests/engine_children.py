@@ -20,6 +20,7 @@ from queue import SimpleQueue
 import attrs
 import msgpack
 from engine_toys import StageOptions, ToyTeacher, log
+from support.waiting import wait_until
 
 import sgforge
 from sgforge.edits import Edit
@@ -290,6 +291,15 @@ class DeadlyTeacher(ToyTeacher):
         return super().answer(sample)
 
 
+class HoldingTeacher(ToyTeacher):
+    """Holds its first batch until the file `until` is there."""
+
+    def complete(self, samples: Sequence[Sample]) -> list[Edit | Failure]:
+        log(self.options.begins, "begins")
+        wait_until(lambda: Path(self.options.until).exists(), "the end of the hold")
+        return self.batch(samples)
+
+
 class LookingTeacher(ToyTeacher):
     """Says how red the first pixel is."""
 
@@ -328,6 +338,7 @@ def sgforge_register_executors(register) -> None:
 @sgforge.hookimpl
 def sgforge_register_teachers(register) -> None:
     register("deadly", DeadlyTeacher, config=DeadlyOptions)
+    register("holding", HoldingTeacher, config=StageOptions)
     register("looking", LookingTeacher, config=StageOptions)
     register("asking", AskingTeacher, config=AskingOptions, needs=Needs(model=True, deterministic=False))
 

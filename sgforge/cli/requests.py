@@ -18,12 +18,15 @@ __all__ = ["add_config_arguments", "build_request"]
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, examples: str, *, of_limit: str = "") -> None:
-    """CONFIG, --set, --root, --limit, --json, and the examples; `of_limit` says more of what a limit does."""
+    """What all commands of a config take, and the examples; `of_limit` says more of what a limit does."""
     parser.epilog = examples
     parser.add_argument("config", metavar="CONFIG", help="a pipeline in TOML")
     _add_repeated(parser, "--set", "KEY=VALUE", "overrides", "replace a value of the config")
     _add_repeated(parser, "--root", "NAME=FOLDER", "roots", "where the images of a root lie")
     parser.add_argument("--limit", type=int, metavar="N", help=f"at most N images of each source{of_limit}")
+    parser.add_argument(
+        "--executor", default="local", metavar="NAME", help="where components work (default: local, in this process)"
+    )
     parser.add_argument("--json", action="store_true", help="end with one JSON object, for machines")
 
 
@@ -47,7 +50,7 @@ def build_request(args: argparse.Namespace) -> Request:
         retry_failed=getattr(args, "retry_failed", False),
         responses=config.responses,
         verify_files=getattr(args, "verify_files", False),
-        executor=getattr(args, "executor", "local"),
+        executor=args.executor,
     )
     return attrs.evolve(request, keeps_larger=branch is None)
 

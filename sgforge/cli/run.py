@@ -33,9 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--branch", metavar="NAME", help="the branch to move at the end (default: the config's)")
     parser.add_argument(
-        "--executor", default="local", metavar="NAME", help="where components work (default: local, in this process)"
-    )
-    parser.add_argument(
         "--retry-failed", action="store_true", help="buy answers again that were refused, truncated or invalid"
     )
     parser.add_argument(

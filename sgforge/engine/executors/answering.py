@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Final
 
 import attrs
 
@@ -18,6 +18,7 @@ from sgforge.text.wording import counted
 __all__ = ["Outcome", "StopRunError", "Stopped", "answer_batch", "failure_of", "goes_back", "recorded"]
 
 _log = logging.getLogger("sgforge.engine")
+_NOTHING: Final[AbstractContextManager[Sequence[str]]] = nullcontext(())
 
 
 class StopRunError(Exception):
@@ -44,15 +45,17 @@ class Outcome:
     calls: tuple[str, ...] = ()
 
 
-@contextmanager
-def recorded(resources: Resources) -> Iterator[Sequence[str]]:
+def recorded(resources: Resources) -> AbstractContextManager[Sequence[str]]:
     """The ids of the model calls that are made inside, in order, for a component with these resources.
 
     A `NotSentError` at the end if a stop kept any of them back, whatever the component made of it.
     """
-    if not resources.models:
-        yield ()
-        return
+    # Entered for every sample of an async component, of which most ask no model.
+    return _recorded() if resources.models else _NOTHING
+
+
+@contextmanager
+def _recorded() -> Iterator[Sequence[str]]:
     from sgforge.models.money.call_trace import asked_in_full, collect_calls
 
     with asked_in_full(), collect_calls() as calls:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +14,9 @@ from pathlib import Path
 import engine_children
 import engine_toys
 import pytest
-from engine_children import ChildExecutor
+from engine_children import ChildCrew, ChildExecutor
 from engine_toys import ToyTeacher, arrays, read_log
+from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
 from sgforge.engine.reporting.progress import NoProgress
@@ -196,6 +199,36 @@ def test_a_budget_that_is_reached_ends_the_run_from_there(children, tmp_path):
     assert (report.status, report.exit_code) == ("budget", 3)
     assert 0 < report.step("complete").counts.computed < 11
     assert ask(tmp_path / "away").step("complete").counts.reused > 0
+
+
+def test_after_ctrl_c_the_batch_that_runs_there_is_kept_and_no_other_begins(children, tmp_path, monkeypatch):
+    begins, until = tmp_path / "begins", tmp_path / "until"
+    stopped = threading.Event()
+    stop = ChildCrew.stop
+
+    def stop_and_tell(crew: ChildCrew) -> None:
+        stop(crew)
+        stopped.set()
+
+    def press() -> None:
+        wait_until(lambda: bool(read_log(begins)), "the first batch")
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopped.wait(LONGEST)
+        until.touch()
+
+    monkeypatch.setattr(ChildCrew, "stop", stop_and_tell)
+    pipeline = sg.Pipeline(sg.complete("holding", begins=str(begins), until=str(until), batch_size=2))
+    source = sg.source("toy", count=12)
+    pressing = threading.Thread(target=press)
+    pressing.start()
+    report = pipeline.run(source, tmp_path / "away", executor="children", progress=False)
+    pressing.join()
+    # The batch behind the one that ran lay there already: it may have begun when the stop came.
+    assert (report.exit_code, report.step("complete").counts.computed in (2, 4)) == (130, True)
+    report = pipeline.run(source, tmp_path / "away", executor="children", progress=False)
+    assert (report.exit_code, report.step("complete").counts.reused in (2, 4)) == (0, True)
+    pipeline.run(source, tmp_path / "local", progress=False)
+    assert arrays(tmp_path / "away") == arrays(tmp_path / "local")
 
 
 class Telling(NoProgress):
