@@ -19,7 +19,6 @@ from sgforge.dataset import DatasetWriter
 from sgforge.edits import Edit
 from sgforge.engine.executors.local import LocalExecutor
 from sgforge.engine.executors.work import Work
-from sgforge.engine.items.group_commit import Committer
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.engine.planning.fingerprints import chain_key, source_key
@@ -74,10 +73,7 @@ async def stream(items: list[WorkItem], stages: list[object], writer: DatasetWri
                 tally=Tally(name),
             )
         )
-    committer = None
-    if writer is not None:
-        committer = Committer(lambda rows: asyncio.to_thread(writer.journal.put, rows))
-    runner = Stream(built, committer, "benchmark")
+    runner = Stream(built, None if writer is None else writer.journal.keep, "benchmark")
 
     async def feed() -> AsyncIterator[list[WorkItem]]:
         for start in range(0, len(items), 256):

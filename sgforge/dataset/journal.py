@@ -1,4 +1,7 @@
-"""The journal: finished answers, durable before they are acknowledged, until their step is published."""
+"""The journal: finished answers, durable before they are acknowledged, until their step is published.
+
+A run keeps its answers through the writer thread of `sgforge.group_commit`, which starts with the first of them.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,10 @@ import attrs
 
 from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.records import JournalRow, ReadingRecord, RunRecord, StepRecord
+from sgforge.disk_reserve import DiskReserve
 from sgforge.durable import sync_folder
 from sgforge.errors import DatasetError
+from sgforge.group_commit import GroupCommit
 
 __all__ = ["FileHash", "Journal"]
 
@@ -36,6 +41,8 @@ _TABLES: Final = {
 }
 _PAGE: Final = 8192
 """Bytes of a page: answers are a few kB each."""
+_RESERVE: Final = 500_000
+"""Bytes held back for answers that are under way when the disk fills: a hundred, of a few kB each."""
 _COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_key"
 _BATCH: Final = 500
 _MOST_READINGS: Final = 64
@@ -62,6 +69,9 @@ class Journal:
         self._path = path
         self._fresh = path.with_name(path.name + ".new")
         self._fresh.unlink(missing_ok=True)
+        self._reserve = DiskReserve(path, _RESERVE)
+        self._reserve.discard()
+        self._commits: GroupCommit | None = None
         self._lock = threading.Lock()
         with self._errors(), ExitStack() as opened:
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -79,7 +89,11 @@ class Journal:
             opened.pop_all()
 
     def close(self) -> None:
-        """Remove what was forgotten and close the file; the log is folded into it."""
+        """Commit what waits, remove what was forgotten and close the file; the log is folded into it."""
+        if self._commits is not None:
+            self._commits.close()
+        # Before what follows, which may need the space.
+        self._reserve.release()
         is_rewritten = False
         with suppress(DatasetError):
             # On a full disk the forgotten answers simply stay; they are forgotten again when their step is met again.
@@ -93,21 +107,36 @@ class Journal:
 
     def put(self, rows: Sequence[JournalRow]) -> None:
         """Keep these answers, in one transaction that is durable when this returns; a key that is there stays."""
-        values = [
-            (
-                row.key,
-                row.image_id,
-                row.step,
-                row.edit,
-                json.dumps(row.calls),
-                row.run,
-                json.dumps(dict(row.counts)),
-                row.parent_key,
-            )
-            for row in rows
-        ]
         with self._transaction() as base:
-            base.executemany(f"INSERT OR IGNORE INTO answer ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", values)
+            _insert(base, rows)
+
+    async def keep(self, rows: Sequence[JournalRow]) -> None:
+        """As `put`, in one transaction with whatever others keep meanwhile, and without holding up the event loop.
+
+        Once the disk was full this raises, also where the rows found a place in the space held back for them: they are
+        kept, and nothing more is to be begun.
+        """
+        if not rows:
+            return
+        with self._errors():
+            commits = self._commits or self._begin_commits()
+            await commits.write(lambda base: _insert(base, rows))
+        if commits.is_full:
+            raise self._cannot("the disk is full")
+
+    def _begin_commits(self) -> GroupCommit:
+        try:
+            self._reserve.take()
+        except OSError as error:
+            raise DatasetError(f"{self._path}: {self._reserve.why_not(error)}") from error
+        self._commits = GroupCommit(
+            self._base,
+            "sgforge-journal",
+            self._reserve,
+            lambda error: self._cannot(f"the disk is full ({error})"),
+            alone=self._lock,
+        )
+        return self._commits
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, JournalRow]:
         """The answers with these keys; keys that are not there are left out."""
@@ -250,10 +279,27 @@ class Journal:
             if type(error) is sqlite3.DatabaseError:
                 raise damaged_journal(self._path, str(error)) from error
             full = shutil.disk_usage(self._path.parent).free < _PAGE
-            why = f"the disk is full ({error})" if full else str(error)
-            raise DatasetError(
-                f"{self._path}: {why}; what was acknowledged before is kept, run again after mending it"
-            ) from error
+            raise self._cannot(f"the disk is full ({error})" if full else str(error)) from error
+
+    def _cannot(self, why: str) -> DatasetError:
+        return DatasetError(f"{self._path}: {why}; what was acknowledged before is kept, run again after mending it")
+
+
+def _insert(base: sqlite3.Connection, rows: Sequence[JournalRow]) -> None:
+    values = [
+        (
+            row.key,
+            row.image_id,
+            row.step,
+            row.edit,
+            json.dumps(row.calls),
+            row.run,
+            json.dumps(dict(row.counts)),
+            row.parent_key,
+        )
+        for row in rows
+    ]
+    base.executemany(f"INSERT OR IGNORE INTO answer ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", values)
 
 
 def _row(values: tuple[Any, ...]) -> JournalRow:

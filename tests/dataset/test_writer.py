@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
@@ -47,6 +48,54 @@ def test_the_journal_gives_back_what_was_put_also_after_reopening(tmp_path):
         assert writer.journal.runs() == [RunRecord("r", "{}", {"a": "1"}, "2026")]
         assert writer.journal.step("complete") == StepRecord("complete", "complete", "svg", "fp1", TEACHER.options_json)
         assert writer.journal.step("unknown") == StepRecord("unknown", "", "", "")
+
+
+def test_answers_kept_on_an_event_loop_are_durable_when_it_is_told_and_share_transactions(tmp_path):
+    reserve = tmp_path / "journal.sqlite-ballast"
+    reserve.write_text("left by a killed run")
+    rows = [row(number) for number in range(51)]
+
+    async def keep(journal, number: int) -> None:
+        await journal.keep([rows[number]])
+        assert KnownWork.open(tmp_path).answered([rows[number].key]) == {rows[number].key}
+
+    async def keep_all(journal) -> None:
+        await journal.keep([])
+        assert not reserve.exists(), "nothing is held where nothing is kept"
+        await asyncio.gather(*(keep(journal, number) for number in range(50)))
+        assert reserve.stat().st_size == 500_000
+
+    with DatasetWriter.open(tmp_path) as writer:
+        asyncio.run(keep_all(writer.journal))
+        writer.journal.put([rows[50]])
+        assert len(writer.journal) == 51
+    assert not reserve.exists()
+    with DatasetWriter.open(tmp_path) as writer:
+        assert writer.journal.get([one.key for one in rows]) == {one.key: one for one in rows}
+
+
+def test_on_a_full_disk_nothing_is_acknowledged_that_is_not_kept(tmp_path):
+    async def keep_all(journal) -> list[object]:
+        return await asyncio.gather(
+            *(journal.keep([row(number, 2000)]) for number in range(40)), return_exceptions=True
+        )
+
+    with DatasetWriter.open(tmp_path) as writer:
+        asyncio.run(writer.journal.keep([row(40)]))
+        # As large as the file may get: what SQLite says then is what it says on a full disk.
+        pages = writer.journal._base.execute("PRAGMA page_count").fetchone()[0]
+        writer.journal._base.execute(f"PRAGMA max_page_count={pages + 2}")
+        told = asyncio.run(keep_all(writer.journal))
+        errors = [str(one) for one in told if one is not None]
+        assert errors
+        assert all("journal.sqlite: the disk is full" in error and "run again" in error for error in errors)
+        acknowledged = {row(number).key for number, one in enumerate(told) if one is None} | {row(40).key}
+        assert acknowledged <= writer.journal.has([row(number).key for number in range(41)])
+        with pytest.raises(DatasetError, match="the disk is full"):
+            asyncio.run(writer.journal.keep([row(41)]))
+    with DatasetWriter.open(tmp_path) as writer:
+        assert acknowledged <= writer.journal.has([row(number).key for number in range(41)])
+    assert not (tmp_path / "journal.sqlite-ballast").exists()
 
 
 @pytest.mark.parametrize("gone", [3, 2500, 3000])

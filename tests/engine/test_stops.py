@@ -197,9 +197,9 @@ def test_sources_that_a_stop_cut_short_are_not():
 def test_a_journal_that_cannot_be_written_leaves_the_step_unfinished(toys, tmp_path, monkeypatch):
     from sgforge.dataset.journal import Journal
 
-    def refuse(journal: Journal, rows: object) -> None:
+    async def refuse(journal: Journal, rows: object) -> None:
         raise StepError("the disk is full")
 
-    monkeypatch.setattr(Journal, "put", refuse)
+    monkeypatch.setattr(Journal, "keep", refuse)
     with pytest.raises(StepError, match="the disk is full"):
         run(tmp_path, sg.complete("toy"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +14,6 @@ import numpy as np
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import StopRunError
 from sgforge.engine.executors.crew import Crew, Lane
-from sgforge.engine.items.group_commit import Committer
 from sgforge.engine.items.load_known import read_rows, recall
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group
@@ -26,7 +24,7 @@ from sgforge.engine.reporting.step_counts import Tally
 from sgforge.statekey import KEY_BYTES
 
 if TYPE_CHECKING:
-    from sgforge.dataset import JournalRow, Snapshot
+    from sgforge.dataset import Snapshot
 
 __all__ = ["GroupRun"]
 
@@ -82,28 +80,21 @@ class GroupRun:
 
     async def _stream(self, rows: Sequence[int]) -> None:
         context = self._context
-        journal = context.writer.journal
         crews: list[Crew] = []
-        # One thread for the journal: transactions follow each other, and the event loop never waits for a disk.
-        with ThreadPoolExecutor(1, thread_name_prefix="sgforge-journal") as pool:
-
-            async def put(answers: Sequence[JournalRow]) -> None:
-                await asyncio.get_running_loop().run_in_executor(pool, journal.put, answers)
-
-            try:
-                stages = [await self._stage(number, crews) for number in range(len(self._works))]
-                stream = Stream(stages, Committer(put), context.run_id)
-                await self._run_stream(stream, rows)
-            except asyncio.CancelledError:
-                # A second Ctrl-C: closing would wait for the batch that runs, which is what nobody wants any more.
-                while crews:
-                    crews.pop().abandon()
-                raise
-            finally:
-                # A stack, so that one crew that cannot be closed does not keep the others open.
-                async with AsyncExitStack() as closing:
-                    for crew in crews:
-                        closing.push_async_callback(crew.close)
+        try:
+            stages = [await self._stage(number, crews) for number in range(len(self._works))]
+            stream = Stream(stages, context.writer.journal.keep, context.run_id)
+            await self._run_stream(stream, rows)
+        except asyncio.CancelledError:
+            # A second Ctrl-C: closing would wait for the batch that runs, which is what nobody wants any more.
+            while crews:
+                crews.pop().abandon()
+            raise
+        finally:
+            # A stack, so that one crew that cannot be closed does not keep the others open.
+            async with AsyncExitStack() as closing:
+                for crew in crews:
+                    closing.push_async_callback(crew.close)
         if stream.stopped_by is not None:
             # From here on it is a stop like any other: no further group begins, and what is whole is published.
             self.stopped_by = stream.stopped_by

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
@@ -25,12 +25,14 @@ from sgforge.stages import Failure, Verb
 
 if TYPE_CHECKING:
     from sgforge.dataset import JournalRow
-    from sgforge.engine.items.group_commit import Committer
 
 __all__ = ["Recalled", "Stage", "Stream", "WorkItem"]
 
 _PATIENCE: Final = 0.02
 """Seconds that a sync step waits for a full batch once it has a sample."""
+
+
+Keep: TypeAlias = Callable[[Sequence["JournalRow"]], Awaitable[None]]
 
 
 @attrs.frozen(eq=False)
@@ -84,11 +86,11 @@ class _Shared:
 
 
 class Stream:
-    """The stages of one group of item steps and the channels between them."""
+    """The stages of one group of item steps and the channels between them; `keep` makes answers durable."""
 
-    def __init__(self, stages: Sequence[Stage], committer: Committer | None, run_id: str) -> None:
+    def __init__(self, stages: Sequence[Stage], keep: Keep | None, run_id: str) -> None:
         self._stages = stages
-        self._committer = committer
+        self._journal = keep
         self._run_id = run_id
         # Room for one more round of every lane: a step never waits for the one before it, and memory stays bounded by
         # the steps' own sizes, however many images there are.
@@ -151,13 +153,13 @@ class Stream:
         answered: list[_Done] = []
         failed = 0
         for item, outcome in zip(items, outcomes, strict=True):
-            done = _take(stage, item, outcome.answer, is_kept=self._committer is not None)
+            done = _take(stage, item, outcome.answer, is_kept=self._journal is not None)
             if isinstance(done, Failure):
                 failed += 1
                 stage.tally.fail(item.row, item.sample.image_id, done)
             else:
                 answered.append(done)
-                if self._committer is not None:
+                if self._journal is not None:
                     rows.append(self._journal_row(stage, item, done, outcome.calls))
             onward.extend(self._release(number, item, done))
         # Durable before anything goes on: what a later step is paid for must stand on an answer that is not lost.
@@ -170,10 +172,10 @@ class Stream:
 
     async def _keep(self, rows: Sequence[JournalRow]) -> None:
         """Make answers durable; a journal that cannot be written ends the intake, answers under way are awaited."""
-        if self._committer is None:
+        if self._journal is None:
             return
         try:
-            await self._committer.commit(rows)
+            await self._journal(rows)
         except SgforgeError as error:
             raise StopRunError(error) from error
 

@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import orjson
 
-from sgforge.models.cache.store import Operation, Store
+from sgforge.group_commit import Operation
+from sgforge.models.cache.store import Store
 from sgforge.models.money.ledger import StoredAnswer, check_budget, close_call, open_call, save_answer, void_call
 from sgforge.models.values import ChatRequest, Message, Usage
 

@@ -12,8 +12,9 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from sgforge.group_commit import Operation
 from sgforge.models.cache.answers import Outcome
-from sgforge.models.cache.store import Operation, Rows
+from sgforge.models.cache.store import Rows
 from sgforge.models.errors import BudgetReachedError
 from sgforge.models.money.prices import NANO
 from sgforge.models.values import Usage

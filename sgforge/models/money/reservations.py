@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from sgforge.models.cache.store import Operation, Store
+from sgforge.group_commit import Operation
+from sgforge.models.cache.store import Store
 from sgforge.models.errors import ModelError, StoreError
 from sgforge.models.money.ledger import CallKind, close_call, is_open, lose_call, open_call, void_call
 from sgforge.models.settings import GatewaySettings

@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.waiting import LONGEST
 
 from sgforge.engine.items.channel import Channel
-from sgforge.engine.items.group_commit import Committer
 
 
 def test_items_come_out_in_the_order_they_went_in():
@@ -111,99 +109,3 @@ def test_a_cancelled_getter_does_not_swallow_an_item():
         return await asyncio.wait_for(second, LONGEST)
 
     assert asyncio.run(scenario()) == [7]
-
-
-def test_rows_that_come_during_a_transaction_share_the_next_one():
-    written = []
-
-    async def scenario():
-        begun, may_end = asyncio.Event(), asyncio.Event()
-
-        async def put(rows):
-            written.append(list(rows))
-            begun.set()
-            await may_end.wait()
-
-        committer = Committer(put)
-        first = asyncio.create_task(committer.commit(["a"]))
-        await begun.wait()
-        others = [asyncio.create_task(committer.commit([name])) for name in "bcd"]
-        await asyncio.sleep(0)  # each has begun
-        may_end.set()
-        await asyncio.gather(first, *others)
-
-    asyncio.run(scenario())
-    assert written == [["a"], ["b", "c", "d"]]
-
-
-def test_nobody_is_told_of_success_when_the_journal_fails():
-    async def put(rows):
-        raise OSError("disk full")
-
-    async def scenario():
-        committer = Committer(put)
-        return await asyncio.gather(committer.commit(["a"]), committer.commit(["b"]), return_exceptions=True)
-
-    assert [type(result) for result in asyncio.run(scenario())] == [OSError, OSError]
-
-
-def test_a_commit_returns_only_after_its_own_rows_are_written():
-    durable: set[str] = set()
-
-    async def put(rows):
-        await asyncio.sleep(0.002)
-        durable.update(rows)
-
-    async def one(committer, name, delay):
-        await asyncio.sleep(delay)
-        await committer.commit([name])
-        assert name in durable
-
-    async def scenario():
-        committer = Committer(put)
-        await asyncio.gather(*(one(committer, f"row {n}", n * 0.0005) for n in range(40)))
-
-    asyncio.run(scenario())
-    assert len(durable) == 40
-
-
-def test_after_a_failure_the_next_rows_are_written():
-    failures, written = [OSError("disk full")], []
-
-    async def put(rows):
-        if failures:
-            raise failures.pop()
-        written.append(list(rows))
-
-    async def scenario():
-        committer = Committer(put)
-        with pytest.raises(OSError, match="disk full"):
-            await committer.commit(["a"])
-        await committer.commit(["b"])
-        await committer.commit([])
-
-    asyncio.run(scenario())
-    assert written == [["b"]]
-
-
-def test_who_no_longer_waits_takes_no_row_with_it():
-    written = []
-
-    async def scenario():
-        may_write = asyncio.Event()
-
-        async def put(rows):
-            await may_write.wait()
-            written.append(list(rows))
-
-        committer = Committer(put)
-        gone, waiting = (asyncio.create_task(committer.commit([name])) for name in "ab")
-        await asyncio.sleep(0)  # each has begun
-        gone.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await gone
-        may_write.set()
-        await waiting
-
-    asyncio.run(scenario())
-    assert written == [["a", "b"]]

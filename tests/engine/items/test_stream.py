@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from sgforge.edits import Edit
 from sgforge.engine.executors.local import LocalExecutor
 from sgforge.engine.executors.work import Work
-from sgforge.engine.items.group_commit import Committer
 from sgforge.engine.items.stream import Recalled, Stage, Stream, WorkItem
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.engine.reporting.step_counts import Tally
@@ -169,7 +168,7 @@ async def passed(case: Case, stop_after: int | None = None, put=None) -> Passed:
         if stop_after is not None and sum(one[0] == "kept" for one in heard) >= stop_after:
             stream.stop()
 
-    stream = Stream(stages, Committer(put or keep), "run")
+    stream = Stream(stages, put or keep, "run")
 
     async def feed() -> AsyncIterator[list[WorkItem]]:
         for start in range(0, len(items), 3):
@@ -245,7 +244,7 @@ def test_a_stop_takes_in_nothing_more(is_async):
             for item in items:
                 yield [item]
 
-        stream = Stream([stage], Committer(keep), "run")
+        stream = Stream([stage], keep, "run")
         await stream.run(feed())
         await stage.crew.close()
         assert stage.tally.computed == len(heard)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sgforge.cli.spent import ledger_of
-from sgforge.models.cache.disk_reserve import Ballast
+from sgforge.disk_reserve import DiskReserve
 from sgforge.models.cache.store import Store
 
 HOLD = "import sys; from pathlib import Path; from sgforge.models.cache.store import Store\n" + (
@@ -82,7 +82,7 @@ def test_a_killed_process_neither_takes_it_along_nor_keeps_it(tmp_path: Path) ->
 
 def test_a_full_disk_empties_it_for_all_and_frees_the_space(tmp_path: Path) -> None:
     path = tmp_path / "responses.sqlite"
-    one, two = Ballast(path), Ballast(path)
+    one, two = DiskReserve(path, 8_000_000), DiskReserve(path, 8_000_000)
     one.take()
     two.take()
     one.spend()
@@ -102,10 +102,10 @@ def test_whoever_comes_and_goes_whoever_holds_it_has_it(seed: int, tmp_path: Pat
     def come_and_go(number: int) -> None:
         chance = random.Random(f"{seed} {number}")
         for _ in range(12):
-            ballast = Ballast(path)
-            ballast.take()
+            reserve = DiskReserve(path, 8_000_000)
+            reserve.take()
             sizes.extend(reserve_of(path).stat().st_size for _ in range(chance.randrange(4)))
-            ballast.release()
+            reserve.release()
 
     threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(4)]
     for thread in threads:

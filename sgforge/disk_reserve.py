@@ -1,4 +1,4 @@
-"""Ballast: disk space held back for answers that are under way when the disk fills, because they are paid for."""
+"""DiskReserve: disk space held back for what is under way when the disk fills."""
 
 from __future__ import annotations
 
@@ -6,41 +6,39 @@ import errno
 import fcntl
 import os
 from pathlib import Path
-from typing import Final
 
-from sgforge.errors import DatasetError
-
-__all__ = ["Ballast"]
-
-_BYTES: Final = 8_000_000
-"""Several hundred answers with their log; no more are in flight at one time."""
+__all__ = ["DiskReserve"]
 
 
-class Ballast:
-    """A file of nothing beside the responses file, shared by all who have that file open, in whatever process.
+class DiskReserve:
+    """A file of `size` bytes of nothing beside `path`, shared by all who have that one open, in whatever process.
 
     Each of them holds a shared lock on it, which the kernel takes back from a process that is killed; who leaves and
     finds no other lock removes the file. When the disk is full it is emptied, for all of them.
     """
 
-    def __init__(self, responses: Path) -> None:
-        self._responses = responses
-        self._path = responses.with_name(responses.name + "-ballast")
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path.with_name(path.name + "-ballast")
+        self._size = size
         self._handle: int | None = None
 
     def take(self) -> None:
-        """Hold the space; a disk without it is a `DatasetError`, before anything is bought."""
+        """Hold the space; an `OSError` where it is not there, which `why_not` explains."""
         try:
             self._handle = self._open()
-            _fill(self._handle)
-        except OSError as error:
+            _fill(self._handle, self._size)
+        except OSError:
             self.release()
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise DatasetError(f"responses file {self._responses}: {error.strerror}") from error
-            raise DatasetError(
-                f"responses file {self._responses}: the disk is full: {_BYTES // 1_000_000} MB must be free, so that "
-                "answers that are paid for can be kept; free some space and run again"
-            ) from error
+            raise
+
+    def why_not(self, error: OSError) -> str:
+        """Why the space could not be held, and what to do."""
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return error.strerror or str(error)
+        return (
+            f"the disk is full: {self._size / 1e6:g} MB must be free, so that what is under way can be kept; "
+            "free some space and run again"
+        )
 
     def spend(self) -> None:
         """Give the space to what is being written now."""
@@ -63,6 +61,10 @@ class Ballast:
         finally:
             os.close(handle)
 
+    def discard(self) -> None:
+        """Remove what a killed process left behind; only for a file that one process at a time has open."""
+        self._path.unlink(missing_ok=True)
+
     def _open(self) -> int:
         while True:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -83,10 +85,10 @@ class Ballast:
             return False
 
 
-def _fill(handle: int) -> None:
+def _fill(handle: int, size: int) -> None:
     if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(handle, 0, _BYTES)
+        os.posix_fallocate(handle, 0, size)
         return
-    missing = _BYTES - os.fstat(handle).st_size
+    missing = size - os.fstat(handle).st_size
     if missing > 0:
-        os.pwrite(handle, bytes(missing), _BYTES - missing)
+        os.pwrite(handle, bytes(missing), size - missing)
