@@ -29,13 +29,16 @@ from sgforge.plugins.describe import describe_needs, describe_options, docstring
 from sgforge.stages import (
     KINDS,
     Checkpoint,
+    Credit,
     Failure,
     Judged,
     Needs,
+    Outcome,
     Part,
     Ranking,
     Report,
     Resources,
+    Reward,
     SourceFailure,
     Use,
     Worker,
@@ -47,7 +50,7 @@ from sgforge.steps import RunSettings
 REFERENCE = Path(__file__).with_name("reference.md")
 FIRST_PARTY = "sgforge"
 ROOT: Final = Path(__file__).parents[1]
-PROTOCOLS: Final = {"model": (Provider, BatchProvider), "executor": (Executor,), "command": ()}
+PROTOCOLS: Final = {"model": (Provider, BatchProvider), "executor": (Executor,), "reward": (Reward,), "command": ()}
 """Of kinds whose protocol is not the class of `sgforge.stages.protocols` that has their name."""
 EVENTS: Final = tuple(getattr(event_values, name) for name in event_values.__all__)
 VALUES: Final = (
@@ -55,6 +58,8 @@ VALUES: Final = (
     Worker,
     Part,
     Use,
+    Outcome,
+    Credit,
     RunSettings,
     Failure,
     SourceFailure,

@@ -10,6 +10,9 @@ from sgforge_baseline.config import (
     PriorOptions,
     RegionsOptions,
     ReplayOptions,
+    RewardEvaluatorOptions,
+    RewardFilterOptions,
+    SpatialRewardOptions,
     SpatialRulesOptions,
     SuperpixelsOptions,
 )
@@ -37,7 +40,8 @@ def sgforge_register_teachers(register: Register) -> None:
 
 @hookimpl
 def sgforge_register_filters(register: Register) -> None:
-    """`spatial-rules`."""
+    """`spatial-rules` and `reward`."""
+    register("reward", "sgforge_baseline.rewarding:RewardFilter", config=RewardFilterOptions)
     register(
         "spatial-rules",
         "sgforge_baseline.spatial_rules:SpatialRulesFilter",
@@ -56,6 +60,23 @@ def sgforge_register_students(register: Register) -> None:
         needs=Needs(checkpoint=True),
         revision=2,
     )
+
+
+@hookimpl
+def sgforge_register_evaluators(register: Register) -> None:
+    """`reward`."""
+    register(
+        "reward",
+        "sgforge_baseline.rewarding:RewardEvaluator",
+        config=RewardEvaluatorOptions,
+        needs=Needs(truth=True),
+    )
+
+
+@hookimpl
+def sgforge_register_rewards(register: Register) -> None:
+    """`spatial`."""
+    register("spatial", "sgforge_baseline.spatial_reward:SpatialReward", config=SpatialRewardOptions)
 
 
 @hookimpl

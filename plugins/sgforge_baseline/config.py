@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import attrs
 from attrs import validators
+
+from sgforge.stages import Mode, Use, parts
 
 __all__ = [
     "ConsistencyOptions",
     "GeometryOptions",
     "PriorOptions",
     "RegionsOptions",
+    "RewardEvaluatorOptions",
+    "RewardFilterOptions",
+    "SpatialRewardOptions",
     "SpatialRulesOptions",
     "SuperpixelsOptions",
 ]
@@ -149,3 +155,43 @@ class ConsistencyOptions:
     add_inverses: bool = True
     max_added: int = attrs.field(default=200, validator=validators.ge(0))
     checkpoint: Path | None = None
+
+
+@attrs.frozen
+class RewardFilterOptions:
+    """`reward`: rejects what rewards give too little credit.
+
+    `rewards`: their credits are weighed and added. `least`: what has less is rejected, with the credit as its degree.
+    `judges`: "relations", "regions" (by the credit that rewards give to each of them), or "images", which are then left
+    out as a whole. The outcome that is scored is the graph as it stands, with its image, and so is the truth that a
+    reward sees: one that compares the two has nothing to say here.
+    """
+
+    rewards: tuple[Use, ...] = parts("reward")
+    least: float = 0.5
+    judges: Literal["relations", "regions", "images"] = "relations"
+
+
+@attrs.frozen
+class RewardEvaluatorOptions:
+    """`reward`: the mean credit of a student's graphs on held-out images.
+
+    `rewards`: their credits are weighed and added. `mode`: what the student may see of an image. `relations`: of its
+    ranking the best predicate of each pair is taken, and the best so many of these by the product of its score and
+    those of its two regions. `truth`: "source", or "graph" for all that the steps made.
+    """
+
+    rewards: tuple[Use, ...] = parts("reward")
+    mode: Mode = "sgdet"
+    relations: int = attrs.field(default=100, validator=_POSITIVE)
+    truth: Literal["source", "graph"] = "source"
+
+
+@attrs.frozen
+class SpatialRewardOptions:
+    """`spatial`: the degree to which the spatial relations of an outcome hold on its boxes, masks and depth.
+
+    `untold`: the credit, in [0, 1], of relations that are not spatial or that geometry cannot tell.
+    """
+
+    untold: float = attrs.field(default=1.0, validator=_UNIT)

@@ -25,6 +25,7 @@ from sgforge.stages.protocols import (
     Student,
     Teacher,
 )
+from sgforge.stages.rewards import Credit, Outcome, Reward, RewardSum
 from sgforge.stages.roles import check_role
 from sgforge.stages.shared import Shared
 from sgforge.stages.values import (
@@ -46,6 +47,7 @@ __all__ = [
     "VERBS",
     "Answer",
     "Checkpoint",
+    "Credit",
     "Editor",
     "Evaluator",
     "Exporter",
@@ -56,12 +58,15 @@ __all__ = [
     "Mode",
     "Model",
     "Needs",
+    "Outcome",
     "Part",
     "Ranking",
     "Refiner",
     "Report",
     "Reporter",
     "Resources",
+    "Reward",
+    "RewardSum",
     "Role",
     "Segmenter",
     "Selection",

@@ -192,6 +192,7 @@ _KINDS: Final = (
     Kind(name="editor", does="they correct a graph"),
     Kind(name="evaluator", does="they measure a student on held-out images"),
     Kind(name="refiner", does="they refine a student's checkpoint with rewards"),
+    Kind(name="reward", does="they score what was made of an image", methods=("score",)),
     Kind(name="model", does='the part of "provider/model" before the slash', in_steps=False),
     Kind(
         name="source",

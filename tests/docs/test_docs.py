@@ -38,12 +38,14 @@ def test_the_tutorial_runs_beside_a_checkout(tmp_path: Path) -> None:
     folder.mkdir()
     found = Path(attrs.__file__).parents[1]
     environment = Environment(folder / ".venv")
-    assert run_page(TUTORIAL, folder, environment.variables(PYTHONPATH=str(found))) == 9
+    assert run_page(TUTORIAL, folder, environment.variables(PYTHONPATH=str(found))) == 15
 
 
 def test_the_tutorial_is_the_template() -> None:
     titled = {block.title: block.code for block in read_blocks(TUTORIAL.read_text()) if block.title}
-    for name in ("pyproject.toml", "sgforge_echo/__init__.py", "sgforge_echo/teacher.py", "tests/test_echo.py"):
+    modules = ("__init__", "teacher", "reward")
+    files = (*(f"sgforge_echo/{name}.py" for name in modules), "tests/test_echo.py", "tests/test_reward.py")
+    for name in ("pyproject.toml", *files):
         assert titled[f"sgforge-echo/{name}"] == (ECHO / name).read_text(), f"{name} differs"
 
 

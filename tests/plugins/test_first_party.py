@@ -19,6 +19,8 @@ from sgforge.testing import (
     EvaluatorContract,
     ExporterContract,
     FilterContract,
+    HolderContract,
+    RewardContract,
     SegmenterContract,
     SourceContract,
     StudentContract,
@@ -93,6 +95,20 @@ class TestGeometry(TeacherContract):
 
 class TestSpatialRules(FilterContract):
     component = "spatial-rules"
+
+
+class TestRewardFilter(HolderContract, FilterContract):
+    component = "reward"
+    options = {"rewards": [{"use": "spatial", "untold": 0.5}], "least": 0.6}
+
+
+class TestRewardEvaluator(HolderContract, EvaluatorContract):
+    component = "reward"
+    options = {"rewards": ["spatial"], "mode": "predcls"}
+
+
+class TestSpatialReward(RewardContract):
+    component = "spatial"
 
 
 class TestPrior(StudentContract):

@@ -1,4 +1,4 @@
-"""A teacher that relates each region to the next: the smallest plugin of sgforge."""
+"""A teacher that relates each region to the next, and a reward for graphs that leave no region alone."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ class EchoOptions:
 def sgforge_register_teachers(register: Register) -> None:
     """`echo`."""
     register("echo", "sgforge_echo.teacher:EchoTeacher", config=EchoOptions)
+
+
+@sgforge.hookimpl
+def sgforge_register_rewards(register: Register) -> None:
+    """`coverage`."""
+    register("coverage", "sgforge_echo.reward:CoverageReward")

@@ -8,6 +8,7 @@ from sgforge.testing.contracts.evaluator import EvaluatorContract
 from sgforge.testing.contracts.executor import ExecutorContract
 from sgforge.testing.contracts.holder import HolderContract
 from sgforge.testing.contracts.items import EditorContract, FilterContract, SegmenterContract, TeacherContract
+from sgforge.testing.contracts.reward import RewardContract
 from sgforge.testing.contracts.student import StudentContract
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ExporterContract",
     "FilterContract",
     "HolderContract",
+    "RewardContract",
     "SegmenterContract",
     "SourceContract",
     "StudentContract",
