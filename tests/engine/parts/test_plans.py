@@ -82,15 +82,15 @@ critics = [
     with pytest.raises(ConfigError) as raised:
         from_toml(registry, step)
     lines = str(raised.value).splitlines()
-    assert "p.toml:7: step[0].critics[3].use: missing, and it has no default" in lines[1]
-    assert "p.toml:7: step[0].critics[4]: must be a component" in lines[2]
+    assert "p.toml:11: step[0].critics[3].use: missing, and it has no default" in lines[1]
+    assert "p.toml:12: step[0].critics[4]: must be a component" in lines[2]
     # What each part is comes to light when what was written can be read.
     with pytest.raises(ConfigError) as raised:
         from_toml(registry, step.replace("{weight = 1.0},", "").replace("7,", ""))
     assert [line.strip() for line in str(raised.value).splitlines()[1:]] == [
         "p.toml:6: step[0].chair.use: there is no filter 'crtic'; did you mean 'critic'?",
-        "p.toml:7: step[0].critics[1].threshold: unknown key; known: least, log, setup_error, words",
-        "p.toml:7: step[0].critics[2].critics[0].least: must be a number, not 'high'",
+        "p.toml:9: step[0].critics[1].threshold: unknown key; known: least, log, setup_error, words",
+        "p.toml:10: step[0].critics[2].critics[0].least: must be a number, not 'high'",
     ]
 
 
