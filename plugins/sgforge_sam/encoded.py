@@ -1,4 +1,4 @@
-"""What all segmenters with an encoder share: weights on loan, pixels of samples, one encoding for a batch."""
+"""What all segmenters with an encoder share: weights in common, pixels of samples, one encoding for a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Resources, pixels_of
 from sgforge_sam.features import Encoder
 from sgforge_sam.frames import Pixels
-from sgforge_sam.sharing import Borrowed
 
 __all__ = ["EncodedSegmenter"]
 
@@ -19,10 +18,10 @@ class EncodedSegmenter(ABC):
     """A segmenter whose encoder sees all images of a batch together, and serves whatever is asked of them then."""
 
     def __init__(self) -> None:
-        self._borrowed: Borrowed | None = None
+        self._encoder: Encoder | None = None
 
     @abstractmethod
-    def borrow(self, resources: Resources) -> Borrowed:
+    def load(self, resources: Resources) -> Encoder:
         """The encoder, loaded or shared."""
 
     @abstractmethod
@@ -32,17 +31,16 @@ class EncodedSegmenter(ABC):
     @property
     def encoder(self) -> Encoder:
         """The encoder at work."""
-        assert self._borrowed is not None, "setup() comes first"
-        return self._borrowed.encoder
+        assert self._encoder is not None, "setup() comes first"
+        return self._encoder
 
     def setup(self, resources: Resources) -> None:
         """Loads the weights, or shares those that another step of this process has loaded."""
-        self._borrowed = self.borrow(resources)
+        self._encoder = self.load(resources)
 
     def close(self) -> None:
-        """Lets go of the weights."""
-        if self._borrowed is not None:
-            self._borrowed.close()
+        """Lets go of the weights; the last one that holds them frees the model."""
+        self._encoder = None
 
     def segment(self, samples: Sequence[Sample], /) -> list[Answer]:
         """An edit for each image; one that is missing, broken or of another size than its graph is a `Failure`."""

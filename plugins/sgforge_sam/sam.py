@@ -19,8 +19,7 @@ from sgforge_sam.generator import generate
 from sgforge_sam.presets import grid_of
 from sgforge_sam.protocol import in_halves
 from sgforge_sam.regions import NO_PIXELS, Found, added
-from sgforge_sam.sharing import Borrowed
-from sgforge_sam.weights import borrow_sam
+from sgforge_sam.weights import sam_encoder
 
 __all__ = ["SamSegmenter", "masks_of_boxes"]
 
@@ -36,9 +35,9 @@ class SamSegmenter(EncodedSegmenter):
         super().__init__()
         self.options = options
 
-    def borrow(self, resources: Resources) -> Borrowed:
+    def load(self, resources: Resources) -> Encoder:
         """The encoder, loaded or shared."""
-        return borrow_sam(self.options, resources)
+        return sam_encoder(self.options, resources)
 
     def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Edit:
         """The masks of all presets, and of boxes if these are asked for."""

@@ -19,8 +19,7 @@ from sgforge_sam.features import Encoder
 from sgforge_sam.frames import Pixels
 from sgforge_sam.regions import Found, added, measured
 from sgforge_sam.sam import masks_of_boxes
-from sgforge_sam.sharing import Borrowed
-from sgforge_sam.weights import borrow_sam
+from sgforge_sam.weights import sam_encoder
 
 __all__ = ["SamTextSegmenter"]
 
@@ -40,9 +39,9 @@ class SamTextSegmenter(EncodedSegmenter):
         self.options = options
         self._detector: Detector | None = None
 
-    def borrow(self, resources: Resources) -> Borrowed:
+    def load(self, resources: Resources) -> Encoder:
         """The encoder, shared with `sam` steps of the same weights."""
-        return borrow_sam(self.options, resources)
+        return sam_encoder(self.options, resources)
 
     def setup(self, resources: Resources) -> None:
         """Loads the detector, and SAM or shares it."""

@@ -16,8 +16,7 @@ from sgforge_sam.frames import Pixels
 from sgforge_sam.generator import Grid, generate
 from sgforge_sam.regions import Found, added
 from sgforge_sam.semantic.model import SemanticSam, load_network
-from sgforge_sam.sharing import Borrowed
-from sgforge_sam.weights import borrow_encoder
+from sgforge_sam.weights import shared_encoder
 
 __all__ = ["SemanticSamSegmenter"]
 
@@ -33,7 +32,7 @@ class SemanticSamSegmenter(EncodedSegmenter):
         super().__init__()
         self.options = options
 
-    def borrow(self, resources: Resources) -> Borrowed:
+    def load(self, resources: Resources) -> Encoder:
         """The encoder, loaded or shared with steps that differ in levels and thresholds alone."""
         options = self.options
 
@@ -41,7 +40,7 @@ class SemanticSamSegmenter(EncodedSegmenter):
             network = load_network(checkpoint, device)
             return SemanticSam(network, apart=options.independent_prompts, short=options.short_side, dtype=dtype)
 
-        return borrow_encoder(options, resources, load, (SemanticSam, options.independent_prompts, options.short_side))
+        return shared_encoder(options, resources, load, (SemanticSam, options.independent_prompts, options.short_side))
 
     def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Edit:
         """The masks of all levels."""

@@ -15,10 +15,9 @@ from sgforge_sam.family import load_family
 from sgforge_sam.features import Encoder
 from sgforge_sam.original import OriginalSam
 from sgforge_sam.protocol import PromptedModel
-from sgforge_sam.sharing import Borrowed, borrow
 from sgforge_sam.tensors import read_tensors
 
-__all__ = ["borrow_encoder", "borrow_sam", "dtype_of", "load_sam"]
+__all__ = ["dtype_of", "load_sam", "sam_encoder", "shared_encoder"]
 
 
 def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
@@ -37,17 +36,17 @@ def load_sam(checkpoint: Path | str, device: torch.device, dtype: torch.dtype) -
     return OriginalSam(sam.to(device), dtype=dtype)
 
 
-def borrow_sam(options: SamOptions | SamTextOptions, resources: Resources) -> Borrowed:
+def sam_encoder(options: SamOptions | SamTextOptions, resources: Resources) -> Encoder:
     """The encoder that `sam` steps with these weights share in this process."""
-    return borrow_encoder(options, resources, load_sam, "sam")
+    return shared_encoder(options, resources, load_sam, "sam")
 
 
-def borrow_encoder(
+def shared_encoder(
     options: SamOptions | SamTextOptions | SemanticSamOptions,
     resources: Resources,
     load: Callable[[Path | str, torch.device, torch.dtype], PromptedModel],
     kind: Hashable,
-) -> Borrowed:
+) -> Encoder:
     """An encoder shared by all of one `kind` that name the same weights (unchanged since), device and dtype."""
     checkpoint, folder = options.checkpoint, options.feature_folder
     device = torch.device(resources.device)
@@ -57,7 +56,7 @@ def borrow_encoder(
         name = "" if folder is None else f"{_content(checkpoint)}:{dtype}"
         return Encoder(load(checkpoint, device, dtype), options.feature_memory_mb * 1024 * 1024, folder, name)
 
-    return borrow((_stamp(checkpoint), kind, device, dtype, folder), loaded)
+    return resources.shared.get((_stamp(checkpoint), kind, device, dtype, folder), loaded)
 
 
 def _stamp(checkpoint: Path | str) -> tuple[str, int, int]:

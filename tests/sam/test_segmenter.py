@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,9 +131,9 @@ def test_one_encoding_serves_all_presets_and_boxes_and_steps(checkpoint: Path, t
     first = opened(checkpoint, presets=["whole", "part"], boxes=True)
     second = opened(checkpoint, presets=["default"])
     third = opened(checkpoint, presets=["default"], dtype="bfloat16")
-    shared = first._borrowed.encoder  # type: ignore[union-attr]
-    assert second._borrowed.encoder is shared  # type: ignore[union-attr]
-    assert third._borrowed.encoder is not shared  # type: ignore[union-attr]
+    shared = first.encoder
+    assert second.encoder is shared
+    assert third.encoder is not shared
     assert shared.encoded == 0
     first.segment(samples)
     assert shared.encoded == 3
@@ -141,9 +143,10 @@ def test_one_encoding_serves_all_presets_and_boxes_and_steps(checkpoint: Path, t
     second.segment(samples)
     assert shared.encoded == 3
     second.close()
-    again = opened(checkpoint)
-    assert again._borrowed.encoder is not shared  # type: ignore[union-attr]
-    again.close()
+    last = weakref.ref(shared)
+    del shared
+    gc.collect()
+    assert last() is None, "nobody holds the model any more"
     third.close()
 
 
