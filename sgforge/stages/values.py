@@ -121,13 +121,11 @@ class SourceFailure:
 class Stamp:
     """What a source reads beside the pictures of its samples: while it is the same, the source gives the same.
 
-    `files`: read whole each time, compared by their contents. `pictures`: uris of files that the source decodes itself,
-    such as maps of segments; compared as all pictures are, by size and time of change. `facts`: a text of whatever else
-    decides, such as a digest of the names in a folder.
+    `files`: read whole each time, compared by their contents. `facts`: a text of whatever else decides, such as a
+    digest of the names in a folder.
     """
 
     files: tuple[Path, ...] = attrs.field(default=(), converter=tuple)
-    pictures: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     facts: str = ""
 
 

@@ -22,14 +22,14 @@ from sgforge.errors import ConfigError
 from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure, Stamp
-from sgforge_formats.checks import join_uri, locate, locate_folder
+from sgforge_formats.checks import locate, locate_folder
 from sgforge_formats.coco.document import Document, open_document
 from sgforge_formats.coco.extras import Kept
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.panoptic import Segments
 from sgforge_formats.coco.reading import ImageReader
 from sgforge_formats.config import CocoOptions
-from sgforge_formats.listing import file_names, names_digest
+from sgforge_formats.listing import names_digest, stamps_digest
 from sgforge_formats.pictures import PictureFolder, Turner
 
 __all__ = ["CocoSource"]
@@ -68,24 +68,31 @@ class CocoSource:
         folder = self._options.panoptic or self._options.annotations.removesuffix(".gz").removesuffix(".json")
         return locate(roots, folder, name, "panoptic", is_folder=True, root=f"{name}-panoptic")[0]
 
-    def stamp(self, roots: Roots, name: str) -> Stamp:
-        """The files decide, and the names in the folder of images, as a picture may be found under another spelling."""
+    def stamp(self, roots: Roots, name: str) -> Stamp | None:
+        """The files decide, the names in the folder of images, as a picture may be found under another spelling, and
+        what the folder of segments holds, if there is one; None while that is being written."""
         options = self._options
         files = [self._file(roots, name, "annotations")]
         if options.results is not None:
             files.append(self._file(roots, name, "results"))
-        facts = ""
+        facts = []
         if options.images is not None:
-            facts = names_digest(roots.resolve(locate_folder(roots, options.images, name, "images")))
-        return Stamp(tuple(files), self._segment_files(roots, name), facts)
+            facts.append(names_digest(roots.resolve(locate_folder(roots, options.images, name, "images"))))
+        segments = self._segments_folder(roots, name)
+        if segments is not None:
+            stamps = stamps_digest(segments)
+            if stamps is None:
+                return None
+            facts.append(stamps)
+        return Stamp(tuple(files), " ".join(facts))
 
-    def _segment_files(self, roots: Roots, name: str) -> tuple[str, ...]:
-        """Uris of what lies in the folder of segments; nothing where there is none, as with any other COCO file."""
+    def _segments_folder(self, roots: Roots, name: str) -> Path | None:
+        """Where the segments of a panoptic file lie; most files are none, and have no such folder beside them."""
+        apart = roots.copy()
         try:
-            uri = self._segments_uri(roots.copy(), name)
+            return apart.resolve(self._segments_uri(apart, name))
         except ConfigError:
-            return ()
-        return tuple(join_uri(uri, file) for file in sorted(file_names(roots.resolve(self._segments_uri(roots, name)))))
+            return None
 
     def samples(self, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
         """Every image with its regions, and every fault; a file that is no COCO file is a `ConfigError`."""

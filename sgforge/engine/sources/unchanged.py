@@ -129,35 +129,13 @@ class Unchanged:
             given = source.stamp(self._roots, name)
             if given is None:
                 return LookedAt(None, None)
-            stamp = self._digest(given)
+            stamp = _digest(given)
         record = self._memory.reading(identity) if trusts else None
         if record is None or record.stamp != stamp or record.snapshot_id not in self._states:
             return LookedAt(identity, stamp)
         snapshot = self._states.snapshot(record.snapshot_id)
         kept = Kept(snapshot, _rows_of(snapshot, name), _CONVERTER.structure(json.loads(record.told), Told))
         return LookedAt(identity, stamp, kept if self._holds(kept) else None)
-
-    def _digest(self, stamp: Stamp) -> str:
-        """The digest of what a source reads; files of which it is not known are read."""
-        total = hashlib.sha256(f"{stamp.facts}\n".encode())
-        for path in stamp.files:
-            total.update(file_sha256(path))
-        files = PictureFiles(self._roots)
-        for chunk in _chunks(stamp.pictures):
-            for digest in self._digests(chunk, files):
-                total.update(f"{digest}\n".encode())
-        return total.hexdigest()
-
-    def _digests(self, uris: Sequence[str], files: PictureFiles) -> Iterator[str]:
-        """What tells the content of each of these pictures."""
-        stamps = [files.stamp(uri) for uri in uris]
-        there = [stamp for stamp in stamps if stamp is not None]
-        known = dict(zip(there, self._hashes.find(there), strict=True))
-        unknown = [stamp.uri for stamp, sha256 in known.items() if sha256 is None]
-        readings = dict(zip(unknown, read_pictures(unknown, self._roots, self._hashes), strict=True))
-        for stamp in stamps:
-            # A broken file has no sha256 here: its size and time tell it from another that is broken.
-            yield ("missing" if stamp is None else known[stamp] or readings[stamp.uri].sha256 or f"broken {stamp}")
 
     def _holds(self, kept: Kept) -> bool:
         files = PictureFiles(self._roots)
@@ -243,6 +221,13 @@ class PictureFiles:
         if found is None:
             found = self._folders[uri] = f"{self._roots.resolve(uri)}{os.sep}"
         return found
+
+
+def _digest(stamp: Stamp) -> str:
+    total = hashlib.sha256(f"{stamp.facts}\n".encode())
+    for path in stamp.files:
+        total.update(file_sha256(path))
+    return total.hexdigest()
 
 
 def _identity(name: str, spec: ComponentSpec, limit: int | None) -> str | None:
