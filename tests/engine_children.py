@@ -11,7 +11,7 @@ import signal
 import struct
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
@@ -27,7 +27,7 @@ from sgforge.edits import Edit
 from sgforge.engine.executors.answering import Outcome
 from sgforge.engine.executors.crew import Lane
 from sgforge.engine.executors.error_messages import error_fields, error_of
-from sgforge.engine.executors.model_messages import answer_question
+from sgforge.engine.executors.model_messages import DistantModel, answer_question
 from sgforge.engine.executors.sample_messages import pack_samples, unpack_outcomes
 from sgforge.engine.executors.station import Station
 from sgforge.engine.executors.work import Work
@@ -219,6 +219,9 @@ class Link:
         _, _, self.work = self._message()
         threading.Thread(target=self._read, daemon=True).start()
 
+    def lend(self, fields: Mapping[str, object]) -> DistantModel:
+        return DistantModel.of(fields, self.send)
+
     def send(self, question: bytes) -> Future[bytes]:
         number, future = next(self._numbers), Future[bytes]()
         self._asked[number] = future
@@ -261,7 +264,7 @@ def main() -> None:
     """Work as the first message says until the driver has enough."""
     link = Link()
     try:
-        station = link.station = Station(unpack_work(link.work, load_plugins(), link.send))
+        station = link.station = Station(unpack_work(link.work, load_plugins(), link.lend))
     except SgforgeError as error:
         link.tell(BROKEN, 0, msgpack.packb(error_fields(error)))
         return

@@ -51,12 +51,10 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
         access = None if step.spec.holds_instance else context.models.access(step.spec.asked_models)
         job = TrainJob(
             step=step.name,
-            spec=step.spec,
-            method=step.verb.method,
+            work=Work(spec=step.spec, method=step.verb.method, resources=resources, answers="checkpoint"),
             snapshot=snapshot.path,
             selection=step.on,
             folder=folder,
-            resources=resources,
             access=access,
             run=step.run,
         )
@@ -137,6 +135,7 @@ def _evaluate_job(
         evaluator=Work(
             spec=step.spec,
             method=step.verb.method,
+            answers="report",
             # The evaluator alone sees the truth, so it alone may look into the folders that hold it.
             resources=context.resources(step.spec, None, sees_roots=True),
         ),

@@ -16,15 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgforge.engine.barriers.training import SCRATCH, TrainJob, train_here, write_json
+from sgforge.engine.barriers.training import TrainJob, train_here, write_json
+from sgforge.engine.executors.work_messages import unpack_work
 from sgforge.engine.models.child_models import ModelAccess, opened_models
-from sgforge.engine.planning.components import find_spec
-from sgforge.engine.planning.part_resources import with_parts
 from sgforge.engine.reporting.metrics import METRICS, MetricsWriter
 from sgforge.errors import SgforgeError
-from sgforge.images import Roots
 from sgforge.plugins import Registry, load_plugins
-from sgforge.stages import Checkpoint, Resources, Selection, Worker
+from sgforge.stages import Selection
 
 if TYPE_CHECKING:
     from sgforge.stages import Model
@@ -77,35 +75,15 @@ def _read_orders() -> bytes | None:
 def _job(
     given: dict[str, Any], registry: Registry, models: Mapping[str, Model], report: MetricsWriter | None
 ) -> TrainJob:
-    spec, faults = find_spec(registry, given["kind"], given["component"], given["settings"])
-    assert not faults, faults  # they were taken when the run was planned
-    base = given["checkpoint"]
-    folder = Path(given["folder"])
-    scratch = folder / SCRATCH / str(given["rank"])
-    scratch.mkdir(parents=True, exist_ok=True)
-
-    def bind(name: str | None) -> Model | None:
-        return None if name is None else models[name]
-
-    resources = Resources(
-        devices=tuple(given["devices"]),
-        dtype=given["dtype"],
-        seed=given["seed"],
-        worker=Worker(given["rank"], given["world"]),
-        checkpoint=None if base is None else Checkpoint(Path(base["path"]), base["sha256"], base["metrics"]),
-        model=bind(spec.model),
-        scratch=scratch,
-        roots=None if given["roots"] is None else Roots(given["roots"]),
-        reporter=report,
-    )
+    work = unpack_work(bytes.fromhex(given["work"]), registry, lambda fields: models[fields["name"]], report)
+    assert work.resources.scratch is not None
+    work.resources.scratch.mkdir(parents=True, exist_ok=True)
     return TrainJob(
         step=given["step"],
-        spec=spec,
-        method=given["method"],
+        work=work,
         snapshot=Path(given["snapshot"]),
         selection=Selection(_names(given["sources"]), _names(given["splits"])),
-        folder=folder,
-        resources=with_parts(spec, resources, bind),
+        folder=Path(given["folder"]),
     )
 
 

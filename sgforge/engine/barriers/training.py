@@ -25,11 +25,12 @@ from sgforge.durable import make_folder, write_text
 from sgforge.engine.barriers.training_processes import Ended, run_together
 from sgforge.engine.executors.answering import goes_back, recorded
 from sgforge.engine.executors.lifecycle import standing
+from sgforge.engine.executors.work import Work
+from sgforge.engine.executors.work_messages import pack_work
 from sgforge.engine.models.child_models import ModelAccess
-from sgforge.engine.planning.components import ComponentSpec
 from sgforge.engine.reporting.metrics import METRICS, MetricsWriter
 from sgforge.errors import SgforgeError, StepError
-from sgforge.stages import Checkpoint, Resources, Selection
+from sgforge.stages import Checkpoint, Selection
 from sgforge.steps import RunSettings
 from sgforge.text.blame import told
 
@@ -45,18 +46,21 @@ _LOG_LINES: Final = 3
 class TrainJob:
     """One training: what runs, what it reads, where it writes, and what it needs to ask its model in its process.
 
-    `resources`: of the whole training; each of its processes gets its share. `run`: how many these are, and how long.
+    `work`: of the whole training; each of its processes gets its share. `run`: how many these are, and how long.
     """
 
     step: str
-    spec: ComponentSpec
-    method: str
+    work: Work
     snapshot: Path
     selection: Selection
     folder: Path
-    resources: Resources
     access: ModelAccess | None = None
     run: RunSettings = attrs.field(factory=RunSettings)
+
+    @property
+    def component(self) -> str:
+        """Whose method trains, for messages."""
+        return self.work.spec.name
 
     @property
     def out(self) -> Path:
@@ -105,7 +109,7 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
         raise StepError(f"{job.out} is a link to elsewhere: refused")
     make_folder(job.out)
     # An instance cannot be sent to another process; whoever gives one has chosen to train in this one.
-    if job.spec.holds_instance:
+    if job.work.spec.holds_instance:
         try:
             checkpoint = await asyncio.to_thread(_train_reporting, job)
         except SgforgeError as error:
@@ -125,7 +129,8 @@ async def train(job: TrainJob, stop: asyncio.Event) -> Checkpoint | None:
 def _train_reporting(job: TrainJob) -> Checkpoint:
     report = MetricsWriter(job.folder / METRICS)
     try:
-        checkpoint = train_here(attrs.evolve(job, resources=attrs.evolve(job.resources, reporter=report)))
+        resources = attrs.evolve(job.work.resources, reporter=report)
+        checkpoint = train_here(attrs.evolve(job, work=attrs.evolve(job.work, resources=resources)))
     finally:
         report.close()
     assert checkpoint is not None  # as there is but one process
@@ -134,16 +139,16 @@ def _train_reporting(job: TrainJob) -> Checkpoint:
 
 def train_here(job: TrainJob) -> Checkpoint | None:
     """Train in this process; what the first rank returns is checked, and what others return is not looked at."""
-    worker = job.resources.worker
-    name = job.spec.name if worker.world == 1 else f"rank {worker.rank} of {job.spec.name}"
+    work, worker = job.work, job.work.resources.worker
+    name = job.component if worker.world == 1 else f"rank {worker.rank} of {job.component}"
     try:
-        with standing(job.spec, job.resources) as (instance, resources), recorded(job.resources):
-            checkpoint = getattr(instance, job.method)(job.snapshot, job.selection, job.out, resources)
+        with standing(work.spec, work.resources) as (instance, resources), recorded(work.resources):
+            checkpoint = getattr(instance, work.method)(job.snapshot, job.selection, job.out, resources)
     except (SgforgeError, KeyboardInterrupt):
         raise
     except BaseException as error:  # also sys.exit(): on the engine's thread it would end the loop under the others
         raise StepError(
-            f"step {job.step!r}: {name} failed to {job.method}: {told(error)} (--debug shows where)"
+            f"step {job.step!r}: {name} failed to {work.method}: {told(error)} (--debug shows where)"
         ) from error
     return None if worker.rank else _checked(job, name, checkpoint)
 
@@ -196,7 +201,7 @@ async def _train_in_children(job: TrainJob, stop: asyncio.Event) -> Mapping[str,
         return None
     if ended.why == "timeout":
         raise StepError(
-            f"step {job.step!r}: {job.spec.name} was stopped after its timeout_s of {job.run.timeout_s:g} seconds; "
+            f"step {job.step!r}: {job.component} was stopped after its timeout_s of {job.run.timeout_s:g} seconds; "
             "the next run goes on from what it has saved"
         )
     raise _failure(job, ended, found, logs)
@@ -215,7 +220,7 @@ def _failure(job: TrainJob, ended: Ended, found: Sequence[Mapping[str, Any]], lo
         error = StepError(f"{message}; {_last_words(logs[first])}" if several else message)
         error.exit_code = answer["exit_code"]
         return error
-    name = f"rank {first} of {job.spec.name}" if several else job.spec.name
+    name = f"rank {first} of {job.component}" if several else job.component
     return StepError(f"step {job.step!r}: {name} {_ending(ended.codes[first])}; {_last_words(logs[first])}")
 
 
@@ -231,31 +236,18 @@ def _last_words(log: Path) -> str:
 
 
 def _orders(job: TrainJob, rank: int, answer: Path) -> dict[str, Any]:
-    resources = job.resources.of_process(rank, job.run.processes)
-    checkpoint, roots = resources.checkpoint, resources.roots
+    share = job.work.resources.of_process(rank, job.run.processes)
+    scratch = (job.folder / SCRATCH / str(rank)).resolve()
+    work = attrs.evolve(job.work, resources=attrs.evolve(share, scratch=scratch))
     return {
         "step": job.step,
-        "kind": job.spec.kind,
-        "component": job.spec.name,
-        "settings": job.spec.settings,
-        "method": job.method,
+        "rank": rank,
+        # As text: the orders of a process are one line.
+        "work": pack_work(work).hex(),
         "snapshot": str(job.snapshot.resolve()),
         "sources": job.selection.sources,
         "splits": job.selection.splits,
         "folder": str(job.folder.resolve()),
         "answer": str(answer.resolve()),
-        "devices": resources.devices,
-        "dtype": resources.dtype,
-        "seed": resources.seed,
-        "rank": rank,
-        "world": job.run.processes,
         "access": None if job.access is None else job.access.as_json(),
-        "roots": None if roots is None else {name: str(roots.resolve(f"{name}:")) for name in roots.names()},
-        "checkpoint": None
-        if checkpoint is None
-        else {
-            "path": str(checkpoint.path.resolve()),
-            "sha256": checkpoint.sha256,
-            "metrics": dict(checkpoint.metrics),
-        },
     }

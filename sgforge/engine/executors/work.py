@@ -14,7 +14,7 @@ from sgforge.stages import Resources
 
 __all__ = ["DEFAULT_BATCH", "Work"]
 
-Form: TypeAlias = Literal["edit", "ranking"]
+Form: TypeAlias = Literal["edit", "ranking", "report", "checkpoint"]
 DEFAULT_BATCH: Final = 32
 """Samples per batch of a sync component that asks for no other number."""
 _CHECKS: Final[dict[Form, Callable[[Any], Any]]] = {"edit": check_answer, "ranking": check_ranking}
@@ -22,10 +22,10 @@ _CHECKS: Final[dict[Form, Callable[[Any], Any]]] = {"edit": check_answer, "ranki
 
 @attrs.frozen(kw_only=True, eq=False)
 class Work:
-    """One component at one of its methods, and with what: data, but for a given instance and the model it asks.
+    """One component at one of its methods, and with what: data, but for a given instance and the models that are asked.
 
-    `answers`: what the method gives for a sample, besides a `Failure`. `images`: the folders that pictures of samples
-    lie in. `batch_size` and `workers` as in `Step`.
+    `answers`: what the method gives, for each sample (an edit or a ranking, or a `Failure`) or once for all. `images`:
+    the folders that pictures of samples lie in. `batch_size` and `workers` as in `Step`.
     """
 
     spec: ComponentSpec

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import msgpack
 
-from sgforge.engine.executors.model_messages import DistantModel, Send, model_fields
+from sgforge.engine.executors.model_messages import model_fields
 from sgforge.engine.executors.work import Work
 from sgforge.engine.planning.components import find_spec
 from sgforge.engine.planning.part_resources import with_parts
@@ -17,9 +17,11 @@ from sgforge.errors import StepError
 from sgforge.images import Roots
 from sgforge.plugins import Registry
 from sgforge.stages import Checkpoint, Model, Resources, Worker
+from sgforge.stages.values import Reporter
 
 __all__ = ["pack_work", "unpack_work"]
 
+Lend: TypeAlias = Callable[[Mapping[str, Any]], Model]
 _PLAIN = ("devices", "dtype", "seed")
 _OWN = ("method", "answers", "batch_size")
 
@@ -44,20 +46,24 @@ def pack_work(work: Work) -> bytes:
             "scratch": None if scratch is None else str(scratch),
             "model": None if resources.model is None else resources.model.name,
             "models": {model.name: model_fields(model) for model in resources.models},
-            "images": None if work.images is None else _folders(work.images),
+            "roots": _folders(resources.roots),
+            "images": _folders(work.images),
         }
     )
     return packed
 
 
-def unpack_work(message: bytes, registry: Registry, send: Send) -> Work:
-    """The work that `pack_work` packed, its component found in this process; questions to models go by `send`."""
+def unpack_work(message: bytes, registry: Registry, lend: Lend, reporter: Reporter | None = None) -> Work:
+    """The work that `pack_work` packed, its component found in this process.
+
+    `lend` gives each of its models as it is asked here: `DistantModel.of`, or one of a gateway of this process.
+    """
     given: Mapping[str, Any] = msgpack.unpackb(message)
     spec, faults = find_spec(registry, *given["component"])
     if faults:
         raise StepError(f"{spec.kind} {spec.name!r} is another one here than in the driver: {faults[0].message}")
-    checkpoint, scratch, images = (given[name] for name in ("checkpoint", "scratch", "images"))
-    models = {name: DistantModel.of(fields, send) for name, fields in given["models"].items()}
+    checkpoint, scratch = given["checkpoint"], given["scratch"]
+    models = {name: lend(fields) for name, fields in given["models"].items()}
 
     def bind(name: str | None) -> Model | None:
         return None if name is None else models[name]
@@ -68,11 +74,17 @@ def unpack_work(message: bytes, registry: Registry, send: Send) -> Work:
         checkpoint=None if checkpoint is None else Checkpoint(**{**checkpoint, "path": Path(checkpoint["path"])}),
         scratch=None if scratch is None else Path(scratch),
         model=bind(given["model"]),
+        roots=_roots(given["roots"]),
+        reporter=reporter,
     )
     resources = with_parts(spec, resources, bind)
     own = {name: given[name] for name in _OWN}
-    return Work(spec=spec, resources=resources, images=None if images is None else Roots(images), **own)
+    return Work(spec=spec, resources=resources, images=_roots(given["images"]), **own)
 
 
-def _folders(roots: Roots) -> dict[str, str]:
-    return {name: str(roots.resolve(f"{name}:")) for name in roots.names()}
+def _folders(roots: Roots | None) -> dict[str, str] | None:
+    return None if roots is None else {name: str(roots.resolve(f"{name}:")) for name in roots.names()}
+
+
+def _roots(folders: Mapping[str, str] | None) -> Roots | None:
+    return None if folders is None else Roots(folders)

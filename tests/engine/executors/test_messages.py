@@ -243,6 +243,7 @@ def test_work_arrives_as_it_was_planned(toys, tmp_path):
         checkpoint=checkpoint,
         model=Asked(),
         scratch=tmp_path,
+        roots=Roots({"truths": tmp_path}),
     )
     sent = Work(
         spec=spec,
@@ -251,10 +252,12 @@ def test_work_arrives_as_it_was_planned(toys, tmp_path):
         images=Roots({"pictures": tmp_path}),
         batch_size=4,
     )
-    found = unpack_work(pack_work(sent), toys, lambda question: Future())
+    found = unpack_work(pack_work(sent), toys, lambda fields: DistantModel.of(fields, lambda question: Future()))
     assert found.spec.options == StageOptions(amount=5, fail=("00001",))
     assert found.resources.model.name == "toy/one"
-    assert attrs.evolve(found.resources, model=None) == attrs.evolve(resources, model=None)
+    bare = {"model": None, "roots": None}
+    assert attrs.evolve(found.resources, **bare) == attrs.evolve(resources, **bare)
+    assert found.resources.roots.resolve("truths:x") == tmp_path.resolve() / "x"
     assert (found.method, found.answers, found.batch) == ("complete", "edit", 4)
     assert found.images.resolve("pictures:x") == tmp_path.resolve() / "x"
 
