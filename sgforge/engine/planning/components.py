@@ -41,8 +41,9 @@ class PartSpec:
     @property
     def identity(self) -> dict[str, Any]:
         """What of it is part of its holder's fingerprint, also where nothing differs from a default."""
-        checkpoint = self.spec.checkpoint
-        weights = {} if checkpoint is None else {"checkpoint": hash_path(checkpoint)}
+        # Its options tell it where it differs from the default; a hub id counts as it is written.
+        checkpoint = self.spec.needs.read("checkpoint", self.spec.options)
+        weights = {"checkpoint": hash_path(checkpoint)} if isinstance(checkpoint, Path) else {}
         return {"name": self.name, "weight": self.weight, **weights, **self.spec.identity_as_part}
 
 

@@ -131,6 +131,26 @@ def test_a_part_that_wants_weights_must_name_them(registry, tmp_path):
     assert key_of(plan(registry, sg.filter("taught", student=sg.use("toy", checkpoint=tmp_path)))) != one
 
 
+def test_weights_of_a_part_count_by_their_contents_also_at_the_default(registry, tmp_path):
+    @attrs.frozen
+    class Options:
+        checkpoint: Path | str = tmp_path
+
+    class Plugin:
+        @sg.hookimpl
+        def sgforge_register_filters(self, register):
+            register("weighty", Critic, config=Options, needs=Needs(checkpoint=True))
+
+    registry.add(Plugin(), Owner("weighty"))
+    found = []
+    for text in ("one", "two", "one"):
+        (tmp_path / "weights.bin").write_text(text)
+        found.append(key_of(plan(registry, sg.filter("panel", critics=["weighty"]))))
+    assert found[0] == found[2] != found[1]
+    hub = [key_of(plan(registry, sg.filter("panel", critics=[sg.use("weighty", checkpoint=f"a/{n}")]))) for n in "bc"]
+    assert hub[0] != hub[1]
+
+
 def test_models_of_parts_are_the_plans(registry):
     inner = sg.use("panel", critics=[sg.use("critic-asking", model="compat/b")])
     step = sg.filter("panel-async", critics=[sg.use("critic-asking", model="compat/a"), inner])
