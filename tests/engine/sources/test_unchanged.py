@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from pathlib import Path
 
 import attrs
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import sgforge as sg
@@ -366,6 +369,57 @@ def test_a_forecast_reads_only_what_has_changed_and_says_the_same(run, listing, 
     assert (more.images, more.unreadable) == (5, 2)
     # One photo is one state: what is known of "1" is known of "01".
     assert (more.steps[0].to_compute, more.steps[0].reused) == (0, 5)
+
+
+CHANGES = st.tuples(
+    st.sampled_from(["picture", "touch", "remove", "break", "line", "drop line", "resize", "nothing"]),
+    st.integers(0, 3),
+    st.booleans(),
+)
+
+
+def change(photos: Path, listing: Path, what: str, number: int, is_old: bool, moment: int) -> None:
+    """One thing that may happen to the files of a source; `is_old`: long ago as it seems, else just now."""
+    path = photos / f"{number}.png"
+    if what in ("picture", "resize"):
+        picture(path, moment, (32, 32) if what == "picture" else (40, 32))
+    elif what == "remove":
+        path.unlink(missing_ok=True)
+    elif what == "break" and path.exists():
+        path.write_bytes(path.read_bytes()[:100])
+    elif what == "line":
+        with listing.open("a") as stream:
+            stream.write(f"more{moment} photos:{number}.png 32 32\n")
+    elif what == "drop line":
+        listing.write_text("".join(listing.read_text().splitlines(keepends=True)[:-1]))
+    if what != "nothing" and path.exists():
+        os.utime(path, (LONG_AGO + moment,) * 2 if is_old else None)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(CHANGES, min_size=1, max_size=6))
+def test_whatever_happens_to_files_a_run_makes_what_a_new_dataset_would_hold(toys, tmp_path, changes):
+    with tempfile.TemporaryDirectory(dir=tmp_path) as name:
+        folder = Path(name)
+        photos, listing = folder / "photos", folder / "list.txt"
+        photos.mkdir()
+        for number in range(3):
+            picture(photos / f"{number}.png", number)
+        # The image "0" stays, so that there always is one.
+        Image.new("RGB", (32, 32)).save(photos / "stays.png")
+        lines = ["0 photos:stays.png 32 32", *(f"{number + 1} photos:{number}.png 32 32" for number in range(3))]
+        listing.write_text("\n".join(lines) + "\n")
+        kept, other = Runs(folder, photos), folder / "other"
+        kept(Listed(listing))
+        for moment, (what, number, is_old) in enumerate(changes, 1):
+            if what != "drop line" or len(listing.read_text().splitlines()) > 1:
+                change(photos, listing, what, number, is_old, moment)
+            found = kept(Listed(listing))
+            fresh = sg.Pipeline().run(Listed(listing), other, roots={"photos": photos}, progress=False)
+            shutil.rmtree(other)
+            assert found.snapshot == fresh.snapshot
+            assert found.step("source").reasons == fresh.step("source").reasons
+            assert [one.image_id for one in found.failures] == [one.image_id for one in fresh.failures]
 
 
 def test_stamps_are_those_of_the_files_behind_uris_inside_their_roots(tmp_path):
