@@ -9,14 +9,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
 
 from sgforge.engine.executors.daemon_thread import DaemonThread
 from sgforge.engine.planning.components import ComponentSpec, is_async
+from sgforge.errors import StepError
 from sgforge.stages import KINDS
+from sgforge.text.wording import counted
 
 __all__ = ["InBatches", "LoopThread", "OneByOne", "is_async_part"]
+
+Row: TypeAlias = tuple[Any, ...]
+"""A sample, and what belongs to it."""
 
 
 def is_async_part(spec: ComponentSpec) -> bool:
@@ -78,20 +86,59 @@ def _ask_all(loop: LoopThread, method: Callable[..., Any], *batches: Sequence[An
 
 
 class OneByOne(_Face):
-    """A sync component for an async holder: each sample is a batch of one on the component's thread."""
+    """A sync component for an async holder: what is asked meanwhile is its next batch, on the component's thread.
 
-    def __init__(self, component: Any, kind: str, thread: DaemonThread) -> None:
+    `most`: samples of a batch; one for a component that asks a model, so that each call is recorded for its sample.
+    """
+
+    def __init__(self, component: Any, kind: str, thread: DaemonThread, most: int) -> None:
         super().__init__(component)
         for name in KINDS[kind].all_methods:
             if callable(getattr(component, name, None)):
-                setattr(self, name, partial(_ask_one, thread, getattr(component, name)))
+                setattr(self, name, _Gathering(getattr(component, name), thread, most).ask)
 
 
-async def _ask_one(thread: DaemonThread, method: Callable[..., Any], *row: Any) -> Any:
-    [answer] = await asyncio.wrap_future(thread.call(_listed, method, *([value] for value in row)))
-    return answer
+class _Gathering:
+    """The samples that wait for one method."""
 
+    def __init__(self, method: Callable[..., Any], thread: DaemonThread, most: int) -> None:
+        self._method = method
+        self._thread = thread
+        self._most = most
+        self._waiting: SimpleQueue[tuple[Row, Future[Any]]] = SimpleQueue()
 
-def _listed(method: Callable[..., Any], *batches: Sequence[Any]) -> list[Any]:
-    # A generator runs the component's code while it is read, so it is read here.
-    return list(method(*batches))
+    async def ask(self, *row: Any) -> Any:
+        """The answer for one sample."""
+        answer: Future[Any] = Future()
+        self._waiting.put((row, answer))
+        # Each brings a call of its own, which finds nothing left where an earlier one took its sample along.
+        self._thread.call(self._work)
+        return await asyncio.wrap_future(answer)
+
+    def _work(self) -> None:
+        batch: list[tuple[Row, Future[Any]]] = []
+        with suppress(Empty):
+            while len(batch) < self._most:
+                row, answer = self._waiting.get_nowait()
+                if answer.set_running_or_notify_cancel():
+                    batch.append((row, answer))
+        if batch:
+            self._answer(batch)
+
+    def _answer(self, batch: Sequence[tuple[Row, Future[Any]]]) -> None:
+        rows = [row for row, _ in batch]
+        try:
+            # A generator runs the component's code while it is read, so it is read here.
+            answers = list(self._method(*map(list, zip(*rows, strict=True))))
+            if len(answers) != len(batch):
+                raise StepError(f"it gave {counted(len(answers), 'answer')} for {counted(len(batch), 'sample')}")
+        except BaseException as error:  # it is the holder's, whatever it is
+            if len(batch) == 1:
+                batch[0][1].set_exception(error)
+                return
+            # Nothing says which sample it was.
+            for one in batch:
+                self._answer([one])
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            future.set_result(answer)

@@ -12,6 +12,7 @@ import attrs
 
 from sgforge.engine.executors.daemon_thread import DaemonThread
 from sgforge.engine.executors.faces import InBatches, LoopThread, OneByOne, is_async_part
+from sgforge.engine.executors.work import DEFAULT_BATCH
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.errors import SgforgeError, StepError
 from sgforge.stages import Part, Resources
@@ -153,7 +154,8 @@ class _OnThread:
         except BaseException:
             self._thread.end()
             raise
-        self.face = OneByOne(self._entered.instance, spec.kind, self._thread)
+        most = 1 if resources.models else DEFAULT_BATCH
+        self.face = OneByOne(self._entered.instance, spec.kind, self._thread, most)
 
     def close(self) -> None:
         self._thread.call(self._entered.close).result()
