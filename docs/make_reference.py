@@ -31,14 +31,17 @@ from sgforge.stages import (
     Checkpoint,
     Credit,
     Failure,
+    GivesPolicy,
     Judged,
     Needs,
     Outcome,
     Part,
+    Policy,
     Ranking,
     Report,
     Resources,
     Reward,
+    Rollout,
     SourceFailure,
     Use,
     Worker,
@@ -50,7 +53,13 @@ from sgforge.steps import RunSettings
 REFERENCE = Path(__file__).with_name("reference.md")
 FIRST_PARTY = "sgforge"
 ROOT: Final = Path(__file__).parents[1]
-PROTOCOLS: Final = {"model": (Provider, BatchProvider), "executor": (Executor,), "reward": (Reward,), "command": ()}
+PROTOCOLS: Final = {
+    "model": (Provider, BatchProvider),
+    "executor": (Executor,),
+    "reward": (Reward,),
+    "command": (),
+    "student": (protocols.Student, GivesPolicy, Policy),
+}
 """Of kinds whose protocol is not the class of `sgforge.stages.protocols` that has their name."""
 EVENTS: Final = tuple(getattr(event_values, name) for name in event_values.__all__)
 VALUES: Final = (
@@ -68,6 +77,8 @@ VALUES: Final = (
     Ranking,
     Report,
     StepCounts,
+    Rollout,
+    Outcome,
 )
 HEAD = """\
 # Reference

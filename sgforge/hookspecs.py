@@ -35,6 +35,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class Register(Protocol):
     """Registers one component under a name; a name taken already is an error naming both owners.
 
+    `offers`: which of the methods it has that its kind may have, such as ("policy",) of a student that can be refined.
     `identity`: the target's "module:Class" of before, where a class was moved: keys of answers go on naming it.
     """
 
@@ -46,6 +47,7 @@ class Register(Protocol):
         config: type[Any] | None = None,
         needs: Needs = Needs(),
         revision: int = 1,
+        offers: tuple[str, ...] = (),
         identity: str | None = None,
     ) -> None: ...
 

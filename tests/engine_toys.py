@@ -266,6 +266,9 @@ class ToyStudent:
         (folder / "counts.json").write_text(json.dumps(counts, sort_keys=True))
         return Checkpoint.of(folder, {"relations": float(sum(counts.values()))})
 
+    def policy(self, resources: Resources) -> ToyStudent:
+        return self
+
     def generate(self, samples: Sequence[Sample]) -> list[Edit | Failure]:
         log(self.options.log, "generate", len(samples))
         best = max(sorted(self.counts), key=self.counts.__getitem__)
@@ -361,7 +364,7 @@ def sgforge_register_editors(register) -> None:
 
 @sgforge.hookimpl
 def sgforge_register_students(register) -> None:
-    register("toy", ToyStudent, config=StudentOptions, needs=Needs(checkpoint=True))
+    register("toy", ToyStudent, config=StudentOptions, needs=Needs(checkpoint=True), offers=("policy",))
 
 
 @sgforge.hookimpl

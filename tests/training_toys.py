@@ -5,6 +5,7 @@ The module is a plugin beside `engine_toys`, so that child processes can find it
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import signal
@@ -74,8 +75,6 @@ class CountingStudent:
             if worker.rank == 0:
                 write_text(state, json.dumps([step + 1, counts]))
             resources.report("relations", sum(counts), step)
-        if worker.world > 1:
-            distributed.destroy_process_group()
         if worker.rank == 0:
             (out_dir / "weights").mkdir(exist_ok=True)
             write_text(out_dir / "weights" / "counts.json", json.dumps(counts))
@@ -114,6 +113,7 @@ ENDS: dict[str, Callable[[], Any]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "leave": lambda: os._exit(3),
     "stubborn": _hold_on,
+    "abort later": lambda: atexit.register(os.abort),
     "helper": lambda: subprocess.Popen([sys.executable, "-c", "import time; time.sleep(10_000)"]).pid,
 }
 

@@ -156,10 +156,20 @@ class Context:
         """The checkpoint that a step takes: of an earlier step, or the one its option names."""
         return find_weights(step, self.checkpoints)
 
-    def resources(self, spec: ComponentSpec, checkpoint: Checkpoint | None, *, sees_roots: bool = False) -> Resources:
-        """What a component is given when it is set up, its parts included; `sees_roots`: the image folders too."""
+    def resources(
+        self,
+        spec: ComponentSpec,
+        checkpoint: Checkpoint | None,
+        *,
+        sees_roots: bool = False,
+        devices: tuple[str, ...] | None = None,
+    ) -> Resources:
+        """What a component is given when it is set up, its parts included; `sees_roots`: the image folders too.
+
+        `devices`: those that it can use, where its needs alone do not say.
+        """
         own = Resources(
-            devices=devices_for(spec.needs),
+            devices=devices or devices_for(spec.needs),
             seed=self.plan.seed,
             checkpoint=checkpoint,
             model=self.models.bind(spec.model),
@@ -214,6 +224,9 @@ def step_fingerprint(
     A component that cannot be recognised gets one that no other run has.
     """
     is_item = step.verb.is_item
+    # What a refiner samples depends on the student's own options too.
+    given = step.student if step.verb.student_offers is not None else None
+    is_stable = step.spec.is_stable and (given is None or given.is_stable)
     return fingerprint(
         {
             "verb": step.verb.name,
@@ -223,7 +236,8 @@ def step_fingerprint(
             "seed": seed or None,
             "weights": weights,
             "read": read,
-            "run": None if step.spec.is_stable else run_id,
+            "student": None if given is None else given.identity,
+            "run": None if is_stable else run_id,
         }
     )
 

@@ -44,6 +44,7 @@ class Component:
     needs: Needs
     revision: int
     owner: Owner
+    offers: tuple[str, ...] = ()
     moved_from: str | None = None
 
     @property
@@ -71,7 +72,7 @@ class Component:
         kind = KINDS[self.kind]
         if not isinstance(target, type) and not (kind.may_be_module and isinstance(target, ModuleType)):
             raise PluginError(f"{self}: target {self.path!r} is not a class")
-        missing = [name for name in kind.all_methods if not callable(getattr(target, name, None))]
+        missing = [name for name in (*kind.all_methods, *self.offers) if not callable(getattr(target, name, None))]
         if missing:
             raise PluginError(f"{self}: {self.path} has no method {', '.join(f'{name}()' for name in missing)}")
         return target

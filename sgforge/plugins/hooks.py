@@ -109,6 +109,7 @@ def _collector(kind: Kind, owner: Owner, accept: Callable[[Component], None]) ->
         config: type[Any] | None = None,
         needs: Needs = Needs(),
         revision: int = 1,
+        offers: tuple[str, ...] = (),
         identity: str | None = None,
     ) -> None:
         component = Component(
@@ -119,6 +120,7 @@ def _collector(kind: Kind, owner: Owner, accept: Callable[[Component], None]) ->
             needs=needs,
             revision=revision,
             owner=owner,
+            offers=offers,
             moved_from=identity,
         )
         fault = _find_fault(component)
@@ -151,6 +153,9 @@ def _find_fault(component: Component) -> str | None:
     revision = values["revision"]
     if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
         return f"revision must be a whole number from 1 up, not {revision!r}"
+    offers, known = values["offers"], KINDS[component.kind].may_offer
+    if not isinstance(offers, tuple) or not set(offers) <= set(known):
+        return f"offers {offers!r} must be a tuple of what {with_article(component.kind)} may offer: {known}"
     return _find_config_fault(component.kind, values["config"]) or _find_undeclared(component)
 
 

@@ -14,6 +14,7 @@ from sgforge.selection import Selection
 from sgforge.stages.evaluation import Judged, Ranking, Report
 from sgforge.stages.parts import Part, Use, part, parts, use
 from sgforge.stages.pixels import pixels_of
+from sgforge.stages.policies import GivesPolicy, Policy, Rollout
 from sgforge.stages.protocols import (
     Editor,
     Evaluator,
@@ -53,6 +54,7 @@ __all__ = [
     "Exporter",
     "Failure",
     "Filter",
+    "GivesPolicy",
     "Judged",
     "Kind",
     "Mode",
@@ -60,6 +62,7 @@ __all__ = [
     "Needs",
     "Outcome",
     "Part",
+    "Policy",
     "Ranking",
     "Refiner",
     "Report",
@@ -68,6 +71,7 @@ __all__ = [
     "Reward",
     "RewardSum",
     "Role",
+    "Rollout",
     "Segmenter",
     "Selection",
     "Shared",

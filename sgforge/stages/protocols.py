@@ -162,7 +162,11 @@ class Refiner(Protocol):
     """Refines a student's checkpoint with rewards."""
 
     def refine(self, snapshot_path: Path, selection: Selection, out_dir: Path, resources: Resources) -> Checkpoint:
-        """As `Student.train`, from the weights of `resources.checkpoint`."""
+        """As `Student.train`, from the weights of `resources.checkpoint` by `resources.student.policy(resources)`.
+
+        The student is that of the nearest weights, and offers a policy: a plan with one that offers none is refused.
+        What the policy saves is the checkpoint, which later steps load by the student.
+        """
         ...
 
 

@@ -18,6 +18,7 @@ from sgforge.stages.shared import IN_PROCESS, Shared
 if TYPE_CHECKING:
     from sgforge.images import Roots
     from sgforge.models import Capabilities, ChatRequest, ChatResponse
+    from sgforge.stages.policies import GivesPolicy
 
 __all__ = [
     "Answer",
@@ -183,9 +184,10 @@ class Resources:
     first is cuda:LOCAL_RANK. `worker`: which of the processes of a training this is, or of the workers of an item step.
     `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the model that the
     option `model` names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder for
-    temporary files, its own. `roots`: the image folders of the run, for a training that reads pixels. `reporter`: what
-    `report` calls. `parts`: the components in its options, by the option's name, in the order given. `shared`: what
-    this process has loaded or computed once.
+    temporary files, its own. `roots`: the image folders of the run, for a training that reads pixels. `student`: of a
+    refiner, the student whose weights `checkpoint` holds, built and not set up. `reporter`: what `report` calls.
+    `parts`: the components in its options, by the option's name, in the order given. `shared`: what this process has
+    loaded or computed once.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -196,6 +198,7 @@ class Resources:
     model: Model | None = None
     scratch: Path | None = None
     roots: Roots | None = None
+    student: GivesPolicy | None = attrs.field(default=None, eq=False, repr=False)
     reporter: Reporter | None = attrs.field(default=None, eq=False, repr=False)
     parts: Mapping[str, tuple[Part, ...]] = attrs.field(factory=dict)
     shared: Shared = attrs.field(default=IN_PROCESS, repr=False)

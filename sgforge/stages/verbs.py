@@ -23,7 +23,8 @@ class Kind:
     `does`: what its components do, as the hook's docstring says it. `methods`: those that a target must have besides
     the methods of its verbs. `reserved`: option names that belong to whoever names the component. `may_be_module`:
     whether a target may be a whole module. `in_steps`: whether it works within steps, so that it may be a part in the
-    options of another component and may have parts of its own.
+    options of another component and may have parts of its own. `may_offer`: further methods that a target may have, if
+    its registration says so.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Kind:
     reserved: tuple[str, ...] = ()
     may_be_module: bool = False
     in_steps: bool = True
+    may_offer: tuple[str, ...] = ()
 
     @property
     def plural(self) -> str:
@@ -79,6 +81,7 @@ class Verb:
     are: of no student, of the step's own component, of the one that was trained. `splits`: which images it works on
     where `on` does not say: the first of these splits that there is, all images if there is none here. `images`: what
     it works on, in messages. `finders`: the verb whose earlier steps find regions on the images that it shows bare.
+    `student_offers`: what the student must offer, which the component is then given.
     """
 
     name: str
@@ -93,6 +96,7 @@ class Verb:
     splits: tuple[str, ...] = ()
     images: str = "images"
     finders: str | None = None
+    student_offers: str | None = None
 
     @property
     def method(self) -> str:
@@ -162,6 +166,7 @@ _VERBS: Final = (
         is_item=False,
         weights="nearest",
         student="trained",
+        student_offers="policy",
         splits=("train",),
         images="images to train on",
     ),
@@ -188,6 +193,7 @@ _KINDS: Final = (
         name="student",
         does="they are trained on a snapshot and propose relations",
         methods=("rank",),
+        may_offer=("policy",),
     ),
     Kind(name="editor", does="they correct a graph"),
     Kind(name="evaluator", does="they measure a student on held-out images"),

@@ -225,3 +225,8 @@ def test_one_that_does_not_end_when_it_is_asked_to_is_made_to_after_its_grace(to
         run(tmp_path / "data", step)
     started = [int(line.split()[-1]) for line in read_log(log) if line.startswith("rank")]
     assert not any(map(is_running, started))
+
+
+def test_one_that_is_done_may_abort_while_it_is_taken_apart(toys, tmp_path):
+    report = run(tmp_path / "data", sg.train("places", end="abort later", rank=1, run={"processes": 2}))
+    assert report.step("train").counts.computed == 16

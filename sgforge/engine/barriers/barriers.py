@@ -15,6 +15,7 @@ from sgforge.engine.barriers.training import TrainJob, load_checkpoint, train
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import Stopped
 from sgforge.engine.executors.work import Work
+from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.fingerprints import digest_of, fingerprint
 from sgforge.engine.planning.known_work import Images
 from sgforge.engine.planning.plan import Plan, PlannedStep
@@ -47,7 +48,9 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     reused = checkpoint is not None
     if checkpoint is None:
         context.progress.note(f"{step.name}: {step.spec.name} learns from {counted(len(rows), 'image')}")
-        resources = context.resources(step.spec, context.weights_of(step), sees_roots=True)
+        resources = context.resources(
+            step.spec, context.weights_of(step), sees_roots=True, devices=devices_for(*step.needs)
+        )
         access = None if step.spec.holds_instance else context.models.access(step.spec.asked_models)
         job = TrainJob(
             step=step.name,
@@ -57,6 +60,7 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
             folder=folder,
             access=access,
             run=step.run,
+            student=step.student if step.verb.student_offers is not None else None,
         )
         async with context.telling_figures(step.name, MetricsReader(folder / METRICS)):
             checkpoint = await train(job, context.stop)

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgforge.engine.barriers.training import TrainJob, train_here, write_json
+from sgforge.engine.barriers.training_processes import leave_process_group
 from sgforge.engine.executors.work_messages import unpack_work
 from sgforge.engine.models.child_models import ModelAccess, opened_models
+from sgforge.engine.planning.components import ComponentSpec, find_spec
 from sgforge.engine.reporting.metrics import METRICS, MetricsWriter
 from sgforge.errors import SgforgeError
 from sgforge.plugins import Registry, load_plugins
-from sgforge.stages import Selection
+from sgforge.stages import Checkpoint, Selection
 
 if TYPE_CHECKING:
     from sgforge.stages import Model
@@ -46,16 +48,17 @@ def main() -> int:
         traceback.print_exc()
         write_json(answer, {"error": str(error), "exit_code": error.exit_code, "at": time.time()})
         return error.exit_code
-    if checkpoint is not None:
-        write_json(
-            answer,
-            {
-                "path": str(checkpoint.path.resolve()),
-                "sha256": checkpoint.sha256,
-                "metrics": {name: float(value) for name, value in checkpoint.metrics.items()},
-            },
-        )
+    write_json(answer, _answer(checkpoint))
+    leave_process_group()
     return 0
+
+
+def _answer(checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """What a rank that is done leaves: the first one its checkpoint."""
+    if checkpoint is None:
+        return {"done": True}
+    metrics = {name: float(value) for name, value in checkpoint.metrics.items()}
+    return {"done": True, "path": str(checkpoint.path.resolve()), "sha256": checkpoint.sha256, "metrics": metrics}
 
 
 def _read_orders() -> bytes | None:
@@ -75,6 +78,7 @@ def _read_orders() -> bytes | None:
 def _job(
     given: dict[str, Any], registry: Registry, models: Mapping[str, Model], report: MetricsWriter | None
 ) -> TrainJob:
+    student = given["student"]
     work = unpack_work(bytes.fromhex(given["work"]), registry, lambda fields: models[fields["name"]], report)
     assert work.resources.scratch is not None
     work.resources.scratch.mkdir(parents=True, exist_ok=True)
@@ -84,7 +88,14 @@ def _job(
         snapshot=Path(given["snapshot"]),
         selection=Selection(_names(given["sources"]), _names(given["splits"])),
         folder=Path(given["folder"]),
+        student=None if student is None else _spec(registry, "student", student),
     )
+
+
+def _spec(registry: Registry, kind: str, given: dict[str, Any]) -> ComponentSpec:
+    spec, faults = find_spec(registry, kind, given["component"], given["settings"])
+    assert not faults, faults  # they were taken when the run was planned
+    return spec
 
 
 def _names(value: list[str] | None) -> tuple[str, ...] | None:

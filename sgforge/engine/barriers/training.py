@@ -14,7 +14,8 @@ import asyncio
 import json
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,13 +25,14 @@ from sgforge.digests import folder_sha256
 from sgforge.durable import make_folder, write_text
 from sgforge.engine.barriers.training_processes import Ended, run_together
 from sgforge.engine.executors.answering import goes_back, recorded
-from sgforge.engine.executors.lifecycle import standing
+from sgforge.engine.executors.lifecycle import Entered, standing
 from sgforge.engine.executors.work import Work
 from sgforge.engine.executors.work_messages import pack_work
 from sgforge.engine.models.child_models import ModelAccess
+from sgforge.engine.planning.components import ComponentSpec
 from sgforge.engine.reporting.metrics import METRICS, MetricsWriter
 from sgforge.errors import SgforgeError, StepError
-from sgforge.stages import Checkpoint, Selection
+from sgforge.stages import Checkpoint, Resources, Selection
 from sgforge.steps import RunSettings
 from sgforge.text.blame import told
 
@@ -47,6 +49,7 @@ class TrainJob:
     """One training: what runs, what it reads, where it writes, and what it needs to ask its model in its process.
 
     `work`: of the whole training; each of its processes gets its share. `run`: how many these are, and how long.
+    `student`: what a refiner is given, to refine it.
     """
 
     step: str
@@ -56,6 +59,7 @@ class TrainJob:
     folder: Path
     access: ModelAccess | None = None
     run: RunSettings = attrs.field(factory=RunSettings)
+    student: ComponentSpec | None = None
 
     @property
     def component(self) -> str:
@@ -142,7 +146,11 @@ def train_here(job: TrainJob) -> Checkpoint | None:
     work, worker = job.work, job.work.resources.worker
     name = job.component if worker.world == 1 else f"rank {worker.rank} of {job.component}"
     try:
-        with standing(work.spec, work.resources) as (instance, resources), recorded(work.resources):
+        with (
+            _with_student(job) as given,
+            standing(work.spec, given) as (instance, resources),
+            recorded(given),
+        ):
             checkpoint = getattr(instance, work.method)(job.snapshot, job.selection, job.out, resources)
     except (SgforgeError, KeyboardInterrupt):
         raise
@@ -151,6 +159,19 @@ def train_here(job: TrainJob) -> Checkpoint | None:
             f"step {job.step!r}: {name} failed to {work.method}: {told(error)} (--debug shows where)"
         ) from error
     return None if worker.rank else _checked(job, name, checkpoint)
+
+
+@contextmanager
+def _with_student(job: TrainJob) -> Iterator[Resources]:
+    """The resources of the training, with a student that is built and not set up: its policy loads what it needs."""
+    if job.student is None:
+        yield job.work.resources
+        return
+    student = Entered(job.student.build(), job.work.resources)
+    try:
+        yield attrs.evolve(job.work.resources, student=student.instance)
+    finally:
+        student.close()
 
 
 def _checked(job: TrainJob, name: str, checkpoint: Any) -> Checkpoint:
@@ -187,11 +208,10 @@ async def _train_in_children(job: TrainJob, stop: asyncio.Event) -> Mapping[str,
     scratch = job.folder / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
     try:
-        ended = await run_together(orders, logs, job.run, stop)
+        ended = await run_together(orders, logs, job.run, stop, lambda rank: "done" in _read_answer(answers[rank]))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    # Whole or not there, as each is replaced in one piece; without one the exit code is all there is to tell.
-    found: list[dict[str, Any]] = [json.loads(answer.read_text()) if answer.exists() else {} for answer in answers]
+    found = [_read_answer(answer) for answer in answers]
     for answer in answers:
         answer.unlink(missing_ok=True)
     # A training that had finished when the stop came is finished; any other end after a stop is not its fault.
@@ -205,6 +225,12 @@ async def _train_in_children(job: TrainJob, stop: asyncio.Event) -> Mapping[str,
             "the next run goes on from what it has saved"
         )
     raise _failure(job, ended, found, logs)
+
+
+def _read_answer(answer: Path) -> dict[str, Any]:
+    """What a rank has left, whole as it is replaced in one piece; without it the exit code is all there is to tell."""
+    found: dict[str, Any] = json.loads(answer.read_text()) if answer.exists() else {}
+    return found
 
 
 def _failure(job: TrainJob, ended: Ended, found: Sequence[Mapping[str, Any]], logs: Sequence[Path]) -> SgforgeError:
@@ -244,6 +270,7 @@ def _orders(job: TrainJob, rank: int, answer: Path) -> dict[str, Any]:
         "rank": rank,
         # As text: the orders of a process are one line.
         "work": pack_work(work).hex(),
+        "student": None if job.student is None else {"component": job.student.name, "settings": job.student.settings},
         "snapshot": str(job.snapshot.resolve()),
         "sources": job.selection.sources,
         "splits": job.selection.splits,

@@ -14,8 +14,9 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -23,7 +24,7 @@ import attrs
 
 from sgforge.steps import RunSettings
 
-__all__ = ["Ended", "run_together"]
+__all__ = ["Ended", "leave_process_group", "run_together", "surroundings"]
 
 _MODULE: Final = "sgforge.engine.barriers.train_child"
 _LOOPBACK: Final = "127.0.0.1"
@@ -44,25 +45,32 @@ class Ended:
 Orders = Mapping[str, Any]
 
 
-async def run_together(orders: Sequence[Orders], logs: Sequence[Path], run: RunSettings, stop: asyncio.Event) -> Ended:
+async def run_together(
+    orders: Sequence[Orders],
+    logs: Sequence[Path],
+    run: RunSettings,
+    stop: asyncio.Event,
+    has_answered: Callable[[int], bool],
+) -> Ended:
     """Run one process per rank to their ends, each with its orders and its log; one that fails ends all.
 
-    The orders, to which the number of the process group is added, go through a pipe and never to a disk, so that
-    nobody can leave them there.
+    `has_answered`: whether a rank has left a good answer. Then its code is 0, whatever it met while it was taken apart:
+    threads of `torch.distributed` may abort a process that is done. The orders, to which the number of the process
+    group is added, go through a pipe and never to a disk, so that nobody can leave them there.
     """
     processes: list[Process] = []
-    surroundings = _surroundings(len(logs))
+    environment = surroundings(len(logs))
     try:
         for rank, log in enumerate(logs):
             try:
-                processes.append(await _start(rank, log, surroundings, processes))
+                processes.append(await _start(rank, log, environment, processes))
             except (PermissionError, ProcessLookupError):
                 if not processes:
                     raise
                 # The first has died already, and its group with it: there is nothing to join.
                 _signal(processes[0].pid, signal.SIGKILL)
                 return Ended(codes=(await processes[0].wait() or 1,), failed=(0,), why="failed")
-        return await _follow(processes, orders, run, stop)
+        return await _follow(processes, orders, run, stop, has_answered)
     finally:
         # Cancelled or done: no second training may begin in this folder while anything of this one still writes to it.
         if processes:
@@ -70,7 +78,14 @@ async def run_together(orders: Sequence[Orders], logs: Sequence[Path], run: RunS
             await asyncio.gather(*(process.wait() for process in processes))
 
 
-async def _start(rank: int, log: Path, surroundings: Mapping[str, str], before: Sequence[Process]) -> Process:
+def leave_process_group() -> None:
+    """End what a training may have begun of `torch.distributed`, which asks for that."""
+    found = sys.modules.get("torch.distributed")
+    if found is not None and found.is_available() and found.is_initialized():
+        found.destroy_process_group()
+
+
+async def _start(rank: int, log: Path, environment: Mapping[str, str], before: Sequence[Process]) -> Process:
     with log.open("ab") as stream:
         return await asyncio.create_subprocess_exec(
             sys.executable,
@@ -79,12 +94,12 @@ async def _start(rank: int, log: Path, surroundings: Mapping[str, str], before: 
             stdin=asyncio.subprocess.PIPE,
             stdout=stream,
             stderr=stream,
-            env={**surroundings, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
             process_group=before[0].pid if before else 0,
         )
 
 
-def _surroundings(world: int) -> dict[str, str]:
+def surroundings(world: int) -> dict[str, str]:
     """The environment of every process, but for its rank: what `torch.distributed` reads, and what torchrun sets."""
     # What an agent around the whole run had set would point these processes to its own store.
     found = {key: value for key, value in os.environ.items() if not key.startswith("TORCHELASTIC_")}
@@ -104,13 +119,17 @@ def _free_port() -> int:
 
 
 async def _follow(
-    processes: Sequence[Process], orders: Sequence[Orders], run: RunSettings, stop: asyncio.Event
+    processes: Sequence[Process],
+    orders: Sequence[Orders],
+    run: RunSettings,
+    stop: asyncio.Event,
+    has_answered: Callable[[int], bool],
 ) -> Ended:
     """Until all have ended, one has failed, `stop` is set or the time is over; none is left then."""
     group = processes[0].pid
     ends = [
-        asyncio.ensure_future(_lead(process, {**given, "group": group}))
-        for process, given in zip(processes, orders, strict=True)
+        asyncio.ensure_future(_lead(process, {**given, "group": group}, partial(has_answered, rank)))
+        for rank, (process, given) in enumerate(zip(processes, orders, strict=True))
     ]
     stopped = asyncio.ensure_future(stop.wait())
     failed: tuple[int, ...] = ()
@@ -149,13 +168,14 @@ async def _wait(
     return "done"
 
 
-async def _lead(process: Process, orders: Orders) -> int:
-    """Give a process its orders and wait for its end; its exit code."""
+async def _lead(process: Process, orders: Orders, has_answered: Callable[[], bool]) -> int:
+    """Give a process its orders and wait for its end; its exit code, 0 where it has answered."""
     assert process.stdin is not None
     process.stdin.write(json.dumps(orders).encode() + b"\n")
     with suppress(ConnectionError):  # it has ended already, and will be asked why
         await process.stdin.drain()
-    return await process.wait()
+    code = await process.wait()
+    return 0 if has_answered() else code
 
 
 def _signal(group: int, number: int) -> None:

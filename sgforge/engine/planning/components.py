@@ -156,6 +156,13 @@ class ComponentSpec:
         """Whether its weights are given to it in its resources, rather than read from the files of its options."""
         return any(verb.weights != "named" for verb in KINDS[self.kind].verbs)
 
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """What it has of the methods that its kind may have: as it was registered, or as the instance has them."""
+        if self.component is not None:
+            return self.component.offers
+        return tuple(name for name in KINDS[self.kind].may_offer if callable(getattr(self.instance, name, None)))
+
     def target(self) -> type[Any]:
         """The class, imported now."""
         if self.component is not None:

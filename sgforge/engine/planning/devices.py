@@ -9,9 +9,9 @@ from sgforge.stages import Needs
 __all__ = ["devices_for"]
 
 
-def devices_for(needs: Needs) -> tuple[str, ...]:
-    """Names as torch has them: every GPU for a component that can use one, else the CPU."""
-    if needs.gpu == "no" or importlib.util.find_spec("torch") is None:
+def devices_for(*needs: Needs) -> tuple[str, ...]:
+    """Names as torch has them: every GPU where one of these components can use one, else the CPU."""
+    if all(one.gpu == "no" for one in needs) or importlib.util.find_spec("torch") is None:
         return ("cpu",)
     import torch
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from sgforge.engine.planning.components import ComponentSpec
-from sgforge.stages import Selection, Verb
+from sgforge.stages import Needs, Selection, Verb
 from sgforge.steps import RunSettings
 
 __all__ = ["LOCAL", "Plan", "PlannedStep", "selects"]
@@ -47,6 +47,13 @@ class PlannedStep:
         if self.spec.checkpoint is None and self.student is not None:
             return self.student.checkpoint
         return self.spec.checkpoint
+
+    @property
+    def needs(self) -> tuple[Needs, ...]:
+        """Those of its component and, where that is given the student, the student's."""
+        if self.verb.student_offers is None or self.student is None:
+            return (self.spec.needs,)
+        return (self.spec.needs, self.student.needs)
 
     def selection(self, present: Iterable[str | None]) -> Selection:
         """Which images it works on, given the splits that there are: as `on` says, else as its verb does."""

@@ -99,24 +99,19 @@ class _Resolver:
         where = ("step", number)
         spec = self._find(step.kind.kind, step.component, step.options, where, (*where, step.verb))
         if step.run is not None:
-            self._check_run(step.run, step, spec, (*where, "run"))
+            self._check_run(step, spec, (*where, "run"))
         for place, one in () if spec is None else spec.walk():
             self._problems.needs((*where, *place), find_needs(one, self._asked))
             if place and one.lacks_weights:
                 self._problems.order((*where, *place), "has no weights: give it a checkpoint = PATH")
         return spec
 
-    def _check_run(self, run: RunSettings, step: Step, spec: ComponentSpec | None, where: Where) -> None:
-        """What `run` asks for, where there is a training that can be run so."""
+    def _check_run(self, step: Step, spec: ComponentSpec | None, where: Where) -> None:
+        """Whether there is a training that `run` can speak of."""
         if not step.kind.gives_weights:
             self._problems.config(where, f"belongs to steps that train: {', '.join(weight_givers())}")
         elif spec is not None and spec.holds_instance:
             self._problems.config(where, "an instance trains in this process: name a component instead")
-        elif spec is not None and run.processes > 1:
-            devices = devices_for(spec.needs)
-            if devices[0].startswith("cuda") and len(devices) < run.processes:
-                message = f"{run.processes} processes need as many GPUs, and this machine has {len(devices)}"
-                self._problems.needs((*where, "processes"), (message,))
 
     def source(self, name: str, source: SourceStep | None) -> ComponentSpec | None:
         """The component of a source, asked whether it can be read."""
@@ -223,6 +218,32 @@ class _Planner:
                 run=step.run or RunSettings(),
             )
         )
+        self._check_student(self.planned[-1], where)
+        self._check_devices(self.planned[-1], where)
+
+    def _check_student(self, step: PlannedStep, where: Where) -> None:
+        """Whether a refiner's student can be refined."""
+        offer, student = step.verb.student_offers, step.student
+        if offer is None or not step.spec.path or (student is not None and not student.path):
+            return
+        if student is None:
+            message = "has no student: put the step that trains it, or generates with it, before"
+        elif offer not in student.offers:
+            message = f"student {student.name!r} offers no {offer}, so it cannot be refined"
+        elif student.holds_instance and not step.spec.holds_instance:
+            message = f"student {student.name} is an instance, which no other process can have: name it"
+        else:
+            return
+        self._problems.order(where, message)
+
+    def _check_devices(self, step: PlannedStep, where: Where) -> None:
+        """Whether each process of a training can have a GPU of its own, if they use any."""
+        if step.run.processes == 1:
+            return
+        devices = devices_for(*step.needs)
+        if devices[0].startswith("cuda") and len(devices) < step.run.processes:
+            message = f"{step.run.processes} processes need as many GPUs, and this machine has {len(devices)}"
+            self._problems.needs((*where, "run", "processes"), (message,))
 
     def _selection(self, step: Step, where: Where) -> Selection:
         for source in step.on.sources or ():
@@ -247,7 +268,7 @@ class _Planner:
         for giver in reversed(givers):
             if step.kind.weights == "nearest" or (giver.student is not None and giver.student.path == spec.path):
                 return giver
-        if spec.checkpoint is None and not (step.kind.answers == "report" and self._generators()):
+        if spec.checkpoint is None and not (step.kind.student == "trained" and self._generators()):
             message = "has no weights: put a train step before it, or give it a checkpoint = PATH"
             self._problems.order(where, message)
         return None
@@ -274,10 +295,10 @@ class _Planner:
             return spec
         if weights is not None:
             return weights.student
-        if step.kind.answers != "report":
+        if step.kind.student != "trained":
             return None
         if generators := self._generators():
             return generators[-1].spec
-        if spec.path and step.weights is None and spec.checkpoint is not None:
+        if step.kind.answers == "report" and spec.path and step.weights is None and spec.checkpoint is not None:
             self._problems.order(where, "a checkpoint alone names no student; put its generate step before it")
         return None

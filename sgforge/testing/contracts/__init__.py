@@ -8,6 +8,8 @@ from sgforge.testing.contracts.evaluator import EvaluatorContract
 from sgforge.testing.contracts.executor import ExecutorContract
 from sgforge.testing.contracts.holder import HolderContract
 from sgforge.testing.contracts.items import EditorContract, FilterContract, SegmenterContract, TeacherContract
+from sgforge.testing.contracts.policy import PolicyContract
+from sgforge.testing.contracts.refiner import RefinerContract
 from sgforge.testing.contracts.reward import RewardContract
 from sgforge.testing.contracts.student import StudentContract
 
@@ -20,6 +22,8 @@ __all__ = [
     "ExporterContract",
     "FilterContract",
     "HolderContract",
+    "PolicyContract",
+    "RefinerContract",
     "RewardContract",
     "SegmenterContract",
     "SourceContract",

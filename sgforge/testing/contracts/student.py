@@ -37,12 +37,19 @@ class StudentContract(ItemContract):
         assert isinstance(checkpoint, Checkpoint)
         return checkpoint
 
+    def checkpoint(self, folder: Path) -> Checkpoint:
+        """The trained weights, trained once for a folder."""
+        place = folder / "weights.txt"
+        if place.exists():
+            return Checkpoint.of(Path(place.read_text()))
+        checkpoint = self.train(folder, folder / "weights")
+        place.write_text(str(checkpoint.path))
+        return checkpoint
+
     @contextmanager
     def built(self, folder: Path) -> Iterator[Any]:
         """An instance with trained weights."""
-        out_dir = folder / "weights"
-        checkpoint = Checkpoint.of(out_dir) if out_dir.exists() else self.train(folder, out_dir)
-        trained: Resources = attrs.evolve(self.resources(folder), checkpoint=checkpoint)
+        trained: Resources = attrs.evolve(self.resources(folder), checkpoint=self.checkpoint(folder))
         instance = self.registered().build(self.typed_options(folder))
         try:
             if hasattr(instance, "setup"):
