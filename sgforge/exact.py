@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from sgforge.edits import Edit, FieldSet, Verdict
+from sgforge.edits import Edit, FieldSet, Value, Verdict
 from sgforge.errors import GraphError
 from sgforge.graph import KEPT, REJECTED, Mask, Region, Relation, to_float32
 from sgforge.graph.checks import check_status
@@ -38,6 +38,8 @@ def exact_edit(edit: Edit) -> Edit:
             sets=[_field_set(item) for item in edit.sets],
             dropped=_text(edit.dropped, "the reason of a drop"),
             faults=_faults(edit.faults),
+            values=[_value(item) for item in edit.values],
+            image=edit.image,
             parts=edit.parts,
         )
     except GraphError:
@@ -167,6 +169,13 @@ def _field_set(item: FieldSet) -> FieldSet:
         else _relation(attrs.evolve(_RELATION, **{field: item.value}))
     )
     return FieldSet(target=target, index=_whole(item.index, "index of a set"), field=field, value=getattr(row, field))
+
+
+def _value(item: Value) -> Value:
+    """Its place made exact; the value itself is checked by its column."""
+    _is(item, Value)
+    index = None if item.index is None else _whole(item.index, "index of a value")
+    return Value(_text(item.target, "target"), index, _text(item.column, "column") or "", item.value)  # type: ignore[arg-type]
 
 
 def _target(item: Verdict | FieldSet) -> Any:

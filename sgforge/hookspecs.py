@@ -12,7 +12,7 @@ outputs change for equal options, and when a default changes. The data path neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
@@ -20,6 +20,7 @@ import pluggy
 from sgforge.stages import KINDS, Kind, Needs
 
 if TYPE_CHECKING:
+    from sgforge.columns.declared import Column
     from sgforge.engine.reporting.events import BatchFinished, MetricReported, RunFinished, RunStarted, StepFinished
 
 __all__ = ["API_VERSION", "PROJECT", "Register", "hookimpl", "hookspec"]
@@ -37,6 +38,7 @@ class Register(Protocol):
 
     `offers`: which of the methods it has that its kind may have, such as ("policy",) of a student that can be refined.
     `identity`: the target's "module:Class" of before, where a class was moved: keys of answers go on naming it.
+    `columns`: those beside the core's that the component fills, `Column("region", "plugin.name", "f2", (768,))`.
     """
 
     def __call__(
@@ -49,6 +51,7 @@ class Register(Protocol):
         revision: int = 1,
         offers: tuple[str, ...] = (),
         identity: str | None = None,
+        columns: Iterable[Column] = (),
     ) -> None: ...
 
 

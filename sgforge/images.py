@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from sgforge.errors import ConfigError, ImageError, ImageFault
+from sgforge.file_refs import FILES_ROOT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,6 +89,14 @@ class Roots:
     def names(self) -> list[str]:
         """All root names, sorted."""
         return sorted(self._folders)
+
+    def with_files(self, folder: Path) -> Roots:
+        """These folders, and that of the files that a dataset's steps made; one that is named "files" stays."""
+        found = self.copy()
+        found._folders.setdefault(FILES_ROOT, folder.expanduser().resolve())
+        # What a run names and does not use is told: that is no business of the files'.
+        found._unused = self._unused
+        return found
 
     def copy(self) -> Roots:
         """The same folders, to be added to without changing these."""

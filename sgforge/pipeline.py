@@ -31,12 +31,16 @@ __all__ = [
     "Pipeline",
     "SourceStep",
     "Step",
+    "caption",
     "complete",
     "edit",
     "evaluate",
     "filter",
     "generate",
+    "judge",
+    "question",
     "refine",
+    "render",
     "segment",
     "source",
     "train",
@@ -107,6 +111,10 @@ complete = _verb("complete")
 filter = _verb("filter")
 generate = _verb("generate")
 edit = _verb("edit")
+render = _verb("render")
+caption = _verb("caption")
+question = _verb("question")
+judge = _verb("judge")
 train = _verb("train")
 refine = _verb("refine")
 evaluate = _verb("evaluate")

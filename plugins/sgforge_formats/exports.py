@@ -38,13 +38,16 @@ def exported(snapshot: Snapshot, counts: Counter[str]) -> Iterator[list[Sample]]
     for start in range(0, len(snapshot), _READ_AT_ONCE):
         columns = snapshot.between(start, min(start + _READ_AT_ONCE, len(snapshot)))
         is_kept = columns.image.dropped < 0
+        rows = start + np.flatnonzero(is_kept)
         counts["images"] += int(is_kept.sum())
         counts["images failed at a step"] += int((columns.image.failed_step[is_kept] >= 0).sum())
         if not is_kept.all():
             counts["images dropped"] += int((~is_kept).sum())
             columns = columns.gather(np.flatnonzero(is_kept))
         for first in range(0, len(columns), _AT_ONCE):
-            yield list(columns.between(first, min(first + _AT_ONCE, len(columns))).samples())
+            samples = columns.between(first, min(first + _AT_ONCE, len(columns))).samples()
+            places = rows[first : first + _AT_ONCE].tolist()
+            yield [snapshot.with_values(sample, row) for sample, row in zip(samples, places, strict=True)]
 
 
 def image_folders(snapshot: Snapshot) -> dict[str, str]:

@@ -37,16 +37,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="options",
         help="an option of the exporter (TOML)",
     )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="a folder for the pictures that steps made")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Export and print the counts."""
     path, ref = split_ref(args.dataset)
-    snapshot = Dataset.open(path, ref).snapshot
+    dataset = Dataset.open(path, ref)
+    snapshot = dataset.snapshot
     component = load_plugins().lookup("exporter", args.to)
     options = structure_options(component, _options(args.options), "--set")
-    counts = component.build(options).export(snapshot, args.output)
+    counts = dict(component.build(options).export(snapshot, args.output))
+    if args.images is not None:
+        counts |= dataset.export_images(args.images)
     lines = [f"{count:>10} {visible(name)}" for name, count in counts.items()]
     text = json_text(counts) if args.json else "\n".join([*lines, f"written to {visible(str(args.output))}"])
     print(text, file=sys.stderr if _is_our_output(args.output) else sys.stdout)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgpack
 import numpy as np
 
 from sgforge.cli.terminal import json_text, rows_counted
@@ -14,9 +15,12 @@ from sgforge.columns import GraphColumns, Ragged, Vocabularies
 from sgforge.columns.schema import ColumnSpec, Table
 from sgforge.dataset import DatasetWriter
 from sgforge.dataset.folder import check_branch
+from sgforge.edits import Value
 from sgforge.errors import DatasetError, GraphError
 from sgforge.jsonl import read_columns
+from sgforge.jsonl.columns import Further
 from sgforge.jsonl.lenient import LineFault
+from sgforge.packed import pack_values
 from sgforge.statekey import KEY_BYTES, state_key
 from sgforge.text.safe_text import visible
 
@@ -44,11 +48,12 @@ def run(args: argparse.Namespace) -> int:
     """Import and say what was imported."""
     branch = args.branch or _DEFAULT_BRANCH
     check_branch(branch)
-    columns = _read(args.file)
+    values: dict[int, list[Value]] = {}
+    columns = _read(args.file, lambda image, value: values.setdefault(image, []).append(value))
     with DatasetWriter.open(args.dataset) as writer:
         if args.branch is None:
             _keep_runs(writer)
-        snapshot = writer.publish_source(columns, _keys(columns))
+        snapshot = writer.publish_source(columns, _keys(columns, values), values)
         writer.move_branch(branch, snapshot)
     counts = snapshot.meta.counts
     if args.json:
@@ -58,15 +63,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: Path) -> GraphColumns:
-    """The file as columns; every fault in one `GraphError`, located by line or image."""
+def _read(path: Path, further: Further) -> GraphColumns:
+    """The file as columns, values of further ones told apart; all faults in one `GraphError`, by line or image."""
     faults: list[str] = []
 
     def report(fault: LineFault) -> None:
         faults.append(f"{path.name}:{fault.line}: {fault.path}{': ' if fault.path else ''}{fault.message}")
 
     parts = []
-    for part in read_columns(path, strict=False, report=report):
+    for part in read_columns(path, strict=False, report=report, further=further):
         ids = part.image.ids
         faults.extend(f"image {ids[fault.image]!r}: {fault.where}: {fault.message}" for fault in part.faults())
         failed = np.flatnonzero(part.image.failed_reason >= 0)
@@ -92,13 +97,15 @@ def _keep_runs(writer: DatasetWriter) -> None:
         )
 
 
-def _keys(columns: GraphColumns) -> np.ndarray:
+def _keys(columns: GraphColumns, values: Mapping[int, Sequence[Value]]) -> np.ndarray:
     """A state key for each image, (N, KEY_BYTES) uint8: the hash of everything its line says."""
     pieces = list(_pieces(columns))
     keys = []
     for row in range(len(columns)):
         parts = (data[starts[row] : starts[row + 1]].tobytes() + b"|" for data, starts in pieces)
-        keys.append(state_key(b"import", *parts))
+        # Only where there are any: what was imported before there were such columns keeps its key.
+        further = (msgpack.packb(pack_values(values[row])),) if row in values else ()
+        keys.append(state_key(b"import", *parts, *further))
     return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from typing import Any, Final
 
 from sgforge.cli.terminal import json_text, rows_counted
 from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.dataset.provenance import Call
-from sgforge.graph import Region, Relation, Sample
+from sgforge.graph import Caption, NumberArray, Region, Relation, Sample, Values
 from sgforge.text.safe_text import visible
 from sgforge.text.wording import counted
 
@@ -22,6 +23,7 @@ examples:
   sgforge show runs/first --predicate holding   images that have such a relation
   sgforge show runs/first 000142238 --json      as a line of graph JSONL"""
 
+_LONG: Final = 200
 _FILTERS = {
     "predicate": "a relation with this predicate",
     "label": "a region with this label",
@@ -103,13 +105,31 @@ def _image_lines(sample: Sample) -> Iterator[str]:
     yield f"{visible(sample.image_id)}: {graph.width}x{graph.height}{where}{split}"
     for name, text in graph.attributes.items():
         yield f"  {visible(name)}: {visible(text)}"
+    for name, value in sample.values.items():
+        yield f"  {visible(name)}: {_value_text(value)}"
     rows = graph.all
     yield f"regions ({len(rows.regions)})"
     for index, region in enumerate(rows.regions):
         yield f"  {index:>4} {_region_text(region)}{_verdict(region)}"
+        yield from _row_values(sample.region_values, index)
     yield f"relations ({len(rows.relations)})"
     for index, relation in enumerate(rows.relations):
         yield f"  {index:>4} {_relation_text(relation, rows.regions)}{_verdict(relation)}"
+        yield from _row_values(sample.relation_values, index)
+
+
+def _row_values(values: Values, index: int) -> Iterator[str]:
+    for name, rows in values.items():
+        if index in rows:
+            yield f"         {visible(name)}: {_value_text(rows[index])}"
+
+
+def _value_text(value: Any) -> str:
+    """A value in a line: numbers by their type and shape, others as they read."""
+    if isinstance(value, NumberArray):
+        return str(value.array().item()) if not value.shape else f"{value.kind} {'x'.join(map(str, value.shape))}"
+    text = value.text if isinstance(value, Caption) else str(value)
+    return visible(text if len(text) <= _LONG else f"{text[: _LONG - 3]}...")
 
 
 def _region_text(region: Region) -> str:

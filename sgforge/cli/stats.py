@@ -75,6 +75,8 @@ def _lines(stats: Stats) -> Iterator[str]:
         for step, reasons in stats.verdicts[table].items():
             listed = ", ".join(f"{visible(reason)} {count}" for reason, count in reasons.items())
             yield f"rejected by   {visible(step)}: {listed} ({table}s)"
+    for table, columns in stats.values.items():
+        yield f"values        {', '.join(f'{visible(name)} {count}' for name, count in columns.items())} ({table}s)"
     for effect in stats.filters:
         yield from _effect_lines(effect)
 

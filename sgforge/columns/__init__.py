@@ -1,14 +1,16 @@
-"""Many images column-wise, for the dataset, bulk imports and evaluation: `GraphColumns` and its tables."""
+"""Many images column-wise, for the dataset, bulk imports and evaluation: `GraphColumns` and its tables.
+
+`Column` declares a further one. Names are loaded when first used, so that a plugin declares columns without numpy.
+"""
 
 from __future__ import annotations
 
-from sgforge.columns.check import Fault
-from sgforge.columns.graphs import GraphColumns
-from sgforge.columns.ragged import Ragged
-from sgforge.columns.schema import NO_LEVEL, ImageColumns, RegionColumns, RelationColumns, Vocabularies
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "NO_LEVEL",
+    "Column",
     "Fault",
     "GraphColumns",
     "ImageColumns",
@@ -17,3 +19,32 @@ __all__ = [
     "RelationColumns",
     "Vocabularies",
 ]
+
+_HOMES = {
+    "NO_LEVEL": "sgforge.columns.schema",
+    "Column": "sgforge.columns.declared",
+    "Fault": "sgforge.columns.check",
+    "GraphColumns": "sgforge.columns.graphs",
+    "ImageColumns": "sgforge.columns.schema",
+    "Ragged": "sgforge.columns.ragged",
+    "RegionColumns": "sgforge.columns.schema",
+    "RelationColumns": "sgforge.columns.schema",
+    "Vocabularies": "sgforge.columns.schema",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'sgforge.columns' has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+if TYPE_CHECKING:
+    from sgforge.columns.check import Fault
+    from sgforge.columns.declared import Column
+    from sgforge.columns.graphs import GraphColumns
+    from sgforge.columns.ragged import Ragged
+    from sgforge.columns.schema import NO_LEVEL, ImageColumns, RegionColumns, RelationColumns, Vocabularies

@@ -15,6 +15,8 @@ from typing import Any, Final, TextIO
 from sgforge.dataset.damage import damaged_ref
 from sgforge.durable import make_folder, sync_folder, write_text
 from sgforge.errors import ConfigError, DatasetError
+from sgforge.file_refs import FILES_ROOT
+from sgforge.made_files import MadeFiles
 
 __all__ = [
     "SCHEMA",
@@ -29,7 +31,9 @@ __all__ = [
 
 SCHEMA: Final = "2.0"
 _MARKER: Final = "sgforge.json"
-_OWN_NAMES: Final = re.compile(r"\.?sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps")
+_OWN_NAMES: Final = re.compile(
+    r"\.?sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps|files"
+)
 _SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FINGERPRINT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
@@ -120,6 +124,11 @@ class DatasetFolder:
             raise DatasetError(f"{folder.path} holds {foreign[0]!r} and no dataset: give an empty or a new folder")
         return folder
 
+    @property
+    def files(self) -> MadeFiles:
+        """The files that steps made."""
+        return MadeFiles(self.path / FILES_ROOT)
+
     def mark(self) -> None:
         """Make the folder a dataset, if it is none yet; the lock must be held."""
         try:
@@ -138,7 +147,7 @@ class DatasetFolder:
         for kind in _KINDS:
             for leftover in (self.path / "refs" / kind).glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
-        for leftover in self.path.glob(f".{_MARKER}.*.tmp"):
+        for leftover in (*self.path.glob(f".{_MARKER}.*.tmp"), *(self.path / FILES_ROOT).glob("*/.*.tmp")):
             leftover.unlink(missing_ok=True)
 
     def is_unused(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from sgforge.columns import Ragged
+from sgforge.columns.declared import ColumnValues
 from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.folder import DatasetFolder, split_ref
 from sgforge.dataset.queries.diff import Diff, diff_snapshots
@@ -15,6 +16,7 @@ from sgforge.dataset.queries.filter import Filter, matching_rows
 from sgforge.dataset.queries.statistics import Stats, statistics_of
 from sgforge.dataset.snapshot import Snapshot, SnapshotMeta, read_meta
 from sgforge.errors import DatasetError
+from sgforge.file_refs import FileRef, is_made
 from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge.text.wording import counted
@@ -62,7 +64,7 @@ class Dataset:
                 f"it anew, or use another version (sgforge tag {folder.path} lists them)"
             )
         named = roots if isinstance(roots, Roots) else Roots(roots)
-        return cls(folder, Snapshot.open(folder.snapshot(snapshot_id)), named)
+        return cls(folder, Snapshot.open(folder.snapshot(snapshot_id)), named.with_files(folder.files.folder))
 
     @property
     def path(self) -> Path:
@@ -92,9 +94,14 @@ class Dataset:
         known = f"such as dataset[{ids[0]!r}]" if ids else "and it has none"
         return f"images go by their ids, texts {known}, not by {key!r}; in order: for sample in dataset"
 
-    def column(self, path: str) -> np.ndarray | Ragged:
-        """One whole column, such as "relation/predicate" (ids into the vocabulary "predicate")."""
-        return self.snapshot.column(path)
+    def column(self, path: str) -> np.ndarray | Ragged | ColumnValues:
+        """One whole column, such as "relation/predicate" (ids into the vocabulary "predicate").
+
+        Of a further one, such as "image/caption" or "region/clip.embedding", the rows that have a value, and these.
+        """
+        target, _, name = path.partition("/") if isinstance(path, str) else ("", "", "")
+        further = self.snapshot.value_column(target, name)
+        return self.snapshot.column(path) if further is None else further.whole()
 
     def vocabulary(self, name: str) -> tuple[str, ...]:
         """The texts that ids point into, such as "predicate"."""
@@ -149,6 +156,16 @@ class Dataset:
     def stats(self) -> Stats:
         """Counts of everything in this version."""
         return statistics_of(self.snapshot, [meta.step.name for meta in self.history()][::-1])
+
+    def export_images(self, folder: Path) -> dict[str, int]:
+        """Copy the pictures that steps made to `folder`, by the paths of their uris; counts of copied and gone ones."""
+        uris = self.snapshot.column("image/uri")
+        assert isinstance(uris, Ragged)
+        return self._folder.files.copy_to(folder, sorted({uri for uri in uris.texts() if is_made(uri)}))
+
+    def read_file(self, ref: FileRef) -> bytes:
+        """The bytes of a file that a value names; one that is not there is a `DatasetError`."""
+        return self._folder.files.read(ref)
 
     def branches(self) -> dict[str, str]:
         """Snapshot id by branch name."""

@@ -14,6 +14,7 @@ import google_crc32c
 import numpy as np
 
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
+from sgforge.columns.declared import Column
 from sgforge.columns.schema import specs_of
 from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.folder import check_schema
@@ -21,7 +22,8 @@ from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.records import StepRecord
 from sgforge.dataset.zarr_arrays.layout import TABLES, TableReader
 from sgforge.dataset.zarr_arrays.reading import StoredArray
-from sgforge.errors import DatasetError
+from sgforge.dataset.zarr_arrays.value_columns import GIVEN, StoredValues, ValueColumn, parts_of
+from sgforge.errors import DatasetError, GraphError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.selection import Selection
 from sgforge.text.wording import counted
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrayRecord", "Snapshot", "SnapshotMeta", "read_meta"]
 
-_ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*")
+_ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*|[a-z]+/[a-z0-9_-]+(\.[a-z0-9_-]+)?/[a-z0-9]+")
 
 
 @attrs.frozen
@@ -44,7 +46,10 @@ class ArrayRecord:
 
 @attrs.frozen
 class SnapshotMeta:
-    """What a snapshot says of itself: `parents` by id, the step that made it, counts by table, its arrays by path."""
+    """What a snapshot says of itself: `parents` by id, the step that made it, counts by table, its arrays by path.
+
+    `columns`: the further ones, beside those of every snapshot.
+    """
 
     snapshot_id: str
     parents: tuple[str, ...]
@@ -53,6 +58,7 @@ class SnapshotMeta:
     counts: Mapping[str, int]
     partial: bool
     arrays: Mapping[str, ArrayRecord]
+    columns: tuple[Column, ...] = ()
 
 
 class Snapshot:
@@ -65,6 +71,7 @@ class Snapshot:
         self.path = path
         self.meta = meta
         self._reader = TableReader(self._open_array)
+        self._value_columns = {column.key: ValueColumn(column, self._reader.array) for column in meta.columns}
 
     @classmethod
     def open(cls, path: Path | str) -> Snapshot:
@@ -136,6 +143,34 @@ class Snapshot:
         """The model calls and runs behind this snapshot."""
         return Provenance.read(self._reader)
 
+    def value_column(self, target: str, name: str) -> ValueColumn | None:
+        """A further column, such as ("image", "caption"); None where no image has a value of it."""
+        return self._value_columns.get((target, name))
+
+    def records_of(self, column: Column) -> list[ArrayRecord | None]:
+        """What the arrays of a further column hold, and which rows are whose; where two agree, so do all values."""
+        parts = (GIVEN, *(part.name for part in parts_of(column)))
+        paths = (f"image/{column.target}_count", *(f"{column.target}/{column.name}/{part}" for part in parts))
+        return [self.meta.arrays.get(path) for path in paths]
+
+    def rows_of(self, target: str, first: int, last: int) -> tuple[int, int]:
+        """First and last row in the table of `target` that images first to last have."""
+        if target == "image":
+            return first, last
+        offsets = self._reader.offsets(f"image/{target}_count")
+        return int(offsets[first]), int(offsets[last])
+
+    def with_values(self, sample: Sample, row: int) -> Sample:
+        """A sample with the values that the image of `row` has here; they are read when they are asked for."""
+        if not self._value_columns:
+            return sample
+        found: dict[str, Any] = {}
+        for target, field in (("image", "values"), ("region", "region_values"), ("relation", "relation_values")):
+            columns = {name: column for (of, name), column in self._value_columns.items() if of == target}
+            if columns:
+                found[field] = StoredValues(columns, *self.rows_of(target, row, row + 1))
+        return attrs.evolve(sample, **found)
+
     def column(self, path: str) -> np.ndarray | Ragged:
         """One whole column by path, such as "relation/predicate" or "region/box"; a `Ragged` for texts and masks."""
         if not isinstance(path, str):
@@ -144,7 +179,8 @@ class Snapshot:
         table = TABLES.get(name)
         specs = {spec.name: spec for spec in specs_of(table)} if table else {}
         if column not in specs:
-            known = ", ".join(f"{name}/{spec}" for spec in specs) or ", ".join(f"{name}/..." for name in TABLES)
+            names = (*specs, *(column for target, column in self._value_columns if target == name))
+            known = ", ".join(f"{name}/{spec}" for spec in names) or ", ".join(f"{name}/..." for name in TABLES)
             raise DatasetError(f"no column {path!r}; there are {known}")
         values: np.ndarray | Ragged = self._whole(name, column)
         return values
@@ -196,7 +232,7 @@ class Snapshot:
 
     def sample(self, row: int, roots: Roots | None = None) -> Sample:
         """One image with its graph; with `roots` its pixels can be opened."""
-        return self.one(row).sample(0, roots)
+        return self.with_values(self.one(row).sample(0, roots), row)
 
     def rows(self, selection: Selection = Selection()) -> np.ndarray:
         """Rows of the images that a selection names, int64; failed and dropped images are never selected."""
@@ -238,10 +274,14 @@ def read_meta(path: Path) -> SnapshotMeta:
                 _array_name(name): ArrayRecord(int(record["rows"]), int(record["crc32c"]))
                 for name, record in stated["arrays"].items()
             },
+            columns=tuple(
+                Column(str(one["target"]), str(one["name"]), str(one["kind"]), one["shape"])  # type: ignore[arg-type]
+                for one in stated.get("columns", ())
+            ),
         )
     except FileNotFoundError:
         raise damaged_snapshot(f"{path} is no snapshot of a dataset (there is no zarr.json in it)", path) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, GraphError) as error:
         why = f"{file} is not the description of a snapshot: {type(error).__name__} {error}"
         raise damaged_snapshot(why, path) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -13,12 +14,14 @@ from pathlib import Path
 import attrs
 import numpy as np
 
-from sgforge.columns import Vocabularies
+from sgforge.columns import Ragged, Vocabularies
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.known_states import connect_to_read
 from sgforge.dataset.publishing.write_snapshot import checksum
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.errors import DatasetError, GraphError
+from sgforge.file_refs import is_made
+from sgforge.made_files import MadeFiles
 from sgforge.packed import unpack_edit
 
 __all__ = ["SnapshotCheck", "Verification", "verify_dataset"]
@@ -57,7 +60,7 @@ def verify_dataset(path: Path | str) -> Verification:
     folder = DatasetFolder.open(path)
     known = folder.snapshot_ids()
     checks = tuple(_check_snapshot(folder, snapshot_id, known) for snapshot_id in known)
-    others = list(_ref_problems(folder, known))
+    others = [*_ref_problems(folder, known), *folder.files.problems()]
     answers, problems = _check_journal(folder.journal)
     return Verification(checks, answers, (*others, *problems))
 
@@ -75,19 +78,28 @@ def _check_snapshot(folder: DatasetFolder, snapshot_id: str, known: list[str]) -
     problems.extend(f"its parent {parent} is gone" for parent in snapshot.meta.parents if parent not in known)
     for name, record in sorted(snapshot.meta.arrays.items()):
         try:
-            data = snapshot.array(name).read()
+            array = snapshot.array(name)
+            told = digest.copy()
+            told.update(f"{name} {array.shape} ".encode())
+            found = checksum(_told(array.blocks(), told))
         except DatasetError as error:
             problems.append(str(error))
             continue
-        size += data.nbytes
-        if checksum([data]) != record.crc32c:
+        size += array.rows * math.prod(array.shape[1:]) * array.dtype.itemsize
+        if found != record.crc32c:
             problems.append(f"{name}: its content is not what was published (a chunk is lost or was changed)")
         if name.startswith(_DATA):
-            digest.update(f"{name} {data.shape} ".encode())
-            digest.update(np.ascontiguousarray(data).data)
+            digest = told
     if not problems:
         problems.extend(_content_problems(snapshot))
+        problems.extend(_lost_files(snapshot, folder.files))
     return SnapshotCheck(snapshot_id, len(snapshot.meta.arrays), size, digest.hexdigest(), tuple(problems))
+
+
+def _told(blocks: Iterator[np.ndarray], digest: hashlib._Hash) -> Iterator[np.ndarray]:
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block).data)
+        yield block
 
 
 def _file_problems(path: Path) -> Iterator[str]:
@@ -111,9 +123,28 @@ def _content_problems(snapshot: Snapshot) -> Iterator[str]:
         texts = [text.encode() for text in columns.vocabularies.of(name)]
         if any(first >= second for first, second in pairwise(texts)):
             yield f"vocabulary {name} is not sorted"
+    for column in snapshot.meta.columns:
+        found = snapshot.value_column(*column.key)
+        assert found is not None
+        yield from found.problems(snapshot.meta.counts[f"{column.target}s"])
     calls = snapshot.provenance
     if len(calls.image) and not (calls.image.min() >= 0 and calls.image.max() < len(snapshot)):
         yield "a model call belongs to no image"
+
+
+def _lost_files(snapshot: Snapshot, files: MadeFiles) -> Iterator[str]:
+    """Files that steps made and that are gone; what those that are there hold is looked at once for all snapshots."""
+    uris = snapshot.column("image/uri")
+    assert isinstance(uris, Ragged)
+    for image_id, uri in zip(snapshot.image_ids, uris.texts(), strict=True):
+        if is_made(uri) and not files.path_of(uri).is_file():
+            yield f"image {image_id!r}: its picture {uri} is gone"
+    for column in snapshot.meta.columns:
+        found = snapshot.value_column(*column.key)
+        if found is not None and column.is_filed:
+            for ref in found.whole().values:
+                if not files.has(ref):
+                    yield f"{found.group}: file {ref.sha256[:12]} is gone"
 
 
 def _ref_problems(folder: DatasetFolder, known: list[str]) -> Iterator[str]:

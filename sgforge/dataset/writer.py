@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
@@ -12,19 +12,24 @@ from types import TracebackType
 import numpy as np
 
 from sgforge.columns import GraphColumns
+from sgforge.columns.declared import values_of_sample
 from sgforge.dataset.folder import SCHEMA, DatasetFolder, Lock, no_space, write_durably
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publishing.memory import give_back_memory
 from sgforge.dataset.publishing.next_snapshot import Failures, compose
+from sgforge.dataset.publishing.next_values import NextValues
 from sgforge.dataset.publishing.write_snapshot import Draft, write_snapshot
 from sgforge.dataset.records import SOURCE_STEP, RunRecord, StepRecord
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.state_index import StateIndex, as_keys
 from sgforge.dataset.zarr_arrays.layout import arrays_of
 from sgforge.durable import sync_folder
+from sgforge.edits import Value
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
+from sgforge.made_files import MadeFiles
+from sgforge.packed import ValueBlock, pack_values
 from sgforge.text.wording import counted
 
 __all__ = ["DatasetWriter"]
@@ -93,6 +98,11 @@ class DatasetWriter:
         """The dataset's folder."""
         return self._folder.path
 
+    @property
+    def files(self) -> MadeFiles:
+        """The files that steps made."""
+        return self._folder.files
+
     def states(self) -> StateIndex:
         """Where every state of the dataset stands; kept up to date with what this writer publishes."""
         if self._states is None:
@@ -148,23 +158,39 @@ class DatasetWriter:
         """The snapshot that a branch, tag or id names."""
         return self.states().snapshot(self._folder.resolve(ref))
 
-    def publish_source(self, samples: Iterable[Sample] | GraphColumns, keys: Sequence[bytes] | np.ndarray) -> Snapshot:
+    def publish_source(
+        self,
+        samples: Iterable[Sample] | GraphColumns,
+        keys: Sequence[bytes] | np.ndarray,
+        values: Mapping[int, Sequence[Value]] | None = None,
+    ) -> Snapshot:
         """Publish what a source gave, `keys` in the order of `samples`; the snapshot there is, if it is the same.
+
+        `values`: of further columns, by the number of the image, where `samples` are columns, which have none.
 
         Rows are sorted by the UTF-8 bytes of the image ids; an id that occurs twice is a `GraphError`.
         """
-        columns = samples if isinstance(samples, GraphColumns) else GraphColumns.from_samples(samples)
-        given = as_keys(keys)
-        if len(given) != len(columns):
+        further = NextValues(self._folder.snapshots)
+        columns = samples if isinstance(samples, GraphColumns) else GraphColumns.from_samples(_noting(samples, further))
+        for number, given in (values or {}).items():
+            _fill(further, number, given)
+        wanted = as_keys(keys)
+        if len(wanted) != len(columns):
             raise DatasetError(
-                f"{counted(len(columns), 'sample')} and {counted(len(given), 'key')}; there must be one key per sample"
+                f"{counted(len(columns), 'sample')} and {counted(len(wanted), 'key')}; there must be one key per sample"
             )
-        columns = columns.with_keys(given).sorted_by_id().compact()
+        ids = columns.image.id.byte_rows()
+        further.reorder(sorted(range(len(ids)), key=ids.__getitem__))
+        columns = columns.with_keys(wanted).sorted_by_id().compact()
+        further.add_slice(0, columns.image, {})
         digest = hashlib.sha256(f"sgforge source {SCHEMA}".encode())
         for column, data in arrays_of(columns):
             digest.update(f"{column.path} {data.shape} ".encode())
             digest.update(np.ascontiguousarray(data).data)
-        return self._write(Draft(digest.hexdigest()[:32], [columns], Provenance(), _SOURCE_STEP))
+        filled = further.columns()
+        for each in filled:
+            each.update(digest)
+        return self._write(Draft(digest.hexdigest()[:32], [columns], Provenance(), _SOURCE_STEP, values=filled))
 
     def publish(
         self,
@@ -203,7 +229,7 @@ class DatasetWriter:
     ) -> Draft:
         """What a new snapshot is to hold; nothing else keeps it, so that it is freed once it is written."""
         content = compose(parent, keys, failures, self.states(), self.journal)
-        return Draft(snapshot_id, content.parts, content.provenance, step, parent, partial)
+        return Draft(snapshot_id, content.parts, content.provenance, step, parent, partial, content.values)
 
     def _write(self, draft: Draft) -> Snapshot:
         if self._folder.snapshot(draft.snapshot_id).is_dir():
@@ -212,6 +238,19 @@ class DatasetWriter:
         if self._states is not None:
             self._states.add([snapshot.id])
         return snapshot
+
+
+def _noting(samples: Iterable[Sample], values: NextValues) -> Iterator[Sample]:
+    """The samples, as their values are put aside."""
+    for number, sample in enumerate(samples):
+        if sample.has_values:
+            _fill(values, number, values_of_sample(sample))
+        yield sample
+
+
+def _fill(values: NextValues, image: int, given: Sequence[Value]) -> None:
+    for block in pack_values(given):
+        values.fill(image, ValueBlock(*block))
 
 
 def _step_id(step: StepRecord, parent: Snapshot, keys: np.ndarray, failures: Failures, partial: bool) -> str:

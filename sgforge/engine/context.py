@@ -180,10 +180,11 @@ class Context:
 
     def work(self, step: PlannedStep) -> Work:
         """What a crew for an item step is opened for."""
+        resources = self.resources(step.spec, self.weights_of(step))
         return Work(
             spec=step.spec,
             method=step.verb.method,
-            resources=self.resources(step.spec, self.weights_of(step)),
+            resources=attrs.evolve(resources, files=self.writer.files),
             images=self.roots,
             batch_size=step.batch_size,
             workers=step.workers,

@@ -38,6 +38,7 @@ from sgforge.engine.reporting.progress import Progress, choose_progress
 from sgforge.engine.reporting.report import EXIT_CODES, RunReport, RunStatus
 from sgforge.engine.session import Session
 from sgforge.errors import ConfigError
+from sgforge.file_refs import FILES_ROOT
 from sgforge.images import Roots
 from sgforge.plugins import Registry, load_plugins
 from sgforge.steps import SourceStep, Step
@@ -85,6 +86,8 @@ class Request:
             raise ConfigError(f"limit must be a whole number from 1, not {self.limit!r}")
         if type(self.seed) is not int:
             raise ConfigError(f"seed must be a whole number, not {self.seed!r}")
+        if FILES_ROOT in self.roots:
+            raise ConfigError(f"root {FILES_ROOT!r} is the folder of files that steps make: give yours another name")
         check_branch(self.branch)
 
     def resolve(self, registry: Registry) -> Plan:
@@ -237,7 +240,7 @@ class _Runner:
                         writer,
                         writer.states(),
                         models,
-                        request.roots,
+                        request.roots.with_files(writer.files.folder),
                         Path(scratch),
                         self._registry.events,
                         self._progress,

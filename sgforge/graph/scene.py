@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from sgforge.errors import GraphError
+from sgforge.file_refs import is_made
 from sgforge.graph.checks import KEPT, Box, to_rows
 from sgforge.graph.rows import Mask, Region, Relation
+from sgforge.graph.values import NO_VALUES, Values, to_row_values, to_values
 from sgforge.text.wording import counted, shortened
 
 if TYPE_CHECKING:
@@ -140,12 +142,18 @@ class SceneGraph:
             yield self._regions[relation.subject].label, relation.predicate, self._regions[relation.object].label
 
 
+def _named(values: Values) -> str:
+    return repr(values)
+
+
 @attrs.frozen
 class Sample:
     """One image with its scene graph.
 
     `uri` is "root:relative/path" or None without an image. `image` opens the pixels and takes no part in equality.
     `source` names the pipeline's source that gave it; `split` is train, val, test or None where none is known.
+    `values`, `region_values`, `relation_values`: of further columns by name, such as `values["caption"]`; of rows by
+    name and index, such as `region_values["clip.embedding"][3]`. What has no value is not in them.
     """
 
     image_id: str
@@ -155,9 +163,55 @@ class Sample:
     source: str | None = None
     sha256: str | None = None
     image: ImageSource | None = attrs.field(default=None, eq=False, repr=False)
+    values: Values = attrs.field(default=NO_VALUES, converter=to_values, kw_only=True, hash=False, repr=_named)
+    region_values: Values = attrs.field(
+        default=NO_VALUES, converter=to_row_values, kw_only=True, hash=False, repr=_named
+    )
+    relation_values: Values = attrs.field(
+        default=NO_VALUES, converter=to_row_values, kw_only=True, hash=False, repr=_named
+    )
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.image_id, str) or not self.image_id:
             raise GraphError(f"image id {self.image_id!r} must be a non-empty text")
         if not isinstance(self.graph, SceneGraph):
             raise GraphError(f"the graph of a sample must be a SceneGraph, not {shortened(self.graph)}")
+
+    @property
+    def has_values(self) -> bool:
+        """Whether any further column has a value."""
+        return bool(len(self.values) or len(self.region_values) or len(self.relation_values))
+
+    @property
+    def has_made_image(self) -> bool:
+        """Whether a step made its image."""
+        return is_made(self.uri)
+
+    def with_image_of(self, other: Sample) -> Sample:
+        """This sample with the image of another state of it, and its size where the graph has none of its own."""
+        graph = self.graph
+        if not graph.width:
+            rows = graph.all
+            graph = SceneGraph(other.graph.width, other.graph.height, rows.regions, rows.relations, graph.attributes)
+        return attrs.evolve(self, graph=graph, uri=other.uri, sha256=other.sha256, image=other.image)
+
+    def with_state_of(self, other: Sample) -> Sample:
+        """This sample with the graph, values and made image of another state of it; its own name, file and split."""
+        made = other if other.has_made_image else self
+        return Sample(
+            image_id=self.image_id,
+            graph=other.graph,
+            uri=made.uri,
+            split=self.split,
+            source=self.source,
+            sha256=made.sha256,
+            image=made.image,
+            values=other.values,
+            region_values=other.region_values,
+            relation_values=other.relation_values,
+        )
+
+    def values_of(self, target: str) -> Values:
+        """The values of "image", "region" or "relation"."""
+        found: Values = getattr(self, "values" if target == "image" else f"{target}_values")
+        return found

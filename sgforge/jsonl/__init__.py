@@ -4,8 +4,9 @@ Required keys: image_id, width, height, regions. Also uri, split, source, sha256
 prediction that could not be made `failed`, the reason. A region may have label, box (x0, y0, x1, y1), mask (COCO's
 compressed run lengths of the full frame: size [height, width], counts), score, depth, descriptions, attributes, parent,
 level, source, status, reason, degree, made_by, judged_by; a relation must have subject, predicate, object and may have
-category, score, status, reason, degree, made_by, judged_by. Null stands for a missing value. Of a key that
-stands twice in one object the last counts, as in most readers of JSON.
+category, score, status, reason, degree, made_by, judged_by. The line, its regions and its relations may have `x`: texts
+and JSON of further columns by their names. Null stands for a missing value. Of a key that stands twice in one object
+the last counts, as in most readers of JSON.
 
 `read_jsonl` gives Samples; `read_columns` gives columns, checked by the same rules without an object per row.
 """

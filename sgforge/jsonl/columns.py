@@ -17,19 +17,22 @@ from numpy.typing import NDArray
 
 from sgforge.columns import NO_LEVEL, GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
 from sgforge.columns.graphs import attributes_text
+from sgforge.edits import Value
 from sgforge.errors import GraphError
 from sgforge.graph import CATEGORIES
 from sgforge.jsonl.files import duplicate_text, numbered_lines
+from sgforge.jsonl.further import values_of_line
 from sgforge.jsonl.lenient import LineFault, clean_line, decode_leniently, id_of
 from sgforge.jsonl.objects import decode_line, decode_masks, parse_graph_line
 from sgforge.jsonl.rules import REGION_KEYS, RELATION_KEYS, RELATION_REQUIRED, STATUSES, image_flaws
 from sgforge.jsonl.table import RowTable, Words
 
-__all__ = ["read_columns"]
+__all__ = ["Further", "read_columns"]
 
 _CHUNK_IMAGES: Final = 512  # more do not fit in cache: 4096 take half as long again
 
 Report = Callable[[LineFault], None]
+Further = Callable[[int, Value], None]
 
 
 @attrs.frozen
@@ -40,7 +43,12 @@ class _Unreadable:
 
 
 def read_columns(
-    path: Path | str, *, strict: bool = True, chunk_images: int = _CHUNK_IMAGES, report: Report | None = None
+    path: Path | str,
+    *,
+    strict: bool = True,
+    chunk_images: int = _CHUNK_IMAGES,
+    report: Report | None = None,
+    further: Further | None = None,
 ) -> Iterator[GraphColumns]:
     """The lines of a graph JSONL file as columns, at most `chunk_images` images at a time, in order.
 
@@ -48,11 +56,12 @@ def read_columns(
     boxes without area, relations of a region to itself and repeated rows are kept as they are; anything else that
     breaks a rule goes to `report`, one `LineFault` each, and is left out: a relation, a field of a region (its row
     stays, since rows are numbered), or the line if the image's own fields are wrong or its id came before. A
-    prediction's `failed` becomes `image/failed_reason`. Ids of a text stay the same from chunk to chunk.
+    prediction's `failed` becomes `image/failed_reason`. Ids of a text stay the same from chunk to chunk. `further` gets
+    the values of further columns, under the number of their image in the whole file; without it they are not read.
     """
     if not strict and report is None:
         raise GraphError("reading that is not strict needs `report`, so that nothing is left out silently")
-    reader = _Reader(Path(path).name, None if strict else report)
+    reader = _Reader(Path(path).name, None if strict else report, further)
     lines = numbered_lines(path)
     while chunk := list(islice(lines, chunk_images)):
         yield reader.columns(chunk)
@@ -61,11 +70,13 @@ def read_columns(
 class _Reader:
     """Chunks of lines to columns, with what must be remembered between them: texts, and where each id was seen."""
 
-    def __init__(self, name: str, report: Report | None) -> None:
+    def __init__(self, name: str, report: Report | None, further: Further | None) -> None:
         self._name = name
         self._report = report
         self._words = {vocabulary: Words() for vocabulary in Vocabularies.names()}
         self._seen: dict[str, int] = {}
+        self._further = further
+        self._before = 0
 
     def columns(self, lines: Sequence[tuple[int, bytes]]) -> GraphColumns:
         """The columns of some lines, given with their numbers."""
@@ -75,14 +86,24 @@ class _Reader:
         repeated = self._repeated(data, numbers)
         doubtful = np.flatnonzero(suspect | repeated)
         if not len(doubtful):
+            self._tell_values(data)
             return columns
         if self._report is None:
             self._raise_first([lines[row] for row in doubtful.tolist()])
         for row in doubtful.tolist():
             data[row] = self._clean(lines[row][1], numbers[row], bool(repeated[row]))
-        columns, suspect = self._extract([item for item in data if item is not None])
+        data = [item for item in data if item is not None]
+        columns, suspect = self._extract(data)
+        self._tell_values(data)
         assert not suspect.any(), "a cleaned line is still refused"
         return columns
+
+    def _tell_values(self, data: Sequence[dict[str, Any]]) -> None:
+        if self._further is not None:
+            for number, item in enumerate(data, self._before):
+                for value in values_of_line(item):
+                    self._further(number, value)
+        self._before += len(data)
 
     def _decode(self, line: bytes) -> Any:
         try:
@@ -164,6 +185,7 @@ class _Reader:
         own = np.arange(len(rows)) - image.region_offsets[owner]
         outside = (parent < 0) | (parent >= image.region_count[owner]) | (parent == own)
         table.refuse(outside & _given(table, "parent"))
+        table.checked("x", dict, lambda value: REGION_KEYS["x"](value) is None)
         attribute_count, attributes = table.texts("attributes")
         description_count, descriptions = table.texts("descriptions")
         columns = attrs.evolve(
@@ -194,6 +216,7 @@ class _Reader:
         table.refuse((subject < 0) | (subject >= count) | (other < 0) | (other >= count))
         if self._report is None:
             table.refuse(subject == other)
+        table.checked("x", dict, lambda value: RELATION_KEYS["x"](value) is None)
         columns = RelationColumns(
             subject=subject.astype(np.int32),
             predicate=table.ids("predicate", words["predicate"], filled=True),

@@ -62,6 +62,8 @@ class Stale:
 
 def dump_edit(image_id: str, graph: SceneGraph, edit: Edit) -> bytes:
     """One line for an edit that was made for `graph`, UTF-8, with the line break."""
+    if edit.values or edit.image is not None:
+        raise GraphError(f"image {image_id!r}: values of further columns and made images have no line of text")
     rows = graph.all
     edit = joined_as_one(edit, len(rows.regions), len(rows.relations))
     named = _named_rows(graph, edit)

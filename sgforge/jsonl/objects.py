@@ -13,8 +13,10 @@ import numpy as np
 import orjson
 
 from sgforge import masks as masks_
+from sgforge.edits import with_values
 from sgforge.errors import GraphError
 from sgforge.graph import Box, Mask, Region, Relation, Sample, SceneGraph
+from sgforge.jsonl.further import add_values, values_of_line
 from sgforge.jsonl.numbers import shortest, shortest_or_none
 from sgforge.jsonl.rules import Flaw, line_flaws
 
@@ -108,7 +110,7 @@ def _build(data: Mapping[str, Any], found: Mapping[int, Mask]) -> GraphLine:
         width=data["width"],
         height=data["height"],
         regions=[_region(row, found.get(index)) for index, row in enumerate(data["regions"])],
-        relations=[Relation(**_given(row)) for row in data.get("relations") or ()],
+        relations=[Relation(**_own(row)) for row in data.get("relations") or ()],
         attributes=data.get("attributes") or {},
     )
     sample = Sample(
@@ -119,7 +121,7 @@ def _build(data: Mapping[str, Any], found: Mapping[int, Mask]) -> GraphLine:
         source=data.get("source"),
         sha256=data.get("sha256"),
     )
-    return GraphLine(sample, data.get("failed"))
+    return GraphLine(with_values(sample, values_of_line(data)), data.get("failed"))
 
 
 def _given(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,8 +129,13 @@ def _given(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if value is not None}
 
 
+def _own(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a row of the graph that have a value, without those of further columns."""
+    return {key: value for key, value in row.items() if value is not None and key != "x"}
+
+
 def _region(row: Mapping[str, Any], mask: Mask | None) -> Region:
-    return Region(**{**_given(row), "mask": mask})
+    return Region(**{**_own(row), "mask": mask})
 
 
 def shown_json(text: bytes) -> bytes:
@@ -144,8 +151,9 @@ def dump_sample(sample: Sample, failed: str | None = None) -> bytes:
 def dump_lines(lines: Sequence[GraphLine]) -> list[bytes]:
     """Lines of graph JSONL, UTF-8, each with its line break; fields without a value are left out.
 
-    Numbers are written as short as float32 allows. A text that is no valid Unicode is a `GraphError`. Many lines at
-    once take a fraction of the time of one by one.
+    Numbers are written as short as float32 allows. Texts and JSON of further columns come under `x`; their numbers and
+    files have no text form. A text that is no valid Unicode is a `GraphError`. Many lines at once take a fraction of
+    the time of one by one.
     """
     regions = iter(region_rows([region for line in lines for region in line.sample.graph.all.regions]))
     relations = iter(relation_rows([row for line in lines for row in line.sample.graph.all.relations]))
@@ -161,6 +169,8 @@ def _dumped(line: GraphLine, regions: Iterator[dict[str, Any]], relations: Itera
         data["attributes"] = dict(graph.attributes)
     data["regions"] = list(islice(regions, len(graph.all.regions)))
     data["relations"] = list(islice(relations, len(graph.all.relations)))
+    if sample.has_values:
+        add_values(data, sample)
     try:
         return shown_json(orjson.dumps(data, option=orjson.OPT_APPEND_NEWLINE))
     except (TypeError, orjson.JSONEncodeError) as error:

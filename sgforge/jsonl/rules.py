@@ -8,10 +8,12 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from sgforge.edits import ValueTarget
 from sgforge.errors import GraphError
 from sgforge.graph import CATEGORIES, KEPT, REJECTED, to_float32
 from sgforge.graph.checks import to_box
 from sgforge.images import MAX_PIXELS
+from sgforge.jsonl.further import further_values
 from sgforge.text.did_you_mean import choices
 from sgforge.text.wording import counted
 
@@ -181,6 +183,21 @@ def _mask(value: Any) -> Complaint | None:
     return None
 
 
+def _further(target: ValueTarget) -> Check:
+    """Values of further columns of an image, region or relation: texts and JSON by the columns' names."""
+
+    def check(value: Any) -> Complaint | None:
+        if not isinstance(value, dict):
+            return "type", f"{_shown(value)} must be an object: values by the names of their columns"
+        try:
+            further_values(target, None if target == "image" else 0, value)
+        except GraphError as error:
+            return "value", str(error)
+        return None
+
+    return check
+
+
 IMAGE_KEYS: Final[Mapping[str, Check]] = {
     "image_id": _filled_text,
     "width": _side,
@@ -193,6 +210,7 @@ IMAGE_KEYS: Final[Mapping[str, Check]] = {
     "attributes": _texts_by_name,
     "regions": lambda value: None if isinstance(value, list) else ("type", f"{_shown(value)} must be a list"),
     "relations": lambda value: None if isinstance(value, list) else ("type", f"{_shown(value)} must be a list"),
+    "x": _further("image"),
 }
 REGION_KEYS: Final[Mapping[str, Check]] = {
     "label": _text,
@@ -210,6 +228,7 @@ REGION_KEYS: Final[Mapping[str, Check]] = {
     "degree": _number,
     "made_by": _text,
     "judged_by": _text,
+    "x": _further("region"),
 }
 RELATION_KEYS: Final[Mapping[str, Check]] = {
     "subject": _index,
@@ -222,6 +241,7 @@ RELATION_KEYS: Final[Mapping[str, Check]] = {
     "degree": _number,
     "made_by": _text,
     "judged_by": _text,
+    "x": _further("relation"),
 }
 _LENIENT_REGION_KEYS: Final[Mapping[str, Check]] = {**REGION_KEYS, "box": _flat_box}
 IMAGE_REQUIRED: Final = ("image_id", "width", "height", "regions")

@@ -15,6 +15,7 @@ import msgpack
 import numpy as np
 
 from sgforge.columns import Vocabularies
+from sgforge.columns.declared import values_of_sample
 from sgforge.columns.graphs import attributes_text
 from sgforge.columns.rows import (
     RegionBlock,
@@ -26,11 +27,13 @@ from sgforge.columns.rows import (
     relation_columns,
     relations_from,
 )
-from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, FieldSet, Verdict
+from sgforge.edits import Edit, FieldSet, Verdict, with_values
 from sgforge.errors import GraphError
-from sgforge.graph import KEPT, REJECTED, Region, Relation, Sample, SceneGraph, to_float32
+from sgforge.graph import KEPT, REJECTED, ImageRef, Region, Relation, Sample, SceneGraph, to_float32
+from sgforge.packed.values import pack_values, unpack_values
 
 __all__ = [
+    "EDIT_VERSION",
     "NO_BLOCK",
     "REGION_FIELD_NAMES",
     "RELATION_FIELD_NAMES",
@@ -48,8 +51,14 @@ __all__ = [
 ]
 
 VERSION: Final = 1
-REGION_FIELD_NAMES: Final = tuple(sorted(REGION_FIELDS))
-RELATION_FIELD_NAMES: Final = tuple(sorted(RELATION_FIELDS))
+"""Of edits and samples without values: the two have versions of their own, which rise apart from each other."""
+EDIT_VERSION: Final = 2
+"""Of edits with values or an image, which are two more fields at the end."""
+SAMPLE_VERSION: Final = 2
+"""Of samples with values, which are one more field at the end."""
+# A field's code is its place here: new ones come at the end, and none goes.
+REGION_FIELD_NAMES: Final = ("attributes", "box", "depth", "descriptions", "label", "mask", "score")
+RELATION_FIELD_NAMES: Final = ("category", "predicate", "score")
 _TARGETS: Final[tuple[Literal["region"], Literal["relation"]]] = ("region", "relation")
 
 VERDICT: Final = struct.Struct("<BiBif")
@@ -92,15 +101,19 @@ def pack_edit(edit: Edit) -> bytes:
         dict(edit.faults),
         None,  # the place of what edits once told of their calls; the journal's row has these
     ]
+    if edit.values or edit.image is not None:
+        image = None if edit.image is None else list(attrs.astuple(edit.image))
+        fields = [EDIT_VERSION, *fields[1:], pack_values(edit.values), image]
     return _packb(fields)
 
 
 def unpack_edit(data: bytes) -> Edit:
     """The edit that `pack_edit` packed; other bytes are a `GraphError`."""
-    fields = unpack_fields(data, "edit")
+    fields = unpack_fields(data, "edit", EDIT_VERSION)
     if len(fields) == 1:
         return Edit()
-    _, strings, regions, relations, verdicts, sets, set_regions, set_relations, dropped, faults, _ = fields
+    _, strings, regions, relations, verdicts, sets, set_regions, set_relations, dropped, faults, _, *more = fields
+    values, image = more or ((), None)
     texts = shared_words(strings)
     return Edit(
         regions=regions_from(region_columns([RegionBlock(*regions)]), texts),
@@ -109,6 +122,8 @@ def unpack_edit(data: bytes) -> Edit:
         sets=_unpack_sets(sets, set_regions, set_relations, texts),
         dropped=dropped,
         faults=faults,
+        values=unpack_values(values),
+        image=None if image is None else ImageRef(*image),
     )
 
 
@@ -121,12 +136,15 @@ def pack_sample(sample: Sample) -> bytes:
     size = (sample.graph.width, sample.graph.height)
     origin = (sample.image_id, sample.uri, sample.split, sample.source, sample.sha256)
     attributes = attributes_text(sample.graph.attributes)
-    return _packb([VERSION, origin, size, attributes, list(tables["label"]), regions, relations])
+    fields = [VERSION, origin, size, attributes, list(tables["label"]), regions, relations]
+    if sample.has_values:
+        fields = [SAMPLE_VERSION, *fields[1:], pack_values(values_of_sample(sample))]
+    return _packb(fields)
 
 
 def unpack_sample(data: bytes) -> Sample:
     """The sample that `pack_sample` packed; other bytes are a `GraphError`."""
-    _, origin, size, attributes, strings, regions, relations = unpack_fields(data, "sample")
+    _, origin, size, attributes, strings, regions, relations, *more = unpack_fields(data, "sample", SAMPLE_VERSION)
     texts = shared_words(strings)
     graph = SceneGraph(
         width=size[0],
@@ -136,7 +154,8 @@ def unpack_sample(data: bytes) -> Sample:
         attributes=json.loads(attributes) if attributes else {},
     )
     image_id, uri, split, source, sha256 = origin
-    return Sample(image_id=image_id, graph=graph, uri=uri, split=split, source=source, sha256=sha256)
+    sample = Sample(image_id=image_id, graph=graph, uri=uri, split=split, source=source, sha256=sha256)
+    return with_values(sample, unpack_values(more[0])) if more else sample
 
 
 def _region_block(regions: Sequence[Region], tables: StringTables) -> tuple[bytes, ...]:
@@ -214,13 +233,13 @@ def _packb(fields: list[Any]) -> bytes:
     return packed
 
 
-def unpack_fields(data: bytes, what: str) -> Any:
-    """The list that was packed; other bytes, or another version, are a `GraphError`."""
+def unpack_fields(data: bytes, what: str, newest: int) -> Any:
+    """The list that was packed; other bytes, or a version above `newest`, are a `GraphError`."""
     try:
         fields = msgpack.unpackb(data)
         version = fields[0]
     except (ValueError, TypeError, LookupError, msgpack.UnpackException) as error:
         raise GraphError(f"these {len(data)} bytes are no packed {what}: {error}") from None
-    if version != VERSION:
-        raise GraphError(f"packed {what} of version {version!r}; this sgforge reads version {VERSION}")
+    if type(version) is not int or not VERSION <= version <= newest:
+        raise GraphError(f"packed {what} of version {version!r}; this sgforge reads versions {VERSION} to {newest}")
     return fields

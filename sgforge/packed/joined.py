@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, Final, TypeVar
 
@@ -14,7 +14,9 @@ from sgforge.columns.ragged import ends_of
 from sgforge.columns.rows import RegionBlock, region_columns, relation_columns
 from sgforge.columns.schema import ColumnSpec, Table
 from sgforge.columns.words import Remap, id_columns, used_words
+from sgforge.graph import ImageRef
 from sgforge.packed.codec import (
+    EDIT_VERSION,
     NO_BLOCK,
     SET,
     SET_RECORD,
@@ -24,6 +26,7 @@ from sgforge.packed.codec import (
     shared_words,
     unpack_fields,
 )
+from sgforge.packed.values import ValueBlock
 
 __all__ = ["EditColumns", "edit_columns"]
 
@@ -35,7 +38,8 @@ class EditColumns:
     `regions_added`, `relations_added`: (E,) rows of each edit in `region` and `relation`. `verdict_*` and `set_*`: one
     entry per verdict and set, in order, `*_edit` naming its edit, `*_target` 0 for regions and 1 for relations, `*_row`
     the image-local row. `set_field` indexes `REGION_FIELD_NAMES` or `RELATION_FIELD_NAMES`, `set_value` the row of
-    `region_values` or `relation_values` that holds the value. `dropped`: reason id or -1.
+    `region_values` or `relation_values` that holds the value. `dropped`: reason id or -1. `images`: by edit, the
+    picture that it made. `values`: (edit, block) of each run of values of further columns, in order.
     """
 
     regions_added: np.ndarray
@@ -57,6 +61,8 @@ class EditColumns:
     relation_values: RelationColumns
     dropped: np.ndarray
     vocabularies: Vocabularies
+    images: Mapping[int, ImageRef]
+    values: Sequence[tuple[int, ValueBlock]]
 
     def over(self, vocabularies: Vocabularies) -> EditColumns:
         """The same edits over other vocabularies, which must hold every text."""
@@ -84,7 +90,7 @@ class EditColumns:
 
 def edit_columns(packed: Sequence[bytes]) -> EditColumns:
     """The columns of packed edits, joined buffer by buffer; no Region or Relation object is built."""
-    edits = [unpack_fields(data, "edit") for data in packed]
+    edits = [unpack_fields(data, "edit", EDIT_VERSION) for data in packed]
     full = [fields if len(fields) > 1 else _BLANK for fields in edits]
     ids, first_id, strings = _global_ids([fields[1] for fields in full])
     added = _Blocks([fields[2] for fields in full], [fields[3] for fields in full], ids, first_id)
@@ -114,6 +120,13 @@ def edit_columns(packed: Sequence[bytes]) -> EditColumns:
         relation_values=values.relations,
         dropped=np.asarray(drops, np.int32),
         vocabularies=shared_words(words),
+        images={number: ImageRef(*fields[12]) for number, fields in enumerate(full) if len(fields) > 12 and fields[12]},
+        values=[
+            (number, ValueBlock(*block))
+            for number, fields in enumerate(full)
+            if len(fields) > 12
+            for block in fields[11]
+        ],
     ).compact()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from sgforge.columns.declared import Column
 from sgforge.errors import PluginError
 from sgforge.stages import KINDS, Needs
 from sgforge.text.blame import words_of
@@ -34,7 +35,8 @@ class Owner:
 class Component:
     """One registered component; `target` is a class, or text "module:Class" that is imported when it is used.
 
-    `config` is the attrs class of its options, None if it has none. A command's target may also be a module.
+    `config` is the attrs class of its options, None if it has none. A command's target may also be a module. `columns`:
+    the further ones that it fills.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Component:
     owner: Owner
     offers: tuple[str, ...] = ()
     moved_from: str | None = None
+    columns: tuple[Column, ...] = ()
 
     @property
     def identity(self) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, get_args
 
 import attrs
 import pluggy
 
 from sgforge import hookspecs
+from sgforge.columns.declared import Column
 from sgforge.errors import PluginError
+from sgforge.graph.values import FILE
 from sgforge.hookspecs import API_VERSION, PROJECT, Register
 from sgforge.plugins.components import Component, Owner
 from sgforge.stages import KINDS, VERBS, Kind, Needs, Use
@@ -111,6 +113,7 @@ def _collector(kind: Kind, owner: Owner, accept: Callable[[Component], None]) ->
         revision: int = 1,
         offers: tuple[str, ...] = (),
         identity: str | None = None,
+        columns: Iterable[Column] = (),
     ) -> None:
         component = Component(
             kind=kind.name,
@@ -122,6 +125,7 @@ def _collector(kind: Kind, owner: Owner, accept: Callable[[Component], None]) ->
             owner=owner,
             offers=offers,
             moved_from=identity,
+            columns=tuple(columns),
         )
         fault = _find_fault(component)
         if fault is not None:
@@ -156,7 +160,24 @@ def _find_fault(component: Component) -> str | None:
     offers, known = values["offers"], KINDS[component.kind].may_offer
     if not isinstance(offers, tuple) or not set(offers) <= set(known):
         return f"offers {offers!r} must be a tuple of what {with_article(component.kind)} may offer: {known}"
-    return _find_config_fault(component.kind, values["config"]) or _find_undeclared(component)
+    return (
+        _find_config_fault(component.kind, values["config"])
+        or _find_undeclared(component)
+        or _find_column_fault(component)
+    )
+
+
+def _find_column_fault(component: Component) -> str | None:
+    """A declaration that is none, or of a column that is not named after the plugin."""
+    given: tuple[Any, ...] = component.columns
+    for column in given:
+        if not isinstance(column, Column):
+            return f"columns must be Column(target, name, kind, shape) each, not {column!r}"
+        if not column.name.startswith(f"{component.owner.plugin}."):
+            return f"{column} must be named after its plugin: {component.owner.plugin}.{column.name.rpartition('.')[2]}"
+        if column.kind == FILE:
+            return f"{column}: kind 'file' is no type; give the type and shape of what the files hold"
+    return None
 
 
 def _find_undeclared(component: Component) -> str | None:

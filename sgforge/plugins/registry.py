@@ -39,6 +39,7 @@ class Registry:
             self._manager.register(plugin)
             self._owners[id(plugin)] = owner
             collect_components(self._manager, plugin, owner, components)
+            self._check_columns(components)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # also a panic of an extension module, or sys.exit()
@@ -50,6 +51,14 @@ class Registry:
             self._found.setdefault((component.kind, component.name), []).append(component)
         self._reports.append(PluginReport(owner, entry_point, tuple(components)))
         return self._reports[-1]
+
+    def _check_columns(self, components: Iterable[Component]) -> None:
+        """Two may declare the same column with one type; with another it is an error naming both."""
+        known = [other for found in self._found.values() for other in found]
+        for component in components:
+            for other in known:
+                _find_other_type(component, other)
+            known.append(component)
 
     def add_failure(
         self, owner: Owner, entry_point: str, error: BaseException, components: Iterable[Component] = ()
@@ -130,6 +139,15 @@ class Registry:
         for _, found in sorted(self._found.items()):
             if len(found) > 1 and any(component.owner == owner for component in found):
                 yield _describe_clash(found)
+
+
+def _find_other_type(component: Component, other: Component) -> None:
+    declared = {column.key: column for column in other.columns}
+    for column in component.columns:
+        if declared.get(column.key, column) != column:
+            raise PluginError(
+                f"{component} declares {column}, {other} declares {declared[column.key]}: one name has one type"
+            )
 
 
 def _describe_clash(found: Iterable[Component]) -> str:

@@ -37,7 +37,21 @@ if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
     from sgforge.images import Roots
 
-__all__ = ["Editor", "Evaluator", "Exporter", "Filter", "Refiner", "Segmenter", "Source", "Student", "Teacher"]
+__all__ = [
+    "Captioner",
+    "Editor",
+    "Evaluator",
+    "Exporter",
+    "Filter",
+    "Judge",
+    "Questioner",
+    "Refiner",
+    "Renderer",
+    "Segmenter",
+    "Source",
+    "Student",
+    "Teacher",
+]
 
 
 @runtime_checkable
@@ -104,6 +118,66 @@ class Editor(Protocol):
         Rows are as a segmenter's and a teacher's. To change a relation is to reject its row and to add another.
 
         Errors: an index outside the graph, or a value that its field does not take, fails the image.
+        """
+        ...
+
+
+@runtime_checkable
+class Renderer(Protocol):
+    """Makes the image of a graph: its edits set the image of samples that have none."""
+
+    def render(self, samples: Sequence[Sample], /) -> Sequence[Answer] | Awaitable[Answer]:
+        """Make a picture of each graph: `Edit(image=resources.files.put(data, ".png"))`.
+
+        `data` is an encoded file in a format that is decoded here; `put` measures it and keeps it in the dataset by its
+        content. The sample's `uri` is None, its graph's width and height are 0, or those of a layout, whose boxes are
+        in pixels of the picture to be made: it must then be of that size.
+
+        Errors: a second image for a sample fails it with reason "role", a picture of another size than the layout's
+        with "contract"; what cannot be decoded or is too large is an `ImageError` at `put`.
+        """
+        ...
+
+
+@runtime_checkable
+class Captioner(Protocol):
+    """Describes images: its edits fill the column `caption` of the image."""
+
+    def caption(self, samples: Sequence[Sample], /) -> Sequence[Answer] | Awaitable[Answer]:
+        """Write a caption of each image, or of each graph where there is no image.
+
+        `Edit.value("image", None, "caption", Caption(text, spans))`: `text` is not empty; `Span(start, end, region)`
+        says which of its characters name which region of `graph.all.regions`. One that is there is replaced.
+
+        Errors: any other value, or a span behind the end of the text, is a `GraphError` or fails the image.
+        """
+        ...
+
+
+@runtime_checkable
+class Questioner(Protocol):
+    """Asks about images: its edits fill the column `questions` of the image."""
+
+    def question(self, samples: Sequence[Sample], /) -> Sequence[Answer] | Awaitable[Answer]:
+        """Ask about each image: `Edit.value("image", None, "questions", [Question(kind, text, answer), ...])`.
+
+        The order counts: `dependencies` of a `Question` are places in this list.
+
+        Errors: any other value, and a question that depends on one that is not there, fails the image.
+        """
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Answers the questions about images: its edits fill the column `answers` of the image."""
+
+    def judge(self, samples: Sequence[Sample], /) -> Sequence[Answer] | Awaitable[Answer]:
+        """Answer `sample.values["questions"]` of each image, looking at it.
+
+        `Edit.value("image", None, "answers", {"yes": [...], "total": ...})`: P(yes) of each question in [0, 1], in
+        order, null for one that was not asked as one that it depends on was answered with no; `total` in [0, 1] is what
+        the judge makes of all of them. A sample without questions is a `Failure`.
         """
         ...
 

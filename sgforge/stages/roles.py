@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sgforge.edits import Edit, FieldSet
 from sgforge.graph import SceneGraph
 from sgforge.stages.verbs import VERBS, Role
+from sgforge.text.wording import with_article
 
 __all__ = ["check_role"]
 
 
-def check_role(verb: str, edit: Edit, graph: SceneGraph) -> str | None:
+def check_role(
+    verb: str, edit: Edit, graph: SceneGraph, declared: Collection[tuple[str, str]] = (), *, has_image: bool = True
+) -> str | None:
     """What `edit` of `graph` holds that a step of this verb may not emit, as a sentence; None if all is in order.
 
-    An editor may emit anything (nothing in an Edit deletes). Any step may drop an image.
+    An editor may emit any rows and verdicts (nothing in an Edit deletes). Any step may drop an image, and fill the
+    columns that its component `declared`, by target and name. `has_image`: whether the sample has one already.
     """
     role = VERBS[verb].role
-    if role is None:
-        return None
+    fault = _column_fault(verb, edit, declared) or _image_fault(verb, edit, has_image)
+    if fault is not None or role is None:
+        return fault
     for target, rows in (("region", edit.regions), ("relation", edit.relations)):
         if rows and target not in role.adds:
             return f"a {verb} step may not add {target}s"
@@ -27,6 +34,34 @@ def check_role(verb: str, edit: Edit, graph: SceneGraph) -> str | None:
         if item.field not in role.fields(item.target) and not _fills_a_blank(role, item, graph):
             return f"a {verb} step may not set {item.field} of {item.target}s{_unless_blank(role, item)}"
     return None
+
+
+def _column_fault(verb: str, edit: Edit, declared: Collection[tuple[str, str]]) -> str | None:
+    """A column that is neither the component's own nor one of the verb's; an editor corrects those of every verb."""
+    if not edit.values:
+        return None
+    allowed = {*declared, *(("image", name) for name in _core_columns(verb))}
+    for item in edit.values:
+        if (item.target, item.column) not in allowed:
+            may = ", ".join(f"{name!r} of {target}s" for target, name in sorted(allowed)) or "no column"
+            return f"{with_article(verb)} step may fill {may}, not column {item.column!r} of {item.target}s"
+    return None
+
+
+def _core_columns(verb: str) -> frozenset[str]:
+    role = VERBS[verb].role
+    if role is not None:
+        return role.columns
+    return frozenset().union(*(other.role.columns for other in VERBS.values() if other.role is not None))
+
+
+def _image_fault(verb: str, edit: Edit, has_image: bool) -> str | None:
+    role = VERBS[verb].role
+    if edit.image is None:
+        return None
+    if role is None or not role.makes_image:
+        return f"{with_article(verb)} step may not make the image"
+    return "the sample has an image already, and a second one is refused" if has_image else None
 
 
 def _fills_a_blank(role: Role, item: FieldSet, graph: SceneGraph) -> bool:

@@ -16,6 +16,7 @@ from sgforge.stages.parts import Part
 from sgforge.stages.shared import IN_PROCESS, Shared
 
 if TYPE_CHECKING:
+    from sgforge.file_refs import FileRef, ImageRef
     from sgforge.images import Roots
     from sgforge.models import Capabilities, ChatRequest, ChatResponse
     from sgforge.stages.policies import GivesPolicy
@@ -167,6 +168,17 @@ class Model(Protocol):
         ...
 
 
+class Files(Protocol):
+    """Keeps files that a step makes, by their content."""
+
+    def put(self, data: bytes, suffix: str) -> ImageRef | FileRef:
+        """Keep a file, durable when this returns: of a picture's suffix (".png") an `ImageRef`, else a `FileRef`.
+
+        Pictures are decoded and measured. One that cannot be decoded or is too large is an `ImageError`.
+        """
+        ...
+
+
 @attrs.frozen
 class Worker:
     """Which of how many: the processes of one training, or the workers of one item step; `rank` counts from 0."""
@@ -184,10 +196,10 @@ class Resources:
     first is cuda:LOCAL_RANK. `worker`: which of the processes of a training this is, or of the workers of an item step.
     `checkpoint`: weights for `generate`, `rank` and a continued training. `model`: the model that the
     option `model` names; it may be asked on any thread, where no loop runs with `asyncio.run`. `scratch`: a folder for
-    temporary files, its own. `roots`: the image folders of the run, for a training that reads pixels. `student`: of a
-    refiner, the student whose weights `checkpoint` holds, built and not set up. `reporter`: what `report` calls.
-    `parts`: the components in its options, by the option's name, in the order given. `shared`: what this process has
-    loaded or computed once.
+    temporary files, its own. `files`: keeps pictures and other files that an item step makes. `roots`: the image
+    folders of the run, for a training that reads pixels. `student`: of a refiner, the student whose weights
+    `checkpoint` holds, built and not set up. `reporter`: what `report` calls. `parts`: the components in its options,
+    by the option's name, in the order given. `shared`: what this process has loaded or computed once.
     """
 
     devices: tuple[str, ...] = ("cpu",)
@@ -198,6 +210,7 @@ class Resources:
     model: Model | None = None
     scratch: Path | None = None
     roots: Roots | None = None
+    files: Files | None = None
     student: GivesPolicy | None = attrs.field(default=None, eq=False, repr=False)
     reporter: Reporter | None = attrs.field(default=None, eq=False, repr=False)
     parts: Mapping[str, tuple[Part, ...]] = attrs.field(factory=dict)

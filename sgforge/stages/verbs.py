@@ -55,7 +55,8 @@ class Kind:
 class Role:
     """What the edits of one verb may hold: rows, verdicts, and fields set on rows that are there.
 
-    `region_blanks`: fields of given regions that may be set where they are null.
+    `region_blanks`: fields of given regions that may be set where they are null. `columns`: the core's columns of the
+    image that it fills. `makes_image`: whether it may set the image of a sample that has none.
     """
 
     adds: frozenset[str] = frozenset()
@@ -63,6 +64,8 @@ class Role:
     region_fields: frozenset[str] = frozenset()
     region_blanks: frozenset[str] = frozenset()
     relation_fields: frozenset[str] = frozenset()
+    columns: frozenset[str] = frozenset()
+    makes_image: bool = False
 
     def fields(self, target: str) -> frozenset[str]:
         """The fields that may be set on rows of `target`, "region" or "relation"."""
@@ -149,6 +152,30 @@ _VERBS: Final = (
     ),
     Verb(name="edit", kind="editor", does="Let an editor correct each graph.", may_restore=True),
     Verb(
+        name="render",
+        kind="renderer",
+        does="Let a renderer make the image of each graph that has none.",
+        role=Role(makes_image=True),
+    ),
+    Verb(
+        name="caption",
+        kind="captioner",
+        does="Let a captioner write a caption of each image.",
+        role=Role(columns=_fields("caption")),
+    ),
+    Verb(
+        name="question",
+        kind="questioner",
+        does="Let a questioner ask about each image.",
+        role=Role(columns=_fields("questions")),
+    ),
+    Verb(
+        name="judge",
+        kind="judge",
+        does="Let a judge answer the questions about each image.",
+        role=Role(columns=_fields("answers")),
+    ),
+    Verb(
         name="train",
         kind="student",
         does="Train a student on the graphs so far.",
@@ -196,6 +223,10 @@ _KINDS: Final = (
         may_offer=("policy",),
     ),
     Kind(name="editor", does="they correct a graph"),
+    Kind(name="renderer", does="they make an image of a graph"),
+    Kind(name="captioner", does="they describe an image in a text"),
+    Kind(name="questioner", does="they ask about an image"),
+    Kind(name="judge", does="they answer questions about an image"),
     Kind(name="evaluator", does="they measure a student on held-out images"),
     Kind(name="refiner", does="they refine a student's checkpoint with rewards"),
     Kind(name="reward", does="they score what was made of an image", methods=("score",)),

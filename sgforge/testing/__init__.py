@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = [
+    "CaptionerContract",
     "ComponentContract",
     "EditorContract",
     "EvaluatorContract",
@@ -23,8 +24,11 @@ __all__ = [
     "FilterContract",
     "HolderContract",
     "IsolatedPlugins",
+    "JudgeContract",
     "PolicyContract",
+    "QuestionerContract",
     "RefinerContract",
+    "RendererContract",
     "RewardContract",
     "SegmenterContract",
     "SourceContract",
@@ -44,6 +48,7 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     from sgforge.testing.contracts import (
+        CaptionerContract,
         ComponentContract,
         EditorContract,
         EvaluatorContract,
@@ -51,8 +56,11 @@ if TYPE_CHECKING:
         ExporterContract,
         FilterContract,
         HolderContract,
+        JudgeContract,
         PolicyContract,
+        QuestionerContract,
         RefinerContract,
+        RendererContract,
         RewardContract,
         SegmenterContract,
         SourceContract,

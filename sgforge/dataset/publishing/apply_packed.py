@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
 import numpy as np
 
-from sgforge.columns import GraphColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
+from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
 from sgforge.columns.graphs import with_image_frames
 from sgforge.columns.ragged import ends_of, expand
 from sgforge.columns.schema import Table
 from sgforge.columns.words import merged
 from sgforge.errors import DatasetError
+from sgforge.graph import ImageRef
 from sgforge.packed import REGION_FIELD_NAMES, RELATION_FIELD_NAMES, EditColumns, edit_columns
 
-__all__ = ["apply_packed"]
+__all__ = ["apply_columns", "apply_packed"]
 
 _T = TypeVar("_T", bound=Table)
 _REGION_COLUMNS: Final = {
@@ -33,9 +34,11 @@ def apply_packed(base: GraphColumns, rows: np.ndarray, packed: Sequence[bytes], 
     Each image has at most one edit, as `apply_edit` returned it. A row that an edit names and the image has not is a
     `DatasetError`. Images keep their order; vocabularies may be larger than needed.
     """
-    if not len(rows):
-        return base
-    edits = edit_columns(packed)
+    return apply_columns(base, rows, edit_columns(packed), steps) if len(rows) else base
+
+
+def apply_columns(base: GraphColumns, rows: np.ndarray, edits: EditColumns, steps: Sequence[str]) -> GraphColumns:
+    """As `apply_packed`, of edits that are columns already; their values of further columns are for others to take."""
     words = merged([base.vocabularies, edits.vocabularies, Vocabularies(step=tuple(steps))])
     base, edits = base.over(words), edits.over(words)
     step_ids = {text: index for index, text in enumerate(words.step)}
@@ -44,8 +47,21 @@ def apply_packed(base: GraphColumns, rows: np.ndarray, packed: Sequence[bytes], 
     grown = _append_rows(base, images, edits)
     dropped = grown.image.dropped.copy()
     dropped[images] = np.where(edits.dropped >= 0, edits.dropped, dropped[images])
-    grown = attrs.evolve(grown, image=attrs.evolve(grown.image, dropped=dropped))
+    grown = attrs.evolve(grown, image=attrs.evolve(_with_made(grown.image, images, edits.images), dropped=dropped))
     return _judge(_set_fields(grown, images, edits), images, edits, steps_by_edit)
+
+
+def _with_made(image: ImageColumns, images: np.ndarray, made: Mapping[int, ImageRef]) -> ImageColumns:
+    """The images with the pictures that edits made of them, by number of the edit."""
+    if not made:
+        return image
+    width, height, digests = image.width.copy(), image.height.copy(), image.sha256.copy()
+    uris = image.uri.byte_rows()
+    for number, picture in made.items():
+        row = int(images[number])
+        width[row], height[row], uris[row] = picture.width, picture.height, picture.uri.encode()
+        digests[row] = np.frombuffer(bytes.fromhex(picture.sha256), np.uint8)
+    return attrs.evolve(image, width=width, height=height, sha256=digests, uri=Ragged.of_bytes(uris))
 
 
 def _append_rows(base: GraphColumns, images: np.ndarray, edits: EditColumns) -> GraphColumns:

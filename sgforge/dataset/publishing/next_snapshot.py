@@ -14,15 +14,18 @@ from typing import Final, TypeAlias
 import attrs
 import numpy as np
 
-from sgforge.columns import GraphColumns
+from sgforge.columns import GraphColumns, ImageColumns, Ragged
 from sgforge.columns.words import merged, sorted_words
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
-from sgforge.dataset.publishing.apply_packed import apply_packed
+from sgforge.dataset.publishing.apply_packed import apply_columns
+from sgforge.dataset.publishing.next_values import NextColumn, NextValues
 from sgforge.dataset.records import JournalRow, RunRecord, StateRef
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.state_index import StateIndex
 from sgforge.errors import DatasetError
+from sgforge.file_refs import is_made
+from sgforge.packed import edit_columns
 
 __all__ = ["Content", "Failures", "compose"]
 
@@ -40,6 +43,7 @@ class Content:
 
     parts: tuple[GraphColumns, ...]
     provenance: Provenance
+    values: tuple[NextColumn, ...] = ()
 
 
 def compose(parent: Snapshot, keys: np.ndarray, failures: Failures, states: StateIndex, journal: Journal) -> Content:
@@ -74,6 +78,7 @@ class _Composer:
         self._journal = journal
         self._runs: list[RunRecord] = journal.runs()
         self._changed = (parent.keys != keys).any(axis=1)
+        self._values = NextValues(parent.path.parent, parent)
 
     def whole(self, failures: Failures) -> Content:
         """All images, with their failures marked, over exactly the texts that are used."""
@@ -86,7 +91,8 @@ class _Composer:
             calls.append(part_calls)
         words = sorted_words([part.used() for part in columns])
         parts = tuple(columns.pop(0).over(words) for _ in range(len(columns)))
-        return Content(parts or (GraphColumns.empty(),), Provenance.merged(calls))
+        values = tuple(self._values.columns())
+        return Content(parts or (GraphColumns.empty(),), Provenance.merged(calls), values)
 
     def _part(self, start: int, stop: int) -> tuple[GraphColumns, Provenance]:
         """Images start to stop, and the calls behind them."""
@@ -102,7 +108,13 @@ class _Composer:
         parts = [calls]
         if reused:
             own, parts = self._with_reused(own, start, reused, calls)
-        own = apply_packed(own, edited, [answer.edit for answer in answers], [answer.step for answer in answers])
+        if len(edited):
+            edits = edit_columns([answer.edit for answer in answers])
+            own = apply_columns(own, edited, edits, [answer.step for answer in answers])
+            for number, block in edits.values:
+                self._values.fill(start + int(edited[number]), block)
+        taken = {row: (self._states.snapshot(ref.snapshot_id), ref.row) for row, ref in reused.items()}
+        self._values.add_slice(start, own.image, taken)
         parts.append(Provenance.of_answers((start + edited).tolist(), answers, self._runs))
         return own, Provenance.merged(parts)
 
@@ -139,7 +151,20 @@ class _Composer:
         words = merged([mixed.vocabularies, own.vocabularies])
         names = {name: getattr(own.over(words).image, name) for name in _NAMING_COLUMNS}
         mixed = mixed.over(words)
-        return attrs.evolve(mixed, image=attrs.evolve(mixed.image, **names)), provenances
+        named = attrs.evolve(mixed.image, **names)
+        return attrs.evolve(mixed, image=_with_made_of(named, mixed.image, taken)), provenances
+
+
+def _with_made_of(named: ImageColumns, states: ImageColumns, rows: np.ndarray) -> ImageColumns:
+    """The images of these rows with the pictures that a step made for the state: they are part of it."""
+    made = [row for row in rows.tolist() if is_made(states.uri.bytes_at(row))]
+    if not made:
+        return named
+    uris, digests = named.uri.byte_rows(), named.sha256.copy()
+    digests[made] = states.sha256[made]
+    for row in made:
+        uris[row] = states.uri.bytes_at(row)
+    return attrs.evolve(named, uri=Ragged.of_bytes(uris), sha256=digests)
 
 
 def _gathered(snapshot: Snapshot, rows: np.ndarray) -> GraphColumns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import stat
@@ -16,12 +17,15 @@ import google_crc32c
 import numpy as np
 
 from sgforge.columns import GraphColumns
+from sgforge.columns.declared import Column
 from sgforge.dataset.folder import SCHEMA, DatasetFolder, no_space
 from sgforge.dataset.provenance import Provenance
+from sgforge.dataset.publishing.next_values import NextColumn
 from sgforge.dataset.records import StepRecord
 from sgforge.dataset.snapshot import ArrayRecord, Snapshot
 from sgforge.dataset.zarr_arrays.layout import StoredColumn, pieces_of
-from sgforge.dataset.zarr_arrays.writing import ArrayWriter, Pieces, write_group
+from sgforge.dataset.zarr_arrays.value_columns import GIVEN
+from sgforge.dataset.zarr_arrays.writing import ArrayWriter, Pieces, Rows, write_group
 from sgforge.durable import sync_file, sync_folder
 from sgforge.errors import DatasetError
 
@@ -30,6 +34,8 @@ __all__ = ["Draft", "checksum", "write_snapshot"]
 _GROUPS: Final = ("image", "region", "relation", "vocabulary", "call", "run")
 _BLOCK: Final = 262_144
 """Rows that are compared at once: neither side is held twice as a whole."""
+_BLOCK_BYTES: Final = 2**24
+"""Bytes of a further column that are held at once."""
 _READ_ONLY: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
@@ -37,7 +43,8 @@ _READ_ONLY: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 class Draft:
     """A snapshot to be written: its id, content, the step that made it, and the parent it shares arrays with.
 
-    `parts`: at least one, all images in order, over the same vocabularies; they are never joined in memory.
+    `parts`: at least one, all images in order, over the same vocabularies; they are never joined in memory. `values`:
+    the further columns, which are read while they are written.
     """
 
     snapshot_id: str
@@ -46,6 +53,7 @@ class Draft:
     step: StepRecord
     parent: Snapshot | None = None
     partial: bool = False
+    values: Sequence[NextColumn] = ()
 
 
 def checksum(parts: Iterable[np.ndarray]) -> int:
@@ -69,6 +77,8 @@ def write_snapshot(folder: DatasetFolder, draft: Draft) -> Snapshot:
         write_group(work, {"sgforge": _attributes(draft, written)})
         for name in _GROUPS:
             write_group(work / name)
+        for column in draft.values:
+            write_group(work / column.column.target / column.column.name)
         _make_durable(work)
         work.rename(final)
         sync_folder(folder.snapshots)
@@ -97,6 +107,7 @@ def _attributes(draft: Draft, arrays: dict[str, ArrayRecord]) -> dict[str, Any]:
             "counts": dict(step.counts),
         },
         "partial": draft.partial,
+        **({"columns": [_declaration(values.column) for values in draft.values]} if draft.values else {}),
         "counts": {
             "images": sum(len(part) for part in draft.parts),
             "regions": sum(len(part.region.label) for part in draft.parts),
@@ -104,6 +115,10 @@ def _attributes(draft: Draft, arrays: dict[str, ArrayRecord]) -> dict[str, Any]:
         },
         "arrays": {path: {"rows": record.rows, "crc32c": record.crc32c} for path, record in sorted(arrays.items())},
     }
+
+
+def _declaration(column: Column) -> dict[str, Any]:
+    return {"target": column.target, "name": column.name, "kind": column.kind, "shape": list(column.shape)}
 
 
 class _Arrays:
@@ -118,6 +133,11 @@ class _Arrays:
         # Worker threads, as `ArrayWriter` asks; few, so that few encoded shards are in memory at once.
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
             begun = [(column.path, pool.submit(self._begin, column, data)) for column, data in _all_arrays(draft)]
+            begun += [
+                (path, pool.submit(self._begin_values, path, rows, values.is_parents))
+                for values in draft.values
+                for path, rows in _value_arrays(values)
+            ]
             records: dict[str, ArrayRecord] = {}
             shards: list[Future[None]] = []
             for path, job in begun:
@@ -134,12 +154,24 @@ class _Arrays:
         if data.dtype != np.dtype(column.dtype):
             raise DatasetError(f"column {column.path} is {data.dtype}, it must be {np.dtype(column.dtype)}")
         record = ArrayRecord(len(data), checksum(parts))
-        target = self._work / column.path
         if self._is_parents(column.path, record, data):
-            assert self._parent is not None
-            _link_tree(self._parent.path / column.path, target)
+            self._link(column.path)
             return record, None
-        return record, ArrayWriter(target, data, column.fill)
+        return record, ArrayWriter(self._work / column.path, data, column.fill)
+
+    def _begin_values(self, path: str, rows: Rows, is_parents: bool) -> tuple[ArrayRecord, ArrayWriter | None]:
+        """As `_begin`, of the values of a further column, which are not held; the parent's are linked unread."""
+        if is_parents:
+            assert self._parent is not None
+            self._link(path)
+            return self._parent.meta.arrays[path], None
+        step = max(1, _BLOCK_BYTES // (rows.dtype.itemsize * math.prod(rows.trailing)))
+        digest = checksum(rows.rows(start, start + step) for start in range(0, len(rows), step))
+        return ArrayRecord(len(rows), digest), ArrayWriter(self._work / path, rows, 0)
+
+    def _link(self, path: str) -> None:
+        assert self._parent is not None
+        _link_tree(self._parent.path / path, self._work / path)
 
     def _is_parents(self, path: str, record: ArrayRecord, data: Pieces) -> bool:
         """Whether the parent holds exactly these bytes; the checksum only saves most reads."""
@@ -152,10 +184,19 @@ class _Arrays:
         )
 
 
+def _value_arrays(values: NextColumn) -> Iterator[tuple[str, Rows]]:
+    """The arrays of the values of a further column."""
+    for part, rows in values.parts():
+        yield f"{values.column.target}/{values.column.name}/{part.name}", rows
+
+
 def _all_arrays(draft: Draft) -> Iterator[tuple[StoredColumn, list[np.ndarray]]]:
     yield from pieces_of(draft.parts)
     for column, data in draft.provenance.arrays():
         yield column, [data]
+    for values in draft.values:
+        path = f"{values.column.target}/{values.column.name}/{GIVEN}"
+        yield StoredColumn(path, "u1", 0), values.given
 
 
 def _link_tree(source: Path, target: Path) -> None:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 import numpy as np
 
+from sgforge.dataset.queries.value_diff import Fields, differing_columns, value_changes
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.graph import KEPT, REJECTED, Region, Relation
 
 __all__ = ["Diff", "ImageDiff", "RowChange", "diff_snapshots"]
 
 
+_ROWS: Final = ("region", "relation")
+_VALUES: Final = ("image values", "region values", "relation values")
+
+
 @attrs.frozen
 class RowChange:
-    """What differs in a row that both versions have, or in the marks of an image: (before, now) by field."""
+    """What differs in a row that both versions have, or in the marks of an image: (before, now) by field.
+
+    `table`: image, region or relation; with " values" behind it for those of further columns, by name.
+    """
 
     table: str
     index: int
@@ -59,7 +67,8 @@ class Diff:
         totals = {f"images_{status}": 0 for status in ("added", "removed", "changed")}
         for image in self.images:
             totals[f"images_{image.status}"] += 1
-        changes = [change for image in self.images for change in image.changed]
+        changes = [change for image in self.images for change in image.changed if change.table in _ROWS]
+        values = sum(len(change.fields) for image in self.images for change in image.changed if change.table in _VALUES)
         relations = [change for change in changes if change.table == "relation"]
         return {
             **totals,
@@ -68,6 +77,7 @@ class Diff:
             "relations_changed": len(relations),
             "relations_rejected": sum(change.turned == "-" for change in relations),
             "relations_restored": sum(change.turned == "+" for change in relations),
+            **({"values_changed": values} if values else {}),
         }
 
 
@@ -92,6 +102,7 @@ class _Marks:
 
 
 def _image_diffs(before: Snapshot, after: Snapshot) -> Iterator[ImageDiff]:
+    further = differing_columns(before, after)
     old = {image_id: row for row, image_id in enumerate(before.image_ids)}
     new = {image_id: row for row, image_id in enumerate(after.image_ids)}
     marks, new_marks = _Marks(before), _Marks(after)
@@ -105,11 +116,18 @@ def _image_diffs(before: Snapshot, after: Snapshot) -> Iterator[ImageDiff]:
             changes = _mark_changes(image_id, marks.of(first), new_marks.of(second))
             if not np.array_equal(before.keys[first], after.keys[second]):
                 found = _changed(before, first, after, second)
-                found = attrs.evolve(found, changed=(*changes, *found.changed))
+                values = value_changes((before, first), (after, second), further)
+                found = attrs.evolve(found, changed=(*changes, *found.changed, *_changed_values(image_id, values)))
             else:
                 found = ImageDiff(image_id, "changed", changed=changes)
             if found != ImageDiff(image_id, "changed"):
                 yield found
+
+
+def _changed_values(image_id: str, values: Mapping[tuple[str, int], Fields]) -> Iterator[RowChange]:
+    for (target, index), fields in sorted(values.items()):
+        text = f"image {image_id}" if target == "image" else f"{target}({index})"
+        yield RowChange(f"{target} values", index, text, fields)
 
 
 def _mark_changes(image_id: str, old: dict[str, str | None], new: dict[str, str | None]) -> tuple[RowChange, ...]:

@@ -55,7 +55,8 @@ class Stats:
 
     `density`: kept relations over ordered pairs of kept regions. `predicates_per_region` as in `Figures`. `verdicts`:
     rejected rows by table, step, reason. `made_by`: all rows by table and step ("source" for the source's own).
-    `filters`: the effect of each step that judged relations or rejected regions, in order.
+    `filters`: the effect of each step that judged relations or rejected regions, in order. `values`: by table and
+    further column, how many of its rows have a value.
     """
 
     images: int
@@ -78,6 +79,7 @@ class Stats:
     made_by: Mapping[str, Mapping[str, int]]
     verdicts: Mapping[str, Mapping[str, Mapping[str, int]]]
     filters: tuple[Effect, ...] = ()
+    values: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
 
 
 def statistics_of(snapshot: Snapshot, steps: Sequence[str] = ()) -> Stats:
@@ -116,7 +118,17 @@ def statistics_of(snapshot: Snapshot, steps: Sequence[str] = ()) -> Stats:
             Effect(name, before.figures(images), after.figures(images))
             for name, (before, after) in zip(judges.names, effects, strict=True)
         ),
+        values=_values(snapshot),
     )
+
+
+def _values(snapshot: Snapshot) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for column in snapshot.meta.columns:
+        found = snapshot.value_column(*column.key)
+        if found is not None:
+            counts.setdefault(column.target, {})[column.name] = int(found.ends[-1])
+    return counts
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -9,6 +9,7 @@ import json
 import math
 import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ from sgforge.errors import DatasetError
 __all__ = ["StoredArray"]
 
 _MAX_CHUNK_BYTES: Final = 2**26
+_MAX_ROW_BYTES: Final = 4096
+_BLOCK_BYTES: Final = 2**24
 _NAMES: Final = {name: code for code, name in DTYPES.items()}
 
 
@@ -50,6 +53,7 @@ class StoredArray:
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise damaged_snapshot(f"{folder}: no readable array: {error}", self._root) from None
         self._is_zstd = "zstd" in names
+        self._is_turned = "transpose" in names
         self._check_meta(names)
         self._chunk_items = self._chunk * math.prod(self._trailing)
         self._maps: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
@@ -61,9 +65,16 @@ class StoredArray:
         return path
 
     def _check_meta(self, names: list[str]) -> None:
-        expected = [*(["transpose"] if self._trailing else []), "bytes", "zstd" if self._is_zstd else "blosc", "crc32c"]
+        expected = [
+            *(["transpose"] if self._is_turned else []),
+            "bytes",
+            "zstd" if self._is_zstd else "blosc",
+            "crc32c",
+        ]
         in_range = self.rows >= 0 and 0 < self._chunk <= self._shard and self._shard % self._chunk == 0
-        if not (len(self._trailing) < 2 and all(type(side) is int and 0 < side <= 64 for side in self._trailing)):
+        sides_right = all(type(side) is int and 0 < side <= _MAX_ROW_BYTES for side in self._trailing)
+        is_row = sides_right and math.prod(self._trailing) * self.dtype.itemsize <= _MAX_ROW_BYTES
+        if not is_row or (self._is_turned and len(self._trailing) != 1):
             raise DatasetError(f"{self._folder}: an array of shape {self.shape}; this reader knows rows of numbers")
         # Arrays are written in chunks of 64 kB; what claims far more would only fill the memory.
         in_range = in_range and self._chunk * math.prod(self._trailing) * self.dtype.itemsize <= _MAX_CHUNK_BYTES
@@ -96,6 +107,11 @@ class StoredArray:
             self._read_into(out[low - start : high - start], chunk, low - offset)
         return out
 
+    def blocks(self) -> Iterator[np.ndarray]:
+        """All rows, some 16 MB at a time: a column may be larger than memory."""
+        step = max(1, _BLOCK_BYTES // (self.dtype.itemsize * math.prod(self._trailing)))
+        return (self.read(start, min(start + step, self.rows)) for start in range(0, self.rows, step))
+
     def _cached_chunk(self, chunk: int) -> np.ndarray:
         number, data = self._last
         if number != chunk:
@@ -111,7 +127,7 @@ class StoredArray:
         if packed is None:
             out[...] = self.fill
             return
-        is_whole = len(out) == self._chunk and not self._trailing
+        is_whole = len(out) == self._chunk and not self._is_turned
         raw = out if is_whole else np.empty(self._chunk_items, self.dtype)
         try:
             if self._is_zstd:
@@ -120,10 +136,10 @@ class StoredArray:
                 blosc.decompress(packed, raw)
         except (RuntimeError, ValueError) as error:
             raise damaged_snapshot(f"{self._folder}: chunk {chunk} cannot be unpacked: {error}", self._root) from None
-        if self._trailing:
+        if self._is_turned:
             out[...] = raw.reshape(*self._trailing, self._chunk).T[skip : skip + len(out)]
         elif not is_whole:
-            out[...] = raw[skip : skip + len(out)]
+            out[...] = raw.reshape(self._chunk, *self._trailing)[skip : skip + len(out)]
 
     def _packed_chunk(self, chunk: int) -> np.ndarray | None:
         """The compressed bytes of one chunk after their checksum is checked; None for a chunk of fill values."""

@@ -12,22 +12,35 @@ import math
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 import google_crc32c
 import numpy as np
 from numcodecs import blosc, zstd
 
-__all__ = ["CRC", "DTYPES", "MISSING", "ArrayWriter", "Pieces", "write_array", "write_group"]
+__all__ = ["CRC", "DTYPES", "MISSING", "ArrayWriter", "Pieces", "Rows", "write_array", "write_group"]
 
 _CHUNK_BYTES: Final = 65_536
 _CHUNKS_PER_SHARD: Final = 512
 _LEVEL: Final = 3
+_FEW: Final = 64
 MISSING: Final = 2**64 - 1
 """Position and size of a chunk that is not stored."""
 CRC: Final = struct.Struct("<I")
-DTYPES: Final = {"u1": "uint8", "i2": "int16", "i4": "int32", "u4": "uint32", "f4": "float32"}
+DTYPES: Final = {
+    "u1": "uint8",
+    "u2": "uint16",
+    "u4": "uint32",
+    "u8": "uint64",
+    "i1": "int8",
+    "i2": "int16",
+    "i4": "int32",
+    "i8": "int64",
+    "f2": "float16",
+    "f4": "float32",
+    "f8": "float64",
+}
 """zarr's names of the types that are stored."""
 
 
@@ -47,6 +60,11 @@ class _Shape:
     shard: int
     trailing: tuple[int, ...]
 
+    @property
+    def is_turned(self) -> bool:
+        """Whether rows of a few numbers each are stored number by number, which packs better."""
+        return len(self.trailing) == 1 and self.trailing[0] <= _FEW
+
     @classmethod
     def of(cls, rows: int, trailing: tuple[int, ...], itemsize: int) -> _Shape:
         full = max(1, _CHUNK_BYTES // (itemsize * math.prod(trailing)))
@@ -54,6 +72,19 @@ class _Shape:
             return cls(rows, full, full * _CHUNKS_PER_SHARD, trailing)
         chunk = 1 << max(0, rows - 1).bit_length()
         return cls(rows, chunk, chunk, trailing)
+
+
+class Rows(Protocol):
+    """Rows of one array to be written, given span by span; `trailing` is the shape of a row."""
+
+    dtype: np.dtype[Any]
+    trailing: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Rows start to stop, cut at the end."""
+        ...
 
 
 class Pieces:
@@ -94,7 +125,7 @@ class ArrayWriter:
     Make and use it in worker threads: Blosc then compresses on one thread, which keeps the bytes reproducible.
     """
 
-    def __init__(self, folder: Path, data: Pieces, fill: float) -> None:
+    def __init__(self, folder: Path, data: Rows, fill: float) -> None:
         self._folder = folder
         self._data = data
         self._fill = fill
@@ -116,7 +147,7 @@ class ArrayWriter:
 
 def _metadata(dtype: np.dtype[Any], shape: _Shape, fill: float, packing: str) -> dict[str, Any]:
     little: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
-    codecs = [{"name": "transpose", "configuration": {"order": [1, 0]}}] if shape.trailing else []
+    codecs = [{"name": "transpose", "configuration": {"order": [1, 0]}}] if shape.is_turned else []
     codecs += [{"name": "bytes"} if dtype.itemsize == 1 else little, _packing_codec(packing, dtype.itemsize)]
     sharding = {
         "chunk_shape": [shape.chunk, *shape.trailing],
@@ -146,12 +177,12 @@ def _packing_codec(packing: str, itemsize: int) -> dict[str, Any]:
     return {"name": "blosc", "configuration": settings}
 
 
-def _choose_packing(data: Pieces, shape: _Shape) -> str:
+def _choose_packing(data: Rows, shape: _Shape) -> str:
     """The packing that makes three chunks of the array smallest; of equal ones the first."""
     packings = ("zstd", "bitshuffle") if data.dtype.itemsize == 1 else ("shuffle", "bitshuffle", "zstd")
     last = max(0, shape.rows - shape.chunk)
     samples = [data.rows(start, start + shape.chunk) for start in sorted({0, last // 2, last})]
-    raws = [np.ascontiguousarray(sample.T if shape.trailing else sample) for sample in samples]
+    raws = [np.ascontiguousarray(sample.T if shape.is_turned else sample) for sample in samples]
     return min(packings, key=lambda packing: sum(len(_pack(raw, packing)) for raw in raws))
 
 
@@ -164,7 +195,7 @@ def _pack(raw: np.ndarray, packing: str) -> bytes:
     return packed
 
 
-def _encode_shard(data: Pieces, first: int, shape: _Shape, fill: float, packing: str) -> bytes:
+def _encode_shard(data: Rows, first: int, shape: _Shape, fill: float, packing: str) -> bytes:
     """One shard file; empty bytes where every chunk is missing."""
     chunks: list[bytes] = []
     index: list[int] = []
@@ -196,5 +227,5 @@ def _encode_chunk(chunk: np.ndarray, shape: _Shape, fill: float, packing: str) -
         padded = np.full((shape.chunk, *shape.trailing), fill, chunk.dtype)
         padded[: len(chunk)] = chunk
         chunk = padded
-    packed = _pack(np.ascontiguousarray(chunk.T if shape.trailing else chunk), packing)
+    packed = _pack(np.ascontiguousarray(chunk.T if shape.is_turned else chunk), packing)
     return packed + CRC.pack(google_crc32c.value(packed))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sgforge.columns import Ragged
 from sgforge.engine.barriers.evaluation import PREDICTIONS, EvaluateJob, Finder, evaluate, load_report
 from sgforge.engine.barriers.training import TrainJob, load_checkpoint, train
 from sgforge.engine.context import Context
@@ -23,6 +24,7 @@ from sgforge.engine.reporting.metrics import METRICS, MetricsReader
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import StepCounts, StepReport
 from sgforge.errors import StepError
+from sgforge.file_refs import is_made
 from sgforge.graph import Sample
 from sgforge.stages import Selection
 from sgforge.text.wording import counted
@@ -103,12 +105,15 @@ async def run_evaluation(
     left_out = _left_out(images, selection, failures)
     _check_truth(step, truths, rows, left_out)
     notes = tuple(_leaks(context.plan, step, snapshot, rows))
-    read = evaluation_fingerprint(step, [key.tobytes() for key in truths.keys[rows]], context.run_id, left_out, notes)
+    keys = [key.tobytes() for key in truths.keys[rows]]
+    # Where the student looks at a picture that a step made, that step's state counts, not the source's alone.
+    keys += [snapshot.keys[row].tobytes() for row in _made(snapshot, rows)]
+    read = evaluation_fingerprint(step, keys, context.run_id, left_out, notes)
     folder = context.writer.folder_for(context.fingerprint(step, read))
     report = load_report(folder)
     reused = report is not None
     if report is None:
-        job = _evaluate_job(context, step, _samples(context, truths, rows), left_out, folder, notes)
+        job = _evaluate_job(context, step, _samples(context, truths, snapshot, rows), left_out, folder, notes)
         try:
             async with context.telling([StepTotal(step.name, len(rows))], [job.tally]):
                 report = await evaluate(job, context.stop)
@@ -214,9 +219,19 @@ def _leaks(plan: Plan, step: PlannedStep, snapshot: Snapshot, rows: np.ndarray) 
         yield f"{seen.sum()} of the {len(rows)} held-out images were trained on too: this is no measure of new images"
 
 
-def _samples(context: Context, truths: Snapshot, rows: np.ndarray) -> Iterator[Sample]:
+def _samples(context: Context, truths: Snapshot, snapshot: Snapshot, rows: np.ndarray) -> Iterator[Sample]:
+    """The truth of each image, with the picture that it has by now."""
+    made = set(_made(snapshot, rows))
     for row in rows.tolist():
-        yield truths.sample(row, context.roots)
+        truth = truths.sample(row, context.roots)
+        yield truth.with_image_of(snapshot.sample(row, context.roots)) if row in made else truth
+
+
+def _made(snapshot: Snapshot, rows: np.ndarray) -> list[int]:
+    """The rows whose picture a step made."""
+    uris = snapshot.column("image/uri")
+    assert isinstance(uris, Ragged)
+    return [row for row in rows.tolist() if is_made(uris.bytes_at(row))]
 
 
 def _left_out(images: Images, selection: Selection, failures: Failures) -> dict[str, int]:

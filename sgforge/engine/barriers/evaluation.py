@@ -20,7 +20,9 @@ from typing import Any, Final, get_args
 import attrs
 import numpy as np
 
+from sgforge.columns.declared import Column
 from sgforge.durable import make_folder, whole_file
+from sgforge.edits import with_edit
 from sgforge.engine.barriers.training import write_json
 from sgforge.engine.executors.answering import Stopped, StopRunError, goes_back, recorded
 from sgforge.engine.executors.check_answer import on_shown, take_edit
@@ -205,7 +207,7 @@ async def _seated(job: EvaluateJob, mode: Mode, stop: asyncio.Event) -> AsyncIte
         finders = []
         for finder in job.segmenters if mode == "sgdet" else ():
             crews.append(await job.door.open(finder.work))
-            finders.append(_Finder(finder.step, finder.verb, crews[-1]))
+            finders.append(_Finder(finder.step, finder.verb, crews[-1], finder.work.spec.columns))
         watcher = asyncio.create_task(stop_when_told())
         yield _Panel(mode, finders, crews[0], job.tally)
     except asyncio.CancelledError:
@@ -290,6 +292,7 @@ class _Finder:
     step: str
     verb: Verb
     crew: Crew
+    columns: Mapping[tuple[str, str], Column]
 
     async def find(self, samples: Sequence[Sample | Failure]) -> list[Sample | Failure]:
         """The samples with the regions found on them; an image that cannot be segmented fails, the others go on."""
@@ -299,8 +302,8 @@ class _Finder:
     def _apply(self, sample: Sample, answer: Any) -> Sample | Failure:
         if isinstance(answer, Failure):
             return answer
-        applied = take_edit(answer, sample.graph, self.verb, self.step)
-        return applied if isinstance(applied, Failure) else attrs.evolve(sample, graph=applied.graph)
+        applied = take_edit(answer, sample, self.verb, self.step, self.columns)
+        return applied if isinstance(applied, Failure) else with_edit(sample, applied)
 
 
 def saved_relations(ranking: Ranking) -> list[Relation]:

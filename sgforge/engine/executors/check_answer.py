@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from sgforge.columns.declared import Column, fitted_edit, known_columns
 from sgforge.edits import Applied, Edit, apply_edit
 from sgforge.errors import GraphError
 from sgforge.exact import exact_edit
-from sgforge.graph import Region, Sample, SceneGraph
+from sgforge.graph import Region, Sample
 from sgforge.stages import Answer, Failure, Mode, Ranking, Verb, check_role
 from sgforge.text.wording import counted
 
@@ -26,12 +28,19 @@ def check_answer(answer: Any) -> Answer:
     return Failure("contract", f"it answered {type(answer).__name__}, not an Edit or a Failure")
 
 
-def take_edit(edit: Edit, graph: SceneGraph, verb: Verb, step: str) -> Applied | Failure:
-    """What a checked edit makes of its graph; the failure that its verb does not allow it, or that it does not fit."""
-    wrong = check_role(verb.name, edit, graph)
+def take_edit(
+    edit: Edit, sample: Sample, verb: Verb, step: str, declared: Mapping[tuple[str, str], Column]
+) -> Applied | Failure:
+    """What a checked edit makes of its graph; the failure that its verb does not allow it, or that it does not fit.
+
+    `declared`: the columns of its component, by target and name.
+    """
+    graph = sample.graph
+    wrong = check_role(verb.name, edit, graph, declared, has_image=sample.uri is not None)
     if wrong is not None:
         return Failure("role", wrong)
     try:
+        edit = fitted_edit(edit, known_columns(declared.values()))
         return apply_edit(graph, edit, step, may_restore=verb.may_restore)
     except GraphError as error:  # any other error is one of ours: the values in the edit are exact
         return Failure("contract", f"its edit does not fit the graph: {error}")

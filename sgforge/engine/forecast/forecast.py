@@ -125,7 +125,7 @@ class _Forecaster:
                     del sources[name]
                     rows += _kept_rows(kept, name, roots)
                     unreadable += len(kept.told.failed)
-        for reading in read_sources(sources, roots, hashes, limit):
+        for reading in read_sources(sources, roots, hashes, limit, columns=self._plan.source_columns()):
             if reading.failure is not None:
                 unreadable += reading.failure.loses == "image"
             elif reading.sample is not None:

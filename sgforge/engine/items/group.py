@@ -108,7 +108,18 @@ class GroupRun:
             context.writer.journal.begin_step(context.record(step, work.fingerprint))
             crews.append(await context.door.open(context.work(step)))
         crew = crews[-1] if work.to_compute else _Idle()
-        return Stage(step.name, step.verb, crew, work.applies, work.keys, work.parents, work.shared(), tally)
+        return Stage(
+            name=step.name,
+            verb=step.verb,
+            crew=crew,
+            applies=work.applies,
+            keys=work.keys,
+            parents=work.parents,
+            shared=work.shared(),
+            tally=tally,
+            columns=step.spec.columns,
+            roots=context.roots,
+        )
 
     async def _run_stream(self, stream: Stream, rows: Sequence[int]) -> None:
         async def stop_when_told() -> None:
@@ -138,10 +149,10 @@ class GroupRun:
 
     def _read(self, rows: Sequence[int]) -> list[WorkItem]:
         context = self._context
-        recalled = recall(self._works, rows, context.states, context.writer.journal)
+        recalled = recall(self._works, rows, context.states, context.writer.journal, context.roots)
         places = read_rows(self._parent, rows)
         return [
-            WorkItem(row, columns.sample(place, context.roots), recalled[row])
+            WorkItem(row, self._parent.with_values(columns.sample(place, context.roots), row), recalled[row])
             for row, (columns, place) in zip(rows, places, strict=True)
         ]
 

@@ -11,12 +11,13 @@ from sgforge.engine.planning.known_work import StepWork
 if TYPE_CHECKING:
     from sgforge.columns import GraphColumns
     from sgforge.dataset import Journal, JournalRow, Snapshot, StateIndex, StateRef
+    from sgforge.images import Roots
 
 __all__ = ["read_rows", "recall"]
 
 
 def recall(
-    works: Sequence[StepWork], rows: Sequence[int], states: StateIndex, journal: Journal
+    works: Sequence[StepWork], rows: Sequence[int], states: StateIndex, journal: Journal, roots: Roots | None = None
 ) -> dict[int, dict[int, Recalled]]:
     """What is known of these images, by row and number of the step.
 
@@ -44,7 +45,7 @@ def recall(
             else:
                 # An answer alone is no state: it is applied to the graph of the step before, which is read or made.
                 found[row][number] = _from_answer(answers[work.keys[row]])
-    loaded = _load([ref for _, _, ref in wanted], states)
+    loaded = _load([ref for _, _, ref in wanted], states, roots)
     for row, number, ref in wanted:
         found[row][number] = loaded[ref]
     return found
@@ -66,15 +67,18 @@ def _from_answer(answer: JournalRow) -> Recalled:
     return Recalled(None, edit, edit.dropped is not None)
 
 
-def _load(refs: Sequence[StateRef], states: StateIndex) -> Mapping[StateRef, Recalled]:
-    """The graphs of these states."""
+def _load(refs: Sequence[StateRef], states: StateIndex, roots: Roots | None) -> Mapping[StateRef, Recalled]:
+    """These states."""
     by_snapshot: dict[str, list[StateRef]] = {}
     for ref in refs:
         by_snapshot.setdefault(ref.snapshot_id, []).append(ref)
     loaded: dict[StateRef, Recalled] = {}
     for snapshot_id, members in by_snapshot.items():
-        places = read_rows(states.snapshot(snapshot_id), [ref.row for ref in members])
-        loaded.update((ref, _from_columns(*place)) for ref, place in zip(members, places, strict=True))
+        snapshot = states.snapshot(snapshot_id)
+        places = read_rows(snapshot, [ref.row for ref in members])
+        for ref, (columns, place) in zip(members, places, strict=True):
+            state = snapshot.with_values(columns.sample(place, roots), ref.row)
+            loaded[ref] = Recalled(state, None, bool(columns.image.dropped[place] >= 0))
     return loaded
 
 
@@ -87,7 +91,3 @@ def read_rows(snapshot: Snapshot, rows: Sequence[int]) -> Iterator[tuple[GraphCo
         yield from ((columns, row - first) for row in rows)
     else:
         yield from ((snapshot.one(row), 0) for row in rows)
-
-
-def _from_columns(columns: GraphColumns, row: int) -> Recalled:
-    return Recalled(columns.graph(row), None, bool(columns.image.dropped[row] >= 0))

@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-from sgforge.edits import Edit, apply_edit
+from sgforge.columns.declared import Column
+from sgforge.edits import Applied, Edit, apply_edit, with_edit
 from sgforge.engine.executors.answering import Outcome, StopRunError
 from sgforge.engine.executors.check_answer import take_edit
 from sgforge.engine.executors.crew import Crew, Lane, intake
 from sgforge.engine.items.channel import Channel
 from sgforge.engine.reporting.step_counts import Tally
 from sgforge.errors import GraphError, SgforgeError
-from sgforge.graph import Sample, SceneGraph
+from sgforge.graph import Sample
 from sgforge.stages import Failure, Verb
 
 if TYPE_CHECKING:
     from sgforge.dataset import JournalRow
+    from sgforge.images import Roots
 
 __all__ = ["Recalled", "Stage", "Stream", "WorkItem"]
 
@@ -37,9 +39,9 @@ Keep: TypeAlias = Callable[[Sequence["JournalRow"]], Awaitable[None]]
 
 @attrs.frozen(eq=False)
 class Recalled:
-    """The state of an image after a step, known from an earlier run: the whole graph, or the edit that makes it."""
+    """The state of an image after a step, known from an earlier run: all of it, or the edit that makes it."""
 
-    graph: SceneGraph | None = None
+    state: Sample | None = None
     edit: Edit | None = None
     dropped: bool = False
 
@@ -52,11 +54,16 @@ class WorkItem:
     sample: Sample
     recalled: Mapping[int, Recalled]
 
-    def become(self, graph: SceneGraph) -> None:
-        """Carry a new graph from here on."""
-        old = self.sample
-        if graph is not old.graph:
-            self.sample = Sample(old.image_id, graph, old.uri, old.split, old.source, old.sha256, old.image)
+    def replay(self, stage: Stage, edit: Edit) -> None:
+        """Carry on what an edit that took effect before makes of the sample."""
+        applied = apply_edit(self.sample.graph, edit, stage.name, may_restore=stage.verb.may_restore)
+        self.become(stage, applied)
+
+    def become(self, stage: Stage, applied: Applied) -> None:
+        """Carry on the sample with an edit that was applied to its graph."""
+        self.sample = with_edit(self.sample, applied)
+        if applied.edit.image is not None and stage.roots is not None:
+            self.sample = attrs.evolve(self.sample, image=stage.roots.image(applied.edit.image.uri))
 
 
 @attrs.frozen(eq=False)
@@ -64,7 +71,7 @@ class Stage:
     """One item step in a stream: who does it, for which rows, and under which keys the answers are kept.
 
     `parents`: the keys of the states it works on. `shared`: keys that several rows have (one photo under two ids), so
-    that their work is done once.
+    that their work is done once. `columns`: those that its component declared. `roots`: where images that it makes lie.
     """
 
     name: str
@@ -75,6 +82,8 @@ class Stage:
     parents: Sequence[bytes]
     shared: frozenset[bytes]
     tally: Tally
+    columns: Mapping[tuple[str, str], Column] = attrs.field(factory=dict)
+    roots: Roots | None = None
 
 
 class _Shared:
@@ -214,7 +223,7 @@ class Stream:
         if isinstance(result, Failure):
             stage.tally.fail(item.row, item.sample.image_id, result)
             return False
-        item.become(_replay(stage, item.sample.graph, result))
+        item.replay(stage, result)
         stage.tally.reuse(1)
         if result.dropped is not None:
             stage.tally.drop(item.row)
@@ -248,7 +257,10 @@ class Stream:
                     return None
                 continue
             stage.tally.reuse(1)
-            item.become(known.graph if known.graph is not None else _replay(stage, item.sample.graph, known.edit))
+            if known.state is not None:
+                item.sample = item.sample.with_state_of(known.state)
+            elif known.edit is not None:
+                item.replay(stage, known.edit)
             if known.dropped:
                 stage.tally.drop(item.row)
                 return None
@@ -285,7 +297,7 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
     """Apply an answer to its image; one that breaks the contract becomes a failure of the image."""
     if isinstance(answer, Failure):
         return answer
-    applied = take_edit(answer, item.sample.graph, stage.verb, stage.name)
+    applied = take_edit(answer, item.sample, stage.verb, stage.name, stage.columns)
     if isinstance(applied, Failure):
         return applied
     try:
@@ -293,7 +305,7 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
         packed = _pack(applied.edit) if is_kept else b""
     except GraphError as error:
         return Failure("contract", f"its edit does not fit the graph: {error}")
-    item.become(applied.graph)
+    item.become(stage, applied)
     counts = applied.counts
     if answer.faults:
         counts = {key: counts.get(key, 0) + answer.faults.get(key, 0) for key in {*counts, *answer.faults}}
@@ -306,9 +318,3 @@ def _pack(edit: Edit) -> bytes:
     from sgforge.packed import pack_edit
 
     return pack_edit(edit)
-
-
-def _replay(stage: Stage, graph: SceneGraph, edit: Edit | None) -> SceneGraph:
-    if edit is None:
-        return graph
-    return apply_edit(graph, edit, stage.name, may_restore=stage.verb.may_restore).graph

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.columns.declared import Column
 from sgforge.config.faults import Fault, Where
 from sgforge.engine.planning.fingerprints import differing_options, hash_path
 from sgforge.errors import ConfigError, SgforgeError
@@ -98,6 +99,12 @@ class ComponentSpec:
             for option, held in self.parts.items()
         }
         return attrs.evolve(self, models=models, parts=known)
+
+    @property
+    def columns(self) -> Mapping[tuple[str, str], Column]:
+        """The columns that it declared, by target and name."""
+        found = self.component.columns if self.component is not None else getattr(self.instance, "columns", ())
+        return {column.key: column for column in found}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from sgforge.columns.declared import Column
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.stages import Needs, Selection, Verb
 from sgforge.steps import RunSettings
@@ -93,6 +94,10 @@ class Plan:
             else:
                 for step in steps:
                     yield False, [step]
+
+    def source_columns(self) -> dict[str, Mapping[tuple[str, str], Column]]:
+        """The further columns that each source declared, by its name."""
+        return {name: spec.columns for name, spec in self.sources.items()}
 
     def model_names(self) -> list[str]:
         """The models that its steps and their parts ask, sorted."""

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.columns.declared import Column, fitted_sample, known_columns
 from sgforge.columns.ragged import encode_text
 from sgforge.digests import is_settled
 from sgforge.engine.planning.fingerprints import image_digest, source_key
 from sgforge.engine.sources.missing_pictures import Neighbours
-from sgforge.errors import ImageError, SgforgeError, StepError
+from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
+from sgforge.file_refs import FILES_ROOT
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Header, ImageSource, Roots, unturned_uri
 from sgforge.packed import pack_sample
@@ -115,16 +117,20 @@ def read_sources(
     hashes: FileHashes,
     limit: int | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
+    columns: Mapping[str, Mapping[tuple[str, str], Column]] | None = None,
 ) -> Iterator[Reading]:
     """Every item of every source, in their order; `limit`: at most so many samples of each.
 
     Asked before each item, `is_stopped` ends it with `ReadingStopped`; sources that are read to their end are whole.
-    `sources` are source components by name. Runs in the calling thread, files are read by a few threads of its own.
+    `sources` are source components by name, `columns` those that each declared. Runs in the calling thread, files are
+    read by a few threads of its own.
     """
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
         for name, source in sources.items():
             neighbours = Neighbours(roots)
-            items = _limited(_until_stopped(_items(source, roots, name), is_stopped), limit)
+            declared = known_columns((columns or {}).get(name, {}).values())
+            given = _with_values(_items(source, roots, name), declared)
+            items = _limited(_until_stopped(given, is_stopped), limit)
             yield from _hopeful(_readings(items, name, neighbours, hashes, threads), name)
 
 
@@ -200,6 +206,23 @@ def _items(source: Any, roots: Roots, name: str) -> Iterator[Sample | SourceFail
         if not isinstance(item, (Sample, SourceFailure)):
             raise StepError(f"source {name!r} gave {type(item).__name__}, not a Sample or a SourceFailure")
         yield item
+
+
+def _with_values(
+    items: Iterator[Sample | SourceFailure], declared: Mapping[tuple[str, str], Column]
+) -> Iterator[Sample | SourceFailure]:
+    """The items, values of samples as their columns take them; those of none make the item a failure."""
+    for item in items:
+        if isinstance(item, Sample) and item.has_made_image:
+            detail = f"image {item.uri}: root {FILES_ROOT!r} is kept for what steps make; give the folder another name"
+            yield _failure(item, "image-refused", detail)
+        elif isinstance(item, Sample) and item.has_values:
+            try:
+                yield fitted_sample(item, declared)
+            except GraphError as error:
+                yield _failure(item, "annotation", f"image {item.image_id!r}: {error}")
+        else:
+            yield item
 
 
 @contextmanager
@@ -316,15 +339,20 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
     try:
         for text in (sample.image_id, sample.split, sample.uri):
             encode_text(text or "")
-        annotations = pack_sample(Sample("-", graph))
+        annotations = pack_sample(_nameless(sample, graph))
     except Exception as error:  # what a plugin's source put into a graph may break anywhere
         failure = _failure(sample, "annotation", f"image {sample.image_id!r}: {words_of(error)}")
         return Reading(None, failure=failure, uri=sample.uri, sha256=digest)
     # Without an image it is the id that says what is what: equal graphs need not be one and the same.
     digest_of_image = image_digest(digest or f"id {sample.image_id}", annotations)
     split = sample.split or split_of(digest, sample.image_id)
-    done = Sample(sample.image_id, graph, sample.uri, split, name, digest, item.image)
+    done = attrs.evolve(sample, graph=graph, split=split, source=name, sha256=digest, image=item.image)
     return Reading(done, source_key(digest_of_image), sha256=digest)
+
+
+def _nameless(sample: Sample, graph: SceneGraph) -> Sample:
+    """What of a sample its source said of the picture, whatever this is called."""
+    return attrs.evolve(sample, image_id="-", graph=graph, uri=None, split=None, source=None, sha256=None, image=None)
 
 
 def _find_fault(item: _Looked) -> SourceFailure | None:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
+from sgforge.columns.declared import values_of_sample
+from sgforge.edits import Value
 from sgforge.engine.context import Context
 from sgforge.engine.reporting.report import Failed
 from sgforge.engine.reporting.step_counts import MAX_FAILED_SHOWN
 from sgforge.engine.sources.reading import Reading, blamed, cached_hashes, read_sources
 from sgforge.engine.sources.unchanged import FailedImage, Kept, LeftOut, LookedAt, Told, Unchanged
 from sgforge.errors import StepError
+from sgforge.graph import Sample
 from sgforge.statekey import KEY_BYTES
 from sgforge.text.blame import told
 
 if TYPE_CHECKING:
     from sgforge.columns import GraphColumns
     from sgforge.dataset import Snapshot
-    from sgforge.graph import Sample
     from sgforge.stages import SourceFailure
 
 __all__ = ["SourceReader"]
@@ -104,15 +106,17 @@ class SourceReader:
         if not kept:
             # One by one into columns that nothing else holds: memory for all images is needed once.
             return context.writer.publish_source(samples, self._keys)
-        columns = _joined(kept, samples)
+        columns, values = _joined(kept, samples)
         keys = [np.frombuffer(b"".join(self._keys), np.uint8).reshape(-1, KEY_BYTES)]
-        return context.writer.publish_source(columns, np.concatenate([*map(_keys_of, kept), *keys]))
+        return context.writer.publish_source(columns, np.concatenate([*map(_keys_of, kept), *keys]), values)
 
     def _samples(self, sources: Mapping[str, Any], findings: Mapping[str, _Findings]) -> Iterator[Sample]:
         context = self._context
         for name, source in sources.items():
             found = findings[name]
-            for reading in read_sources({name: source}, context.roots, self._hashes, self._limit, context.stop.is_set):
+            columns = context.plan.source_columns()
+            stopped = context.stop.is_set
+            for reading in read_sources({name: source}, context.roots, self._hashes, self._limit, stopped, columns):
                 if reading.sample is not None:
                     self._keys.append(reading.key)
                     yield reading.sample
@@ -169,10 +173,23 @@ def _unread(looked: Mapping[str, LookedAt]) -> Snapshot | None:
     return snapshot if sum(len(one.rows) for one in kept) == len(snapshot) else None
 
 
-def _joined(kept: Sequence[Kept], samples: Iterator[Sample]) -> GraphColumns:
+def _joined(kept: Sequence[Kept], samples: Iterator[Sample]) -> tuple[GraphColumns, dict[int, list[Value]]]:
+    """The columns of all images, and their values of further ones by the number of the image."""
     from sgforge.columns import GraphColumns
 
-    return GraphColumns.concat([*(one.snapshot.columns(one.rows) for one in kept), GraphColumns.from_samples(samples)])
+    values: dict[int, list[Value]] = {}
+
+    def noted(samples: Iterable[Sample], first: int) -> Iterator[Sample]:
+        for number, sample in enumerate(samples, first):
+            if sample.has_values:
+                values[number] = values_of_sample(sample)
+            yield sample
+
+    parts = [one.snapshot.columns(one.rows) for one in kept]
+    rows = ((one.snapshot, row) for one in kept for row in one.rows.tolist())
+    deque(noted((snapshot.with_values(Sample("-"), row) for snapshot, row in rows), 0), maxlen=0)
+    parts.append(GraphColumns.from_samples(noted(samples, sum(map(len, parts)))))
+    return GraphColumns.concat(parts), values
 
 
 def _keys_of(kept: Kept) -> np.ndarray:

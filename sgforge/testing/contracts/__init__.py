@@ -7,7 +7,16 @@ from sgforge.testing.contracts.data import ExporterContract, SourceContract
 from sgforge.testing.contracts.evaluator import EvaluatorContract
 from sgforge.testing.contracts.executor import ExecutorContract
 from sgforge.testing.contracts.holder import HolderContract
-from sgforge.testing.contracts.items import EditorContract, FilterContract, SegmenterContract, TeacherContract
+from sgforge.testing.contracts.items import (
+    CaptionerContract,
+    EditorContract,
+    FilterContract,
+    JudgeContract,
+    QuestionerContract,
+    RendererContract,
+    SegmenterContract,
+    TeacherContract,
+)
 from sgforge.testing.contracts.policy import PolicyContract
 from sgforge.testing.contracts.refiner import RefinerContract
 from sgforge.testing.contracts.reward import RewardContract
@@ -15,6 +24,7 @@ from sgforge.testing.contracts.student import StudentContract
 
 __all__ = [
     "HEAVY_MODULES",
+    "CaptionerContract",
     "ComponentContract",
     "EditorContract",
     "EvaluatorContract",
@@ -22,8 +32,11 @@ __all__ = [
     "ExporterContract",
     "FilterContract",
     "HolderContract",
+    "JudgeContract",
     "PolicyContract",
+    "QuestionerContract",
     "RefinerContract",
+    "RendererContract",
     "RewardContract",
     "SegmenterContract",
     "SourceContract",

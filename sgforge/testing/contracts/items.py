@@ -6,15 +6,34 @@ import asyncio
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
+import attrs
+
+from sgforge.columns.declared import fitted_edit, known_columns
 from sgforge.edits import Edit, apply_edit
-from sgforge.graph import Sample
+from sgforge.graph import Question, Sample
 from sgforge.stages import VERBS, Answer, Failure, check_role
 from sgforge.testing.contracts.base import ComponentContract
 from sgforge.testing.samples import broken_sample, tiny_samples
 
-__all__ = ["EditorContract", "FilterContract", "ItemContract", "SegmenterContract", "TeacherContract", "ask"]
+__all__ = [
+    "CaptionerContract",
+    "EditorContract",
+    "FilterContract",
+    "ItemContract",
+    "JudgeContract",
+    "QuestionerContract",
+    "RendererContract",
+    "SegmenterContract",
+    "TeacherContract",
+    "ask",
+]
+
+_TWO_QUESTIONS: Final = (
+    Question("entity", "Is there anything in the picture?"),
+    Question("attribute", "Is it bright?", dependencies=(0,)),
+)
 
 
 def ask(instance: Any, method: str, samples: Sequence[Sample]) -> list[Any]:
@@ -89,9 +108,11 @@ class ItemContract(ComponentContract):
         samples = self.samples(tmp_path)
         for sample, answer in zip(samples, self.answers(tmp_path, samples), strict=True):
             if isinstance(answer, Edit):
-                fault = check_role(self.verb, answer, sample.graph)
+                columns = {column.key: column for column in self.registered().columns}
+                fault = check_role(self.verb, answer, sample.graph, columns, has_image=sample.uri is not None)
                 assert fault is None, f"{sample.image_id}: {fault}"
-                apply_edit(sample.graph, answer, self.component, may_restore=VERBS[self.verb].may_restore)
+                fit = fitted_edit(answer, known_columns(columns.values()))
+                apply_edit(sample.graph, fit, self.component, may_restore=VERBS[self.verb].may_restore)
 
     def test_samples_are_left_alone(self, tmp_path: Path) -> None:
         samples = self.samples(tmp_path)
@@ -121,3 +142,35 @@ class EditorContract(ItemContract):
     """Contract of an editor."""
 
     verb = "edit"
+
+
+class CaptionerContract(ItemContract):
+    """Contract of a captioner."""
+
+    verb = "caption"
+
+
+class QuestionerContract(ItemContract):
+    """Contract of a questioner."""
+
+    verb = "question"
+
+
+class JudgeContract(ItemContract):
+    """Contract of a judge; its samples have questions, a failing answer for one without is none of a whole batch."""
+
+    verb = "judge"
+
+    def samples(self, folder: Path) -> list[Sample]:
+        """Samples with two questions each, the second of which depends on the first."""
+        return [attrs.evolve(sample, values={"questions": _TWO_QUESTIONS}) for sample in super().samples(folder)]
+
+
+class RendererContract(ItemContract):
+    """Contract of a renderer; its samples are graphs without an image."""
+
+    verb = "render"
+
+    def samples(self, folder: Path) -> list[Sample]:
+        """Layouts: graphs with boxes, and nothing to look at."""
+        return [attrs.evolve(sample, uri=None, sha256=None, image=None) for sample in super().samples(folder)]

@@ -1,0 +1,176 @@
+"""Pictures that a step made: through a run, kills, a reverted option, an evaluation, show, export and verify."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sgforge as sg
+from sgforge.cli.main import main
+from sgforge.dataset.verification import verify_dataset
+from sgforge.errors import DatasetError, ImageError
+from sgforge.file_refs import FileRef, ImageRef
+from sgforge.graph import Region, SceneGraph
+from sgforge.jsonl import dump_sample
+from sgforge.made_files import MadeFiles
+from tests.columns import pictures as toys
+from tests.columns.run_pictures import pipeline
+
+
+def run(folder: Path, shade: int = 100):
+    return pipeline(shade).run(toys.Layouts(), folder, progress=False)
+
+
+def counts(report) -> dict:
+    return {step.name: (step.counts.computed, step.counts.reused, step.counts.failed) for step in report.steps}
+
+
+def state(folder: Path) -> list[tuple]:
+    """Everything of each image: its line, its pixel, its caption."""
+    return [
+        (dump_sample(sample), int(sample.image.array()[0, 0, 0]), sample.values["caption"].text)
+        for sample in sg.Dataset.open(folder)
+    ]
+
+
+def test_a_graph_becomes_a_picture_that_later_steps_see(tmp_path):
+    report = run(tmp_path / "d")
+    assert report.status == "done"
+    assert [row[1:] for row in state(tmp_path / "d")] == [(100 + n, f"grey {100 + n}") for n in range(6)]
+    sample = sg.Dataset.open(tmp_path / "d")["g3"]
+    data = toys.picture(3, 100)
+    assert sample.sha256 == hashlib.sha256(data).hexdigest()
+    assert (tmp_path / "d/files" / sample.sha256[:2] / f"{sample.sha256}.png").read_bytes() == data
+    assert (sample.graph.width, sample.graph.height) == (toys.SIDE, toys.SIDE)
+    assert verify_dataset(tmp_path / "d").problems == []
+
+
+def test_an_evaluation_sees_the_picture_and_measures_against_the_source(tmp_path):
+    first = run(tmp_path / "d")
+    # The held-out image is the sixth; its grey is 100 + 5, the picture 16 wide.
+    assert first.steps[-1].report.values["brightness"] == pytest.approx(105 / 255)
+    assert first.steps[-1].report.values["width"] == pytest.approx(0.16)
+    second = run(tmp_path / "d", shade=50)
+    assert second.steps[-1].report.values["brightness"] == pytest.approx(55 / 255)
+    assert counts(run(tmp_path / "d"))["evaluate"] == (0, 1, 0)
+
+
+def test_a_reverted_option_brings_the_first_pictures_back(tmp_path):
+    run(tmp_path / "d")
+    first = state(tmp_path / "d")
+    run(tmp_path / "d", shade=50)
+    assert [row[1] for row in state(tmp_path / "d")] == [50 + number for number in range(6)]
+    report = run(tmp_path / "d")
+    assert counts(report)["render"] == (0, 6, 0)
+    assert counts(report)["caption"] == (0, 6, 0)
+    assert state(tmp_path / "d") == first
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_runs_that_are_killed_at_random_moments_end_where_one_ends(tmp_path, seed):
+    run(tmp_path / "once")
+    wanted = state(tmp_path / "once")
+    chance = random.Random(seed)
+    kills = 0
+    for shade in (100, 50, 100):
+        for odds in ("0.15", "0.1", "0"):
+            command = [sys.executable, "-m", "tests.columns.run_pictures", str(tmp_path / "d"), str(shade)]
+            environment = {**os.environ, "TOY_ODDS": odds, "PYTHONHASHSEED": str(chance.randrange(1000))}
+            done = subprocess.run(command, env=environment, check=False, capture_output=True)
+            kills += done.returncode == -signal.SIGKILL
+            assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+    assert kills
+    assert state(tmp_path / "d") == wanted
+    assert verify_dataset(tmp_path / "d").problems == []
+
+
+def test_a_missing_file_fails_its_image_alone(tmp_path):
+    run(tmp_path / "d")
+    lost = sg.Dataset.open(tmp_path / "d")["g2"].image.path
+    lost.unlink()
+    captions = sg.caption(toys.Captioner(), name="again")
+    report = sg.Pipeline(sg.render(toys.Renderer()), captions).run(toys.Layouts(), tmp_path / "d", progress=False)
+    assert [(failure.image_id, failure.reason) for failure in report.failures] == [("g2", "image")]
+    assert any("g2" in problem and "gone" in problem for problem in verify_dataset(tmp_path / "d").problems)
+
+
+def test_a_file_that_was_changed_is_told(tmp_path):
+    run(tmp_path / "d")
+    path = sg.Dataset.open(tmp_path / "d")["g2"].image.path
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert any(path.name in problem for problem in verify_dataset(tmp_path / "d").problems)
+
+
+def test_show_and_export_know_pictures_and_captions(tmp_path, capsys):
+    run(tmp_path / "d")
+    assert main(["show", str(tmp_path / "d"), "g1"]) == 0
+    shown = capsys.readouterr().out
+    assert "files:" in shown
+    assert "caption: grey 101" in shown
+    command = ["export", str(tmp_path / "d"), "--to", "jsonl", "--output", str(tmp_path / "out.jsonl")]
+    assert main([*command, "--images", str(tmp_path / "pictures"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pictures"] == 6
+    line = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[1])
+    assert line["x"]["caption"] == {"text": "grey 101"}
+    copied = tmp_path / "pictures" / line["uri"].removeprefix("files:")
+    assert copied.read_bytes() == toys.picture(1, 100)
+
+
+class Second(toys.Renderer):
+    """Renders whatever it gets."""
+
+    def render(self, samples):
+        return super().render(samples)
+
+
+def test_a_second_picture_is_refused(tmp_path):
+    steps = sg.render(toys.Renderer()), sg.render(Second(toys.Options(7)), name="second")
+    report = sg.Pipeline(*steps).run(toys.Layouts(2), tmp_path / "d", progress=False)
+    assert {(failure.step, failure.reason) for failure in report.failures} == {("second", "role")}
+
+
+def test_a_picture_of_another_size_than_the_layout_is_refused():
+    graph = SceneGraph(20, 20, [Region("cat", (0, 0, 5, 5))])
+    made = ImageRef("files:ab/cd.png", "0" * 64, 16, 16)
+    with pytest.raises(sg.SgforgeError, match="16x16"):
+        sg.apply_edit(graph, sg.Edit(image=made), "render")
+    assert sg.apply_edit(SceneGraph(20, 20), sg.Edit(image=made), "render").graph.width == 16
+
+
+def test_only_a_renderer_makes_pictures(tmp_path):
+    class Wrong(toys.Renderer):
+        def caption(self, samples):
+            return self.render(samples)
+
+    report = sg.Pipeline(sg.caption(Wrong())).run(toys.Layouts(2), tmp_path / "d", progress=False)
+    assert {failure.reason for failure in report.failures} == {"role"}
+
+
+def test_the_root_of_files_is_reserved(tmp_path):
+    with pytest.raises(sg.SgforgeError, match="files"):
+        pipeline(1).run(toys.Layouts(), tmp_path / "d", roots={"files": tmp_path}, progress=False)
+
+
+def test_put_keeps_equal_bytes_once_and_refuses_what_is_no_picture(tmp_path):
+    files = MadeFiles(tmp_path / "files")
+    data = toys.picture(0, 9)
+    first = files.put(data, ".png")
+    assert first == files.put(data, ".png")
+    assert (first.width, first.height) == (toys.SIDE, toys.SIDE)
+    assert len([path for path in (tmp_path / "files").rglob("*") if path.is_file()]) == 1
+    ref = files.put(b"numbers", ".npy")
+    assert ref == FileRef(hashlib.sha256(b"numbers").hexdigest(), 7)
+    assert files.read(ref) == b"numbers"
+    with pytest.raises(ImageError):
+        files.put(data[:40], ".png")
+    with pytest.raises(DatasetError, match="suffix"):
+        files.put(data, "/../x.png")
