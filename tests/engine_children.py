@@ -27,6 +27,7 @@ from sgforge.edits import Edit
 from sgforge.engine.executors.answering import Outcome
 from sgforge.engine.executors.crew import Lane
 from sgforge.engine.executors.error_messages import error_fields, error_of
+from sgforge.engine.executors.file_messages import DistantFiles
 from sgforge.engine.executors.model_messages import DistantModel, answer_question
 from sgforge.engine.executors.sample_messages import pack_samples, unpack_outcomes
 from sgforge.engine.executors.station import Station
@@ -201,7 +202,12 @@ class Child:
             self._waiting[number].set_result(body)
 
     async def _answer_question(self, number: int, question: bytes) -> None:
-        self.tell(ANSWER, number, await answer_question(self._work.resources.models, question))
+        asked = self._work.resources.models, question, self._work.resources.files
+        self.tell(ANSWER, number, await answer_question(*asked))
+
+
+def _work(link: Link) -> Work:
+    return unpack_work(link.work, load_plugins(), link.lend, files=DistantFiles(link.send))
 
 
 class Link:
@@ -264,7 +270,7 @@ def main() -> None:
     """Work as the first message says until the driver has enough."""
     link = Link()
     try:
-        station = link.station = Station(unpack_work(link.work, load_plugins(), link.lend))
+        station = link.station = Station(_work(link))
     except SgforgeError as error:
         link.tell(BROKEN, 0, msgpack.packb(error_fields(error)))
         return

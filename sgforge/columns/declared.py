@@ -195,7 +195,9 @@ def fitted_edit(edit: Edit, columns: Mapping[tuple[str, str], Column]) -> Edit:
     """The edit with its values as their columns take them; one that a column does not take is a `GraphError`."""
     if not edit.values:
         return edit
-    return attrs.evolve(edit, values=[fitted(value, columns[value.target, value.column]) for value in edit.values])
+    # That a column was declared is for the role to say: of one that was not, the value alone tells the type.
+    found = [columns.get((value.target, value.column)) or column_of(value) for value in edit.values]
+    return attrs.evolve(edit, values=[fitted(*pair) for pair in zip(edit.values, found, strict=True)])
 
 
 def fitted_sample(sample: Sample, columns: Mapping[tuple[str, str], Column]) -> Sample:

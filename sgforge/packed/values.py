@@ -11,8 +11,6 @@ import numpy as np
 from sgforge.columns.declared import Column, cell_of, column_of, value_of
 from sgforge.columns.ragged import ends_of
 from sgforge.edits import Value, ValueTarget
-from sgforge.errors import GraphError
-from sgforge.graph.values import FILE
 
 __all__ = ["ValueBlock", "pack_values", "unpack_values"]
 
@@ -56,8 +54,6 @@ def pack_values(values: Iterable[Value]) -> list[list[Any]]:
 
 
 def _block(column: Column, values: Sequence[Value]) -> ValueBlock:
-    if column.kind == FILE:
-        raise GraphError(f"{column}: a file belongs to a column that was declared")
     cells = [cell_of(value.value, column) for value in values]
     index = [_NO_INDEX if value.index is None else value.index for value in values]
     return ValueBlock(

@@ -11,6 +11,7 @@ import numpy as np
 from sgforge.columns import Column
 from sgforge.edits import Edit
 from sgforge.graph import Caption, Question, Region, Relation, Sample, SceneGraph, Span
+from sgforge.stages import Failure
 
 COLUMNS = (
     Column("image", "toy.half", "f2", (3,)),
@@ -92,11 +93,14 @@ class Questioner:
 class Judge:
     """Answers as many as there are."""
 
-    def judge(self, samples: Sequence[Sample]) -> list[Edit]:
-        return [
-            Edit.value("image", None, "answers", {"yes": [0.5] * len(sample.values["questions"]), "total": 0.25})
-            for sample in samples
-        ]
+    def judge(self, samples: Sequence[Sample]) -> list[Edit | Failure]:
+        return [self._answer(sample) for sample in samples]
+
+    def _answer(self, sample: Sample) -> Edit | Failure:
+        if "questions" not in sample.values:
+            return Failure("no-questions")
+        answers = {"yes": [0.5] * len(sample.values["questions"]), "total": 0.25}
+        return Edit.value("image", None, "answers", answers)
 
 
 class Segmenter:

@@ -23,6 +23,7 @@ from sgforge.columns.ragged import ends_of
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.zarr_arrays.value_columns import ColumnPart, ValueColumn, parts_of
 from sgforge.errors import DatasetError
+from sgforge.graph.values import FILE
 from sgforge.packed import ValueBlock
 
 __all__ = ["NextColumn", "NextValues", "RunRows"]
@@ -235,6 +236,8 @@ class NextValues:
     def fill(self, image: int, block: ValueBlock) -> None:
         """Take the values of an answer for image `image` of all; a later one of the same place wins."""
         column = block.column
+        if column.kind == FILE:
+            raise DatasetError(f"{column}: a file belongs to a column that was declared, which says what it holds")
         self._column(column)
         origin = self._origins.get(column.key)
         if origin is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sgforge.errors import SgforgeError, StepError
+from sgforge.errors import ImageError, SgforgeError, StepError
 from sgforge.text.blame import told
 
 __all__ = ["error_fields", "error_of"]
@@ -16,6 +16,8 @@ def error_fields(error: Exception) -> dict[str, Any]:
     if not isinstance(error, SgforgeError):
         return {"message": told(error)}
     fields = {"message": str(error), "exit_code": error.exit_code}
+    if isinstance(error, ImageError):
+        fields["image_fault"] = error.code
     reason, detail = getattr(error, "reason", None), getattr(error, "detail", None)
     if isinstance(reason, str) and isinstance(detail, str):
         fields |= {"kind": type(error).__name__, "reason": reason, "detail": detail}
@@ -23,7 +25,7 @@ def error_fields(error: Exception) -> dict[str, Any]:
 
 
 def error_of(fields: Mapping[str, Any]) -> Exception:
-    """The error of a model as the kind it was; any other of ours as a `StepError`, the rest as a `RuntimeError`."""
+    """The error of a model or image as it was; any other of ours as a `StepError`, the rest as a `RuntimeError`."""
     from sgforge.models import errors
     from sgforge.models.errors import ModelError
 
@@ -35,6 +37,8 @@ def error_of(fields: Mapping[str, Any]) -> Exception:
         error = kind.__new__(kind)
         ModelError.__init__(error, fields["reason"], fields["detail"])
         return error
+    if "image_fault" in fields:
+        return ImageError(fields["message"], fields["image_fault"])
     other = StepError(fields["message"])
     other.exit_code = fields["exit_code"]
     return other

@@ -16,7 +16,8 @@ import attrs
 import msgpack
 
 from sgforge.engine.executors.error_messages import error_fields, error_of
-from sgforge.stages import Model
+from sgforge.engine.executors.file_messages import answer_file, is_file_question
+from sgforge.stages import Files, Model
 
 if TYPE_CHECKING:
     from sgforge.models import Capabilities, ChatRequest, ChatResponse
@@ -77,9 +78,15 @@ def model_fields(model: Model) -> dict[str, Any]:
     }
 
 
-async def answer_question(models: Iterable[Model], question: bytes) -> bytes:
-    """What one of these models, which the question names, answers to another process, or why it does not."""
+async def answer_question(models: Iterable[Model], question: bytes, files: Files | None = None) -> bytes:
+    """What one of these models, which the question names, answers to another process, or why it does not.
+
+    A file that the component made there is kept in `files`.
+    """
     fields = msgpack.unpackb(question)
+    if files is not None and is_file_question(fields):
+        kept: bytes = msgpack.packb(await asyncio.to_thread(answer_file, files, fields))
+        return kept
     name = fields.pop("asked")
     try:
         model = next(model for model in models if model.name == name)

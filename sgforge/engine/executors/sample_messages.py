@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final, TypeAlias
 
 import attrs
 import msgpack
 import numpy as np
 
+from sgforge.columns.declared import Column, fitted_edit, known_columns
 from sgforge.edits import Edit, joined_as_one
 from sgforge.engine.executors.answering import Outcome, StopRunError
 from sgforge.engine.executors.error_messages import error_fields, error_of
@@ -20,6 +21,9 @@ from sgforge.stages import Failure, Ranking
 from sgforge.text.blame import words_of
 
 __all__ = ["pack_end", "pack_outcomes", "pack_samples", "unpack_outcomes", "unpack_samples"]
+
+Columns: TypeAlias = Mapping[tuple[str, str], Column]
+_NO_COLUMNS: Final[Columns] = {}
 
 
 def pack_samples(samples: Sequence[Sample]) -> bytes:
@@ -37,10 +41,14 @@ def _with_picture(sample: Sample, images: Roots) -> Sample:
     return sample if sample.uri is None else attrs.evolve(sample, image=images.image(sample.uri))
 
 
-def pack_outcomes(samples: Sequence[Sample], outcomes: Sequence[Outcome]) -> bytes:
-    """What came of the first of these samples. An answer that no message can hold is the failure of its sample."""
+def pack_outcomes(samples: Sequence[Sample], outcomes: Sequence[Outcome], columns: Columns = _NO_COLUMNS) -> bytes:
+    """What came of the first of these samples. An answer that no message can hold is the failure of its sample.
+
+    `columns`: those that the component declared, which say how values are packed.
+    """
     pairs = zip(samples, outcomes, strict=False)  # there are fewer after a stop
-    return _packed({"outcomes": [[*_answer(sample, one.answer), one.calls] for sample, one in pairs]})
+    known = known_columns(columns.values())
+    return _packed({"outcomes": [[*_answer(sample, one.answer, known), one.calls] for sample, one in pairs]})
 
 
 def pack_end(error: StopRunError) -> bytes:
@@ -58,12 +66,13 @@ def unpack_outcomes(message: bytes) -> list[Outcome]:
     return [Outcome(_answer_of(kind, value), tuple(calls)) for kind, value, calls in given["outcomes"]]
 
 
-def _answer(sample: Sample, answer: Edit | Ranking | Failure) -> tuple[str, Any]:
+def _answer(sample: Sample, answer: Edit | Ranking | Failure, columns: Columns) -> tuple[str, Any]:
     try:
         if isinstance(answer, Edit):
             rows = sample.graph.all
             # A sum is sent as it takes effect on the graph it was made for.
-            return "edit", pack_edit(joined_as_one(answer, len(rows.regions), len(rows.relations)))
+            answer = fitted_edit(joined_as_one(answer, len(rows.regions), len(rows.relations)), columns)
+            return "edit", pack_edit(answer)
         if isinstance(answer, Ranking):
             return "ranking", _ranking(sample, answer)
     except GraphError as error:

@@ -27,7 +27,7 @@ class Station:
             outcomes = answer_batch(call, samples, work.check, work.resources, lambda: self._is_stopped)
         except StopRunError as error:
             return pack_end(error)
-        return pack_outcomes(samples, outcomes)
+        return pack_outcomes(samples, outcomes, work.spec.columns)
 
     def stop(self) -> None:
         """Begin no further call; may be called from any thread while one runs."""

@@ -16,7 +16,7 @@ from sgforge.engine.planning.part_resources import with_parts
 from sgforge.errors import StepError
 from sgforge.images import Roots
 from sgforge.plugins import Registry
-from sgforge.stages import Checkpoint, Model, Resources, Worker
+from sgforge.stages import Checkpoint, Files, Model, Resources, Worker
 from sgforge.stages.values import Reporter
 
 __all__ = ["pack_work", "unpack_work"]
@@ -48,15 +48,19 @@ def pack_work(work: Work) -> bytes:
             "models": {model.name: model_fields(model) for model in resources.models},
             "roots": _folders(resources.roots),
             "images": _folders(work.images),
+            "files": resources.files is not None,
         }
     )
     return packed
 
 
-def unpack_work(message: bytes, registry: Registry, lend: Lend, reporter: Reporter | None = None) -> Work:
+def unpack_work(
+    message: bytes, registry: Registry, lend: Lend, reporter: Reporter | None = None, files: Files | None = None
+) -> Work:
     """The work that `pack_work` packed, its component found in this process.
 
-    `lend` gives each of its models as it is asked here: `DistantModel.of`, or one of a gateway of this process.
+    `lend` gives each of its models as it is asked here: `DistantModel.of`, or one of a gateway of this process. `files`
+    keeps what the component makes: `DistantFiles`, or those of the dataset.
     """
     given: Mapping[str, Any] = msgpack.unpackb(message)
     spec, faults = find_spec(registry, *given["component"])
@@ -75,6 +79,7 @@ def unpack_work(message: bytes, registry: Registry, lend: Lend, reporter: Report
         scratch=None if scratch is None else Path(scratch),
         model=bind(given["model"]),
         roots=_roots(given["roots"]),
+        files=files if given["files"] else None,
         reporter=reporter,
     )
     resources = with_parts(spec, resources, bind)

@@ -19,6 +19,8 @@ from sgforge.engine.executors.lifecycle import Seat, close_parts, open_parts
 from sgforge.engine.planning.components import find_spec, is_async
 from sgforge.engine.planning.part_resources import with_parts
 from sgforge.errors import ConfigError
+from sgforge.file_refs import FILES_ROOT
+from sgforge.made_files import MadeFiles
 from sgforge.plugins import Component, Registry, load_plugins, unmet_needs
 from sgforge.stages import KINDS, Model, Resources
 
@@ -58,7 +60,7 @@ class ComponentContract:
 
     def resources(self, folder: Path) -> Resources:
         """What the component is set up with."""
-        return Resources(scratch=folder)
+        return Resources(scratch=folder, files=MadeFiles(folder / FILES_ROOT))
 
     def registered(self) -> Component:
         """The component as it is registered."""
