@@ -177,7 +177,9 @@ class Judge(Protocol):
 
         `Edit.value("image", None, "answers", {"yes": [...], "total": ...})`: P(yes) of each question in [0, 1], in
         order, null for one that was not asked as one that it depends on was answered with no; `total` in [0, 1] is what
-        the judge makes of all of them. A sample without questions is a `Failure`.
+        the judge makes of all of them.
+
+        Errors: a sample without questions is answered with a `Failure`; a value that is no JSON fails the image.
         """
         ...
 
