@@ -202,7 +202,8 @@ def test_a_required_gpu_is_looked_for(needs_extra):
 def test_every_kind_has_a_hook_and_every_hook_a_kind():
     hooks = {name for name in vars(hookspecs) if name.startswith("sgforge_register_")}
     named = ["segmenter", "teacher", "filter", "student", "editor", "evaluator", "refiner", "model", "source"]
-    assert hooks == {f"sgforge_register_{name}s" for name in (*named, "reward", "executor", "exporter", "command")}
+    named += ["renderer", "captioner", "questioner", "judge", "reward", "executor", "exporter", "command"]
+    assert hooks == {f"sgforge_register_{name}s" for name in named}
 
 
 def test_needs_that_name_an_option_which_is_not_there_are_refused():
