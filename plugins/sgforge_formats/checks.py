@@ -26,7 +26,7 @@ class Fault:
 
     def of(self, where: str, image_id: str | None = None) -> SourceFailure:
         """This fault of an annotation, at its place in the source; its image is there without it."""
-        return SourceFailure(where, self.reason, self.detail, image_id, "annotation")
+        return SourceFailure(where=where, reason=self.reason, detail=self.detail, image_id=image_id, loses="annotation")
 
     def of_image(self, where: str, image_id: str) -> SourceFailure:
         """This fault of a whole image, at its place in the source."""

@@ -171,7 +171,9 @@ class JsonLists:
         if values is None or len(values) != len(stops):
             places = zip(starts.tolist(), stops.tolist(), strict=True)
             values = [parse_row(data[start:stop]) for start, stop in places]
-        return RowBlock(key, first, values, starts + self._start, stops + self._start, data)
+        return RowBlock(
+            key=key, first=first, values=values, starts=starts + self._start, stops=stops + self._start, data=data
+        )
 
     def _skip_value(self, key: str) -> None:
         """Pass over a value at the top that is no list."""

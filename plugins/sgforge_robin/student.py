@@ -143,7 +143,9 @@ class RobinStudent:
             if one.score < self.options.min_score:
                 continue
             category = cast(Category, categories.get(one.predicate, "unknown"))
-            added.append(Relation(subject, one.predicate, object_, category, one.score))
+            added.append(
+                Relation(subject=subject, predicate=one.predicate, object=object_, category=category, score=one.score)
+            )
             left[subject] -= 1
         labels = [
             Edit.set("region", look.indices[number - 1], label=one.label, score=one.score)

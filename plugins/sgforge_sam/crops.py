@@ -48,7 +48,10 @@ def crops_of(height: int, width: int, layers: int, overlap: float) -> list[Crop]
         wide, high = (math.ceil((shared * (number - 1) + length) / number) for length in (width, height))
         lefts = [int((wide - shared) * place) for place in range(number)]
         tops = [int((high - shared) * place) for place in range(number)]
-        crops += [Crop(x, y, min(x + wide, width), min(y + high, height), layer) for x, y in product(lefts, tops)]
+        crops += [
+            Crop(x0=x, y0=y, x1=min(x + wide, width), y1=min(y + high, height), layer=layer)
+            for x, y in product(lefts, tops)
+        ]
     return crops
 
 

@@ -37,7 +37,7 @@ class Cutout:
     def placed(self, crop: Crop, height: int, width: int) -> Mask:
         """The mask in the image of `height` x `width`."""
         if not self.words.size:
-            return Mask(height, width, 0, 0, 0, 0, b"")
+            return Mask(height=height, width=width, x=0, y=0, crop_width=0, crop_height=0, counts=b"")
         x, y = self.x + crop.x0, self.y + crop.y0
         # The last word of a row may reach beyond the frame, with zeros.
         mask = PackedMasks.from_words(self.words.shape[1] * 64, self.words[None]).masks()[0]

@@ -62,7 +62,8 @@ class SamTextSegmenter(EncodedSegmenter):
         boxes = np.array([one.box for one in detections], np.float64).reshape(-1, 4)
         masks = masks_of_boxes(encoder, pixels, boxes, self.options.points_per_batch)
         found = [
-            Found(mask, one.score, None, "sam-text", one.phrase) for one, mask in zip(detections, masks, strict=True)
+            Found(mask=mask, score=one.score, level=None, source="sam-text", label=one.phrase)
+            for one, mask in zip(detections, masks, strict=True)
         ]
         distinct = _distinct(found, self.options.duplicates)
         counts = {_NO_PHRASE: len(detected) - len(found), _DUPLICATE: len(found) - len(distinct)}

@@ -42,7 +42,7 @@ class _Finder:
         local = rows - self._offsets[images]
         for row, image, index in zip(rows.tolist(), images.tolist(), local.tolist(), strict=True):
             where = f"{self._table}[{index}].{field}" if self._table else field
-            self.faults.append(Fault(image, self._table, index, where, message(row)))
+            self.faults.append(Fault(image=image, table=self._table, row=index, where=where, message=message(row)))
 
 
 def find_faults(
@@ -53,7 +53,7 @@ def find_faults(
     if totals != (len(region.label), len(relation.subject)):
         message = f"the counts say {counted(totals[0], 'region')} and {counted(totals[1], 'relation')}, "
         message += f"the columns hold {len(region.label)} and {len(relation.subject)}"
-        return [Fault(0, "", 0, "counts", message)]
+        return [Fault(image=0, table="", row=0, where="counts", message=message)]
     faults = [
         *_image_faults(image, vocabularies),
         *_region_faults(image, region, vocabularies),

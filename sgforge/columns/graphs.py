@@ -167,13 +167,13 @@ class GraphColumns:
             uri, digest = table.uris[row], table.sha256[row]
             found.append(
                 Sample(
-                    table.ids[row],
-                    graph,
-                    uri,
-                    texts.split[split] if split >= 0 else None,
-                    texts.source[source] if source >= 0 else None,
-                    digest.tobytes().hex() if digest.any() else None,
-                    roots.image(uri) if roots is not None and uri is not None else None,
+                    image_id=table.ids[row],
+                    graph=graph,
+                    uri=uri,
+                    split=texts.split[split] if split >= 0 else None,
+                    source=texts.source[source] if source >= 0 else None,
+                    sha256=digest.tobytes().hex() if digest.any() else None,
+                    image=roots.image(uri) if roots is not None and uri is not None else None,
                 )
             )
         return found
@@ -185,11 +185,11 @@ class GraphColumns:
         ends = zip(pairwise(image.region_offsets.tolist()), pairwise(image.relation_offsets.tolist()), strict=True)
         return [
             SceneGraph(
-                width,
-                height,
-                regions[first_region:end_region],
-                relations[first:end],
-                json.loads(attributes) if attributes else {},
+                width=width,
+                height=height,
+                regions=regions[first_region:end_region],
+                relations=relations[first:end],
+                attributes=json.loads(attributes) if attributes else {},
             )
             for width, height, attributes, ((first_region, end_region), (first, end)) in zip(
                 image.width.tolist(), image.height.tolist(), image.attributes.texts(), ends, strict=True

@@ -52,7 +52,7 @@ class ColumnSpec:
 
 
 def _flat(dtype: str, shape: tuple[int, ...] = (), missing: float = 0, vocabulary: str | None = None) -> Any:
-    spec = ColumnSpec("", dtype, shape, missing, vocabulary)
+    spec = ColumnSpec(name="", dtype=dtype, shape=shape, missing=missing, vocabulary=vocabulary)
     return attrs.field(metadata={_SPEC: spec})
 
 
@@ -61,7 +61,9 @@ def _ids(vocabulary: str) -> Any:
 
 
 def _ragged(dtype: str, *parts: str, vocabulary: str | None = None) -> Any:
-    return attrs.field(metadata={_SPEC: ColumnSpec("", dtype, (), 0, vocabulary, parts)})
+    return attrs.field(
+        metadata={_SPEC: ColumnSpec(name="", dtype=dtype, shape=(), missing=0, vocabulary=vocabulary, ragged=parts)}
+    )
 
 
 _SPECS: dict[type, tuple[ColumnSpec, ...]] = {}

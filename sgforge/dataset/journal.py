@@ -307,7 +307,14 @@ def _row(values: tuple[Any, ...]) -> JournalRow:
     # Most answers used no call and left nothing out; publishing reads very many.
     call_ids = () if calls == "[]" else tuple(json.loads(calls))
     return JournalRow(
-        key, image_id, step, edit, call_ids, run, {} if counts == "{}" else json.loads(counts), parent_key
+        key=key,
+        image_id=image_id,
+        step=step,
+        edit=edit,
+        calls=call_ids,
+        run=run,
+        counts={} if counts == "{}" else json.loads(counts),
+        parent_key=parent_key,
     )
 
 

@@ -58,12 +58,12 @@ class Provenance:
         steps = {name: index for index, name in enumerate(dict.fromkeys(answer.step for answer in answers))}
         counts = [len(answer.calls) for answer in answers]
         return cls(
-            Ragged.of_texts([call_id for answer in answers for call_id in answer.calls]),
-            np.repeat(np.asarray(rows, np.int32), counts),
-            np.repeat(np.asarray([steps[answer.step] for answer in answers], np.int32), counts),
-            np.repeat(np.asarray([run_ids.get(answer.run, -1) for answer in answers], np.int32), counts),
-            tuple(steps),
-            used,
+            call_id=Ragged.of_texts([call_id for answer in answers for call_id in answer.calls]),
+            image=np.repeat(np.asarray(rows, np.int32), counts),
+            step=np.repeat(np.asarray([steps[answer.step] for answer in answers], np.int32), counts),
+            run=np.repeat(np.asarray([run_ids.get(answer.run, -1) for answer in answers], np.int32), counts),
+            steps=tuple(steps),
+            runs=used,
         )
 
     @classmethod
@@ -77,12 +77,12 @@ class Provenance:
         step = np.concatenate([_renumber(part.step, [steps[name] for name in part.steps]) for part in parts])
         run = np.concatenate([_renumber(part.run, [run_ids[record.run_id] for record in part.runs]) for part in parts])
         return cls(
-            Ragged.concat([part.call_id for part in parts]).take(order),
-            image[order],
-            step[order],
-            run[order],
-            tuple(steps),
-            tuple(runs.values()),
+            call_id=Ragged.concat([part.call_id for part in parts]).take(order),
+            image=image[order],
+            step=step[order],
+            run=run[order],
+            steps=tuple(steps),
+            runs=tuple(runs.values()),
         )
 
     def moved(self, row_of: np.ndarray) -> Provenance:
@@ -131,7 +131,7 @@ class Provenance:
         )
         image, step, run_rows = (reader.array(f"call/{name}").read() for name in ("image", "step", "run"))
         names = tuple(_read_texts(reader, "call/step_name").texts())
-        return cls(_read_texts(reader, "call/id"), image, step, run_rows, names, runs)
+        return cls(call_id=_read_texts(reader, "call/id"), image=image, step=step, run=run_rows, steps=names, runs=runs)
 
 
 def _renumber(ids: np.ndarray, table: Sequence[int]) -> np.ndarray:

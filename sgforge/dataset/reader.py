@@ -123,7 +123,7 @@ class Dataset:
         `reason`: of the last verdict, of a failure or a drop. With `predicate` or `category` they must hold for one and
         the same relation, with `label` for the same region.
         """
-        wanted = Filter(predicate, label, category, step, model, reason)
+        wanted = Filter(predicate=predicate, label=label, category=category, step=step, model=model, reason=reason)
         ids = self.snapshot.image_ids
         steps = (meta.step for meta in self.history())
         return [ids[row] for row in matching_rows(self.snapshot, wanted, steps).tolist()]

@@ -265,7 +265,12 @@ def read_meta(path: Path) -> SnapshotMeta:
             snapshot_id=str(stated["snapshot"]),
             parents=tuple(str(parent) for parent in stated["parents"]),
             step=StepRecord(
-                step["name"], step["verb"], step["component"], step["fingerprint"], step["options"], step["counts"]
+                name=step["name"],
+                verb=step["verb"],
+                component=step["component"],
+                fingerprint=step["fingerprint"],
+                options_json=step["options"],
+                counts=step["counts"],
             ),
             created=str(stated["created"]),
             counts={name: int(stated["counts"][name]) for name in ("images", "regions", "relations")},

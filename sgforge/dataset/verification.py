@@ -72,7 +72,7 @@ def _check_snapshot(folder: DatasetFolder, snapshot_id: str, known: list[str]) -
     try:
         snapshot = Snapshot.open(path)
     except DatasetError as error:
-        return SnapshotCheck(snapshot_id, 0, 0, "", (str(error),))
+        return SnapshotCheck(snapshot_id=snapshot_id, arrays=0, bytes=0, sha256="", problems=(str(error),))
     if snapshot.id != snapshot_id:
         problems.append(f"calls itself {snapshot.id}")
     problems.extend(f"its parent {parent} is gone" for parent in snapshot.meta.parents if parent not in known)
@@ -93,7 +93,13 @@ def _check_snapshot(folder: DatasetFolder, snapshot_id: str, known: list[str]) -
     if not problems:
         problems.extend(_content_problems(snapshot))
         problems.extend(_lost_files(snapshot, folder.files))
-    return SnapshotCheck(snapshot_id, len(snapshot.meta.arrays), size, digest.hexdigest(), tuple(problems))
+    return SnapshotCheck(
+        snapshot_id=snapshot_id,
+        arrays=len(snapshot.meta.arrays),
+        bytes=size,
+        sha256=digest.hexdigest(),
+        problems=tuple(problems),
+    )
 
 
 def _told(blocks: Iterator[np.ndarray], digest: hashlib._Hash) -> Iterator[np.ndarray]:

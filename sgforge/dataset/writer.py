@@ -229,7 +229,15 @@ class DatasetWriter:
     ) -> Draft:
         """What a new snapshot is to hold; nothing else keeps it, so that it is freed once it is written."""
         content = compose(parent, keys, failures, self.states(), self.journal)
-        return Draft(snapshot_id, content.parts, content.provenance, step, parent, partial, content.values)
+        return Draft(
+            snapshot_id=snapshot_id,
+            parts=content.parts,
+            provenance=content.provenance,
+            step=step,
+            parent=parent,
+            partial=partial,
+            values=content.values,
+        )
 
     def _write(self, draft: Draft) -> Snapshot:
         if self._folder.snapshot(draft.snapshot_id).is_dir():

@@ -67,7 +67,7 @@ def apply_edit(graph: SceneGraph, edit: Edit, step: str, *, may_restore: bool = 
         if _judge(regions if verdict.target == "region" else relations, verdict, step, may_restore, added.counts)
     )
     width, height = (graph.width, graph.height) if edit.image is None else _size_of(edit.image, graph)
-    after = SceneGraph(width, height, regions, relations, graph.attributes)
+    after = SceneGraph(width=width, height=height, regions=regions, relations=relations, attributes=graph.attributes)
     done = attrs.evolve(edit, regions=new_regions, relations=added.fresh, verdicts=verdicts, sets=sets, values=values)
     return Applied(after, done, added.counts)
 

@@ -82,7 +82,9 @@ class Context:
     def batch_finished(self, step: str, items: int, failed: int, seconds: float) -> None:
         """Tell that so many images of a step are done."""
         self.progress.advance(step, items, failed, self.models.cost_usd())
-        self.events.sgforge_batch_finished(event=BatchFinished(self.run_id, step, items, failed, seconds))
+        self.events.sgforge_batch_finished(
+            event=BatchFinished(run_id=self.run_id, step=step, items=items, failed=failed, seconds=seconds)
+        )
 
     @asynccontextmanager
     async def telling(self, totals: Sequence[StepTotal], counts: Sequence[Counts]) -> AsyncIterator[None]:
@@ -140,15 +142,15 @@ class Context:
         """Tell that a step is published, trained or evaluated."""
         self.progress.finish(report)
         event = StepFinished(
-            self.run_id,
-            report.name,
-            report.verb,
-            report.component,
-            report.counts,
-            report.seconds,
-            report.snapshot,
-            report.checkpoint,
-            report.report,
+            run_id=self.run_id,
+            step=report.name,
+            verb=report.verb,
+            component=report.component,
+            counts=report.counts,
+            seconds=report.seconds,
+            snapshot=report.snapshot,
+            checkpoint=report.checkpoint,
+            report=report.report,
         )
         self.events.sgforge_step_finished(event=event)
 
@@ -199,7 +201,14 @@ class Context:
         from sgforge.dataset import StepRecord
 
         counts = {} if report is None else _flat_counts(report)
-        return StepRecord(step.name, step.verb.name, step.spec.name, fingerprint, options_json(step.spec), counts)
+        return StepRecord(
+            name=step.name,
+            verb=step.verb.name,
+            component=step.spec.name,
+            fingerprint=fingerprint,
+            options_json=options_json(step.spec),
+            counts=counts,
+        )
 
 
 def find_weights(step: PlannedStep, checkpoints: Mapping[str, Checkpoint]) -> Checkpoint | None:

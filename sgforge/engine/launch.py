@@ -235,17 +235,17 @@ class _Runner:
                     open_door(plan.executor) as door,
                 ):
                     context = Context(
-                        _new_run_id(),
-                        plan,
-                        writer,
-                        writer.states(),
-                        models,
-                        request.roots.with_files(writer.files.folder),
-                        Path(scratch),
-                        self._registry.events,
-                        self._progress,
-                        self._stop,
-                        door,
+                        run_id=_new_run_id(),
+                        plan=plan,
+                        writer=writer,
+                        states=writer.states(),
+                        models=models,
+                        roots=request.roots.with_files(writer.files.folder),
+                        scratch=Path(scratch),
+                        events=self._registry.events,
+                        progress=self._progress,
+                        stop=self._stop,
+                        door=door,
                     )
                     async with models.halted_by(self._stop), seldom_collecting():
                         return await _with_events(context, request, self._registry)
@@ -263,7 +263,14 @@ async def _with_events(context: Context, request: Request, registry: Registry) -
     context.writer.begin_run(RunRecord(context.run_id, config, _versions(registry), stamp))
     names = tuple(step.name for step in context.plan.steps)
     context.events.sgforge_run_started(
-        event=RunStarted(context.run_id, request.dataset, request.branch, names, started, config)
+        event=RunStarted(
+            run_id=context.run_id,
+            dataset=request.dataset,
+            branch=request.branch,
+            steps=names,
+            started=started,
+            config=config,
+        )
     )
     session = Session(
         context,
@@ -284,7 +291,14 @@ async def _with_events(context: Context, request: Request, registry: Registry) -
     finally:
         counts = {report.name: report.counts for report in session.reports}
         context.events.sgforge_run_finished(
-            event=RunFinished(context.run_id, status, EXIT_CODES[status], counts, time.time() - started, message)
+            event=RunFinished(
+                run_id=context.run_id,
+                status=status,
+                exit_code=EXIT_CODES[status],
+                counts=counts,
+                seconds=time.time() - started,
+                message=message,
+            )
         )
 
 

@@ -122,7 +122,15 @@ class Session:
         reasons = dict(sorted(reader.reasons.items()))
         notes = tuple(reader.remarks)
         report = StepReport(
-            "source", "source", names, counts, seconds, "done", snapshot.id, reasons=reasons, notes=notes
+            name="source",
+            verb="source",
+            component=names,
+            counts=counts,
+            seconds=seconds,
+            status="done",
+            snapshot=snapshot.id,
+            reasons=reasons,
+            notes=notes,
         )
         self.reports.append(report)
         context.step_finished(report)
@@ -184,15 +192,15 @@ class Session:
             status = "failed-items"
         snapshot = None if self.snapshot is None else self.snapshot.id
         return RunReport(
-            self._context.run_id,
-            self._context.writer.path,
-            self._branch,
-            snapshot,
-            status,
-            tuple(self.reports),
-            tuple(self._failed[:MAX_FAILED_SHOWN]),
-            time.monotonic() - self._started,
-            message,
+            run_id=self._context.run_id,
+            dataset=self._context.writer.path,
+            branch=self._branch,
+            snapshot=snapshot,
+            status=status,
+            steps=tuple(self.reports),
+            failures=tuple(self._failed[:MAX_FAILED_SHOWN]),
+            seconds=time.monotonic() - self._started,
+            message=message,
         )
 
 

@@ -192,7 +192,13 @@ class Sample:
         graph = self.graph
         if not graph.width:
             rows = graph.all
-            graph = SceneGraph(other.graph.width, other.graph.height, rows.regions, rows.relations, graph.attributes)
+            graph = SceneGraph(
+                width=other.graph.width,
+                height=other.graph.height,
+                regions=rows.regions,
+                relations=rows.relations,
+                attributes=graph.attributes,
+            )
         return attrs.evolve(self, graph=graph, uri=other.uri, sha256=other.sha256, image=other.image)
 
     def with_state_of(self, other: Sample) -> Sample:

@@ -41,7 +41,9 @@ class _Edges:
     y1: Ints
 
     def take(self, rows: Ints) -> _Edges:
-        return _Edges(self.polygon[rows], self.x0[rows], self.y0[rows], self.x1[rows], self.y1[rows])
+        return _Edges(
+            polygon=self.polygon[rows], x0=self.x0[rows], y0=self.y0[rows], x1=self.x1[rows], y1=self.y1[rows]
+        )
 
 
 def from_polygons_batch(items: Sequence[Sequence[Polygon]], sizes: Sequence[tuple[int, int]]) -> list[Mask]:
@@ -110,7 +112,7 @@ def _edges(points: NDArray[np.float64], lengths: Ints) -> _Edges:
     following = np.arange(1, len(points) + 1)
     following[begin[1:] - 1] = begin[:-1]
     polygon = np.repeat(np.arange(len(lengths)), lengths)
-    return _Edges(polygon, grid[:, 0], grid[:, 1], grid[following, 0], grid[following, 1])
+    return _Edges(polygon=polygon, x0=grid[:, 0], y0=grid[:, 1], x1=grid[following, 0], y1=grid[following, 1])
 
 
 def _fill(edges: _Edges, frame: Ints) -> Columns:

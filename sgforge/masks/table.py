@@ -61,6 +61,7 @@ class MaskTable:
         data = self.data.tobytes()
         ends = offsets(self.lengths).tolist()
         return [
+            # By position: built for every mask that is read, which keywords make a quarter slower.
             Mask(height, width, x, y, crop_width, crop_height, data[begin:end])
             for (height, width), (x, y, crop_width, crop_height), begin, end in zip(
                 self.frame.tolist(), self.crop.tolist(), ends, ends[1:], strict=False

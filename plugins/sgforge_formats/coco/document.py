@@ -222,7 +222,15 @@ class _Index:
         places = {key: self._sorted(key, images) for key, found in self._found.items() if found}
         kind: Kind = "panoptic" if "segments_info" in (self._first or {}) else "instances"
         failures = chain(self.failures, self._of_no_image())
-        return Document(self._name, kind, categories, images, failures, stream, places)
+        return Document(
+            name=self._name,
+            kind=kind,
+            categories=categories,
+            images=images,
+            failures=failures,
+            stream=stream,
+            places=places,
+        )
 
     def _sorted(self, key: str, images: Sequence[ImageEntry]) -> _Places:
         rows = np.concatenate(self._found[key], axis=1)

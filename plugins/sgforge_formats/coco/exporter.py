@@ -163,7 +163,9 @@ def _numbered(image: _Named, numbering: Numbering, lists: _Lists, counts: Counte
         lists.annotation_count += 1
         numbers[index] = lists.annotation_count
         categories[index] = category
-    return Written(image.sample, image.name, image.extras, numbers, categories)
+    return Written(
+        sample=image.sample, name=image.name, extras=image.extras, annotations=numbers, categories=categories
+    )
 
 
 def _relation_rows(written: Written, counts: Counter[str]) -> Iterator[dict[str, Any]]:

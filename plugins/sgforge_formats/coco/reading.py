@@ -68,11 +68,11 @@ class ImageReader:
             yield from related.failures
             entry = rows.entry
             graph = SceneGraph(
-                entry.width,
-                entry.height,
-                [one.region for one in related.found],
-                related.relations,
-                graph_attributes(entry, related.found, rows.captions, self.kept),
+                width=entry.width,
+                height=entry.height,
+                regions=[one.region for one in related.found],
+                relations=related.relations,
+                attributes=graph_attributes(entry, related.found, rows.captions, self.kept),
             )
             yield Sample(entry.image_id, graph, rows.uri, split=self.split or entry.split)
 
@@ -127,7 +127,9 @@ class ImageReader:
             else:
                 fault = Fault("bad-caption", f"caption {shortened(item.raw['caption'])} must be a plain text")
                 failures.append(fault.of(f"{self.document.name}: {item.where}", entry.image_id))
-        return _Rows(entry, uri, regions, relations, captions, failures)
+        return _Rows(
+            entry=entry, uri=uri, annotations=regions, relations=relations, captions=captions, failures=failures
+        )
 
     def _without_repeated(self, items: list[Item]) -> list[Item]:
         """The rows without those that are equal to an earlier one in all fields."""

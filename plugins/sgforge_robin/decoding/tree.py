@@ -96,7 +96,9 @@ def _forest(questions: Sequence[Sequence[int]], tree: AnswerTree) -> _Forest:
     depth = np.zeros(size, np.int64)
     for node in range(size):
         depth[node] = depth[parent[node]] + 1 if parent[node] >= 0 else 0
-    return _Forest(np.concatenate(tokens), parent, depth, np.array(first), np.array(asked))
+    return _Forest(
+        token=np.concatenate(tokens), parent=parent, depth=depth, first=np.array(first), asked=np.array(asked)
+    )
 
 
 def _score_row(

@@ -160,11 +160,11 @@ class TrainingSession:
     def _train(self, robin: TrainedRobin, size: Size, images: _Images, plan: str) -> dict[str, float]:
         counts, stage = self._counts, self._stage
         maker = ExampleMaker(
-            robin.tokenizer,
-            size,
-            stage,
-            self._resources.seed,
-            lambda number: counts.update({"branches-too-long": number}),
+            tokenizer=robin.tokenizer,
+            size=size,
+            stage=stage,
+            seed=self._resources.seed,
+            left_out=lambda number: counts.update({"branches-too-long": number}),
             vocabulary=None if robin.model.pair_head is None else robin.known.pair_vocabulary,
             spoken=self._options.spoken if robin.model.pair_head is not None else 1.0,
             aspect=robin.model.shape.aspect,

@@ -149,13 +149,13 @@ def _changed(before: Snapshot, old: int, after: Snapshot, new: int) -> ImageDiff
     added_regions, removed_regions, changes = _compare("region", first.regions, second.regions, first, second)
     added, removed, relation_changes = _compare("relation", first.relations, second.relations, first, second)
     return ImageDiff(
-        before.image_ids[old],
-        "changed",
-        added_regions,
-        removed_regions,
-        added,
-        removed,
-        (*changes, *relation_changes),
+        image_id=before.image_ids[old],
+        status="changed",
+        regions_added=added_regions,
+        regions_removed=removed_regions,
+        relations_added=added,
+        relations_removed=removed,
+        changed=(*changes, *relation_changes),
     )
 
 

@@ -255,13 +255,13 @@ class _Standing:
     def figures(self, images: int) -> Figures:
         """The figures over so many images."""
         return Figures(
-            self._regions,
-            self._relations,
-            _ratio(self._regions, images),
-            _ratio(self._relations, images),
-            _ratio(self._relations, self._regions),
-            _ratio(self._pairs, self._subjects),
-            {name: _ratio(count, self._relations) for name, count in self.by_category().items()},
+            regions=self._regions,
+            relations=self._relations,
+            regions_per_image=_ratio(self._regions, images),
+            relations_per_image=_ratio(self._relations, images),
+            relations_per_region=_ratio(self._relations, self._regions),
+            predicates_per_region=_ratio(self._pairs, self._subjects),
+            categories={name: _ratio(count, self._relations) for name, count in self.by_category().items()},
         )
 
 

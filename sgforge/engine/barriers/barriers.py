@@ -70,12 +70,12 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
         context.checkpoints[step.name] = checkpoint
     counts = StepCounts() if checkpoint is None else _counts(len(rows), reused)
     return StepReport(
-        step.name,
-        step.verb.name,
-        step.spec.name,
-        counts,
-        time.monotonic() - started,
-        "unfinished" if checkpoint is None else "done",
+        name=step.name,
+        verb=step.verb.name,
+        component=step.spec.name,
+        counts=counts,
+        seconds=time.monotonic() - started,
+        status="unfinished" if checkpoint is None else "done",
         checkpoint=checkpoint,
     )
 
@@ -120,11 +120,11 @@ async def run_evaluation(
         except Stopped:
             return StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
     return StepReport(
-        step.name,
-        step.verb.name,
-        step.spec.name,
-        _counts(len(rows), reused),
-        time.monotonic() - started,
+        name=step.name,
+        verb=step.verb.name,
+        component=step.spec.name,
+        counts=_counts(len(rows), reused),
+        seconds=time.monotonic() - started,
         report=report,
         predictions=folder / PREDICTIONS,
     )

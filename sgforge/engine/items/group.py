@@ -203,12 +203,12 @@ class GroupRun:
         step = work.step
         counts = tally.counts(len(self.images) if status == "done" else None)
         return StepReport(
-            step.name,
-            step.verb.name,
-            step.spec.name,
-            counts,
-            tally.seconds,
-            status,
+            name=step.name,
+            verb=step.verb.name,
+            component=step.spec.name,
+            counts=counts,
+            seconds=tally.seconds,
+            status=status,
             reasons=dict(sorted(tally.reasons.items())),
             notes=step.spec.notes(counts.faults),
         )

@@ -192,14 +192,14 @@ class Stream:
         from sgforge.dataset import JournalRow
 
         return JournalRow(
-            stage.keys[item.row],
-            item.sample.image_id,
-            stage.name,
-            done.packed,
-            calls,
-            self._run_id,
-            done.counts,
-            stage.parents[item.row],
+            key=stage.keys[item.row],
+            image_id=item.sample.image_id,
+            step=stage.name,
+            edit=done.packed,
+            calls=calls,
+            run=self._run_id,
+            counts=done.counts,
+            parent_key=stage.parents[item.row],
         )
 
     def _release(self, number: int, item: WorkItem, done: _Done | Failure) -> list[WorkItem]:

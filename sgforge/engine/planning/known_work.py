@@ -41,11 +41,11 @@ class Images:
         keys = snapshot.keys.tobytes()
         alive = (_ids(snapshot, "failed_step") < 0) & (_ids(snapshot, "dropped") < 0)
         return cls(
-            snapshot.image_ids,
-            [keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)],
-            _texts(_ids(snapshot, "source").tolist(), snapshot.vocabulary("source")),
-            _texts(_ids(snapshot, "split").tolist(), snapshot.vocabulary("split")),
-            alive.tolist(),
+            ids=snapshot.image_ids,
+            keys=[keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)],
+            sources=_texts(_ids(snapshot, "source").tolist(), snapshot.vocabulary("source")),
+            splits=_texts(_ids(snapshot, "split").tolist(), snapshot.vocabulary("split")),
+            alive=alive.tolist(),
         )
 
     def rows(self, step: PlannedStep) -> list[bool]:
@@ -127,7 +127,9 @@ def plan_group(
         applies = images.rows(step)
         keys = _chained(step, prefix, images.ids, applies, before)
         known = _known(applies, keys, find_states, has_answers)
-        works.append(StepWork(step, fingerprint, applies, before, keys, known))
+        works.append(
+            StepWork(step=step, fingerprint=fingerprint, applies=applies, parents=before, keys=keys, known=known)
+        )
         before = keys
     return works
 

@@ -90,4 +90,11 @@ class Tally:
         failed = len(self.failures)
         skipped = 0 if images is None else images - self.computed - self.reused - failed
         faults = dict(sorted(self.faults.items()))
-        return StepCounts(self.computed, self.reused, failed, skipped, len(self.dropped_rows), faults)
+        return StepCounts(
+            computed=self.computed,
+            reused=self.reused,
+            failed=failed,
+            skipped=skipped,
+            dropped=len(self.dropped_rows),
+            faults=faults,
+        )
