@@ -61,7 +61,7 @@ def find(segmenter: object, names: str, workers: int | None = None) -> list[Samp
         spec = ComponentSpec("segmenter", "toy", "", {}, instance=segmenter)
         crew = await LocalExecutor().open(Work(spec=spec, method="segment", resources=Resources(), workers=workers))
         try:
-            return await _Finder("segment", VERBS["segment"], crew).find(
+            return await _Finder("segment", VERBS["segment"], crew, {}).find(
                 [Sample(name, SceneGraph(4, 4)) for name in names]
             )
         finally:

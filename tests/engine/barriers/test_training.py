@@ -60,7 +60,10 @@ def test_a_training_in_a_process_of_its_own_can_open_the_images(toys_everywhere,
     (tmp_path / "photos").mkdir()
     run(tmp_path / "data", sg.train("toy"), roots=sg.Roots({"photos": tmp_path / "photos"}))
     (folder,) = folders(tmp_path / "data")
-    assert json.loads((folder / "out" / "roots.json").read_text()) == {"photos": str(tmp_path / "photos")}
+    assert json.loads((folder / "out" / "roots.json").read_text()) == {
+        "photos": str(tmp_path / "photos"),
+        "files": str(tmp_path / "data" / "files"),  # of pictures that steps have made
+    }
     assert {path.name for path in folder.iterdir()} == {"out", "checkpoint.json", "log.txt"}
 
 
@@ -249,7 +252,7 @@ def test_orders_larger_than_a_pipe_arrive_whole(toys_everywhere, tmp_path):
     roots = {f"{'r' * 200}{number}": tmp_path / "photos" for number in range(1000)}
     run(tmp_path / "data", sg.train("toy"), roots=sg.Roots(roots))
     (folder,) = folders(tmp_path / "data")
-    assert json.loads((folder / "out" / "roots.json").read_text()).keys() == roots.keys()
+    assert json.loads((folder / "out" / "roots.json").read_text()).keys() == {*roots, "files"}
 
 
 def test_a_training_whose_orders_are_cut_short_does_nothing(tmp_path):
