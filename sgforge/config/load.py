@@ -14,7 +14,7 @@ from sgforge.config.lines import find_lines
 from sgforge.config.overrides import apply_override
 from sgforge.config.places import FilePlaces
 from sgforge.config.strict import structure
-from sgforge.config.values import DEFAULT_SOURCE, PipelineConfig
+from sgforge.config.values import DEFAULT_SOURCE, PipelineConfig, verbs_in
 from sgforge.dataset.folder import check_branch
 from sgforge.errors import ConfigError
 from sgforge.images import Roots
@@ -157,8 +157,8 @@ class _Reader:
         keys = self._structure({key: table[key] for key in RESERVED_STEP_KEYS if key in table}, StepKeys, where)
         if keys is None:
             keys = _salvage(table)
-        options = {key: value for key, value in table.items() if key not in RESERVED_STEP_KEYS and key not in VERBS}
-        verbs = [verb for verb in VERBS if verb in table]
+        verbs = verbs_in(table)
+        options = {key: value for key, value in table.items() if key not in RESERVED_STEP_KEYS and key not in verbs}
         if len(verbs) != 1:
             self._faults.append(Fault(where, _explain_verbs(verbs, options)))
             return None

@@ -13,9 +13,8 @@ from typing import Any, Final
 
 from sgforge.config.faults import Where
 from sgforge.config.lines import read_keys
-from sgforge.config.values import default_names
+from sgforge.config.values import default_names, verbs_in
 from sgforge.errors import ConfigError
-from sgforge.stages import VERBS
 from sgforge.text.did_you_mean import choices
 from sgforge.text.wording import counted
 
@@ -94,7 +93,7 @@ def _resolve_step(document: Mapping[str, Any], keys: Where, key_text: str) -> Wh
             )
         return keys
     names = default_names(
-        [next((verb for verb in VERBS if verb in step), None) for step in steps],
+        [next(iter(verbs_in(step)), None) for step in steps],
         [step.get("name") if isinstance(step.get("name"), str) else None for step in steps],
     )
     if keys[1] not in names:

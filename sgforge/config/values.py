@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from sgforge.config.faults import Fault
 from sgforge.config.places import FilePlaces
 from sgforge.models.settings import GatewaySettings, ModelSettings
+from sgforge.stages import VERBS
 from sgforge.steps import SourceStep, Step
 
-__all__ = ["DEFAULT_SOURCE", "PipelineConfig", "default_names"]
+__all__ = ["DEFAULT_SOURCE", "PipelineConfig", "default_names", "verbs_in"]
 
 DEFAULT_SOURCE: Final = "source"
 """The name of the source that is written as `[source]`."""
@@ -52,3 +53,14 @@ def default_names(verbs: Sequence[str | None], names: Sequence[str | None]) -> l
         uses[plain] = uses.get(plain, 0) + 1
         found.append(name or (plain if uses[plain] == 1 else f"{plain}-{uses[plain]}"))
     return found
+
+
+def verbs_in(table: Mapping[str, Any]) -> list[str]:
+    """The keys of a step's table that name its stage; exactly one where it is in order.
+
+    A component may call an option that holds components by the name of a verb, such as `judge`: beside a stage that
+    is named by a text, a table or list under such a key is that option.
+    """
+    found = [verb for verb in VERBS if verb in table]
+    named = [verb for verb in found if not isinstance(table[verb], (Mapping, list))]
+    return named or found

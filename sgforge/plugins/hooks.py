@@ -203,11 +203,13 @@ def _find_config_fault(kind: str, config: Any) -> str | None:
         attrs.resolve_types(config)
     except Exception as error:  # a name that is not there, or an annotation that cannot be evaluated
         return f"the types of {config.__name__} cannot be read ({error}): import what they name at run time too"
-    taken = sorted({field.alias for field in fields} & _reserved_keys(kind))
+    for fault in (_find_part_fault(KINDS[kind], field) for field in attrs.fields(config)):
+        if fault is not None:
+            return f"option {fault} (in {config.__name__})"
+    taken = sorted(field.alias for field in fields if field.alias in _reserved_keys(kind) - _free_for_parts(field))
     if taken:
         return f"option {taken[0]!r} of {config.__name__} is a reserved key of {with_article(kind)}: rename it"
-    found = (_find_part_fault(KINDS[kind], field) for field in attrs.fields(config))
-    return next((f"option {fault} (in {config.__name__})" for fault in found if fault is not None), None)
+    return None
 
 
 def _find_part_fault(kind: Kind, field: attrs.Attribute[Any]) -> str | None:
@@ -233,6 +235,11 @@ def _holds(kind: Any, seen: tuple[Any, ...] = ()) -> bool:
         fields = attrs.fields(attrs.resolve_types(kind))
         return any(_holds(field.type, (*seen, kind)) for field in fields)
     return any(_holds(member, seen) for member in get_args(kind))
+
+
+def _free_for_parts(field: attrs.Attribute[Any]) -> frozenset[str]:
+    """Names of verbs that an option may have all the same: one that holds components, which no stage is named by."""
+    return frozenset(VERBS) if kind_of_part(field) is not None else frozenset()
 
 
 def _reserved_keys(kind: str) -> frozenset[str]:

@@ -343,3 +343,13 @@ def test_lines_are_found_for_any_key(table):
     pairs = [(json.dumps(key, ensure_ascii=False), json.dumps(value)) for key, value in table.items()]
     text = "".join(f"{key} = {value}\n" for key, value in pairs)
     assert find_lines(text) == {(key,): number for number, key in enumerate(table, start=1)}
+
+
+def test_an_option_that_holds_components_may_be_called_like_a_verb():
+    text = GOOD.replace('train = "prior"', 'train = "prior"\njudge = {use = "x"}\ncaption = [{use = "y"}]')
+    _, train, _ = parse_config(text).steps
+    assert (train.verb, train.options) == ("train", {"judge": {"use": "x"}, "caption": [{"use": "y"}]})
+    twice = parse_config(GOOD.replace('train = "prior"', 'train = "prior"\njudge = "x"'))
+    assert [fault.message for fault in twice.faults] == [
+        "names 2 stages (judge, train): a step has one; start another [[step]]"
+    ]
