@@ -114,7 +114,8 @@ def sample_lists(min_size=0, max_size=4):
 
 _VALUES = {
     "label": st.none() | NAMES,
-    "box": st.none() | boxes(),
+    # As a graph holds it: rounded to float32.
+    "box": st.none() | boxes().map(lambda box: Region(box=box).box),
     "descriptions": st.lists(TEXTS, max_size=2).map(tuple),
     "attributes": st.lists(NAMES, max_size=2).map(tuple),
     "score": UNITS,

@@ -177,8 +177,8 @@ def recalled(published: Published, *known: str, rows: Sequence[int] = (0, 2, 5))
     """What `recall` gives: "N regions" for a graph, "edit", "drop" or "told" alone, by row and step."""
 
     def plain(one) -> str:
-        if one.graph is not None:
-            return f"{len(one.graph.all.regions)} regions"
+        if one.state is not None:
+            return f"{len(one.state.graph.all.regions)} regions"
         return "told" if one.edit is None else "drop" if one.dropped else "edit"
 
     works = [work(number, how) for number, how in enumerate(known)]

@@ -42,9 +42,9 @@ def test_what_takes_no_part_gives_mean_recall_no_predicate(tmp_path, side) -> No
     plain = [line("a", None, ON[:1]), line("b", None, ON[:1])]
     truth, said = (absent, plain) if side == "truth" else (plain, absent)
     report = score(write(tmp_path / "p", *said), write(tmp_path / "t", *truth))
-    assert "mean recall over 1 predicates: on" in report.notes
+    assert "mean recall over 1 predicate: on" in report.notes
     mapped = score(write(tmp_path / "p", *said), write(tmp_path / "t", *truth), matching="exact")
-    assert "mean recall over 1 predicates: on" in mapped.notes
+    assert "mean recall over 1 predicate: on" in mapped.notes
     assert mapped.values == report.values
 
 
