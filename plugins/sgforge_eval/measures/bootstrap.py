@@ -104,7 +104,10 @@ class Resamples:
         first, draws = families[0], self.counts.shape[1]
         totals = [np.zeros((family.top.shape[1], draws)) for family in families]
         seen = np.zeros(draws, np.int64)
-        order = np.argsort(first.group, kind="stable")
+        single = np.bincount(first.group, minlength=first.size)[first.group] == 1
+        self._add_single(families, np.flatnonzero(single), totals, seen)
+        several = np.flatnonzero(~single)
+        order = several[np.argsort(first.group[several], kind="stable")]
         present, starts = np.unique(first.group[order], return_index=True)
         ends = [*starts[1:].tolist(), len(order)]
         block = max(1, _CELLS // draws)
@@ -121,6 +124,22 @@ class Resamples:
                     found, sums = self._sums(first.image[rows[hit]], place[hit], top[hit])
                     total[column] += np.einsum("gd,gd->d", sums, share[np.searchsorted(groups, found)])
         return [family.means(total.T, seen).T for family, total in zip(families, totals, strict=True)]
+
+    def _add_single(self, families: Sequence[GroupedFamily], rows: Ints, totals: list[Floats], seen: Ints) -> None:
+        """Add the groups that occur in one image: drawn at all, such a group has the value that it has there.
+
+        Of thousands of predicates most are such; they are summed by image first, and cost no more than a few groups.
+        """
+        first, images = families[0], len(self.counts)
+        size = np.bincount(first.image[rows], minlength=images)
+        tops = [top[rows] / first.bottom[rows] for family in families for top in family.top.T]
+        sums = [size, *(np.bincount(first.image[rows], top, images) for top in tops)]
+        held = np.flatnonzero(size)
+        drawn = (self.counts[held] > 0).astype(np.float64)
+        products = np.stack(sums)[:, held].astype(np.float64) @ drawn
+        seen += products[0].astype(np.int64)
+        for place, values in enumerate(np.split(products[1:], len(totals))):
+            totals[place] += values
 
     def _sums(self, image: Ints, place: Ints, weight: Floats) -> tuple[Ints, Floats]:
         """The places that occur, (g,) ascending, and their resampled sums of `weight`, (g, draws); images ascend."""
@@ -146,7 +165,7 @@ class Resamples:
         block = max(1, _CELLS // self.counts.shape[1])
         for start in range(0, len(order), block):
             rows = order[start : start + block]
-            counts = self.counts[image[rows]] * weight[rows, None]
+            counts = self.counts[image[rows]] * weight[rows, None].astype(np.float32)
             groups, starts = np.unique(place[rows], return_index=True)
             total[groups] += np.add.reduceat(counts, starts, axis=0)
         return total
