@@ -28,7 +28,8 @@ class CocoOptions:
     JSON file, without .json).
     `split`: the split all images belong to, such as train or val; without it sgforge holds some out by their hash.
     `orientation`: "stored" takes pictures as they are stored, "apply" turns them as their orientation tag says.
-    `polygons`: "masks" makes masks of them, "keep" keeps their points too, for an export (some 150 bytes a region).
+    `polygons`: "masks" makes masks of them, "keep" keeps their points too, in the column `formats.polygons`, for an
+    export (some 150 bytes a region).
     """
 
     annotations: str

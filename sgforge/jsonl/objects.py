@@ -38,6 +38,8 @@ _NUMBERS: Final = ("score", "depth", "degree")
 _TEXTS: Final = ("source", "reason", "made_by", "judged_by")
 _MORE_OF_REGION: Final = (*_NUMBERS, "parent", "level", *_TEXTS)
 _MORE_OF_RELATION: Final = ("score", "degree", "reason", "made_by", "judged_by")
+_NOTHING_OF_REGION: Final = (None,) * len(_MORE_OF_REGION)
+_NOTHING_OF_RELATION: Final = (None,) * len(_MORE_OF_RELATION)
 _texts_of_region: Final = attrgetter(*_TEXTS)
 
 _OBEYED: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
@@ -140,6 +142,8 @@ def _region(row: Mapping[str, Any], mask: Mask | None) -> Region:
 
 def shown_json(text: bytes) -> bytes:
     """The same JSON with every sign escaped that a terminal obeys or that breaks or turns lines of text."""
+    if text.isascii() and b"\x7f" not in text:  # nearly all of it, and told in a tenth of the time
+        return text
     return _OBEYED.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
 
 
@@ -192,7 +196,8 @@ def region_rows(regions: Sequence[Region]) -> Iterator[dict[str, Any]]:
             row["attributes"] = list(region.attributes)
         row["status"] = region.status
         more = (score, depth, degree, region.parent, region.level, *_texts_of_region(region))
-        row.update((name, value) for name, value in zip(_MORE_OF_REGION, more, strict=True) if value is not None)
+        if more != _NOTHING_OF_REGION:
+            row.update((name, value) for name, value in zip(_MORE_OF_REGION, more, strict=True) if value is not None)
         yield row
 
 
@@ -216,5 +221,6 @@ def relation_rows(relations: Sequence[Relation]) -> Iterator[dict[str, Any]]:
             "status": relation.status,
         }
         more = (score, degree, relation.reason, relation.made_by, relation.judged_by)
-        row.update((name, value) for name, value in zip(_MORE_OF_RELATION, more, strict=True) if value is not None)
+        if more != _NOTHING_OF_RELATION:
+            row.update((name, value) for name, value in zip(_MORE_OF_RELATION, more, strict=True) if value is not None)
         yield row

@@ -223,6 +223,32 @@ def test_polygons_are_kept_where_it_is_asked_for(coco: dict[str, Any], tmp_path:
     assert [set(row["segmentation"]) for row in rows[1:]] == [{"size", "counts"}] * 2
 
 
+def test_polygons_are_a_declared_column(coco: dict[str, Any], tmp_path: Path) -> None:
+    """Of a run too; the other images have none, and no attribute of a graph holds them."""
+    square = coco["annotations"][1]["segmentation"]
+    (tmp_path / "in.json").write_text(json.dumps(coco))
+    source = sg.source("coco", annotations=str(tmp_path / "in.json"), polygons="keep")
+    sg.Pipeline(sg.segment("regions")).run(source, tmp_path / "dataset", progress=False)
+    dataset = Dataset.open(tmp_path / "dataset")
+    column = dataset.column("region/formats.polygons")
+    assert (column.rows.tolist(), column.values) == ([1], [square])
+    assert not any("polygons" in name for sample in dataset for name in sample.graph.attributes)
+    CocoExporter(CocoExportOptions()).export(dataset.snapshot, tmp_path / "out.json")
+    written = json.loads((tmp_path / "out.json").read_text())["annotations"]
+    assert [row.get("segmentation") for row in written] == [None, square, None]
+
+
+def test_a_polygon_too_long_for_a_value_is_kept_as_its_mask(coco: dict[str, Any], tmp_path: Path) -> None:
+    zigzag = [number for at in range(10_001) for number in (5 + at % 2, 5.5 + at % 3)]
+    coco["annotations"][1]["segmentation"] = [zigzag, zigzag]
+    (tmp_path / "in.json").write_text(json.dumps(coco))
+    source = CocoSource(CocoOptions(str(tmp_path / "in.json"), polygons="keep"))
+    sample = sort_out(source.samples(Roots(), "x")).samples["7"]
+    assert sample.graph.all.regions[1].mask is not None
+    assert not sample.has_values
+    assert list(source.remarks()) == ["outlines too long to be kept as polygons, read as masks alone: 1"]
+
+
 def whole_graph() -> SceneGraph:
     regions = [
         Region("cup", (1, 1, 5, 5), attributes=("red", "crowd"), descriptions=("a cup",), depth=0.25, score=0.5),

@@ -31,6 +31,7 @@ from sgforge_formats.coco.document import REJECTED, RELATIONS
 from sgforge_formats.coco.extras import Extras
 from sgforge_formats.coco.numbering import Numbering, numbering_from_file, numbering_of
 from sgforge_formats.coco.rows import ImageName, Written, annotation_row, image_row, places_of, relation_row, usual_id
+from sgforge_formats.columns import POLYGONS
 from sgforge_formats.config import CocoExportOptions
 from sgforge_formats.exports import exported, file_name, image_folders, whole_file, without_collection
 
@@ -164,7 +165,12 @@ def _numbered(image: _Named, numbering: Numbering, lists: _Lists, counts: Counte
         numbers[index] = lists.annotation_count
         categories[index] = category
     return Written(
-        sample=image.sample, name=image.name, extras=image.extras, annotations=numbers, categories=categories
+        sample=image.sample,
+        name=image.name,
+        extras=image.extras,
+        polygons=image.sample.region_values.get(POLYGONS.name, {}),
+        annotations=numbers,
+        categories=categories,
     )
 
 

@@ -19,8 +19,8 @@ class Findings:
     `leaving`: boxes that end outside their picture; `shares`: boxes that look like shares of 1; `from_outline`: regions
     whose bbox could not be used and was taken from the outline; `unlabelled`: regions without a category; `duplicates`:
     rows equal to an earlier one in all fields, with the place of the first; `respelled`: files whose name is written
-    otherwise on disk; `measured`: images whose size was taken from the picture;
-    `unread`: fields that have no place in a graph, with how often they were met.
+    otherwise on disk; `measured`: images whose size was taken from the picture; `long_outlines`: polygons too long for
+    a value beside their mask; `unread`: fields that have no place in a graph, with how often they were met.
     """
 
     boxes: int = 0
@@ -32,6 +32,7 @@ class Findings:
     first_duplicate: str = ""
     respelled: int = 0
     measured: int = 0
+    long_outlines: int = 0
     unread: Counter[str] = attrs.field(factory=Counter)
 
     def remarks(self) -> Iterator[str]:
@@ -53,6 +54,8 @@ class Findings:
             yield f"files found under another spelling of their name (case or accents): {self.respelled}"
         if self.measured:
             yield f"images without width and height, measured from the picture: {self.measured}"
+        if self.long_outlines:
+            yield f"outlines too long to be kept as polygons, read as masks alone: {self.long_outlines}"
         if self.unread:
             yield f"fields that have no place in a graph, left out: {self._unread()}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -15,17 +15,20 @@ from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.document import MAX_REGIONS, RELATIONS, Document, Item
-from sgforge_formats.coco.extras import Kept, graph_attributes
+from sgforge_formats.coco.extras import graph_attributes
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.images import ImageEntry
-from sgforge_formats.coco.instances import Regions, instance_regions
+from sgforge_formats.coco.instances import FoundRegion, Regions, instance_regions
 from sgforge_formats.coco.own import with_own_fields
 from sgforge_formats.coco.panoptic import Segments, panoptic_regions
+from sgforge_formats.columns import POLYGONS
 from sgforge_formats.pictures import PictureFolder, Turner
 
 __all__ = ["ImageReader"]
 
 _OF_REGIONS: Final = ("bbox", "segmentation", "segments_info")
+_MOST_NUMBERS: Final = 40_000
+"""Of an outline that is kept: a JSON value has at most 1 MiB, a number of it at most 25 signs."""
 
 
 @attrs.frozen
@@ -44,7 +47,8 @@ class _Rows:
 class ImageReader:
     """Makes samples of a document's images.
 
-    `pictures`: their folder, `turner`: what is asked for their orientation, `segments`: the id PNGs of a panoptic file.
+    `pictures`: their folder, `turner`: what is asked for their orientation, `segments`: the id PNGs of a panoptic file,
+    `keeps_polygons`: whether the outlines of regions become values of their column.
     """
 
     document: Document
@@ -53,7 +57,7 @@ class ImageReader:
     turner: Turner
     segments: Segments | None
     split: str | None
-    kept: Kept
+    keeps_polygons: bool
     findings: Findings
 
     def read(self, numbers: Sequence[int]) -> Iterator[Sample | SourceFailure]:
@@ -72,9 +76,19 @@ class ImageReader:
                 height=entry.height,
                 regions=[one.region for one in related.found],
                 relations=related.relations,
-                attributes=graph_attributes(entry, related.found, rows.captions, self.kept),
+                attributes=graph_attributes(entry, related.found, rows.captions, names_file=self.pictures is None),
             )
-            yield Sample(entry.image_id, graph, rows.uri, split=self.split or entry.split)
+            split = self.split or entry.split
+            yield Sample(entry.image_id, graph, rows.uri, split=split, region_values=self._polygons(related.found))
+
+    def _polygons(self, found: Sequence[FoundRegion]) -> Mapping[str, Mapping[int, Any]]:
+        """The outlines of regions by column and index; one too long for a value is left out and counted."""
+        if not self.keeps_polygons:
+            return {}
+        outlines = {index: one.polygons for index, one in enumerate(found) if one.polygons}
+        kept = {index: given for index, given in outlines.items() if sum(map(len, given)) <= _MOST_NUMBERS}
+        self.findings.long_outlines += len(outlines) - len(kept)
+        return {POLYGONS.name: kept}
 
     def _rows(self, number: int) -> _Rows | SourceFailure:
         entry = self.document.images[number]

@@ -54,12 +54,13 @@ class ImageName:
 class Written:
     """What the rows of one image share: the image, its name, what stands in its attributes, ids of its annotations.
 
-    `annotations` and `categories` are ids by index of the region.
+    By index of the region: `polygons`, what its mask was made of; `annotations` and `categories`, ids.
     """
 
     sample: Sample
     name: ImageName
     extras: Extras
+    polygons: Mapping[int, Any]
     annotations: Mapping[int, int]
     categories: Mapping[int, CategoryId]
 
@@ -106,7 +107,7 @@ def annotation_row(written: Written, index: int, region: Region, place: Place) -
         "iscrowd": int(CROWD in region.attributes),
     }
     if place.segmentation is not None:
-        polygons = written.extras.polygons.get(index)
+        polygons = written.polygons.get(index)
         row["segmentation"] = polygons if _still_make(polygons, region) else place.segmentation
     points = written.extras.keypoints.get(index)
     if points is not None:
@@ -125,7 +126,7 @@ def _still_make(polygons: Sequence[Any] | None, region: Region) -> bool:
         return False
     try:
         return masks.from_polygons(polygons, region.mask.height, region.mask.width) == region.mask
-    except (GraphError, TypeError):  # attributes are texts that anybody may have written
+    except (GraphError, TypeError):  # the value may be of anybody
         return False
 
 

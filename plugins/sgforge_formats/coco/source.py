@@ -24,7 +24,6 @@ from sgforge.images import Roots
 from sgforge.stages import SourceFailure, Stamp
 from sgforge_formats.checks import locate, locate_folder
 from sgforge_formats.coco.document import Document, open_document
-from sgforge_formats.coco.extras import Kept
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.panoptic import Segments
 from sgforge_formats.coco.reading import ImageReader
@@ -116,7 +115,7 @@ class CocoSource:
                 turner=self._turner,
                 segments=segments,
                 split=options.split,
-                kept=Kept(file_names=pictures is None, polygons=options.polygons == "keep"),
+                keeps_polygons=options.polygons == "keep",
                 findings=self._findings,
             )
             for batch in _batches(document):

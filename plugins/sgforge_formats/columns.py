@@ -1,0 +1,12 @@
+"""The further columns that the sources of this plugin fill, and its exporters read."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sgforge.columns.declared import Column
+
+__all__ = ["POLYGONS"]
+
+POLYGONS: Final = Column("region", "formats.polygons", "json")
+"""What a region's mask was made of: a list of polygons, each x0, y0, x1, y1, ... in pixels."""
