@@ -41,6 +41,7 @@ def sgforge_register_students(register: Register) -> None:
             gpu="optional",
             checkpoint=True,
         ),
+        offers=("policy",),
     )
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "judged_pairs",
     "look_at",
     "pair_probabilities",
+    "prefix_text",
     "raw_pair_scores",
     "score_labels",
     "see_sample",
@@ -93,11 +94,16 @@ def see_sample(robin: TrainedRobin, sample: Sample) -> Seen:
 @torch.no_grad()
 def look_at(robin: TrainedRobin, seen: Seen, names: Sequence[str] | None = None) -> Look:
     """Encode the prefix of an image. `names`: of the regions shown, where others than their labels are known."""
-    known = [region.label or "" for region in seen.rows] if names is None else list(names)
-    boxes = box_texts(seen.sample, seen.rows) if robin.known.box_text else [""] * len(seen.indices)
-    ids = prefix_ids(robin.tokenizer, opening(boxes, known if any(known) else None))
+    ids = prefix_ids(robin.tokenizer, prefix_text(robin, seen.sample, seen.rows, names))
     where = f"image {seen.sample.image_id}"
     return Look(seen, encode_prefix(robin.model, seen.features, seen.regions, ids, where))
+
+
+def prefix_text(robin: TrainedRobin, sample: Sample, rows: Sequence[Region], names: Sequence[str] | None = None) -> str:
+    """All that stands before the first question about these regions; `names`: others than their labels."""
+    known = [region.label or "" for region in rows] if names is None else list(names)
+    boxes = box_texts(sample, rows) if robin.known.box_text else [""] * len(rows)
+    return opening(boxes, known if any(known) else None)
 
 
 @torch.no_grad()

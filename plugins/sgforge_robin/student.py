@@ -13,6 +13,7 @@ from sgforge.edits import Edit
 from sgforge.errors import ImageError, StepError
 from sgforge.graph import Category, Region, Relation, Sample
 from sgforge.stages import Answer, Checkpoint, Failure, Ranking, Resources, Selection
+from sgforge.stages.policies import Policy
 from sgforge_robin.answers import Told, answers_about
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.decoding.grammar import Spellings
@@ -70,6 +71,12 @@ class RobinStudent:
         from sgforge_robin.training.session import TrainingSession
 
         return TrainingSession(self.options, out_dir, resources).run(snapshot_path, selection)
+
+    def policy(self, resources: Resources, /) -> Policy:
+        """Samples answers about subjects, without a grammar, and learns from them; see `RobinPolicy`."""
+        from sgforge_robin.policy import RobinPolicy
+
+        return RobinPolicy.of(self.options, resources)
 
     def generate(self, samples: Sequence[Sample], /) -> list[Answer]:
         """At most `relations_per_subject` new relations of each region, the likeliest first; labels where none were.

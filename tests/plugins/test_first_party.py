@@ -20,6 +20,7 @@ from sgforge.testing import (
     ExporterContract,
     FilterContract,
     HolderContract,
+    PolicyContract,
     RewardContract,
     SegmenterContract,
     SourceContract,
@@ -116,7 +117,7 @@ class TestPrior(StudentContract):
     options = {"relations_per_subject": 2}
 
 
-class TestRobin(StudentContract):
+class TestRobin(PolicyContract):
     component = "robin"
     options = {"steps": 2, "images": 1, "max_tokens": 12}
 

@@ -14,6 +14,8 @@ from robin.worlds import STAGE, example_of, maker, model, scenes
 from sgforge.errors import StepError
 from sgforge_robin.encoding import Branch, Example
 from sgforge_robin.model.shape import IGNORED
+from sgforge_robin.training import forward
+from sgforge_robin.training.forward import Attention, See, learnt_states
 from sgforge_robin.training.loss import packed_loss
 from sgforge_robin.training.packing import lay_out, pack
 
@@ -56,16 +58,16 @@ def test_who_may_look_at_whom() -> None:
     ]
 
 
-@pytest.mark.parametrize("dense", [True, False])
-def test_packed_is_separate_in_loss_and_gradients(tmp_path: Path, dense: bool) -> None:
+@pytest.mark.parametrize("attention", ["documents", "mask"])
+def test_packed_is_separate_in_loss_and_gradients(tmp_path: Path, attention: Attention) -> None:
     given = examples(tmp_path)
     packed, apart = model().train(), model().train()
-    summed = packed_loss(packed, given, dense)
+    summed = packed_loss(packed, given, attention)
     summed.total.backward()
     total, count = 0.0, 0
     for example in given:
         for branch in example.branches:  # each branch behind its own copy of the prefix
-            alone = packed_loss(apart, [attrs.evolve(example, branches=(branch,))], dense=True)
+            alone = packed_loss(apart, [attrs.evolve(example, branches=(branch,))], "mask")
             alone.total.backward()
             total, count = total + float(alone.total.detach()), count + alone.count
     assert count == summed.count
@@ -90,8 +92,8 @@ def test_activations_that_are_computed_again_give_the_same_gradients(tmp_path: P
         assert one.grad is None or torch.equal(one.grad, two.grad)
 
 
-@pytest.mark.parametrize("dense", [True, False])
-def test_packed_is_the_plain_model(tmp_path: Path, dense: bool) -> None:
+@pytest.mark.parametrize("attention", ["documents", "mask"])
+def test_packed_is_the_plain_model(tmp_path: Path, attention: Attention) -> None:
     """One example with one branch, through the model's own forward: no mask of ours, no gathered positions."""
     (example,) = examples(tmp_path, 1)
     robin = model()
@@ -100,9 +102,36 @@ def test_packed_is_the_plain_model(tmp_path: Path, dense: bool) -> None:
     ids = torch.tensor([alone.prefix + branch.ids])
     labels = torch.tensor([[IGNORED] * len(alone.prefix) + branch.labels])
     out = robin(alone.pixels[None], [alone.masks], ids, labels=labels)
-    summed = packed_loss(robin, [alone], dense)
+    summed = packed_loss(robin, [alone], attention)
     assert out.loss is not None
     assert float(summed.total.detach()) / summed.count == pytest.approx(float(out.loss.detach()), rel=1e-5)
+
+
+@torch.no_grad()
+def test_attending_in_blocks_of_the_mask_is_attending_under_it(tmp_path: Path) -> None:
+    given, robin = examples(tmp_path), model()
+    seen = See(robin, given)
+    found = [learnt_states(robin, given, range(len(given)), seen, kind) for kind in ("mask", "flex")]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert torch.equal(found[0].aims, found[1].aims)
+    torch.testing.assert_close(found[0].hidden, found[1].hidden, atol=1e-5, rtol=1e-5)
+
+
+def test_logits_in_pieces_give_the_same_loss_and_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = examples(tmp_path, 2)
+    whole, parts = model().train(), model().train()
+    one = packed_loss(whole, given)
+    one.total.backward()
+    monkeypatch.setattr(forward, "_LOGITS", 7 * whole.table.num_embeddings)
+    assert one.count > 14
+    two = packed_loss(parts, given)
+    two.total.backward()
+    torch.testing.assert_close(one.total, two.total)
+    for (name, here), there in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        assert (here.grad is None) == (there.grad is None), name
+        if here.grad is not None and there.grad is not None:
+            torch.testing.assert_close(here.grad, there.grad, atol=1e-5, rtol=1e-4)
 
 
 def test_a_row_without_anything_to_learn_is_refused(tmp_path: Path) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Final
 
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-__all__ = ["SHARED", "Document", "Prefix", "SharedPrefixes", "attend"]
+__all__ = ["SHARED", "Document", "Prefix", "SharedPrefixes", "attend", "block_mask"]
 
 SHARED: Final = "robin_shared_prefix"
 """The name under which transformers knows this attention."""
@@ -89,15 +91,19 @@ def attend(
     scaling: float | None = None,
     shared: SharedPrefixes | None = None,
     documents: Sequence[Document] | None = None,
+    blocks: BlockMask | None = None,
     **given: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attention as transformers calls it: `query` (B, H, T, d), `key` and `value` (B, key heads, S, d).
 
     With `shared`, every row also looks at its prefix, whose keys are held once however many rows share it;
     `attention_mask` (B, 1, T, S) is then over the row's own keys. With `documents`, the one row holds these and nothing
-    else, and no mask is read. Without either, plain scaled dot-product attention.
+    else, and no mask is read; with `blocks` it attends in blocks of such a mask. Without any, plain scaled dot-product
+    attention.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if blocks is not None:
+        return _in_blocks(query, key, value, blocks, scale), None
     if documents is not None:
         return _over_documents(module, (query, key, value), documents, scale, given), None
     if shared is None:
@@ -108,6 +114,33 @@ def attend(
     own = _Part.of(folded, key, value, scale, mask)
     out = own.joined(_over_prefixes(folded, shared, int(module.layer_idx), scale))
     return out.to(query.dtype).reshape(query.shape).transpose(1, 2).contiguous(), None
+
+
+def block_mask(document: Tensor, branch: Tensor) -> BlockMask:
+    """The blocks of a packed row's mask that hold anything: one looks back, at its document's prefix (branch 0) and at
+    its own branch. `document`, `branch`: (L,) integers.
+    """
+
+    def allowed(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        own = (document[query] == document[key]) & ((branch[key] == 0) | (branch[query] == branch[key]))
+        return own & (query >= key)
+
+    length = len(document)
+    return create_block_mask(allowed, None, None, length, length, device=document.device)
+
+
+def _in_blocks(query: Tensor, key: Tensor, value: Tensor, blocks: BlockMask, scale: float) -> Tensor:
+    """(B, L, H, d): attention that skips the blocks in which nobody sees anybody."""
+    attention = _compiled() if query.is_cuda and not torch.compiler.is_compiling() else flex_attention
+    out: Tensor = attention(query, key, value, block_mask=blocks, scale=scale, enable_gqa=True)
+    return out.transpose(1, 2).contiguous()
+
+
+@cache
+def _compiled() -> Callable[..., Any]:
+    """The attention in blocks as one kernel; as it stands it would make all L x L scores."""
+    found: Callable[..., Any] = torch.compile(flex_attention, dynamic=False)
+    return found
 
 
 def _folded(query: Tensor, heads: int) -> Tensor:

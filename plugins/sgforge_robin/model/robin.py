@@ -59,6 +59,14 @@ class RobinModel(nn.Module):
         enable = getattr(self.language, "activation_checkpointing_enable", self.language.gradient_checkpointing_enable)
         enable({"use_reentrant": False})
 
+    def drop_nothing(self) -> None:
+        """Switch dropout off for good, in training mode too, so that two passes give one result."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = 0.0
+
     def add_pair_head(self, pair: PairShape) -> None:
         """Give it a new pair head, with random weights."""
         self.shape = attrs.evolve(self.shape, pair=pair)

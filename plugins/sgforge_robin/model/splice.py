@@ -52,6 +52,8 @@ def splice_row(
 ) -> Row:
     """One row: `ids` (L,) without padding, `image` (T, width) the tokens of its image, `where` its name in errors.
 
+    Ids may stay on the CPU, where looking into them makes no device wait; labels then are there too.
+
     The image id is replaced by the T image tokens; after it the i-th `<mask>` is replaced by the i-th mask token and
     the position that follows, whatever it is, by the i-th position token. What was replaced is never learnt. A row
     without an image id is text alone, and may hold no region.
@@ -67,6 +69,7 @@ def splice_row(
     replaced[found + 1] = True
     after = _looked_up(table, tail.masked_fill(replaced, 0), where)
     if regions is not None:
+        found = found.to(after.device)
         after = after.index_copy(0, found, regions.mask.to(after.dtype))
         after = after.index_copy(0, found + 1, regions.pos.to(after.dtype))
     before = _looked_up(table, ids[:place], where)
@@ -114,7 +117,7 @@ def _looked_up(table: nn.Embedding, ids: Tensor, where: str) -> Tensor:
     if len(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < table.num_embeddings):
         bad = ids[(ids < 0) | (ids >= table.num_embeddings)][0]
         raise StepError(f"{where}: token {int(bad)} has no row in a table of {table.num_embeddings}")
-    out: Tensor = table(ids)
+    out: Tensor = table(ids.to(table.weight.device))
     return out
 
 

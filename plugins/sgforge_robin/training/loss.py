@@ -12,10 +12,8 @@ from torch.nn import functional
 from sgforge.errors import StepError
 from sgforge_robin.encoding import Example
 from sgforge_robin.model.robin import RobinModel
-from sgforge_robin.model.shape import IGNORED
 from sgforge_robin.model.splice import RegionTokens
-from sgforge_robin.model.tower import LEVELS
-from sgforge_robin.training.packing import documents, lay_out
+from sgforge_robin.training.forward import Attention, See, in_pieces, learnt_states
 
 __all__ = ["Summed", "packed_loss"]
 
@@ -32,85 +30,30 @@ class Summed:
     images: int
 
 
-def packed_loss(model: RobinModel, examples: Sequence[Example], dense: bool | None = None) -> Summed:
+def packed_loss(model: RobinModel, examples: Sequence[Example], attention: Attention | None = None) -> Summed:
     """The loss of examples packed into one row.
 
-    `dense`: one attention under an L x L mask, else one a document and its branches, which is as exact and takes a
-    fraction of the work on a CPU; None takes the mask on other devices, where one large kernel is the faster.
     Only learnt positions go through the language model's head. A row without anything to learn is a `StepError` that
     names its images.
     """
     device = model.table.weight.device
-    seen = _See(model, examples, device)
+    seen = See(model, examples)
     spoken = [place for place, example in enumerate(examples) if example.branches]
     taught = [place for place, example in enumerate(examples) if example.pairs is not None and model.pair_head]
-    total, count = _spoken(model, examples, spoken, seen, dense)
-    if not count and not taught:
+    learnt = learnt_states(model, examples, spoken, seen, attention)
+    if learnt is None and not taught:
         names = ", ".join(example.image_id for example in examples)
         raise StepError(f"nothing to learn in the packed row of images {names}: their answers are empty")
+    total = torch.zeros((), device=device)
+    if learnt is not None:
+        total = torch.stack(in_pieces(model, learnt, _cross_entropy)).sum()
     losses = [_pair_loss(model, examples[place], seen.regions[place], device) for place in taught]
-    return Summed(total, count, torch.stack(losses).sum() if losses else torch.zeros((), device=device), len(taught))
+    pairs = torch.stack(losses).sum() if losses else torch.zeros((), device=device)
+    return Summed(total, 0 if learnt is None else len(learnt.aims), pairs, len(taught))
 
 
-class _See:
-    """What a row's images look like: tokens of each image, and of its regions."""
-
-    def __init__(self, model: RobinModel, examples: Sequence[Example], device: torch.device) -> None:
-        pixels = torch.stack([example.pixels for example in examples]).to(device, model.dtype)
-        features = model.tower(pixels)
-        self.images = model.image_tokens(features["res4"])
-        self.regions = [
-            model.region_tokens({name: features[name][place : place + 1] for name in LEVELS}, example.masks)
-            for place, example in enumerate(examples)
-        ]
-
-
-def _spoken(
-    model: RobinModel, examples: Sequence[Example], places: Sequence[int], seen: _See, dense: bool | None
-) -> tuple[Tensor, int]:
-    """Cross-entropy summed over the learnt positions of the examples at these places, and their number."""
-    device = model.table.weight.device
-    if not places:
-        return torch.zeros((), device=device), 0
-    embeds, labels = _row(model, examples, places, seen)
-    chosen = [examples[place] for place in places]
-    layout = lay_out(chosen).to(device)
-    masked = device.type != "cpu" if dense is None else dense
-    learnt = (labels[1:] != IGNORED).nonzero()[:, 0]
-    if not len(learnt):
-        return torch.zeros((), device=device), 0
-    # Where documents say who looks at whom no mask is read; one of a single entry keeps transformers from making one.
-    unread = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device)
-    hidden = model.language.base_model(
-        inputs_embeds=embeds[None],
-        attention_mask=layout.allowed() if masked else unread,
-        position_ids=layout.position[None],
-        use_cache=False,
-        documents=None if masked else [document.to(device) for document in documents(chosen)],
-    ).last_hidden_state[0]
-    logits = model.language.get_output_embeddings()(hidden[learnt])
-    total = functional.cross_entropy(logits.float(), labels[learnt + 1], reduction="sum")
-    return total, len(learnt)
-
-
-def _row(model: RobinModel, examples: Sequence[Example], places: Sequence[int], seen: _See) -> tuple[Tensor, Tensor]:
-    """Embeddings (L, width) and labels (L,) of the row."""
-    device = model.table.weight.device
-    parts: list[Tensor] = []
-    labels: list[Tensor] = []
-    for place in places:
-        example = examples[place]
-        ids = torch.tensor(example.prefix, device=device)
-        prefix = model.row(ids, None, seen.images[place], seen.regions[place], f"image {example.image_id}")
-        if len(prefix.labels) != example.length:
-            raise StepError(
-                f"image {example.image_id}: its prefix takes {len(prefix.labels)} positions, {example.length} stated"
-            )
-        asked = [token for branch in example.branches for token in branch.ids]
-        said = [token for branch in example.branches for token in branch.labels]
-        parts += [prefix.embeds, model.table(torch.tensor(asked, dtype=torch.long, device=device))]
-        labels += [prefix.labels, torch.tensor(said, dtype=torch.long, device=device)]
-    return torch.cat(parts), torch.cat(labels)
+def _cross_entropy(logits: Tensor, aims: Tensor) -> Tensor:
+    return functional.cross_entropy(logits, aims, reduction="sum")
 
 
 def _pair_loss(model: RobinModel, example: Example, regions: RegionTokens | None, device: torch.device) -> Tensor:

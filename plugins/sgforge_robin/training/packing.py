@@ -30,6 +30,15 @@ class Layout:
         line = (self.branch[None] == 0) | (self.branch[:, None] == self.branch[None])
         return (back & own & line)[None, None]
 
+    def padded(self, length: int) -> Layout:
+        """The same with positions behind it that see nothing but themselves, `length` in all."""
+        more = torch.arange(length - len(self.document))
+        return Layout(
+            torch.cat([self.document, torch.full_like(more, -1)]),
+            torch.cat([self.branch, more + 1]),
+            torch.cat([self.position, torch.zeros_like(more)]),
+        )
+
     def to(self, device: torch.device) -> Layout:
         """The same on a device."""
         return Layout(self.document.to(device), self.branch.to(device), self.position.to(device))

@@ -1,0 +1,127 @@
+"""A Robin as a policy, beyond the contract that `tests/plugins` holds it to."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import torch
+from robin.worlds import SMALLEST, scenes, tokenizer
+
+from sgforge import Checkpoint, Region, Resources, SceneGraph
+from sgforge.errors import StepError
+from sgforge.images import Roots
+from sgforge.stages.policies import Policy
+from sgforge_robin.config import RobinOptions
+from sgforge_robin.decoding import decode
+from sgforge_robin.learnt import Known, TrainedRobin
+from sgforge_robin.model.checkpoint import build
+from sgforge_robin.model.shape import PairShape
+from sgforge_robin.policy import RobinPolicy
+from sgforge_robin.student import RobinStudent
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Checkpoint:
+    torch.manual_seed(0)
+    own = tokenizer()
+    model = build(SMALLEST.shape(len(own), own.special, PairShape(1, 1))).eval()
+    with torch.no_grad():
+        model.table.weight.mul_(20)  # so that some tokens are likelier than others
+    known = Known(labels=("ball",), predicates=("on",), side=SMALLEST.side, box_text=False)
+    TrainedRobin(model, own, known).save(tmp_path / "robin")
+    return Checkpoint.of(tmp_path / "robin")
+
+
+def policy(saved: Checkpoint, **options: Any) -> Policy:
+    given = {"max_tokens": 9, **options}
+    return RobinStudent(RobinOptions(**given)).policy(Resources(checkpoint=saved))
+
+
+def test_one_question_a_subject_and_only_what_was_said(saved: Checkpoint, tmp_path: Path) -> None:
+    (first, second) = scenes(tmp_path, 2)
+    alone = attrs.evolve(first, graph=SceneGraph(64, 64, [Region("ball", (1, 1, 9, 9))]))
+    lost = attrs.evolve(first, image=Roots({"scenes": tmp_path}).image("scenes:gone.png"))
+    found = policy(saved).rollouts([first, alone, lost, second], group=2, seed=1)
+    asked = Counter((rollout.sample.image_id, rollout.part) for rollout in found)
+    expected = {(sample.image_id, index): 2 for sample in (first, second) for index in sample.graph.regions}
+    assert asked == expected
+    banned = set(tokenizer().unspeakable)
+    for rollout in found:
+        assert not banned & set(rollout.tokens)
+        graph = rollout.outcome.graph
+        assert graph is not None
+        assert graph.all.regions == rollout.sample.graph.all.regions
+        assert {one.subject for one in graph.all.relations} <= {rollout.part}
+        assert (rollout.tokens[-1] == tokenizer().end) != ("truncated" in rollout.outcome.faults)
+    assert any(rollout.outcome.faults for rollout in found), "random weights under no grammar say what is malformed"
+
+
+def test_probabilities_are_those_of_the_sampler(saved: Checkpoint, tmp_path: Path, monkeypatch: Any) -> None:
+    """What decoding reckoned with its caches, under the temperature, against the packed row that is learnt from."""
+    drawn: list[tuple[int, float]] = []
+    pick = decode._pick
+
+    def watching(row: torch.Tensor, sampling: decode.Sampling, generator: torch.Generator) -> int:
+        token = pick(row, sampling, generator)
+        drawn.append((token, float((row / sampling.temperature).log_softmax(-1)[token])))
+        return token
+
+    monkeypatch.setattr(decode, "_pick", watching)
+    (sample,) = scenes(tmp_path, 1)
+    found = policy(saved, temperature=0.7).rollouts([sample], group=3, seed=2)
+    told = sorted(pair for one in found for pair in zip(one.tokens, one.logprobs, strict=True))
+    for (token, before), (other, now) in zip(sorted(drawn), told, strict=True):
+        assert token == other
+        assert abs(math.exp(now - before) - 1) < 1e-4
+
+
+def test_the_whole_graph_is_one_question(saved: Checkpoint, tmp_path: Path) -> None:
+    found = policy(saved, mode="full-graph", max_tokens=2).rollouts(scenes(tmp_path, 2), group=2, seed=1)
+    assert [rollout.part for rollout in found] == [None] * 4
+    assert max(len(rollout.tokens) for rollout in found) <= 16
+
+
+def test_answers_that_fill_several_rows(saved: Checkpoint, tmp_path: Path, monkeypatch: Any) -> None:
+    samples = scenes(tmp_path, 2)
+    one = policy(saved)
+    rollouts = one.rollouts(samples, group=3, seed=1)
+    expected = one.logprobs(rollouts)
+    stage = attrs.evolve(one._stage, capacity=1)  # type: ignore[attr-defined]
+    monkeypatch.setattr(one, "_stage", stage)
+    for whole, parts in zip(expected, one.logprobs(rollouts), strict=True):
+        torch.testing.assert_close(whole, parts, atol=1e-5, rtol=1e-5)
+
+
+def test_what_learns_is_what_the_stage_says(saved: Checkpoint, tmp_path: Path) -> None:
+    made = policy(saved, stage="language")
+    assert isinstance(made, RobinPolicy)
+    parts = {name.partition(".")[0] for name in made.state_dict()}
+    assert parts == {"language", "extractor", "projector"}
+    rollouts = made.rollouts(scenes(tmp_path, 1), group=1, seed=0)
+    sum(one.sum() for one in made.logprobs(rollouts)).backward()
+    assert all(one.grad is not None for one in made.parameters())
+
+
+def test_activations_computed_again_and_in_bfloat16(saved: Checkpoint, tmp_path: Path) -> None:
+    resources = Resources(checkpoint=saved, dtype="bfloat16")
+    made = RobinStudent(RobinOptions(max_tokens=9, checkpointing=True)).policy(resources)
+    rollouts = made.rollouts(scenes(tmp_path, 1), group=2, seed=0)
+    now = made.logprobs(rollouts)
+    for rollout, own in zip(rollouts, now, strict=True):
+        assert own.dtype == torch.float32
+        torch.testing.assert_close(own, torch.tensor(rollout.logprobs), atol=1e-5, rtol=0)
+    sum(one.sum() for one in now).backward()
+    assert {one.dtype for one in made.parameters()} == {torch.float32}
+
+
+def test_a_state_of_another_policy_is_refused(saved: Checkpoint) -> None:
+    made = policy(saved)
+    with pytest.raises(StepError, match="of another policy"):
+        made.load_state_dict({"language": torch.zeros(1)})
+    with pytest.raises(StepError, match="no weights"):
+        RobinStudent(RobinOptions()).policy(Resources())
