@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-__all__ = ["make_folder", "output_file", "sync_file", "sync_folder", "whole_file", "write_text"]
+__all__ = ["make_folder", "output_file", "sync_file", "sync_folder", "whole_file", "write_json", "write_text"]
 
 
 @contextmanager
@@ -52,6 +53,11 @@ def write_text(path: Path, text: str) -> None:
     """Replace a small UTF-8 file; when this returns, it survives a power cut."""
     with whole_file(path) as stream:
         stream.write(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a small JSON file, as `write_text` does; keys are sorted."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True))
 
 
 def make_folder(path: Path) -> None:

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import attrs
 import msgpack
@@ -29,8 +30,7 @@ from sgforge.engine.executors.crew import Lane
 from sgforge.engine.executors.error_messages import error_fields, error_of
 from sgforge.engine.executors.file_messages import DistantFiles
 from sgforge.engine.executors.model_messages import DistantModel, answer_question
-from sgforge.engine.executors.sample_messages import pack_samples, unpack_outcomes
-from sgforge.engine.executors.station import Station
+from sgforge.engine.executors.station import Station, open_station, pack_asked, unpack_answers
 from sgforge.engine.executors.work import Work
 from sgforge.engine.executors.work_messages import pack_work, unpack_work
 from sgforge.errors import SgforgeError, StepError
@@ -44,7 +44,9 @@ WORK, READY, BROKEN, SAMPLES, OUTCOMES, QUESTION, ANSWER, STOP, CLOSE = (letter.
 
 
 class ChildExecutor:
-    """Opens crews whose workers are child processes."""
+    """Opens crews whose workers are child processes; the processes of a training are children of such a one."""
+
+    trains = True
 
     def __init__(self) -> None:
         self.opened: list[Work] = []
@@ -52,7 +54,8 @@ class ChildExecutor:
     async def open(self, work: Work, /) -> ChildCrew:
         self.opened.append(work)
         count = work.workers or 1
-        crew = ChildCrew([ChildWorker(work.of_worker(number, count)) for number in range(count)], work.batch)
+        batch = 1 if work.answers == "checkpoint" else work.batch
+        crew = ChildCrew([ChildWorker(work.of_worker(number, count)) for number in range(count)], batch)
         started = await asyncio.gather(*(worker.process() for worker in crew.workers), return_exceptions=True)
         for error in started:
             if isinstance(error, BaseException):
@@ -99,15 +102,15 @@ class ChildWorker:
                 await self._child.ready()
             return self._child
 
-    async def answer(self, samples: Sequence[Sample]) -> list[Outcome]:
-        message = pack_samples(samples)
+    async def answer(self, asked: Sequence[Any]) -> list[Outcome]:
+        message = pack_asked(self._work, asked)
         why = ""
         for _ in range(2):
             if self._is_stopped:
                 return []
             child = await self.process()
             try:
-                return unpack_outcomes(await child.ask(message))
+                return unpack_answers(self._work, await child.ask(message))
             except LostError as error:
                 why = str(error)
         raise StepError(f"{self._work.spec.name}: two workers were lost over the same images, the last {why}")
@@ -270,7 +273,7 @@ def main() -> None:
     """Work as the first message says until the driver has enough."""
     link = Link()
     try:
-        station = link.station = Station(_work(link))
+        station = link.station = open_station(_work(link))
     except SgforgeError as error:
         link.tell(BROKEN, 0, msgpack.packb(error_fields(error)))
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import attrs
 
 from sgforge.engine.executors.door import Door
+from sgforge.engine.executors.training.metrics import MetricsReader
 from sgforge.engine.executors.work import Work
 from sgforge.engine.models.run_models import Models
 from sgforge.engine.planning.components import ComponentSpec
@@ -20,7 +21,6 @@ from sgforge.engine.planning.fingerprints import fingerprint
 from sgforge.engine.planning.part_resources import with_parts
 from sgforge.engine.planning.plan import Plan, PlannedStep
 from sgforge.engine.reporting.events import BatchFinished, MetricReported, StepFinished
-from sgforge.engine.reporting.metrics import MetricsReader
 from sgforge.engine.reporting.progress import Progress, StepTotal
 from sgforge.engine.reporting.report import StepReport
 from sgforge.engine.reporting.step_counts import Tally

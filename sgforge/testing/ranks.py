@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from sgforge.engine.barriers.training_processes import leave_process_group, surroundings
+from sgforge.engine.executors.training.processes import leave_process_group, surroundings
 from sgforge.engine.planning.components import ComponentSpec, find_spec
 from sgforge.graph import Sample
 from sgforge.images import Roots

@@ -18,8 +18,8 @@ from engine_toys import StudentOptions, ToyStudent
 from support.waiting import LONGEST
 
 import sgforge as sg
+from sgforge.engine.executors.training.metrics import Figure, MetricsReader, MetricsWriter
 from sgforge.engine.reporting.events import MetricReported
-from sgforge.engine.reporting.metrics import Figure, MetricsReader, MetricsWriter
 from sgforge.engine.reporting.progress import LineProgress
 from sgforge.errors import StepError
 from sgforge.testing import IsolatedPlugins

@@ -16,7 +16,7 @@ from support.waiting import wait_until
 from training_toys import training_environment
 
 import sgforge as sg
-from sgforge.engine.barriers.training import load_checkpoint
+from sgforge.engine.barriers.checkpoints import load_checkpoint
 from sgforge.errors import StepError
 
 

@@ -11,22 +11,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgforge.columns import Ragged
+from sgforge.durable import make_folder
+from sgforge.engine.barriers.checkpoints import keep_checkpoint, load_checkpoint
 from sgforge.engine.barriers.evaluation import PREDICTIONS, EvaluateJob, Finder, evaluate, load_report
-from sgforge.engine.barriers.training import TrainJob, load_checkpoint, train
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import Stopped
-from sgforge.engine.executors.work import Work
+from sgforge.engine.executors.crew import ask, at_work, told_of_stop
+from sgforge.engine.executors.training.lesson import Lesson
+from sgforge.engine.executors.training.metrics import METRICS, MetricsReader
+from sgforge.engine.executors.work import Training, Work
 from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.fingerprints import digest_of, fingerprint
 from sgforge.engine.planning.known_work import Images
 from sgforge.engine.planning.plan import Plan, PlannedStep
-from sgforge.engine.reporting.metrics import METRICS, MetricsReader
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import StepCounts, StepReport
 from sgforge.errors import StepError
 from sgforge.file_refs import is_made
 from sgforge.graph import Sample
-from sgforge.stages import Selection
+from sgforge.stages import Checkpoint, Selection
 from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
@@ -50,22 +53,8 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     reused = checkpoint is not None
     if checkpoint is None:
         context.progress.note(f"{step.name}: {step.spec.name} learns from {counted(len(rows), 'image')}")
-        resources = context.resources(
-            step.spec, context.weights_of(step), sees_roots=True, devices=devices_for(*step.needs)
-        )
-        access = None if step.spec.holds_instance else context.models.access(step.spec.asked_models)
-        job = TrainJob(
-            step=step.name,
-            work=Work(spec=step.spec, method=step.verb.method, resources=resources, answers="checkpoint"),
-            snapshot=snapshot.path,
-            selection=step.on,
-            folder=folder,
-            access=access,
-            run=step.run,
-            student=step.student if step.verb.student_offers is not None else None,
-        )
-        async with context.telling_figures(step.name, MetricsReader(folder / METRICS)):
-            checkpoint = await train(job, context.stop)
+        lesson = Lesson(step=step.name, snapshot=snapshot.path, selection=step.on, folder=folder)
+        checkpoint = await _train(context, _training_work(context, step), lesson)
     if checkpoint is not None:
         context.checkpoints[step.name] = checkpoint
     counts = StepCounts() if checkpoint is None else _counts(len(rows), reused)
@@ -78,6 +67,38 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
         status="unfinished" if checkpoint is None else "done",
         checkpoint=checkpoint,
     )
+
+
+def _training_work(context: Context, step: PlannedStep) -> Work:
+    resources = context.resources(
+        step.spec, context.weights_of(step), sees_roots=True, devices=devices_for(*step.needs)
+    )
+    training = Training(
+        run=step.run,
+        student=step.student if step.verb.student_offers is not None else None,
+        access=None if step.spec.holds_instance else context.models.access(step.spec.asked_models),
+    )
+    return Work(spec=step.spec, method=step.verb.method, resources=resources, answers="checkpoint", training=training)
+
+
+async def _train(context: Context, work: Work, lesson: Lesson) -> Checkpoint | None:
+    """What the crew of a training answers, kept in its folder; None if the run was stopped before it ended."""
+    # The folder outlives runs, and whoever could write to it could point it elsewhere.
+    if lesson.out.is_symlink():
+        raise StepError(f"{lesson.out} is a link to elsewhere: refused")
+    make_folder(lesson.out)
+    reader = MetricsReader(lesson.folder / METRICS)
+    async with context.telling_figures(lesson.step, reader), at_work() as crews:
+        crew = await context.door.open(work)
+        crews.append(crew)
+        async with told_of_stop(context.stop, crew.stop):
+            try:
+                checkpoint: Checkpoint = (await ask(crew, [lesson]))[0]
+            except Stopped:
+                return None
+    # Last of all: the folder counts as trained from the moment this is noted there.
+    keep_checkpoint(lesson.folder, checkpoint)
+    return checkpoint
 
 
 def _counts(images: int, reused: bool) -> StepCounts:

@@ -12,7 +12,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -21,12 +22,11 @@ import attrs
 import numpy as np
 
 from sgforge.columns.declared import Column
-from sgforge.durable import make_folder, whole_file
+from sgforge.durable import make_folder, whole_file, write_json
 from sgforge.edits import with_edit
-from sgforge.engine.barriers.training import write_json
 from sgforge.engine.executors.answering import Stopped, StopRunError, goes_back, recorded
 from sgforge.engine.executors.check_answer import on_shown, take_edit
-from sgforge.engine.executors.crew import Crew, ask, intake
+from sgforge.engine.executors.crew import Crew, ask, at_work, intake, told_of_stop
 from sgforge.engine.executors.door import Door
 from sgforge.engine.executors.work import Work
 from sgforge.engine.reporting.step_counts import Tally
@@ -95,18 +95,12 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
         StopRunError: a component met an error that ends the run.
     """
     make_folder(job.folder)
-    evaluator = await job.door.enter(job.evaluator)
-    try:
-        async with _seated(job, _mode_of(job, evaluator.instance), stop) as panel:
-            report = await evaluator.in_thread(_measure, job, evaluator.instance, panel)
-    except asyncio.CancelledError:
-        # It may wait for an answer that will never come.
-        evaluator.abandon()
-        raise
-    except BaseException:
-        await evaluator.close()
-        raise
-    await evaluator.close()
+    async with at_work() as crews:
+        evaluator = await job.door.open(job.evaluator)
+        crews.append(evaluator)
+        (mode,) = await ask(evaluator, [partial(_mode_of, job)])
+        async with _seated(job, mode, stop) as panel:
+            (report,) = await ask(evaluator, [partial(_measure, job, panel)])
     report = _checked(job, report)
     skipped = Counter(report.images_skipped)
     skipped.update(job.skipped)
@@ -126,7 +120,7 @@ def _mode_of(job: EvaluateJob, evaluator: Any) -> Mode:
     return mode  # type: ignore[no-any-return]
 
 
-def _measure(job: EvaluateJob, evaluator: Any, panel: _Panel) -> Any:
+def _measure(job: EvaluateJob, panel: _Panel, evaluator: Any) -> Any:
     """What the evaluator makes of the answers; the predictions stay only if all were there."""
     try:
         with whole_file(job.folder / PREDICTIONS) as stream, closing(_judge(job, panel, stream.write)) as judged:
@@ -194,32 +188,19 @@ def _judge(job: EvaluateJob, panel: _Panel, write: Callable[[bytes], Any]) -> Ge
 @asynccontextmanager
 async def _seated(job: EvaluateJob, mode: Mode, stop: asyncio.Event) -> AsyncIterator[_Panel]:
     """Student and segmenters at work; they begin nothing more once `stop` is set, and are closed at the end."""
-    crews: list[Crew] = []
-
-    async def stop_when_told() -> None:
-        await stop.wait()
-        for crew in crews:
-            crew.stop()
-
-    watcher = None
-    try:
+    async with at_work() as crews:
         crews.append(await job.door.open(job.student))
         finders = []
         for finder in job.segmenters if mode == "sgdet" else ():
             crews.append(await job.door.open(finder.work))
             finders.append(_Finder(finder.step, finder.verb, crews[-1], finder.work.spec.columns))
-        watcher = asyncio.create_task(stop_when_told())
-        yield _Panel(mode, finders, crews[0], job.tally)
-    except asyncio.CancelledError:
-        while crews:
-            crews.pop().abandon()
-        raise
-    finally:
-        if watcher is not None:
-            watcher.cancel()
-        async with AsyncExitStack() as closing_all:
+
+        def stop_all() -> None:
             for crew in crews:
-                closing_all.push_async_callback(crew.close)
+                crew.stop()
+
+        async with told_of_stop(stop, stop_all):
+            yield _Panel(mode, finders, crews[0], job.tally)
 
 
 class _Panel:

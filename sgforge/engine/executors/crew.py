@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Protocol, TypeAlias
 
 import attrs
 
 from sgforge.engine.executors.answering import Outcome, Stopped
 from sgforge.engine.executors.work import Work
-from sgforge.graph import Sample
 
-__all__ = ["Crew", "Executor", "Lane", "ask", "intake"]
+__all__ = ["Asked", "Crew", "Executor", "Lane", "ask", "at_work", "intake", "told_of_stop"]
+
+Asked: TypeAlias = Callable[[Any], Any]
+"""What is asked of an evaluator: called with it, on its thread."""
 
 
 @attrs.frozen
 class Lane:
     """One way through a crew: at most `batch` samples a call, `depth` calls at one time.
 
-    After `Crew.stop` there may be fewer outcomes than samples: those of the first ones, that were asked before it.
+    After `Crew.stop` there may be fewer outcomes than samples: those of the first ones, that were asked before it. What
+    is asked of work that answers once for all is no sample: a training gets a `Lesson`, an evaluator `Asked`.
     """
 
-    answer: Callable[[Sequence[Sample]], Awaitable[list[Outcome]]]
+    answer: Callable[[Sequence[Any]], Awaitable[list[Outcome]]]
     batch: int
     depth: int
 
 
 class Crew(Protocol):
-    """The workers of one component that answers sample by sample."""
+    """The workers of one component."""
 
     @property
     def lanes(self) -> Sequence[Lane]: ...
@@ -50,6 +54,9 @@ class Executor(Protocol):
     Asked only for work that may leave the driver (`Work.may_leave`). Its crews give the answers that one in the driver
     would give, in the same order, with the ids of the model calls behind each. A worker that is lost is a `StepError`
     when trying its batch again does not help; nothing of a batch that was lost counts as answered.
+
+    It opens trainings too if it has `trains = True`: then its machines see the dataset's folder, and what was said of
+    processes in `RunSettings` holds there. The driver does them for any other.
     """
 
     async def open(self, work: Work, /) -> Crew:
@@ -62,7 +69,7 @@ def intake(crew: Crew) -> int:
     return sum(lane.batch * lane.depth for lane in crew.lanes)
 
 
-async def ask(crew: Crew, samples: Sequence[Sample]) -> list[Any]:
+async def ask(crew: Crew, samples: Sequence[Any]) -> list[Any]:
     """A crew's answers for these samples, all its lanes at work; `Stopped` if a stop came before all were asked."""
     batch = crew.lanes[0].batch
     starts = deque(range(0, len(samples), batch))
@@ -86,3 +93,39 @@ async def ask(crew: Crew, samples: Sequence[Sample]) -> list[Any]:
         if error is not None:
             raise error
     return [outcome.answer for start in sorted(outcomes) for outcome in outcomes[start]]
+
+
+@asynccontextmanager
+async def at_work() -> AsyncIterator[list[Crew]]:
+    """A list for crews that are opened meanwhile: all are closed at the end, whatever happens to one of them.
+
+    After a cancellation, a second Ctrl-C, they are let go of: closing would wait for the batch that runs, which is what
+    nobody wants any more.
+    """
+    crews: list[Crew] = []
+    try:
+        yield crews
+    except asyncio.CancelledError:
+        while crews:
+            crews.pop().abandon()
+        raise
+    finally:
+        # A stack, so that one crew that cannot be closed does not keep the others open.
+        async with AsyncExitStack() as closing:
+            for crew in crews:
+                closing.push_async_callback(crew.close)
+
+
+@asynccontextmanager
+async def told_of_stop(stop: asyncio.Event, hear: Callable[[], object]) -> AsyncIterator[None]:
+    """While this lasts, `hear` is called once `stop` is set."""
+
+    async def wait() -> None:
+        await stop.wait()
+        hear()
+
+    watcher = asyncio.create_task(wait())
+    try:
+        yield
+    finally:
+        watcher.cancel()

@@ -10,9 +10,9 @@ import attrs
 
 from sgforge.engine.executors.crew import Crew, Executor
 from sgforge.engine.executors.lifecycle import build
-from sgforge.engine.executors.local import LocalExecutor, Worker
+from sgforge.engine.executors.local import LocalExecutor
 from sgforge.engine.executors.work import Work
-from sgforge.engine.planning.components import ComponentSpec
+from sgforge.engine.planning.components import ComponentSpec, trains
 from sgforge.stages import Resources
 
 __all__ = ["Door", "open_door"]
@@ -25,19 +25,13 @@ class Door:
     away: Executor | None = None
 
     async def open(self, work: Work, /) -> Crew:
-        """Workers that answer sample by sample, set up; what fails there is a `StepError`."""
-        executor = self.away if self.away is not None and work.may_leave else LocalExecutor()
+        """Workers with the component set up; what fails there is a `StepError`."""
+        executor = self.away if self.away is not None and _takes(self.away, work) else LocalExecutor()
         return await executor.open(work)
 
-    async def enter(self, work: Work) -> Worker:
-        """One component, set up, that is not asked by samples, such as an evaluator: on a thread of the driver."""
-        worker = Worker(work)
-        try:
-            await worker.start()
-        except BaseException:
-            worker.abandon()
-            raise
-        return worker
+
+def _takes(away: Executor, work: Work) -> bool:
+    return work.may_leave and (work.answers != "checkpoint" or trains(away))
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
 """The executor of the driver: components on threads of this process, async ones on its event loop.
 
 A sync component runs on worker threads, each with its own instance and thus its own device state; an async one runs on
-the engine's event loop, one sample a call, many in flight.
+the engine's event loop, one sample a call, many in flight. An evaluator has one thread, a training its own processes.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
 from sgforge.engine.executors.answering import Outcome, answer_batch, failure_of, goes_back, recorded
-from sgforge.engine.executors.crew import Crew, Lane
+from sgforge.engine.executors.crew import Asked, Crew, Lane
 from sgforge.engine.executors.lifecycle import Entered, build, current_task, is_leaving
+from sgforge.engine.executors.training.crew import TrainingCrew
 from sgforge.engine.executors.work import Work
 from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.stages import Resources
 
-__all__ = ["DEFAULT_IN_FLIGHT", "LocalExecutor", "Worker"]
+__all__ = ["DEFAULT_IN_FLIGHT", "LocalExecutor"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -35,6 +36,10 @@ class LocalExecutor:
 
     async def open(self, work: Work, /) -> Crew:
         """Workers for one component, built and set up; what fails there is a `StepError`."""
+        if work.answers == "checkpoint":
+            return TrainingCrew(work)
+        if work.answers == "report":
+            return await _EvaluatorCrew.open(work)
         if work.is_async:
             return await _AsyncCrew.open(work)
         # One object on two threads would be two users of one device state: an instance has one worker.
@@ -120,7 +125,7 @@ class _ThreadCrew:
             worker.abandon()
 
 
-class Worker:
+class _Worker:
     """One thread with one instance of a component: built, used and closed there."""
 
     def __init__(self, work: Work, number: int = 0) -> None:
@@ -177,7 +182,7 @@ class Worker:
             call()
 
 
-class _BatchWorker(Worker):
+class _BatchWorker(_Worker):
     """A worker that answers batches."""
 
     def __init__(self, work: Work, number: int) -> None:
@@ -199,6 +204,38 @@ class _BatchWorker(Worker):
         # Looked at in the thread right before each call: a batch may have waited there for the one before it, which
         # may take minutes more.
         self._is_stopped = True
+
+
+class _EvaluatorCrew:
+    """An evaluator on a thread of its own, asked one thing after the other."""
+
+    def __init__(self, worker: _Worker) -> None:
+        self._worker = worker
+        self._is_stopped = False
+        self.lanes = (Lane(self._answer, 1, 1),)
+
+    @classmethod
+    async def open(cls, work: Work) -> _EvaluatorCrew:
+        worker = _Worker(work)
+        try:
+            await worker.start()
+        except BaseException:
+            worker.abandon()
+            raise
+        return cls(worker)
+
+    async def _answer(self, asked: Sequence[Asked]) -> list[Outcome]:
+        (call,) = asked
+        return [] if self._is_stopped else [Outcome(await self._worker.in_thread(call, self._worker.instance))]
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+    async def close(self) -> None:
+        await self._worker.close()
+
+    def abandon(self) -> None:
+        self._worker.abandon()
 
 
 def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

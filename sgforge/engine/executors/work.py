@@ -8,11 +8,13 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from sgforge.engine.executors.check_answer import check_answer, check_ranking
+from sgforge.engine.models.child_models import ModelAccess
 from sgforge.engine.planning.components import ComponentSpec, is_async, why_here
 from sgforge.images import Roots
 from sgforge.stages import Resources
+from sgforge.steps import RunSettings
 
-__all__ = ["DEFAULT_BATCH", "Work"]
+__all__ = ["DEFAULT_BATCH", "Training", "Work"]
 
 Form: TypeAlias = Literal["edit", "ranking", "report", "checkpoint"]
 DEFAULT_BATCH: Final = 32
@@ -21,11 +23,24 @@ _CHECKS: Final[dict[Form, Callable[[Any], Any]]] = {"edit": check_answer, "ranki
 
 
 @attrs.frozen(kw_only=True, eq=False)
+class Training:
+    """How a training is done. `run`: in how many processes, and how long. `student`: what a refiner is given to refine.
+
+    `access`: what its processes need to ask models; it asks none without it.
+    """
+
+    run: RunSettings = attrs.field(factory=RunSettings)
+    student: ComponentSpec | None = None
+    access: ModelAccess | None = None
+
+
+@attrs.frozen(kw_only=True, eq=False)
 class Work:
     """One component at one of its methods, and with what: data, but for a given instance and the models that are asked.
 
-    `answers`: what the method gives, for each sample (an edit or a ranking, or a `Failure`) or once for all. `images`:
-    the folders that pictures of samples lie in. `batch_size` and `workers` as in `Step`.
+    `answers`: what the method gives, for each sample (an edit or a ranking, or a `Failure`) or once for all: the
+    checkpoint of a `Lesson`, or a report. `images`: the folders that pictures of samples lie in. `batch_size` and
+    `workers` as in `Step`. `training`: of work that answers with a checkpoint.
     """
 
     spec: ComponentSpec
@@ -35,6 +50,7 @@ class Work:
     images: Roots | None = None
     batch_size: int | None = None
     workers: int | None = None
+    training: Training = attrs.field(factory=Training)
 
     @property
     def batch(self) -> int:
@@ -48,8 +64,11 @@ class Work:
 
     @property
     def may_leave(self) -> bool:
-        """Whether it may be done elsewhere than in the driver."""
-        return why_here(self.spec, self.method) is None
+        """Whether it may be done elsewhere than in the driver.
+
+        An evaluator may not: it reads what is asked of others while it works, which is in no message.
+        """
+        return self.answers != "report" and why_here(self.spec, self.method) is None
 
     def of_worker(self, rank: int, world: int) -> Work:
         """The share of one of so many workers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,16 +10,17 @@ import attrs
 import msgpack
 
 from sgforge.engine.executors.model_messages import model_fields
-from sgforge.engine.executors.work import Work
-from sgforge.engine.planning.components import find_spec
+from sgforge.engine.executors.work import Training, Work
+from sgforge.engine.models.child_models import ModelAccess
+from sgforge.engine.planning.components import ComponentSpec, find_spec
 from sgforge.engine.planning.part_resources import with_parts
 from sgforge.errors import StepError
 from sgforge.images import Roots
 from sgforge.plugins import Registry
 from sgforge.stages import Checkpoint, Files, Model, Resources, Worker
-from sgforge.stages.values import Reporter
+from sgforge.steps import RunSettings
 
-__all__ = ["pack_work", "unpack_work"]
+__all__ = ["access_in", "pack_work", "unpack_work"]
 
 Lend: TypeAlias = Callable[[Mapping[str, Any]], Model]
 _PLAIN = ("devices", "dtype", "seed")
@@ -38,7 +39,7 @@ def pack_work(work: Work) -> bytes:
         weights = {**attrs.asdict(checkpoint), "path": str(checkpoint.path.resolve())}
     packed: bytes = msgpack.packb(
         {
-            "component": [spec.kind, spec.name, dict(spec.settings)],
+            "component": _named(spec),
             **{name: getattr(work, name) for name in _OWN},
             "resources": {name: getattr(resources, name) for name in _PLAIN},
             "worker": attrs.astuple(resources.worker),
@@ -49,23 +50,25 @@ def pack_work(work: Work) -> bytes:
             "roots": _folders(resources.roots),
             "images": _folders(work.images),
             "files": resources.files is not None,
+            "training": _training_fields(work.training),
         }
     )
     return packed
 
 
-def unpack_work(
-    message: bytes, registry: Registry, lend: Lend, reporter: Reporter | None = None, files: Files | None = None
-) -> Work:
+def access_in(message: bytes) -> ModelAccess | None:
+    """What the training in a message of work needs to ask models, before it is unpacked with them."""
+    return _access_of(msgpack.unpackb(message)["training"])
+
+
+def unpack_work(message: bytes, registry: Registry, lend: Lend, files: Files | None = None) -> Work:
     """The work that `pack_work` packed, its component found in this process.
 
     `lend` gives each of its models as it is asked here: `DistantModel.of`, or one of a gateway of this process. `files`
     keeps what the component makes: `DistantFiles`, or those of the dataset.
     """
     given: Mapping[str, Any] = msgpack.unpackb(message)
-    spec, faults = find_spec(registry, *given["component"])
-    if faults:
-        raise StepError(f"{spec.kind} {spec.name!r} is another one here than in the driver: {faults[0].message}")
+    spec = _found(registry, given["component"])
     checkpoint, scratch = given["checkpoint"], given["scratch"]
     models = {name: lend(fields) for name, fields in given["models"].items()}
 
@@ -80,11 +83,44 @@ def unpack_work(
         model=bind(given["model"]),
         roots=_roots(given["roots"]),
         files=files if given["files"] else None,
-        reporter=reporter,
     )
     resources = with_parts(spec, resources, bind)
     own = {name: given[name] for name in _OWN}
-    return Work(spec=spec, resources=resources, images=_roots(given["images"]), **own)
+    training = _training_of(registry, given["training"])
+    return Work(spec=spec, resources=resources, images=_roots(given["images"]), training=training, **own)
+
+
+def _named(spec: ComponentSpec) -> list[Any]:
+    return [spec.kind, spec.name, dict(spec.settings)]
+
+
+def _found(registry: Registry, named: Sequence[Any]) -> ComponentSpec:
+    spec, faults = find_spec(registry, *named)
+    if faults:
+        raise StepError(f"{spec.kind} {spec.name!r} is another one here than in the driver: {faults[0].message}")
+    return spec
+
+
+def _training_fields(training: Training) -> dict[str, Any]:
+    student, access = training.student, training.access
+    return {
+        "run": attrs.asdict(training.run),
+        "student": None if student is None else _named(student),
+        "access": None if access is None else access.as_json(),
+    }
+
+
+def _training_of(registry: Registry, fields: Mapping[str, Any]) -> Training:
+    student = fields["student"]
+    return Training(
+        run=RunSettings(**fields["run"]),
+        student=None if student is None else _found(registry, student),
+        access=_access_of(fields),
+    )
+
+
+def _access_of(fields: Mapping[str, Any]) -> ModelAccess | None:
+    return None if fields["access"] is None else ModelAccess.from_json(fields["access"])
 
 
 def _folders(roots: Roots | None) -> dict[str, str] | None:

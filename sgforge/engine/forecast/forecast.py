@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from sgforge.engine.barriers.barriers import evaluation_fingerprint
+from sgforge.engine.barriers.checkpoints import load_checkpoint
 from sgforge.engine.barriers.evaluation import load_report
-from sgforge.engine.barriers.training import load_checkpoint
 from sgforge.engine.context import step_fingerprint, weights_sha256
 from sgforge.engine.planning.fingerprints import digest_of
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group

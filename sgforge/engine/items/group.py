@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -13,7 +12,7 @@ import numpy as np
 
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import StopRunError
-from sgforge.engine.executors.crew import Crew, Lane
+from sgforge.engine.executors.crew import Crew, Lane, at_work, told_of_stop
 from sgforge.engine.items.load_known import read_rows, recall
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group
@@ -80,21 +79,10 @@ class GroupRun:
 
     async def _stream(self, rows: Sequence[int]) -> None:
         context = self._context
-        crews: list[Crew] = []
-        try:
+        async with at_work() as crews:
             stages = [await self._stage(number, crews) for number in range(len(self._works))]
             stream = Stream(stages, context.writer.journal.keep, context.run_id)
             await self._run_stream(stream, rows)
-        except asyncio.CancelledError:
-            # A second Ctrl-C: closing would wait for the batch that runs, which is what nobody wants any more.
-            while crews:
-                crews.pop().abandon()
-            raise
-        finally:
-            # A stack, so that one crew that cannot be closed does not keep the others open.
-            async with AsyncExitStack() as closing:
-                for crew in crews:
-                    closing.push_async_callback(crew.close)
         if stream.stopped_by is not None:
             # From here on it is a stop like any other: no further group begins, and what is whole is published.
             self.stopped_by = stream.stopped_by
@@ -122,17 +110,11 @@ class GroupRun:
         )
 
     async def _run_stream(self, stream: Stream, rows: Sequence[int]) -> None:
-        async def stop_when_told() -> None:
-            await self._context.stop.wait()
-            stream.stop()
-
-        watcher = asyncio.create_task(stop_when_told())
         try:
-            await stream.run(self._feed(rows))
+            async with told_of_stop(self._context.stop, stream.stop):
+                await stream.run(self._feed(rows))
         except BaseExceptionGroup as group:
             raise _first_error(group) from None
-        finally:
-            watcher.cancel()
 
     async def _feed(self, rows: Sequence[int]) -> AsyncIterator[list[WorkItem]]:
         """The images to work on in the order of their ids, read ahead by one chunk."""

@@ -24,7 +24,7 @@ from sgforge.text.blame import told
 if TYPE_CHECKING:
     from sgforge.engine.models.providers import ModelIdentities
 
-__all__ = ["ComponentSpec", "PartSpec", "find_spec", "is_async", "why_here"]
+__all__ = ["ComponentSpec", "PartSpec", "find_spec", "is_async", "trains", "why_here"]
 
 _DEEPEST: Final = 8
 """Parts within parts; deeper ones can only be a default that holds itself."""
@@ -317,3 +317,8 @@ def why_here(spec: ComponentSpec, method: str) -> str | None:
 def is_async(target: Any, method: str) -> bool:
     """Whether a component's method takes one sample and awaits, rather than a batch."""
     return inspect.iscoroutinefunction(getattr(target, method, None))
+
+
+def trains(executor: Any) -> bool:
+    """Whether an executor, or the class of one, opens trainings too, which the driver does otherwise."""
+    return bool(getattr(executor, "trains", False))

@@ -14,7 +14,7 @@ import attrs
 from sgforge.config import Fault, Places, default_names
 from sgforge.config.faults import render_path
 from sgforge.engine.models.providers import ModelIdentities
-from sgforge.engine.planning.components import ComponentSpec, find_spec, why_here
+from sgforge.engine.planning.components import ComponentSpec, find_spec, trains, why_here
 from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.model_checks import AskedModels
 from sgforge.engine.planning.plan import LOCAL, Plan, PlannedStep
@@ -181,9 +181,11 @@ def _standing(place: Where) -> str:
 
 def _stays(steps: Iterable[PlannedStep], executor: ComponentSpec) -> Iterator[str]:
     for step in steps:
-        why = why_here(step.spec, step.verb.method) if step.verb.is_item else None
-        if why is not None:
+        why = why_here(step.spec, step.verb.method)
+        if step.verb.is_item and why is not None:
             yield f"step {step.name!r} works in this process, not with executor {executor.name}: {why}"
+        elif step.verb.gives_weights and why is None and not trains(executor.target()):
+            yield f"step {step.name!r} trains on this machine: executor {executor.name} opens no trainings"
 
 
 class _Planner:

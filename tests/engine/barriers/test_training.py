@@ -16,7 +16,7 @@ from support.processes import is_running
 from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
-from sgforge.engine.barriers.training import load_checkpoint
+from sgforge.engine.barriers.checkpoints import load_checkpoint
 from sgforge.errors import PreflightError, StepError
 from sgforge.stages import Checkpoint
 
@@ -256,7 +256,7 @@ def test_orders_larger_than_a_pipe_arrive_whole(toys_everywhere, tmp_path):
 
 
 def test_a_training_whose_orders_are_cut_short_does_nothing(tmp_path):
-    child = [sys.executable, "-m", "sgforge.engine.barriers.train_child"]
+    child = [sys.executable, "-m", "sgforge.engine.executors.training.child"]
     ended = subprocess.run(child, input=b'{"answer": "x", ', env=toy_environment(tmp_path / "site"), check=False)
     assert ended.returncode == 1
 

@@ -121,9 +121,9 @@ def test_snapshots_and_reports_are_those_of_the_local_executor(children, tmp_pat
     away = all_verbs().run(source, tmp_path / "away", executor=executor, progress=False)
     assert told(away) == told(local)
     assert arrays(tmp_path / "away") == arrays(tmp_path / "local")
-    # Items, both rankings and the segmenter of sgdet were done there, and nothing else was.
+    # Items, the training, both rankings and the segmenter of sgdet were done there, and nothing else was.
     opened = [work.method for work in executor.opened]
-    assert opened == ["segment", "complete", "filter", "generate", "edit", "rank", "rank", "segment"]
+    assert opened == ["segment", "complete", "filter", "train", "generate", "edit", "rank", "rank", "segment"]
     # The executor is in no key: nothing is left to do.
     again = all_verbs().run(source, tmp_path / "local", executor="children", progress=False)
     assert sum(step.counts.computed for step in again.steps) == 0

@@ -29,7 +29,7 @@ from sgforge.engine.executors.sample_messages import (
     unpack_outcomes,
     unpack_samples,
 )
-from sgforge.engine.executors.station import Station
+from sgforge.engine.executors.station import Station, open_station
 from sgforge.engine.executors.work import Work
 from sgforge.engine.executors.work_messages import pack_work, unpack_work
 from sgforge.engine.planning.components import ComponentSpec, find_spec
@@ -273,7 +273,7 @@ def test_an_instance_cannot_be_sent():
 def station(toys, **options) -> Station:
     spec, faults = find_spec(toys, "teacher", "toy", options)
     assert not faults
-    return Station(Work(spec=spec, method="complete", resources=Resources()))
+    return open_station(Work(spec=spec, method="complete", resources=Resources()))
 
 
 def test_a_station_answers_sample_by_sample_where_a_batch_fails(toys):

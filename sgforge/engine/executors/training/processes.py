@@ -26,7 +26,7 @@ from sgforge.steps import RunSettings
 
 __all__ = ["Ended", "leave_process_group", "run_together", "surroundings"]
 
-_MODULE: Final = "sgforge.engine.barriers.train_child"
+_MODULE: Final = "sgforge.engine.executors.training.child"
 _LOOPBACK: Final = "127.0.0.1"
 
 
