@@ -19,7 +19,7 @@ sgforge_api = 1
 @sgforge.hookimpl
 def sgforge_register_sources(register: Register) -> None:
     """COCO instances and panoptic, graph JSONL, folders of images, procedural scenes."""
-    register("coco", "sgforge_formats.coco.source:CocoSource", config=CocoOptions, revision=2, columns=(POLYGONS,))
+    register("coco", "sgforge_formats.coco.source:CocoSource", config=CocoOptions, revision=3, columns=(POLYGONS,))
     register("folder", "sgforge_formats.folder:FolderSource", config=FolderOptions, revision=2)
     register("jsonl", "sgforge_formats.graphs:JsonlSource", config=JsonlOptions)
     register("scenes", "sgforge_formats.made:ScenesSource", config=ScenesOptions)

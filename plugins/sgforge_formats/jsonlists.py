@@ -91,8 +91,8 @@ def read_bytes_at(stream: BinaryIO, start: int, stop: int) -> bytes:
 class JsonLists:
     """The lists of a file in UTF-8, from where it is; iterate to get their rows, block by block, in its order.
 
-    `keys` are the names at the top seen so far. Bytes that fit no JSON at the top, and an end in the middle, raise
-    `NotJsonError` after all that could be read was given.
+    `keys` are the names at the top seen so far, `other_kinds` those of them whose value is neither list nor null. Bytes
+    that fit no JSON at the top, and an end in the middle, raise `NotJsonError` after all that could be read was given.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -100,6 +100,7 @@ class JsonLists:
         self._data = b""
         self._start = stream.tell()
         self.keys: list[str] = []
+        self.other_kinds: list[str] = []
 
     def __iter__(self) -> Iterator[RowBlock]:
         self._skip_space("the file is empty")
@@ -124,6 +125,8 @@ class JsonLists:
                 self._drop(1)
                 yield from self._rows(key)
             else:
+                if self._data[:1] != b"n":  # of null
+                    self.other_kinds.append(key)
                 self._skip_value(key)
             if self._match(_NEXT, f"it ends after {key!r}").group(1) == b"}":
                 return

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 __all__ = ["shortest", "shortest_or_none"]
 
 _DECIMALS: Final = 7
-_DIGITS: Final = (7, 8, 9)
-"""Significant digits of the rest, very small or large numbers; 9 always suffice for a float32."""
+_DIGITS: Final = tuple(range(1, 10))
+"""Significant digits of the rest, very small numbers; 9 always suffice for a float32."""
 
 
 def shortest(values: NDArray[Any]) -> NDArray[np.float64]:

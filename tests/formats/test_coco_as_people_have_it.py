@@ -14,7 +14,7 @@ import pytest
 from formats.reading import Result, sort_out
 from PIL import Image
 
-from sgforge import Roots
+from sgforge import Roots, masks
 from sgforge.engine.sources.reading import FileHashes, read_sources
 from sgforge.errors import ConfigError
 from sgforge_formats.coco.source import CocoSource
@@ -425,3 +425,75 @@ def test_what_fails_while_a_file_is_open_is_not_said_of_the_file(coco: dict[str,
     (tmp_path / "instances.json").write_text(json.dumps(coco))
     with pytest.raises(OSError, match="elsewhere"), open_document(tmp_path / "instances.json"):
         raise OSError("elsewhere")
+
+
+def test_numbers_that_are_texts(coco: dict[str, Any], read: Reader) -> None:
+    """As a table of texts is written: sizes, ids, iscrowd, boxes, scores and polygons."""
+    coco["images"] = [{"id": "7", "file_name": "a.png", "width": "40", "height": "30.0"}]
+    square = ["5", "5", "25", "5", "25", "15.0", "5", "1.5e1"]
+    row = {"id": "1", "image_id": 7.0, "category_id": "3", "bbox": ["2", "3", "10", "5.5"], "iscrowd": "1"}
+    coco["annotations"] = [{**row, "score": "0.25", "segmentation": [square]}]
+    coco["categories"] = [{"id": 3, "name": "dog"}]
+    found = read(coco)
+    assert found.failures == []
+    graph = found.samples["7"].graph
+    (region,) = graph.all.regions
+    assert (graph.width, graph.height) == (40, 30)
+    assert (region.label, region.box, region.score, region.attributes) == ("dog", (2, 3, 12, 8.5), 0.25, ("crowd",))
+    assert region.mask == masks.from_polygons([[5, 5, 25, 5, 25, 15, 5, 15]], 30, 40)
+
+
+@pytest.mark.parametrize("number", [3, "3", 3.0])
+@pytest.mark.parametrize("given", [3, "3", 3.0])
+def test_an_id_of_a_category_in_either_form(coco: dict[str, Any], read: Reader, number: Any, given: Any) -> None:
+    coco["categories"] = [{"id": number, "name": "dog"}]
+    coco["annotations"] = [{**coco["annotations"][0], "category_id": given}]
+    assert [region.label for region in read(coco).samples["7"].graph.all.regions] == ["dog"]
+
+
+def test_ids_that_differ_in_form_alone_are_two_categories(coco: dict[str, Any], read: Reader) -> None:
+    coco["categories"] = [{"id": 3, "name": "dog"}, {"id": "3", "name": "cat"}]
+    coco["annotations"] = [
+        {**coco["annotations"][0], "category_id": given, "id": at} for at, given in enumerate((3, "3"))
+    ]
+    assert [region.label for region in read(coco).samples["7"].graph.all.regions] == ["dog", "cat"]
+
+
+@pytest.mark.parametrize("value", ["", "x", "1 0", "0x10", "1_0", "½", "-4", "1e99", True, [40]])
+def test_a_text_that_is_no_number_of_pixels(coco: dict[str, Any], read: Reader, value: Any) -> None:
+    coco["images"][0]["width"] = value
+    assert read(coco).reasons["bad-image"] == 1
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "reasons"),
+    [
+        (SQUARE, []),
+        ([SQUARE, None], ["bad-polygon"]),
+        ([{"size": [30, 40], "counts": [1200]}, SQUARE, "x", [1, 1]], ["bad-polygon"] * 3),
+        ([None], ["bad-mask"]),
+        (["1", "2"], ["bad-mask"]),
+    ],
+)
+def test_good_parts_make_the_mask(
+    coco: dict[str, Any], read: Reader, segmentation: list[Any], reasons: list[str]
+) -> None:
+    coco["annotations"] = [{**coco["annotations"][1], "segmentation": segmentation}]
+    found = read(coco)
+    (region,) = found.samples["7"].graph.all.regions
+    assert region.box == (5, 5, 25, 15)
+    assert [failure.reason for failure in found.failures] == reasons
+    assert region.mask == (None if "bad-mask" in reasons else masks.from_polygons([SQUARE], 30, 40))
+
+
+def test_lists_that_are_none(coco: dict[str, Any], read: Reader) -> None:
+    """Annotations by id, as some tools write them, are told of; images by id refuse the file in one sentence."""
+    coco["annotations"] = {str(row["id"]): row for row in coco["annotations"]}
+    found = read(coco)
+    assert [(failure.reason, failure.where) for failure in found.failures] == [
+        ("bad-list", "instances.json: annotations")
+    ]
+    assert list(found.samples) == ["7", "8"]
+    coco["images"] = {"7": coco["images"][0]}
+    with pytest.raises(ConfigError, match="images must be a list of objects"):
+        read(coco)

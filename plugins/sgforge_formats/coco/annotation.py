@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 
 from sgforge.graph import Box
 from sgforge.text.wording import shortened
 from sgforge_formats.checks import Fault, is_plain
-from sgforge_formats.coco.categories import Category, CategoryId, category_id_of
+from sgforge_formats.coco.categories import Category, CategoryId, find_category
 from sgforge_formats.coco.document import Raw
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.images import ImageEntry
+from sgforge_formats.coco.numbers import read_number, read_whole
 
 __all__ = ["CROWD", "OWN", "Annotation", "UnusableAnnotationError", "read_annotation"]
 
@@ -87,8 +88,9 @@ def read_annotation(
     """The checked annotation; one that cannot be used is an `UnusableAnnotationError`."""
     category = _category(raw, categories, findings)
     crowd = raw.get("iscrowd")
-    if crowd not in (0, 1, None):
-        raise UnusableAnnotationError("bad-annotation", f"iscrowd {shortened(crowd)} must be 0 or 1")
+    crowd = read_whole(crowd) if isinstance(crowd, str) else crowd
+    if crowd not in (0, 1, None) or (crowd is None and raw.get("iscrowd") is not None):
+        raise UnusableAnnotationError("bad-annotation", f"iscrowd {shortened(raw['iscrowd'])} must be 0 or 1")
     faults: list[Fault] = []
     box, box_fault = _box(raw.get("bbox"), entry, findings)
     texts = _attributes(raw["attributes"], faults) if "attributes" in raw else ()
@@ -113,15 +115,14 @@ def _category(raw: Raw, categories: Mapping[CategoryId, Category] | None, findin
     if categories is None or "category_id" not in raw:
         findings.unlabelled += 1
         return None
-    number = category_id_of(raw["category_id"])
-    category = None if number is None else categories.get(number)
+    category = find_category(categories, raw["category_id"])
     if category is None:
         given = raw["category_id"]
         named = "it has no category_id" if given is None else f"there is no category {shortened(given)}"
         raise UnusableAnnotationError("unknown-category", named)
     if not is_plain(category.name):
         raise UnusableAnnotationError(
-            "bad-label", f"the name {category.name!r} of category {number} holds control characters"
+            "bad-label", f"the name {category.name!r} of category {category.number} holds control characters"
         )
     return category
 
@@ -129,9 +130,10 @@ def _category(raw: Raw, categories: Mapping[CategoryId, Category] | None, findin
 def _box(value: Any, entry: ImageEntry, findings: Findings) -> tuple[Box | None, Fault | None]:
     if value is None:
         return None, None
-    if not isinstance(value, list) or len(value) != 4 or not all(_is_number(number) for number in value):
+    numbers = [read_number(number) for number in value] if isinstance(value, list) else []
+    if len(numbers) != 4 or None in numbers:
         return None, Fault("bad-box", f"bbox {shortened(value)} must be four finite numbers x, y, width, height")
-    x, y, width, height = value
+    x, y, width, height = cast("list[float]", numbers)
     if width <= 0 or height <= 0:
         return None, Fault("bad-box", f"bbox {shortened(value)} must have a width and a height above 0")
     x1, y1 = x + width, y + height
@@ -153,8 +155,9 @@ def _is_number(value: Any) -> bool:
 def _score(value: Any, faults: list[Fault]) -> float | None:
     if value is None:
         return None
-    if _is_number(value) and 0 <= value <= 1:
-        return float(value)
+    number = read_number(value)
+    if number is not None and 0 <= number <= 1:
+        return float(number)
     faults.append(Fault("bad-score", f"score {shortened(value)} must be a number from 0 to 1; it is left out"))
     return None
 

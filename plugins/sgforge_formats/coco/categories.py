@@ -14,10 +14,18 @@ from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
 from sgforge.utf8 import open_utf8
 from sgforge_formats.checks import Fault
-from sgforge_formats.coco.numbers import to_whole
+from sgforge_formats.coco.numbers import read_whole, to_whole
 from sgforge_formats.jsonlists import JsonLists, NotJsonError
 
-__all__ = ["Category", "CategoryId", "category_id_of", "category_of", "read_categories", "read_categories_file"]
+__all__ = [
+    "Category",
+    "CategoryId",
+    "category_id_of",
+    "category_of",
+    "find_category",
+    "read_categories",
+    "read_categories_file",
+]
 
 CategoryId: TypeAlias = int | str
 
@@ -38,6 +46,19 @@ class Category:
 def category_id_of(value: Any) -> CategoryId | None:
     """The id of a category, a whole number or a text; None for anything else."""
     return value if isinstance(value, str) else to_whole(value)
+
+
+def find_category(categories: Mapping[CategoryId, Category], value: Any) -> Category | None:
+    """The category of an id as a row gives it: 3 and "3" are the same where only one of them is there."""
+    number = category_id_of(value)
+    if number is None:
+        return None
+    return categories.get(number) or _under_other_form(categories, number)
+
+
+def _under_other_form(categories: Mapping[CategoryId, Category], number: CategoryId) -> Category | None:
+    other = str(number) if isinstance(number, int) else read_whole(number)
+    return None if other is None else categories.get(other)
 
 
 def category_of(row: Any) -> Category | None:

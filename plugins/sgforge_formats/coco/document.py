@@ -39,6 +39,7 @@ ANNOTATIONS: Final = "annotations"
 REJECTED: Final = "sgforge_rejected_annotations"
 RELATIONS: Final = "sgforge_relations"
 _OF_IMAGES: Final = (ANNOTATIONS, REJECTED, RELATIONS)
+_READ: Final = (*_OF_IMAGES, "categories")
 _MOST_KEYS_SHOWN: Final = 6
 
 
@@ -141,8 +142,12 @@ def _look_through(stream: BinaryIO, index: _Index, name: str, *, is_list: bool) 
         if not index.is_filled:
             raise ConfigError(f"{name} is no COCO file: it is not JSON, or was cut off: {error}") from None
         index.failures.append(SourceFailure(name, "cut-off", f"{name} is cut off, what stands before is read: {error}"))
-    if not is_list and "images" not in lists.keys:
+    if not is_list and ("images" not in lists.keys or "images" in lists.other_kinds):
         raise ConfigError(_other_kind(name, lists.keys, is_list=False))
+    for key in lists.other_kinds:
+        if key in _READ:
+            fault = Fault("bad-list", f"{key} must be a list; what it holds is not read")
+            index.failures.append(fault.of(f"{name}: {key}"))
 
 
 def _other_kind(name: str, keys: Sequence[str], *, is_list: bool) -> str:
@@ -150,6 +155,8 @@ def _other_kind(name: str, keys: Sequence[str], *, is_list: bool) -> str:
     shown = f"an object with {', '.join(map(repr, keys[:_MOST_KEYS_SHOWN])) or 'nothing'}"
     if is_list:
         return f"{name} is no result list: it must be a list of annotations; it is {shown}"
+    if "images" in keys:
+        return f"{name} is no COCO file: images must be a list of objects, and is none"
     if keys:
         return f"{name} is no COCO file: it must be an object with the list images; it is {shown}"
     return (

@@ -12,7 +12,7 @@ import attrs
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened, with_article
 from sgforge_formats.checks import is_plain
-from sgforge_formats.coco.numbers import to_whole
+from sgforge_formats.coco.numbers import read_whole, to_whole
 
 __all__ = ["ImageEntry", "ImageRows", "image_id_of"]
 
@@ -129,7 +129,7 @@ def _side(value: Any) -> int | None:
     """Pixels; 0 where none are given, None for what is no number of pixels."""
     if value is None:
         return 0
-    number = to_whole(value)
+    number = read_whole(value)
     return number if number is not None and 0 <= number <= MAX_SIDE else None
 
 

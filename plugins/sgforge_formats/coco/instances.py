@@ -19,7 +19,7 @@ from sgforge_formats.coco.categories import Category, CategoryId
 from sgforge_formats.coco.document import Item, Raw
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.images import ImageEntry
-from sgforge_formats.coco.numbers import to_whole
+from sgforge_formats.coco.numbers import read_number, read_whole, to_whole
 
 __all__ = ["FoundRegion", "Regions", "instance_regions", "make_region"]
 
@@ -112,12 +112,28 @@ def _with_outline(item: Item, annotation: Annotation, entry: ImageEntry) -> _Pen
     outline = item.raw.get("segmentation")
     if not outline and (outline is None or isinstance(outline, list)):
         return _Pending(entry, item, annotation)
-    if isinstance(outline, list) and all(isinstance(polygon, list) for polygon in outline):
-        return _Pending(entry, item, annotation, polygons=outline)
+    if isinstance(outline, list):
+        polygons = _polygons(outline)
+        if any(polygons):
+            return _Pending(entry, item, annotation, polygons=polygons)
     try:
         return _Pending(entry, item, annotation, counts=_counts(outline, entry))
     except UnusableAnnotationError as error:
         return _Pending(entry, item, annotation, faults=(error.fault,))
+
+
+def _polygons(outline: list[Any]) -> list[Any]:
+    """The polygons of a segmentation: a list of numbers, not of lists, is one; what is no list is an empty one."""
+    if all(read_number(number) is not None for number in outline):
+        outline = [outline]
+    return [_in_numbers(polygon) if isinstance(polygon, list) else [] for polygon in outline]
+
+
+def _in_numbers(polygon: list[Any]) -> list[Any]:
+    """The polygon with the numbers that are written as texts."""
+    if not any(isinstance(number, str) for number in polygon):
+        return polygon
+    return [number if (found := read_number(number)) is None else found for number in polygon]
 
 
 def _counts(outline: Raw | Any, entry: ImageEntry) -> str | Sequence[int]:
@@ -125,7 +141,8 @@ def _counts(outline: Raw | Any, entry: ImageEntry) -> str | Sequence[int]:
         detail = f"segmentation must be a list of polygons, or run lengths, not {_shape(outline)}"
         raise UnusableAnnotationError("bad-mask", detail)
     counts = outline.get("counts")
-    if outline.get("size") != [entry.height, entry.width]:
+    size = outline.get("size")
+    if not isinstance(size, list) or [read_whole(side) for side in size] != [entry.height, entry.width]:
         raise UnusableAnnotationError(
             "mask-size",
             f"run lengths of size {shortened(outline.get('size'))} do not fit an image of height {entry.height}"

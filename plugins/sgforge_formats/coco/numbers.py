@@ -1,13 +1,19 @@
-"""Whole numbers as writers of COCO files have them: 1, or 1.0 where a table of floats was written."""
+"""Numbers as writers of COCO files have them: 1, 1.0 where a table of floats was written, "1" where one of texts."""
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any, Final
 
-__all__ = ["EXACT", "to_whole"]
+__all__ = ["EXACT", "read_number", "read_whole", "to_whole"]
 
 EXACT: Final = 2**53
 """From here on a float is not one whole number, but several."""
+_WHOLE: Final = re.compile(r"\s*([-+]?[0-9]{1,4000})(?:\.0*)?\s*", re.ASCII)
+_NUMBER: Final = re.compile(
+    r"\s*[-+]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?\s*", re.ASCII
+)
 
 
 def to_whole(value: Any) -> int | None:
@@ -17,3 +23,19 @@ def to_whole(value: Any) -> int | None:
     if isinstance(value, float) and abs(value) < EXACT and value.is_integer():
         return int(value)
     return None
+
+
+def read_whole(value: Any) -> int | None:
+    """As `to_whole`, and the whole number that a text is, such as "40" or "40.0"."""
+    if isinstance(value, str):
+        found = _WHOLE.fullmatch(value)
+        return None if found is None else int(found[1])
+    return to_whole(value)
+
+
+def read_number(value: Any) -> float | None:
+    """The finite number that `value` is, or that its text says; None if it is none."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number and math.isfinite(value) else None
