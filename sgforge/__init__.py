@@ -56,6 +56,7 @@ __all__ = [
     "refine",
     "render",
     "segment",
+    "select",
     "source",
     "train",
     "use",
@@ -106,6 +107,7 @@ _HOMES = {
     "refine": "sgforge.pipeline",
     "render": "sgforge.pipeline",
     "segment": "sgforge.pipeline",
+    "select": "sgforge.pipeline",
     "source": "sgforge.pipeline",
     "train": "sgforge.pipeline",
     "use": "sgforge.stages",
@@ -147,6 +149,7 @@ if TYPE_CHECKING:
         refine,
         render,
         segment,
+        select,
         source,
         train,
     )

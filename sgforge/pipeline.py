@@ -42,6 +42,7 @@ __all__ = [
     "refine",
     "render",
     "segment",
+    "select",
     "source",
     "train",
 ]
@@ -49,9 +50,12 @@ __all__ = [
 On = Selection | Mapping[str, Any] | None
 
 
-def source(component: Any, **options: Any) -> SourceStep:
-    """Where samples come from: the name of a source component with its options, or an instance of one."""
-    return SourceStep(component, options)
+def source(component: Any, *, copies: int | None = None, **options: Any) -> SourceStep:
+    """Where samples come from: the name of a source component with its options, or an instance of one.
+
+    `copies`: how often each image is taken, as a group, so that a selector can choose among what is made of them.
+    """
+    return SourceStep(component, options, copies)
 
 
 class StepVerb(Protocol):
@@ -115,6 +119,7 @@ render = _verb("render")
 caption = _verb("caption")
 question = _verb("question")
 judge = _verb("judge")
+select = _verb("select")
 train = _verb("train")
 refine = _verb("refine")
 evaluate = _verb("evaluate")

@@ -15,7 +15,7 @@ from sgforge.stages import VERBS, Selection, Use, Verb
 __all__ = ["RunSettings", "SourceStep", "Step", "selection_of"]
 
 
-def _whole_from_one(instance: Any, attribute: attrs.Attribute[int], value: int) -> None:
+def _whole_from_one(instance: Any, attribute: attrs.Attribute[Any], value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{attribute.name} must be a whole number from 1, not {value!r}")
 
@@ -103,6 +103,11 @@ def _check_positive(instance: Step, attribute: attrs.Attribute[int | None], valu
         raise ConfigError(f"{attribute.name} of step {instance.verb!r} must be a whole number from 1, not {value!r}")
 
 
+def _check_copies(instance: SourceStep, attribute: attrs.Attribute[int | None], value: int | None) -> None:
+    if value is not None:
+        _whole_from_one(instance, attribute, value)
+
+
 @attrs.frozen
 class Step:
     """One step of a pipeline: a verb, a component (its name, or an instance) and its options, not yet checked.
@@ -154,10 +159,15 @@ class Step:
 
 @attrs.frozen
 class SourceStep:
-    """Where samples come from: a source component (its name, or an instance) and its options, not yet checked."""
+    """Where samples come from: a source component (its name, or an instance) and its options, not yet checked.
+
+    `copies`: how often each image is taken, as "ID~0", "ID~1" and so on, which are one group: its name, ID, stands in
+    column `group` of the image. None for once, under its own id.
+    """
 
     component: Any
     options: Mapping[str, Any] = attrs.field(factory=dict, converter=_options)
+    copies: int | None = attrs.field(default=None, validator=_check_copies)
 
     @property
     def label(self) -> str:

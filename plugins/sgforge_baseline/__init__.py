@@ -5,6 +5,7 @@ from __future__ import annotations
 from sgforge.hookspecs import Register, hookimpl
 from sgforge.stages import Needs
 from sgforge_baseline.config import (
+    BestOfOptions,
     ConsistencyOptions,
     GeometryOptions,
     PriorOptions,
@@ -15,6 +16,7 @@ from sgforge_baseline.config import (
     SpatialRewardOptions,
     SpatialRulesOptions,
     SuperpixelsOptions,
+    TopFractionOptions,
 )
 
 sgforge_api = 1
@@ -77,6 +79,13 @@ def sgforge_register_evaluators(register: Register) -> None:
 def sgforge_register_rewards(register: Register) -> None:
     """`spatial`."""
     register("spatial", "sgforge_baseline.spatial_reward:SpatialReward", config=SpatialRewardOptions)
+
+
+@hookimpl
+def sgforge_register_selectors(register: Register) -> None:
+    """`best-of` and `top-fraction`."""
+    register("best-of", "sgforge_baseline.selecting:BestOfSelector", config=BestOfOptions)
+    register("top-fraction", "sgforge_baseline.selecting:TopFractionSelector", config=TopFractionOptions)
 
 
 @hookimpl

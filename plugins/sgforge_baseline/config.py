@@ -12,6 +12,7 @@ from attrs import validators
 from sgforge.stages import Mode, Use, parts
 
 __all__ = [
+    "BestOfOptions",
     "ConsistencyOptions",
     "GeometryOptions",
     "PriorOptions",
@@ -21,6 +22,7 @@ __all__ = [
     "SpatialRewardOptions",
     "SpatialRulesOptions",
     "SuperpixelsOptions",
+    "TopFractionOptions",
 ]
 
 _UNIT = validators.and_(validators.ge(0.0), validators.le(1.0))
@@ -185,6 +187,33 @@ class RewardEvaluatorOptions:
     mode: Mode = "sgdet"
     relations: int = attrs.field(default=100, validator=_POSITIVE)
     truth: Literal["source", "graph"] = "source"
+
+
+@attrs.frozen
+class BestOfOptions:
+    """`best-of`: of the images of each group, which `copies` of a source makes, those with the most credit.
+
+    `rewards`: their credits are weighed and added, as the filter `reward` does. `keep`: how many of each group are
+    chosen, of equal ones the first by id. `others`: what becomes of the rest, "drop", or "keep" with column `chosen`
+    saying that they were not. That column has of each image whether it is chosen, its credit, and its rank of how many.
+    """
+
+    rewards: tuple[Use, ...] = parts("reward")
+    keep: int = attrs.field(default=1, validator=_POSITIVE)
+    others: Literal["drop", "keep"] = "drop"
+
+
+@attrs.frozen
+class TopFractionOptions:
+    """`top-fraction`: of all images those with the most credit.
+
+    `fraction`: how many of those that can be scored, in (0, 1], rounded up. `rewards`, `others` and what is said in
+    column `chosen` as in `best-of`.
+    """
+
+    rewards: tuple[Use, ...] = parts("reward")
+    fraction: float = attrs.field(default=0.5, validator=validators.and_(validators.gt(0.0), validators.le(1.0)))
+    others: Literal["drop", "keep"] = "drop"
 
 
 @attrs.frozen

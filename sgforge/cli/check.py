@@ -44,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
 def _lines(request: Request, plan: Plan) -> Iterator[str]:
     yield f"dataset  {request.dataset} (branch {request.branch})"
     for name, spec in plan.sources.items():
-        yield f"source   {name}: {spec.name}{_render(spec)}"
+        copies = f", {plan.copies[name]} copies of each image" if name in plan.copies else ""
+        yield f"source   {name}: {spec.name}{_render(spec)}{copies}"
     width = max((len(step.name) for step in plan.steps), default=0)
     for number, step in enumerate(plan.steps, start=1):
         text = f"{step.spec.name}{_render(step.spec)}{_on(step)}"
@@ -85,11 +86,17 @@ def _on(step: PlannedStep) -> str:
     return f", on {', '.join(parts)}" if parts else ""
 
 
+def _source_as_json(plan: Plan, name: str) -> dict[str, Any]:
+    spec = plan.sources[name]
+    copies = {"copies": plan.copies[name]} if name in plan.copies else {}
+    return {"use": spec.name, **spec.saved_options(), **copies}
+
+
 def _as_json(request: Request, plan: Plan) -> dict[str, Any]:
     return {
         "dataset": str(request.dataset),
         "branch": request.branch,
-        "sources": {name: {"use": spec.name, **spec.saved_options()} for name, spec in plan.sources.items()},
+        "sources": {name: _source_as_json(plan, name) for name in plan.sources},
         "steps": [
             {
                 "name": step.name,

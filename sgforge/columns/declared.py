@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CORE_COLUMNS",
     "FILE_CELL",
+    "OF_VERSION",
     "Column",
     "ColumnValues",
     "cell_of",
@@ -178,6 +179,10 @@ CORE_COLUMNS: Final[Mapping[tuple[str, str], Column]] = {
 }
 """The columns that verbs fill: a `Caption`, a tuple of `Question`, what a judge answered, the name of the group of
 images that were made from one, and what a selector chose."""
+
+
+OF_VERSION: Final = frozenset({("image", "chosen")})
+"""Columns of a version of the dataset, and not of the state of an image: one taken from another version leaves them."""
 
 
 def column_of(value: Value) -> Column:

@@ -11,7 +11,7 @@ import attrs
 from sgforge.models.settings import GatewaySettings, ModelSettings
 from sgforge.steps import RunSettings
 
-__all__ = ["Document", "On", "StepKeys"]
+__all__ = ["Document", "On", "SourceKeys", "StepKeys"]
 
 
 @attrs.frozen
@@ -45,6 +45,13 @@ def _from_one(instance: object, attribute: attrs.Attribute[int | None], value: i
 def _printable(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
     if value is not None and not (value and value.isprintable()):
         raise ValueError(f"{attribute.name} must be one line of printable text, not {value!r}")
+
+
+@attrs.frozen
+class SourceKeys:
+    """The reserved keys of a source, but the one that names it."""
+
+    copies: int | None = attrs.field(default=None, validator=_from_one)
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sgforge.config.document import Document, On, StepKeys
+from sgforge.config.document import Document, On, SourceKeys, StepKeys
 from sgforge.config.faults import Fault, Where, as_written
 from sgforge.config.lines import find_lines
 from sgforge.config.overrides import apply_override
@@ -141,7 +141,9 @@ class _Reader:
             wrong = "missing" if use is None else f"must be a text, not {as_written(use)}"
             self._faults.append(Fault((*where, "use"), f'{wrong}: name a source, such as use = "coco"'))
             return None
-        return SourceStep(use, {key: value for key, value in table.items() if key != "use"})
+        keys = self._structure({key: table[key] for key in ("copies",) if key in table}, SourceKeys, where)
+        options = {key: value for key, value in table.items() if key not in ("use", "copies")}
+        return SourceStep(use, options, None if keys is None else keys.copies)
 
     def _read_steps(self) -> list[Step | None]:
         tables = self._document.get("step")

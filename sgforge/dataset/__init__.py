@@ -16,6 +16,7 @@ __all__ = [
     "KnownWork",
     "ReadingRecord",
     "RunRecord",
+    "Selected",
     "Snapshot",
     "StateIndex",
     "StateRef",
@@ -30,6 +31,7 @@ _HOMES = {
     "KnownWork": "sgforge.dataset.known_states",
     "ReadingRecord": "sgforge.dataset.records",
     "RunRecord": "sgforge.dataset.records",
+    "Selected": "sgforge.dataset.records",
     "Snapshot": "sgforge.dataset.snapshot",
     "StateIndex": "sgforge.dataset.state_index",
     "StateRef": "sgforge.dataset.records",
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from sgforge.dataset.journal import Journal
     from sgforge.dataset.known_states import KnownWork
     from sgforge.dataset.reader import Dataset
-    from sgforge.dataset.records import JournalRow, ReadingRecord, RunRecord, StateRef, StepRecord
+    from sgforge.dataset.records import JournalRow, ReadingRecord, RunRecord, Selected, StateRef, StepRecord
     from sgforge.dataset.snapshot import Snapshot
     from sgforge.dataset.state_index import StateIndex
     from sgforge.dataset.writer import DatasetWriter

@@ -7,7 +7,9 @@ from typing import Final
 
 import attrs
 
-__all__ = ["SOURCE_STEP", "JournalRow", "ReadingRecord", "RunRecord", "StateRef", "StepRecord"]
+from sgforge.edits import Value
+
+__all__ = ["SOURCE_STEP", "JournalRow", "ReadingRecord", "RunRecord", "Selected", "StateRef", "StepRecord"]
 
 SOURCE_STEP: Final = "source"
 """The name of the step whose snapshot holds what sources gave; its rows have no `made_by`."""
@@ -42,6 +44,18 @@ class JournalRow:
     run: str = ""
     counts: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
     parent_key: bytes = b""
+
+
+@attrs.frozen
+class Selected:
+    """What a selector answered, besides leaving images as they are.
+
+    `dropped`: the answers that take images out, by the key of the state that each makes. `chosen`: what belongs to the
+    version that is published, by row of its parent.
+    """
+
+    dropped: Mapping[bytes, JournalRow] = attrs.field(factory=dict)
+    chosen: Mapping[int, Value] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ import google_crc32c
 import numpy as np
 
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
-from sgforge.columns.declared import Column
+from sgforge.columns.declared import OF_VERSION, Column
 from sgforge.columns.schema import specs_of
 from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.folder import check_schema
@@ -72,6 +72,7 @@ class Snapshot:
         self.meta = meta
         self._reader = TableReader(self._open_array)
         self._value_columns = {column.key: ValueColumn(column, self._reader.array) for column in meta.columns}
+        self._state_columns = {key: column for key, column in self._value_columns.items() if key not in OF_VERSION}
 
     @classmethod
     def open(cls, path: Path | str) -> Snapshot:
@@ -160,13 +161,17 @@ class Snapshot:
         offsets = self._reader.offsets(f"image/{target}_count")
         return int(offsets[first]), int(offsets[last])
 
-    def with_values(self, sample: Sample, row: int) -> Sample:
-        """A sample with the values that the image of `row` has here; they are read when they are asked for."""
-        if not self._value_columns:
+    def with_values(self, sample: Sample, row: int, *, state_only: bool = False) -> Sample:
+        """A sample with the values that the image of `row` has here; they are read when they are asked for.
+
+        `state_only`: without those that belong to this version, and not to the image's state.
+        """
+        shown = self._state_columns if state_only else self._value_columns
+        if not shown:
             return sample
         found: dict[str, Any] = {}
         for target, field in (("image", "values"), ("region", "region_values"), ("relation", "relation_values")):
-            columns = {name: column for (of, name), column in self._value_columns.items() if of == target}
+            columns = {name: column for (of, name), column in shown.items() if of == target}
             if columns:
                 found[field] = StoredValues(columns, *self.rows_of(target, row, row + 1))
         return attrs.evolve(sample, **found)
@@ -217,6 +222,16 @@ class Snapshot:
             self._reader.table(RelationColumns, "relation", int(relations[start]), int(relations[stop])),
             self.vocabularies,
         )
+
+    def read_rows(self, rows: Sequence[int]) -> Iterator[tuple[GraphColumns, int]]:
+        """For each of these rows, columns that hold it and its place there; rows close together are read at once."""
+        first, last = min(rows), max(rows)
+        # A read opens every column, however few rows it takes: rather a range with up to three rows in four too many.
+        if last - first < 4 * len(rows):
+            columns = self.between(first, last + 1)
+            yield from ((columns, row - first) for row in rows)
+        else:
+            yield from ((self.one(row), 0) for row in rows)
 
     def pick(self, row: int, paths: Sequence[str]) -> list[np.ndarray | Ragged]:
         """Some columns of one image, such as "region/box" and "relation/predicate", and nothing else read."""

@@ -18,9 +18,9 @@ from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publishing.memory import give_back_memory
 from sgforge.dataset.publishing.next_snapshot import Failures, compose
-from sgforge.dataset.publishing.next_values import NextValues
+from sgforge.dataset.publishing.next_values import NextValues, fill_values
 from sgforge.dataset.publishing.write_snapshot import Draft, write_snapshot
-from sgforge.dataset.records import SOURCE_STEP, RunRecord, StepRecord
+from sgforge.dataset.records import SOURCE_STEP, RunRecord, Selected, StepRecord
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.state_index import StateIndex, as_keys
 from sgforge.dataset.zarr_arrays.layout import arrays_of
@@ -29,7 +29,7 @@ from sgforge.edits import Value
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
 from sgforge.made_files import MadeFiles
-from sgforge.packed import ValueBlock, pack_values
+from sgforge.packed import pack_values
 from sgforge.text.wording import counted
 
 __all__ = ["DatasetWriter"]
@@ -173,7 +173,7 @@ class DatasetWriter:
         further = NextValues(self._folder.snapshots)
         columns = samples if isinstance(samples, GraphColumns) else GraphColumns.from_samples(_noting(samples, further))
         for number, given in (values or {}).items():
-            _fill(further, number, given)
+            fill_values(further, number, given)
         wanted = as_keys(keys)
         if len(wanted) != len(columns):
             raise DatasetError(
@@ -200,13 +200,14 @@ class DatasetWriter:
         failures: Failures | None = None,
         *,
         partial: bool = False,
+        selected: Selected | None = None,
     ) -> Snapshot:
         """Publish the states with these keys, one per image in the parent's order.
 
         Each is the parent's row (same key), or stands in some snapshot of the dataset, or is the parent's row with the
         journal's edit of that key applied; a key that is none of these is a `DatasetError`. `failures`: (step, reason)
-        by image id. Journal answers are forgotten only after the snapshot is durable. Publishing the same again
-        returns the snapshot there is.
+        by image id. `selected`: what a selector answered, which is in no journal. Journal answers are forgotten only
+        after the snapshot is durable. Publishing the same again returns the snapshot there is.
         """
         wanted = as_keys(keys)
         if len(wanted) != len(parent):
@@ -214,21 +215,29 @@ class DatasetWriter:
                 f"{counted(len(parent), 'image')} and {counted(len(wanted), 'key')}; there must be one key per image"
             )
         failures = failures or {}
-        snapshot_id = _step_id(step, parent, wanted, failures, partial)
+        selected = selected or Selected()
+        snapshot_id = _step_id(step, parent, wanted, failures, partial, selected.chosen)
         path = self._folder.snapshot(snapshot_id)
         if path.is_dir():
             snapshot = self.states().snapshot(snapshot_id)
         else:
-            snapshot = self._write(self._draft(snapshot_id, step, parent, wanted, failures, partial))
+            snapshot = self._write(self._draft(snapshot_id, step, parent, wanted, failures, partial, selected))
         self.journal.forget(row.tobytes() for row in wanted)
         give_back_memory()
         return snapshot
 
     def _draft(
-        self, snapshot_id: str, step: StepRecord, parent: Snapshot, keys: np.ndarray, failures: Failures, partial: bool
+        self,
+        snapshot_id: str,
+        step: StepRecord,
+        parent: Snapshot,
+        keys: np.ndarray,
+        failures: Failures,
+        partial: bool,
+        selected: Selected,
     ) -> Draft:
         """What a new snapshot is to hold; nothing else keeps it, so that it is freed once it is written."""
-        content = compose(parent, keys, failures, self.states(), self.journal)
+        content = compose(parent, keys, failures, self.states(), self.journal, selected)
         return Draft(
             snapshot_id=snapshot_id,
             parts=content.parts,
@@ -252,19 +261,23 @@ def _noting(samples: Iterable[Sample], values: NextValues) -> Iterator[Sample]:
     """The samples, as their values are put aside."""
     for number, sample in enumerate(samples):
         if sample.has_values:
-            _fill(values, number, values_of_sample(sample))
+            fill_values(values, number, values_of_sample(sample))
         yield sample
 
 
-def _fill(values: NextValues, image: int, given: Sequence[Value]) -> None:
-    for block in pack_values(given):
-        values.fill(image, ValueBlock(*block))
-
-
-def _step_id(step: StepRecord, parent: Snapshot, keys: np.ndarray, failures: Failures, partial: bool) -> str:
+def _step_id(
+    step: StepRecord,
+    parent: Snapshot,
+    keys: np.ndarray,
+    failures: Failures,
+    partial: bool,
+    chosen: Mapping[int, Value],
+) -> str:
     """The id says everything that decides the content, so that publishing again finds what is there."""
     identity = [SCHEMA, parent.id, step.name, step.verb, step.component, step.fingerprint, partial]
     failed = sorted((image_id, *why) for image_id, why in failures.items())
     digest = hashlib.sha256(json.dumps([identity, failed]).encode())
     digest.update(keys.tobytes())
+    for row, value in sorted(chosen.items()):
+        digest.update(json.dumps([row, pack_values([value])], default=bytes.hex).encode())
     return digest.hexdigest()[:32]

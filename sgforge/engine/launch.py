@@ -320,6 +320,8 @@ def _versions(registry: Registry) -> dict[str, str]:
 def _config_json(plan: Plan, request: Request) -> str:
     """The run's pipeline as JSON, without secrets and without paths of this machine."""
     sources = {name: {"use": spec.name, **json.loads(options_json(spec))} for name, spec in plan.sources.items()}
+    for name, copies in plan.copies.items():
+        sources[name]["copies"] = copies
     steps = [
         {
             step.verb.name: step.spec.name,

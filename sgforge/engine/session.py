@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from sgforge.engine.barriers.barriers import run_evaluation, run_training
+from sgforge.engine.barriers.selection import run_selection
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import StopRunError
 from sgforge.engine.items.group import GroupRun
@@ -88,7 +89,9 @@ class Session:
         assert self.snapshot is not None
         context = self._context
         try:
-            if step.verb.answers == "report":
+            if step.verb.answers == "edit":
+                report = await self._select(step)
+            elif step.verb.answers == "report":
                 report = await run_evaluation(context, step, source, self.snapshot, self._failures)
             else:
                 report = await run_training(context, step, self.snapshot)
@@ -99,6 +102,14 @@ class Session:
         self.reports.append(report)
         if report.status == "done":
             context.step_finished(report)
+
+    async def _select(self, step: PlannedStep) -> StepReport:
+        assert self.snapshot is not None
+        done = await run_selection(self._context, step, self.snapshot, self._failures)
+        self.snapshot = done.snapshot
+        self._failures = dict(done.failures)
+        self._failed.extend(done.failed)
+        return done.report
 
     async def _read_source(self) -> Snapshot:
         started = time.monotonic()

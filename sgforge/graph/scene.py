@@ -183,6 +183,16 @@ class Sample:
         return bool(len(self.values) or len(self.region_values) or len(self.relation_values))
 
     @property
+    def copy(self) -> int:
+        """Which copy of its group it is, 0 for the first and for one that is no copy.
+
+        It is part of the image's key, as the id is not: what is made of copies may differ by this number alone.
+        """
+        group = self.values.get("group")
+        number = "" if group is None else self.image_id.removeprefix(f"{group}~")
+        return int(number) if number.isdecimal() and number.isascii() else 0
+
+    @property
     def has_made_image(self) -> bool:
         """Whether a step made its image."""
         return is_made(self.uri)

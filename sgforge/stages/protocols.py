@@ -48,6 +48,7 @@ __all__ = [
     "Refiner",
     "Renderer",
     "Segmenter",
+    "Selector",
     "Source",
     "Student",
     "Teacher",
@@ -180,6 +181,27 @@ class Judge(Protocol):
         the judge makes of all of them.
 
         Errors: a sample without questions is answered with a `Failure`; a value that is no JSON fails the image.
+        """
+        ...
+
+
+@runtime_checkable
+class Selector(Protocol):
+    """Chooses among all images at once: its edits drop images, or fill the column `chosen` of the image."""
+
+    def select(self, samples: Sequence[Sample], /) -> Iterable[Answer]:
+        """One answer for each image, in order; the step waits until those before it are published.
+
+        `samples`: all images that the step works on, in the order of their ids, read as they are asked for, one by one
+        or by place, so that memory need not hold them; they may be gone through several times.
+        `Edit.drop(reason)` takes the image out of all later steps. `Edit.value("image", None, "chosen", value)` keeps
+        it: `value` is any JSON object, list or number. `Edit()` keeps it too. What is chosen belongs to the version of
+        the dataset that the step makes: images that are kept have the key they had, so that later item steps are not
+        done again for them, nor do these see the value; trainings, selectors and people do.
+        Images of one group (`sample.values["group"]`) were made from one, by `copies` of a source.
+
+        Errors: what an item component's answer may not be fails its image; another number of answers, and whatever it
+        raises, fail the step.
         """
         ...
 

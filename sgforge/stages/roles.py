@@ -52,7 +52,9 @@ def _core_columns(verb: str) -> frozenset[str]:
     role = VERBS[verb].role
     if role is not None:
         return role.columns
-    return frozenset().union(*(other.role.columns for other in VERBS.values() if other.role is not None))
+    # What a selector chose belongs to a version of the dataset, and no image by itself can correct it.
+    roles = (other.role for other in VERBS.values() if other.is_item)
+    return frozenset().union(*(role.columns for role in roles if role is not None))
 
 
 def _image_fault(verb: str, edit: Edit, has_image: bool) -> str | None:

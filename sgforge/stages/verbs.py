@@ -176,6 +176,14 @@ _VERBS: Final = (
         role=Role(columns=_fields("answers")),
     ),
     Verb(
+        name="select",
+        kind="selector",
+        does="Let a selector choose among all images.",
+        is_item=False,
+        role=Role(columns=_fields("chosen")),
+        images="images to choose from",
+    ),
+    Verb(
         name="train",
         kind="student",
         does="Train a student on the graphs so far.",
@@ -227,6 +235,7 @@ _KINDS: Final = (
     Kind(name="captioner", does="they describe an image in a text"),
     Kind(name="questioner", does="they ask about an image"),
     Kind(name="judge", does="they answer questions about an image"),
+    Kind(name="selector", does="they choose among all images"),
     Kind(name="evaluator", does="they measure a student on held-out images"),
     Kind(name="refiner", does="they refine a student's checkpoint with rewards"),
     Kind(name="reward", does="they score what was made of an image", methods=("score",)),
@@ -235,7 +244,7 @@ _KINDS: Final = (
         name="source",
         does="they read images and annotations into samples",
         methods=("samples",),
-        reserved=("use",),
+        reserved=("use", "copies"),
         in_steps=False,
     ),
     Kind(

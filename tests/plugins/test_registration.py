@@ -202,7 +202,7 @@ def test_a_required_gpu_is_looked_for(needs_extra):
 def test_every_kind_has_a_hook_and_every_hook_a_kind():
     hooks = {name for name in vars(hookspecs) if name.startswith("sgforge_register_")}
     named = ["segmenter", "teacher", "filter", "student", "editor", "evaluator", "refiner", "model", "source"]
-    named += ["renderer", "captioner", "questioner", "judge", "reward", "executor", "exporter", "command"]
+    named += ["renderer", "captioner", "questioner", "judge", "selector", "reward", "executor", "exporter", "command"]
     assert hooks == {f"sgforge_register_{name}s" for name in named}
 
 

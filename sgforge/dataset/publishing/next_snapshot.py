@@ -19,8 +19,8 @@ from sgforge.columns.words import merged, sorted_words
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publishing.apply_packed import apply_columns
-from sgforge.dataset.publishing.next_values import NextColumn, NextValues
-from sgforge.dataset.records import JournalRow, RunRecord, StateRef
+from sgforge.dataset.publishing.next_values import NextColumn, NextValues, fill_values
+from sgforge.dataset.records import JournalRow, RunRecord, Selected, StateRef
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.state_index import StateIndex
 from sgforge.errors import DatasetError
@@ -46,9 +46,19 @@ class Content:
     values: tuple[NextColumn, ...] = ()
 
 
-def compose(parent: Snapshot, keys: np.ndarray, failures: Failures, states: StateIndex, journal: Journal) -> Content:
-    """The states with these keys, (N, KEY_BYTES) in the parent's order; one that stands nowhere is a `DatasetError`."""
-    work = _Composer(parent, keys, states, journal)
+def compose(
+    parent: Snapshot,
+    keys: np.ndarray,
+    failures: Failures,
+    states: StateIndex,
+    journal: Journal,
+    selected: Selected = Selected(),
+) -> Content:
+    """The states with these keys, (N, KEY_BYTES) in the parent's order; one that stands nowhere is a `DatasetError`.
+
+    `selected`: answers beside those of the journal, and values of the version alone.
+    """
+    work = _Composer(parent, keys, states, journal, selected)
     unknown = sorted(set(failures) - set(parent.image_ids))
     if unknown:
         raise DatasetError(f"image {unknown[0]!r} failed but is not in the snapshot")
@@ -71,7 +81,10 @@ def _no_collection() -> Iterator[None]:
 class _Composer:
     """Composes slices of one snapshot."""
 
-    def __init__(self, parent: Snapshot, keys: np.ndarray, states: StateIndex, journal: Journal) -> None:
+    def __init__(
+        self, parent: Snapshot, keys: np.ndarray, states: StateIndex, journal: Journal, selected: Selected
+    ) -> None:
+        self._selected = selected
         self._parent = parent
         self._keys = keys
         self._states = states
@@ -113,6 +126,9 @@ class _Composer:
             own = apply_columns(own, edited, edits, [answer.step for answer in answers])
             for number, block in edits.values:
                 self._values.fill(start + int(edited[number]), block)
+        for row in range(start, stop) if self._selected.chosen else ():
+            if row in self._selected.chosen:
+                fill_values(self._values, row, [self._selected.chosen[row]])
         taken = {row: (self._states.snapshot(ref.snapshot_id), ref.row) for row, ref in reused.items()}
         self._values.add_slice(start, own.image, taken)
         parts.append(Provenance.of_answers((start + edited).tolist(), answers, self._runs))
@@ -120,7 +136,7 @@ class _Composer:
 
     def _answers(self, rows: np.ndarray) -> list[JournalRow]:
         wanted = [self._keys[row].tobytes() for row in rows]
-        found = self._journal.get(dict.fromkeys(wanted))
+        found = {**self._journal.get(dict.fromkeys(wanted)), **self._selected.dropped}
         for row, key in zip(rows.tolist(), wanted, strict=True):
             if key not in found:
                 image_id = self._parent.image_ids[row]

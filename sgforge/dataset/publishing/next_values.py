@@ -18,15 +18,16 @@ import attrs
 import numpy as np
 
 from sgforge.columns import ImageColumns
-from sgforge.columns.declared import FILE_CELL, Column
+from sgforge.columns.declared import FILE_CELL, OF_VERSION, Column
 from sgforge.columns.ragged import ends_of
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.zarr_arrays.value_columns import ColumnPart, ValueColumn, parts_of
+from sgforge.edits import Value
 from sgforge.errors import DatasetError
 from sgforge.graph.values import FILE
-from sgforge.packed import ValueBlock
+from sgforge.packed import ValueBlock, pack_values
 
-__all__ = ["NextColumn", "NextValues", "RunRows"]
+__all__ = ["NextColumn", "NextValues", "RunRows", "fill_values"]
 
 
 _DIGEST_ROWS: Final = 4096
@@ -259,7 +260,8 @@ class NextValues:
             for column in snapshot.meta.columns:
                 self._column(column)
         for key, values in self._columns.items():
-            self._extend(values, start, _counts(image, key[0]), taken, self._fresh.pop(key, {}))
+            others = {} if key in OF_VERSION else taken
+            self._extend(values, start, _counts(image, key[0]), others, self._fresh.pop(key, {}))
         for target in self._rows:
             self._rows[target] += int(_counts(image, target).sum())
 
@@ -323,6 +325,12 @@ class NextValues:
             given[ends[place] : ends[place] + end - begin] = old.given[begin:end]
             column.add_run(old, int(old.ends[begin]), int(old.ends[end]))
         column.given.append(given)
+
+
+def fill_values(values: NextValues, image: int, given: Sequence[Value]) -> None:
+    """Take checked values for image `image` of all."""
+    for block in pack_values(given):
+        values.fill(image, ValueBlock(*block))
 
 
 def _counts(image: ImageColumns, target: str) -> np.ndarray:

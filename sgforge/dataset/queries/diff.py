@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import attrs
 import numpy as np
 
+from sgforge.columns.declared import OF_VERSION
 from sgforge.dataset.queries.value_diff import Fields, differing_columns, value_changes
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.graph import KEPT, REJECTED, Region, Relation
@@ -103,6 +104,7 @@ class _Marks:
 
 def _image_diffs(before: Snapshot, after: Snapshot) -> Iterator[ImageDiff]:
     further = differing_columns(before, after)
+    of_version = [column for column in further if column.key in OF_VERSION]
     old = {image_id: row for row, image_id in enumerate(before.image_ids)}
     new = {image_id: row for row, image_id in enumerate(after.image_ids)}
     marks, new_marks = _Marks(before), _Marks(after)
@@ -119,7 +121,9 @@ def _image_diffs(before: Snapshot, after: Snapshot) -> Iterator[ImageDiff]:
                 values = value_changes((before, first), (after, second), further)
                 found = attrs.evolve(found, changed=(*changes, *found.changed, *_changed_values(image_id, values)))
             else:
-                found = ImageDiff(image_id, "changed", changed=changes)
+                # Of an equal state only what belongs to the version can differ.
+                values = value_changes((before, first), (after, second), of_version)
+                found = ImageDiff(image_id, "changed", changed=(*changes, *_changed_values(image_id, values)))
             if found != ImageDiff(image_id, "changed"):
                 yield found
 

@@ -46,8 +46,7 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     rows = snapshot.rows(step.on)
     if not len(rows):
         raise StepError(f"step {step.name!r}: no image is left to train on in {_named(step.on)}")
-    keys = snapshot.keys
-    read = digest_of(keys[row].tobytes() for row in rows)
+    read = Images.of(snapshot).read(rows.tolist())
     folder = context.writer.folder_for(context.fingerprint(step, read))
     checkpoint = load_checkpoint(folder)
     reused = checkpoint is not None

@@ -24,13 +24,14 @@ import numpy as np
 from sgforge.columns.declared import Column
 from sgforge.durable import make_folder, whole_file, write_json
 from sgforge.edits import with_edit
-from sgforge.engine.executors.answering import Stopped, StopRunError, goes_back, recorded
+from sgforge.engine.barriers.whole_answer import asked_as_a_whole
+from sgforge.engine.executors.answering import Stopped, StopRunError
 from sgforge.engine.executors.check_answer import on_shown, take_edit
 from sgforge.engine.executors.crew import Crew, ask, at_work, intake, told_of_stop
 from sgforge.engine.executors.door import Door
 from sgforge.engine.executors.work import Work
 from sgforge.engine.reporting.step_counts import Tally
-from sgforge.errors import SgforgeError, StepError
+from sgforge.errors import StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Verb
 from sgforge.text.blame import told, words_of
@@ -123,22 +124,14 @@ def _mode_of(job: EvaluateJob, evaluator: Any) -> Mode:
 def _measure(job: EvaluateJob, panel: _Panel, evaluator: Any) -> Any:
     """What the evaluator makes of the answers; the predictions stay only if all were there."""
     try:
-        with whole_file(job.folder / PREDICTIONS) as stream, closing(_judge(job, panel, stream.write)) as judged:
-            with recorded(job.evaluator.resources):
-                report = evaluator.evaluate(judged)
-            if panel.ended is not None:  # it took the end for a fault of one image
-                raise panel.ended
-            return report
-    except (SgforgeError, Stopped, StopRunError, KeyboardInterrupt) as error:
-        if isinstance(error, SgforgeError) and getattr(error, "stops_run", False):
-            raise StopRunError(error) from error
-        if goes_back(error):
-            raise Stopped from error
-        raise
-    except BaseException as error:
-        if panel.ended is not None:
-            raise panel.ended from None
-        raise StepError(f"step {job.step!r}: {job.evaluator.spec.name} failed: {told(error)}") from error
+        with (
+            whole_file(job.folder / PREDICTIONS) as stream,
+            closing(_judge(job, panel, stream.write)) as judged,
+            asked_as_a_whole(job.step, job.evaluator, lambda: panel.ended),
+        ):
+            return evaluator.evaluate(judged)
+    except OSError as error:
+        raise StepError(f"step {job.step!r}: its predictions cannot be kept: {told(error)}") from error
 
 
 def _notes(job: EvaluateJob) -> Iterator[str]:

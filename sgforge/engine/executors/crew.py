@@ -16,7 +16,7 @@ from sgforge.engine.executors.work import Work
 __all__ = ["Asked", "Crew", "Executor", "Lane", "ask", "at_work", "intake", "told_of_stop"]
 
 Asked: TypeAlias = Callable[[Any], Any]
-"""What is asked of an evaluator: called with it, on its thread."""
+"""What is asked of an evaluator or a selector: called with it, on its thread."""
 
 
 @attrs.frozen
@@ -24,7 +24,8 @@ class Lane:
     """One way through a crew: at most `batch` samples a call, `depth` calls at one time.
 
     After `Crew.stop` there may be fewer outcomes than samples: those of the first ones, that were asked before it. What
-    is asked of work that answers once for all is no sample: a training gets a `Lesson`, an evaluator `Asked`.
+    is asked of work that answers once for all is no sample: a training gets a `Lesson`, an evaluator or
+    selector `Asked`.
     """
 
     answer: Callable[[Sequence[Any]], Awaitable[list[Outcome]]]

@@ -1,7 +1,8 @@
 """The executor of the driver: components on threads of this process, async ones on its event loop.
 
 A sync component runs on worker threads, each with its own instance and thus its own device state; an async one runs on
-the engine's event loop, one sample a call, many in flight. An evaluator has one thread, a training its own processes.
+the engine's event loop, one sample a call, many in flight. An evaluator or selector has one thread, a training its
+own processes.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class LocalExecutor:
         """Workers for one component, built and set up; what fails there is a `StepError`."""
         if work.answers == "checkpoint":
             return TrainingCrew(work)
-        if work.answers == "report":
-            return await _EvaluatorCrew.open(work)
+        if work.reads_on:
+            return await _ReaderCrew.open(work)
         if work.is_async:
             return await _AsyncCrew.open(work)
         # One object on two threads would be two users of one device state: an instance has one worker.
@@ -206,8 +207,8 @@ class _BatchWorker(_Worker):
         self._is_stopped = True
 
 
-class _EvaluatorCrew:
-    """An evaluator on a thread of its own, asked one thing after the other."""
+class _ReaderCrew:
+    """An evaluator or a selector on a thread of its own, asked one thing after the other."""
 
     def __init__(self, worker: _Worker) -> None:
         self._worker = worker
@@ -215,7 +216,7 @@ class _EvaluatorCrew:
         self.lanes = (Lane(self._answer, 1, 1),)
 
     @classmethod
-    async def open(cls, work: Work) -> _EvaluatorCrew:
+    async def open(cls, work: Work) -> _ReaderCrew:
         worker = _Worker(work)
         try:
             await worker.start()

@@ -16,7 +16,7 @@ from sgforge.steps import RunSettings
 
 __all__ = ["DEFAULT_BATCH", "Training", "Work"]
 
-Form: TypeAlias = Literal["edit", "ranking", "report", "checkpoint"]
+Form: TypeAlias = Literal["edit", "ranking", "choices", "report", "checkpoint"]
 DEFAULT_BATCH: Final = 32
 """Samples per batch of a sync component that asks for no other number."""
 _CHECKS: Final[dict[Form, Callable[[Any], Any]]] = {"edit": check_answer, "ranking": check_ranking}
@@ -39,8 +39,8 @@ class Work:
     """One component at one of its methods, and with what: data, but for a given instance and the models that are asked.
 
     `answers`: what the method gives, for each sample (an edit or a ranking, or a `Failure`) or once for all: the
-    checkpoint of a `Lesson`, or a report. `images`: the folders that pictures of samples lie in. `batch_size` and
-    `workers` as in `Step`. `training`: of work that answers with a checkpoint.
+    checkpoint of a `Lesson`, a report, or what a selector chose among all. `images`: the folders that pictures of
+    samples lie in. `batch_size` and `workers` as in `Step`. `training`: of work that answers with a checkpoint.
     """
 
     spec: ComponentSpec
@@ -63,12 +63,14 @@ class Work:
         return is_async(self.spec.target(), self.method)
 
     @property
-    def may_leave(self) -> bool:
-        """Whether it may be done elsewhere than in the driver.
+    def reads_on(self) -> bool:
+        """Whether it is an evaluator or a selector, which read while they work what is in no message."""
+        return self.answers in ("choices", "report")
 
-        An evaluator may not: it reads what is asked of others while it works, which is in no message.
-        """
-        return self.answers != "report" and why_here(self.spec, self.method) is None
+    @property
+    def may_leave(self) -> bool:
+        """Whether it may be done elsewhere than in the driver."""
+        return not self.reads_on and why_here(self.spec, self.method) is None
 
     def of_worker(self, rank: int, world: int) -> Work:
         """The share of one of so many workers."""

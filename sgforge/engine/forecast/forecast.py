@@ -1,7 +1,8 @@
 """Forecast: what a run would compute and reuse, step by step; sources that have changed are read, no component works,
 nothing is written.
 
-Steps behind a training that has not run cannot be told: their keys depend on weights that do not exist yet.
+Steps behind a training or a selection that has not run cannot be told: their keys depend on weights that do not exist
+yet, or nobody knows which images are left.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from sgforge.columns.declared import cell_of, column_of
 from sgforge.engine.barriers.barriers import evaluation_fingerprint
 from sgforge.engine.barriers.checkpoints import load_checkpoint
 from sgforge.engine.barriers.evaluation import load_report
+from sgforge.engine.barriers.selection import load_choices
 from sgforge.engine.context import step_fingerprint, weights_sha256
-from sgforge.engine.planning.fingerprints import digest_of
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.plan import Plan, PlannedStep, selects
 from sgforge.engine.sources.reading import FileHashes, known_hashes, read_sources
@@ -37,7 +39,7 @@ _RUN: Final = "forecast"
 
 @attrs.frozen
 class StepForecast:
-    """One step: images to work on and images known, or the step whose weights decide that (`after`)."""
+    """One step: images to work on and images known, or the step whose weights or choice decide that (`after`)."""
 
     step: PlannedStep
     to_compute: int | None = None
@@ -108,6 +110,9 @@ class _Forecaster:
             if is_item:
                 forecasts, images = self._group(group, images)
                 steps.extend(forecasts)
+            elif group[0].verb.answers == "edit":
+                told, images = self._selection(group[0], images)
+                steps.append(told)
             else:
                 steps.append(self._barrier(group[0], source, images))
         return Forecast(len(source), unreadable, tuple(steps), self._samples)
@@ -120,12 +125,14 @@ class _Forecaster:
         if self._known is not None:
             unchanged = Unchanged(self._known, self._known.states, roots, hashes)
             for name, spec in self._plan.sources.items():
-                kept = unchanged.look(name, spec, sources[name], limit).kept
+                kept = unchanged.look(name, spec, sources[name], limit, self._plan.copies.get(name)).kept
                 if kept is not None:
                     del sources[name]
                     rows += _kept_rows(kept, name, roots)
                     unreadable += len(kept.told.failed)
-        for reading in read_sources(sources, roots, hashes, limit, columns=self._plan.source_columns()):
+        for reading in read_sources(
+            sources, roots, hashes, limit, columns=self._plan.source_columns(), copies=self._plan.copies
+        ):
             if reading.failure is not None:
                 unreadable += reading.failure.loses == "image"
             elif reading.sample is not None:
@@ -189,27 +196,47 @@ class _Forecaster:
             return StepForecast(step, after=after)
         if step.verb.answers == "report":
             truths = images if step.spec.truth == "graph" else source
-            keys = _selected(truths, step.selection(images.splits))
-            return self._told(step, keys, lambda folder: load_report(folder) is not None)
-        keys = _selected(images, step.on)
-        return self._told(step, keys, lambda folder: self._remember(step, load_checkpoint(folder)))
+            on = step.selection(images.splits)
+            keys = _selected(truths, images.alive, on)
+            dropped = len(_selected(images, [not alive for alive in images.alive], on))
+            left_out = {"dropped": dropped} if dropped else None
+            folder = self._folder(step, evaluation_fingerprint(step, keys, _RUN, left_out))
+            is_done = folder is not None and load_report(folder) is not None
+            return StepForecast(step, 0, len(keys)) if is_done else StepForecast(step, len(keys), 0)
+        rows = [row for row, here in enumerate(images.rows(step)) if here]
+        folder = self._folder(step, images.read(rows))
+        is_done = folder is not None and self._remember(step, load_checkpoint(folder))
+        return StepForecast(step, 0, len(rows)) if is_done else StepForecast(step, len(rows), 0)
+
+    def _selection(self, step: PlannedStep, images: Images) -> tuple[StepForecast, Images]:
+        """A selection, and the images after it; what one chooses that was not made cannot be told."""
+        if self._unknown is not None:
+            return StepForecast(step, after=self._unknown), images
+        rows = [row for row, here in enumerate(images.rows(step)) if here]
+        folder = self._folder(step, images.read(rows))
+        choices = None if folder is None else load_choices(folder)
+        if choices is None:
+            self._unknown = step.name
+            return StepForecast(step, len(rows), 0), images
+        alive, chosen = list(images.alive), dict(images.chosen)
+        for row, edit in zip(rows, choices, strict=True):
+            alive[row] = edit.dropped is None
+            for value in edit.values:
+                chosen[row] = cell_of(value.value, column_of(value))
+        return StepForecast(step, 0, len(rows)), attrs.evolve(images, alive=alive, chosen=chosen)
 
     def _remember(self, step: PlannedStep, checkpoint: Checkpoint | None) -> bool:
         if checkpoint is not None:
             self._checkpoints[step.name] = checkpoint
         return checkpoint is not None
 
-    def _told(self, step: PlannedStep, keys: Sequence[bytes], is_done: Callable[[Path], bool]) -> StepForecast:
-        read = evaluation_fingerprint(step, keys, _RUN) if step.verb.answers == "report" else digest_of(keys)
-        folder = None if self._known is None else self._known.path / "steps" / self._fingerprint(step, read)
-        if folder is not None and is_done(folder):
-            return StepForecast(step, 0, len(keys))
-        return StepForecast(step, len(keys), 0)
+    def _folder(self, step: PlannedStep, read: str) -> Path | None:
+        return None if self._known is None else self._known.path / "steps" / self._fingerprint(step, read)
 
 
-def _selected(images: Images, on: Selection) -> list[bytes]:
+def _selected(images: Images, alive: Sequence[bool], on: Selection) -> list[bytes]:
     return [
         key
-        for key, source, split in zip(images.keys, images.sources, images.splits, strict=True)
-        if selects(on, source, split)
+        for key, source, split, is_alive in zip(images.keys, images.sources, images.splits, alive, strict=True)
+        if is_alive and selects(on, source, split)
     ]

@@ -13,7 +13,7 @@ import numpy as np
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import StopRunError
 from sgforge.engine.executors.crew import Crew, Lane, at_work, told_of_stop
-from sgforge.engine.items.load_known import read_rows, recall
+from sgforge.engine.items.load_known import recall
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.plan import PlannedStep
@@ -132,10 +132,11 @@ class GroupRun:
     def _read(self, rows: Sequence[int]) -> list[WorkItem]:
         context = self._context
         recalled = recall(self._works, rows, context.states, context.writer.journal, context.roots)
-        places = read_rows(self._parent, rows)
+        samples = (columns.sample(place, context.roots) for columns, place in self._parent.read_rows(rows))
+        # What belongs to a version is in no key of an image, so no answer may depend on it.
         return [
-            WorkItem(row, self._parent.with_values(columns.sample(place, context.roots), row), recalled[row])
-            for row, (columns, place) in zip(rows, places, strict=True)
+            WorkItem(row, self._parent.with_values(sample, row, state_only=True), recalled[row])
+            for row, sample in zip(rows, samples, strict=True)
         ]
 
     async def _publish(self) -> None:

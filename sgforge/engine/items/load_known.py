@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sgforge.engine.items.stream import Recalled
 from sgforge.engine.planning.known_work import StepWork
 
 if TYPE_CHECKING:
-    from sgforge.columns import GraphColumns
-    from sgforge.dataset import Journal, JournalRow, Snapshot, StateIndex, StateRef
+    from sgforge.dataset import Journal, JournalRow, StateIndex, StateRef
     from sgforge.images import Roots
 
-__all__ = ["read_rows", "recall"]
+__all__ = ["recall"]
 
 
 def recall(
@@ -75,19 +74,8 @@ def _load(refs: Sequence[StateRef], states: StateIndex, roots: Roots | None) -> 
     loaded: dict[StateRef, Recalled] = {}
     for snapshot_id, members in by_snapshot.items():
         snapshot = states.snapshot(snapshot_id)
-        places = read_rows(snapshot, [ref.row for ref in members])
+        places = snapshot.read_rows([ref.row for ref in members])
         for ref, (columns, place) in zip(members, places, strict=True):
-            state = snapshot.with_values(columns.sample(place, roots), ref.row)
+            state = snapshot.with_values(columns.sample(place, roots), ref.row, state_only=True)
             loaded[ref] = Recalled(state, None, bool(columns.image.dropped[place] >= 0))
     return loaded
-
-
-def read_rows(snapshot: Snapshot, rows: Sequence[int]) -> Iterator[tuple[GraphColumns, int]]:
-    """For each row of a snapshot, columns that hold it and its place there; rows close together are read at once."""
-    first, last = min(rows), max(rows)
-    # A read opens every column, however few rows it takes: rather a range with up to three rows in four too many.
-    if last - first < 4 * len(rows):
-        columns = snapshot.between(first, last + 1)
-        yield from ((columns, row - first) for row in rows)
-    else:
-        yield from ((snapshot.one(row), 0) for row in rows)

@@ -24,6 +24,7 @@ from sgforge.statekey import state_key
 
 __all__ = [
     "chain_key",
+    "copy_key",
     "differing_options",
     "digest_of",
     "fingerprint",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 _SOURCE = b"source\0"
+_COPY = b"copy\0"
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -51,6 +53,11 @@ def image_digest(image: str, annotations: bytes) -> bytes:
 def source_key(digest: bytes) -> bytes:
     """The key of an image as its source gave it."""
     return state_key(_SOURCE, digest)
+
+
+def copy_key(key: bytes, group: str, number: int) -> bytes:
+    """The key of a copy of an image whose key is `key`: each is another state, of which other things may be made."""
+    return state_key(_COPY, key, b"%d\0" % number, group.encode())
 
 
 def chain_key(step: bytes, before: bytes) -> bytes:

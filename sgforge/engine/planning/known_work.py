@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 
-from sgforge.engine.planning.fingerprints import chain_key, image_chain_key
+from sgforge.engine.planning.fingerprints import chain_key, digest_of, image_chain_key
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.statekey import KEY_BYTES
 
@@ -24,13 +25,17 @@ HasAnswers = Callable[[Sequence[bytes]], set[bytes]]
 
 @attrs.frozen(eq=False)
 class Images:
-    """The images of a snapshot as the engine needs them, in its order; failed and dropped ones take no more steps."""
+    """The images of a snapshot as the engine needs them, in its order; failed and dropped ones take no more steps.
+
+    `chosen`: what the last selectors chose, by row, as bytes; it is in no key.
+    """
 
     ids: Sequence[str]
     keys: Sequence[bytes]
     sources: Sequence[str | None]
     splits: Sequence[str | None]
     alive: Sequence[bool]
+    chosen: Mapping[int, bytes] = attrs.field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,7 +51,15 @@ class Images:
             sources=_texts(_ids(snapshot, "source").tolist(), snapshot.vocabulary("source")),
             splits=_texts(_ids(snapshot, "split").tolist(), snapshot.vocabulary("split")),
             alive=alive.tolist(),
+            chosen=_chosen(snapshot),
         )
+
+    def read(self, rows: Sequence[int]) -> str:
+        """The digest of what a barrier reads that works on these rows: their keys, and what was chosen of them."""
+        # Without a choice it is that of the keys alone, as it was before there were selectors.
+        chosen = [(place, row) for place, row in enumerate(rows) if row in self.chosen]
+        told = (b"%d %d " % (place, len(self.chosen[row])) + self.chosen[row] for place, row in chosen)
+        return digest_of(chain((self.keys[row] for row in rows), told))
 
     def rows(self, step: PlannedStep) -> list[bool]:
         """For each image whether a step works on it."""
@@ -63,6 +76,14 @@ class Images:
 
 def _ids(snapshot: Snapshot, column: str) -> np.ndarray:
     return np.asarray(snapshot.column(f"image/{column}"))
+
+
+def _chosen(snapshot: Snapshot) -> dict[int, bytes]:
+    column = snapshot.value_column("image", "chosen")
+    if column is None:
+        return {}
+    rows = np.flatnonzero(column.given).tolist()
+    return dict(zip(rows, column.cells(0, len(rows)), strict=True))
 
 
 def _texts(ids: Sequence[int], words: Sequence[str]) -> list[str | None]:

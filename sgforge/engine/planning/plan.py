@@ -76,7 +76,8 @@ def selects(on: Selection, source: str | None, split: str | None) -> bool:
 class Plan:
     """What a run will do, in order. `notes` are remarks for people, such as steps that can never be reused.
 
-    `executor`: who opens components that may leave the driver; None if all stay.
+    `executor`: who opens components that may leave the driver; None if all stay. `copies`: how often each image of a
+    source is taken, by the source's name; those that are taken once, under their own ids, are not there.
     """
 
     sources: Mapping[str, ComponentSpec]
@@ -85,6 +86,7 @@ class Plan:
     seed: int = 0
     notes: tuple[str, ...] = ()
     executor: ComponentSpec | None = None
+    copies: Mapping[str, int] = attrs.field(factory=dict)
 
     def groups(self) -> Iterator[tuple[bool, list[PlannedStep]]]:
         """Runs of item steps (True) and single barriers (False), in order."""

@@ -82,6 +82,7 @@ def resolve(
         seed=seed,
         notes=notes,
         executor=away,
+        copies={name: one.copies for name, one in sources.items() if one is not None and one.copies is not None},
     )
 
 

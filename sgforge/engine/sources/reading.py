@@ -17,7 +17,8 @@ import attrs
 from sgforge.columns.declared import Column, fitted_sample, known_columns
 from sgforge.columns.ragged import encode_text
 from sgforge.digests import is_settled
-from sgforge.engine.planning.fingerprints import image_digest, source_key
+from sgforge.edits import Value, with_values
+from sgforge.engine.planning.fingerprints import copy_key, image_digest, source_key
 from sgforge.engine.sources.missing_pictures import Neighbours
 from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
 from sgforge.file_refs import FILES_ROOT
@@ -118,11 +119,13 @@ def read_sources(
     limit: int | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
     columns: Mapping[str, Mapping[tuple[str, str], Column]] | None = None,
+    copies: Mapping[str, int] | None = None,
 ) -> Iterator[Reading]:
     """Every item of every source, in their order; `limit`: at most so many samples of each.
 
     Asked before each item, `is_stopped` ends it with `ReadingStopped`; sources that are read to their end are whole.
-    `sources` are source components by name, `columns` those that each declared. Runs in the calling thread, files are
+    `sources` are source components by name, `columns` those that each declared, `copies` how often each image is taken
+    where it is not once. Runs in the calling thread, files are
     read by a few threads of its own.
     """
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
@@ -131,7 +134,21 @@ def read_sources(
             declared = known_columns((columns or {}).get(name, {}).values())
             given = _with_values(_items(source, roots, name), declared)
             items = _limited(_until_stopped(given, is_stopped), limit)
-            yield from _hopeful(_readings(items, name, neighbours, hashes, threads), name)
+            readings = _hopeful(_readings(items, name, neighbours, hashes, threads), name)
+            yield from _copied(readings, (copies or {}).get(name))
+
+
+def _copied(readings: Iterator[Reading], copies: int | None) -> Iterator[Reading]:
+    """Each image so many times, as a group of its own name; one that cannot be read is told once."""
+    for reading in readings:
+        if copies is None or reading.sample is None:
+            yield reading
+            continue
+        group = reading.sample.image_id
+        grouped = with_values(reading.sample, [Value("image", None, "group", group)])
+        for number in range(copies):
+            sample = attrs.evolve(grouped, image_id=f"{group}~{number}")
+            yield attrs.evolve(reading, sample=sample, key=copy_key(reading.key, group, number))
 
 
 def read_pictures(uris: Sequence[str], roots: Roots, hashes: FileHashes) -> list[Reading]:
@@ -345,7 +362,9 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
         return Reading(None, failure=failure, uri=sample.uri, sha256=digest)
     # Without an image it is the id that says what is what: equal graphs need not be one and the same.
     digest_of_image = image_digest(digest or f"id {sample.image_id}", annotations)
-    split = sample.split or split_of(digest, sample.image_id)
+    # What was made from one image stays together, whatever it looks like by now.
+    group = sample.values.get("group")
+    split = sample.split or (split_of(digest, sample.image_id) if group is None else split_of(None, group))
     done = attrs.evolve(sample, graph=graph, split=split, source=name, sha256=digest, image=item.image)
     return Reading(done, source_key(digest_of_image), sha256=digest)
 

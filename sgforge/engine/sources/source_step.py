@@ -88,7 +88,14 @@ class SourceReader:
         )
         looked = {}
         for name, source in sources.items():
-            one = unchanged.look(name, context.plan.sources[name], source, self._limit, trusts=not self._reads_all)
+            one = unchanged.look(
+                name,
+                context.plan.sources[name],
+                source,
+                self._limit,
+                context.plan.copies.get(name),
+                trusts=not self._reads_all,
+            )
             if one.kept is not None:
                 self._kept += len(one.kept.rows)
                 self.known += len(one.kept.rows)
@@ -116,7 +123,10 @@ class SourceReader:
             found = findings[name]
             columns = context.plan.source_columns()
             stopped = context.stop.is_set
-            for reading in read_sources({name: source}, context.roots, self._hashes, self._limit, stopped, columns):
+            copies = context.plan.copies
+            for reading in read_sources(
+                {name: source}, context.roots, self._hashes, self._limit, stopped, columns, copies
+            ):
                 if reading.sample is not None:
                     self._keys.append(reading.key)
                     yield reading.sample

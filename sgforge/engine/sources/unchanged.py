@@ -119,9 +119,18 @@ class Unchanged:
         self._hashes = hashes
         self._is_stopped = is_stopped
 
-    def look(self, name: str, spec: ComponentSpec, source: Any, limit: int | None, *, trusts: bool = True) -> LookedAt:
+    def look(
+        self,
+        name: str,
+        spec: ComponentSpec,
+        source: Any,
+        limit: int | None,
+        copies: int | None = None,
+        *,
+        trusts: bool = True,
+    ) -> LookedAt:
         """One source, `source` being the component that `spec` builds; if it is not to be trusted, nothing is kept."""
-        identity = _identity(name, spec, limit)
+        identity = _identity(name, spec, limit, copies)
         if identity is None or not hasattr(source, "stamp"):
             return LookedAt(None, None)
         # Before the reading: what changes while that goes on is another stamp the next time.
@@ -230,7 +239,7 @@ def _digest(stamp: Stamp) -> str:
     return total.hexdigest()
 
 
-def _identity(name: str, spec: ComponentSpec, limit: int | None) -> str | None:
+def _identity(name: str, spec: ComponentSpec, limit: int | None, copies: int | None) -> str | None:
     """What decides, beside files, what a source gives under this name; None for one that cannot be recognised."""
     if not spec.is_stable:
         return None
@@ -238,6 +247,7 @@ def _identity(name: str, spec: ComponentSpec, limit: int | None) -> str | None:
 
     owner = None if spec.component is None else spec.component.owner.version
     parts = [_READING, __version__, owner, name, limit, spec.path, spec.revision, options_json(spec)]
+    parts += [] if copies is None else [copies]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

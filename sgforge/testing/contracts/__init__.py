@@ -20,6 +20,7 @@ from sgforge.testing.contracts.items import (
 from sgforge.testing.contracts.policy import PolicyContract
 from sgforge.testing.contracts.refiner import RefinerContract
 from sgforge.testing.contracts.reward import RewardContract
+from sgforge.testing.contracts.selector import SelectorContract
 from sgforge.testing.contracts.student import StudentContract
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "RendererContract",
     "RewardContract",
     "SegmenterContract",
+    "SelectorContract",
     "SourceContract",
     "StudentContract",
     "TeacherContract",

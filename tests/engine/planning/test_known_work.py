@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import sgforge as sg
 from sgforge.dataset import DatasetWriter, JournalRow, StateRef
 from sgforge.edits import Edit
-from sgforge.engine.items.load_known import read_rows, recall
+from sgforge.engine.items.load_known import recall
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.engine.planning.known_work import Images, Known, StepWork, plan_group
 from sgforge.engine.planning.plan import PlannedStep
@@ -230,5 +230,5 @@ def test_far_and_near_rows_are_read_alike(published):
         graphs = [snapshot.graph(row) for row in range(6)]
         for count in (1, 2, 3, 6):
             for rows in combinations(range(6), count):
-                found = [columns.graph(place) for columns, place in read_rows(snapshot, rows)]
+                found = [columns.graph(place) for columns, place in snapshot.read_rows(rows)]
                 assert found == [graphs[row] for row in rows]
