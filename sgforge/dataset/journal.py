@@ -43,6 +43,8 @@ _PAGE: Final = 8192
 """Bytes of a page: answers are a few kB each."""
 _RESERVE: Final = 500_000
 """Bytes held back for answers that are under way when the disk fills: a hundred, of a few kB each."""
+_NO_CALLS: Final = "[]"
+_NO_COUNTS: Final = "{}"
 _COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_key"
 _BATCH: Final = 500
 _MOST_READINGS: Final = 64
@@ -118,9 +120,11 @@ class Journal:
         """
         if not rows:
             return
-        with self._errors():
-            commits = self._commits or self._begin_commits()
+        commits = self._commits or self._begin_commits()
+        try:  # and no `with self._errors()`, which costs as much as all else here: each answer passes
             await commits.write(lambda base: _insert(base, rows))
+        except sqlite3.Error as error:
+            raise self._told(error) from error
         if commits.is_full:
             raise self._cannot("the disk is full")
 
@@ -276,10 +280,14 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
-            if type(error) is sqlite3.DatabaseError:
-                raise damaged_journal(self._path, str(error)) from error
-            full = shutil.disk_usage(self._path.parent).free < _PAGE
-            raise self._cannot(f"the disk is full ({error})" if full else str(error)) from error
+            raise self._told(error) from error
+
+    def _told(self, error: sqlite3.Error) -> DatasetError:
+        """What SQLite says, in words for whoever runs this."""
+        if type(error) is sqlite3.DatabaseError:
+            return damaged_journal(self._path, str(error))
+        full = shutil.disk_usage(self._path.parent).free < _PAGE
+        return self._cannot(f"the disk is full ({error})" if full else str(error))
 
     def _cannot(self, why: str) -> DatasetError:
         return DatasetError(f"{self._path}: {why}; what was acknowledged before is kept, run again after mending it")
@@ -292,9 +300,9 @@ def _insert(base: sqlite3.Connection, rows: Sequence[JournalRow]) -> None:
             row.image_id,
             row.step,
             row.edit,
-            json.dumps(row.calls),
+            json.dumps(row.calls) if row.calls else _NO_CALLS,
             row.run,
-            json.dumps(dict(row.counts)),
+            json.dumps(dict(row.counts)) if row.counts else _NO_COUNTS,
             row.parent_key,
         )
         for row in rows
@@ -305,7 +313,7 @@ def _insert(base: sqlite3.Connection, rows: Sequence[JournalRow]) -> None:
 def _row(values: tuple[Any, ...]) -> JournalRow:
     key, image_id, step, edit, calls, run, counts, parent_key = values
     # Most answers used no call and left nothing out; publishing reads very many.
-    call_ids = () if calls == "[]" else tuple(json.loads(calls))
+    call_ids = () if calls == _NO_CALLS else tuple(json.loads(calls))
     return JournalRow(
         key=key,
         image_id=image_id,
@@ -313,7 +321,7 @@ def _row(values: tuple[Any, ...]) -> JournalRow:
         edit=edit,
         calls=call_ids,
         run=run,
-        counts={} if counts == "{}" else json.loads(counts),
+        counts={} if counts == _NO_COUNTS else json.loads(counts),
         parent_key=parent_key,
     )
 

@@ -223,15 +223,26 @@ class Snapshot:
             self.vocabularies,
         )
 
-    def read_rows(self, rows: Sequence[int]) -> Iterator[tuple[GraphColumns, int]]:
-        """For each of these rows, columns that hold it and its place there; rows close together are read at once."""
+    def samples_of(
+        self, rows: Sequence[int], roots: Roots | None = None, *, state_only: bool = False
+    ) -> Iterator[tuple[Sample, bool]]:
+        """The images of these rows, and whether each was dropped here; with `roots` their pixels can be opened.
+
+        Rows close together are read at once. `state_only`: as in `with_values`.
+        """
+        for some, columns in self._read_rows(rows):
+            dropped = (columns.image.dropped >= 0).tolist()
+            for row, sample, is_dropped in zip(some, columns.samples(roots), dropped, strict=True):
+                yield self.with_values(sample, row, state_only=state_only), is_dropped
+
+    def _read_rows(self, rows: Sequence[int]) -> Iterator[tuple[Sequence[int], GraphColumns]]:
+        """These rows, in order and in parts, each part with the columns of just its rows."""
         first, last = min(rows), max(rows)
         # A read opens every column, however few rows it takes: rather a range with up to three rows in four too many.
         if last - first < 4 * len(rows):
-            columns = self.between(first, last + 1)
-            yield from ((columns, row - first) for row in rows)
+            yield rows, self.between(first, last + 1).gather([row - first for row in rows])
         else:
-            yield from ((self.one(row), 0) for row in rows)
+            yield from (([row], self.one(row)) for row in rows)
 
     def pick(self, row: int, paths: Sequence[str]) -> list[np.ndarray | Ragged]:
         """Some columns of one image, such as "region/box" and "relation/predicate", and nothing else read."""

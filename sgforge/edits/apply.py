@@ -86,6 +86,8 @@ def _size_of(image: ImageRef, graph: SceneGraph) -> tuple[int, int]:
 def with_edit(sample: Sample, applied: Applied) -> Sample:
     """The sample whose graph an edit was applied to: the new graph, its values, its image (which is not opened)."""
     edit = applied.edit
+    if edit.is_empty:
+        return sample
     changed: dict[str, Any] = {} if applied.graph is sample.graph else {"graph": applied.graph}
     changed |= _filled(sample, edit.values)
     if edit.image is not None:

@@ -18,6 +18,8 @@ __all__ = ["Edit", "Part"]
 
 def _counts(value: Mapping[str, int]) -> dict[str, int]:
     counts = dict(value)
+    if not counts:
+        return counts
     for reason, count in counts.items():
         if not isinstance(reason, str) or type(count) is not int:
             raise GraphError(f"fault {reason!r}: {count!r} must be a reason code with a whole number")
@@ -103,8 +105,15 @@ class Edit:
     @property
     def is_empty(self) -> bool:
         """Whether applying this edit leaves every row and value as it is and keeps the image."""
-        rows = self.regions or self.relations or self.verdicts or self.sets or self.values
-        return not (rows or self.dropped is not None or self.image is not None)
+        return not (
+            self.regions
+            or self.relations
+            or self.verdicts
+            or self.sets
+            or self.values
+            or self.dropped is not None
+            or self.image is not None
+        )
 
     @classmethod
     def reject(cls, index: int, reason: str, degree: float | None = None, *, target: Target = "relation") -> Edit:

@@ -268,11 +268,11 @@ class _Shown(Sequence[Sample]):
 
     def _read(self, rows: Sequence[int]) -> Iterator[Sample]:
         snapshot, roots = self._job.snapshot, self._job.roots
-        for row, (columns, place) in zip(rows, snapshot.read_rows(rows) if rows else (), strict=True):
+        for sample, _ in snapshot.samples_of(rows, roots) if rows else ():
             if self._stop.is_set():
                 self.ended = Stopped()
                 raise self.ended
-            yield snapshot.with_values(columns.sample(place, roots), row)
+            yield sample
 
 
 def _line(image_id: str, edit: Edit) -> bytes:

@@ -15,7 +15,7 @@ from sgforge.stages import Failure, Resources
 from sgforge.text.blame import told, words_of
 from sgforge.text.wording import counted
 
-__all__ = ["Outcome", "StopRunError", "Stopped", "answer_batch", "failure_of", "goes_back", "recorded"]
+__all__ = ["Outcome", "StopRunError", "Stopped", "answer_batch", "failure_of", "goes_back", "recorded", "recorder"]
 
 _log = logging.getLogger("sgforge.engine")
 _NOTHING: Final[AbstractContextManager[Sequence[str]]] = nullcontext(())
@@ -50,8 +50,16 @@ def recorded(resources: Resources) -> AbstractContextManager[Sequence[str]]:
 
     A `NotSentError` at the end if a stop kept any of them back, whatever the component made of it.
     """
-    # Entered for every sample of an async component, of which most ask no model.
-    return _recorded() if resources.models else _NOTHING
+    return recorder(resources)()
+
+
+def recorder(resources: Resources) -> Callable[[], AbstractContextManager[Sequence[str]]]:
+    """What `recorded` gives, each time it is called, for whoever enters it for every sample."""
+    return _recorded if resources.models else _not_recorded
+
+
+def _not_recorded() -> AbstractContextManager[Sequence[str]]:
+    return _NOTHING
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
-from sgforge.engine.executors.answering import Outcome, answer_batch, failure_of, goes_back, recorded
+from sgforge.engine.executors.answering import Outcome, answer_batch, failure_of, goes_back, recorder
 from sgforge.engine.executors.crew import Asked, Crew, Lane
-from sgforge.engine.executors.lifecycle import Entered, build, current_task, is_leaving
+from sgforge.engine.executors.lifecycle import Entered, build, is_leaving
 from sgforge.engine.executors.training.crew import TrainingCrew
 from sgforge.engine.executors.work import Work
 from sgforge.errors import StepError
@@ -55,7 +55,9 @@ class _AsyncCrew:
     def __init__(self, entered: Entered, work: Work) -> None:
         self._entered = entered
         self._call = getattr(entered.instance, work.method)
-        self._work = work
+        self._check = work.check
+        # Looked up once, and not for every image.
+        self._recorded = recorder(work.resources)
         self._is_stopped = False
         self.lanes = (Lane(self._answer, 1, work.workers or _in_flight(work.resources)),)
 
@@ -68,12 +70,12 @@ class _AsyncCrew:
     async def _answer(self, samples: Sequence[Sample]) -> list[Outcome]:
         if self._is_stopped:
             return []
-        task = current_task()
+        task = asyncio.current_task()
         try:
             # Each image is a task of its own here, so the calls that are recorded are this image's and no other's.
-            with recorded(self._work.resources) as calls:
+            with self._recorded() as calls:
                 answer = await self._call(samples[0])
-            return [Outcome(self._work.check(answer), tuple(calls))]
+            return [Outcome(self._check(answer), tuple(calls))]
         except KeyboardInterrupt:
             raise
         except BaseException as error:

@@ -132,12 +132,9 @@ class GroupRun:
     def _read(self, rows: Sequence[int]) -> list[WorkItem]:
         context = self._context
         recalled = recall(self._works, rows, context.states, context.writer.journal, context.roots)
-        samples = (columns.sample(place, context.roots) for columns, place in self._parent.read_rows(rows))
         # What belongs to a version is in no key of an image, so no answer may depend on it.
-        return [
-            WorkItem(row, self._parent.with_values(sample, row, state_only=True), recalled[row])
-            for row, sample in zip(rows, samples, strict=True)
-        ]
+        states = self._parent.samples_of(rows, context.roots, state_only=True)
+        return [WorkItem(row, sample, recalled[row]) for row, (sample, _) in zip(rows, states, strict=True)]
 
     async def _publish(self) -> None:
         """Publish the finished steps in order; an image that failed or was dropped keeps the key it had then."""

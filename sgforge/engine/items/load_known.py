@@ -74,8 +74,7 @@ def _load(refs: Sequence[StateRef], states: StateIndex, roots: Roots | None) -> 
     loaded: dict[StateRef, Recalled] = {}
     for snapshot_id, members in by_snapshot.items():
         snapshot = states.snapshot(snapshot_id)
-        places = snapshot.read_rows([ref.row for ref in members])
-        for ref, (columns, place) in zip(members, places, strict=True):
-            state = snapshot.with_values(columns.sample(place, roots), ref.row, state_only=True)
-            loaded[ref] = Recalled(state, None, bool(columns.image.dropped[place] >= 0))
+        of_rows = snapshot.samples_of([ref.row for ref in members], roots, state_only=True)
+        for ref, (state, dropped) in zip(members, of_rows, strict=True):
+            loaded[ref] = Recalled(state, None, dropped)
     return loaded

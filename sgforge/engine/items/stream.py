@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from sgforge.columns.declared import Column
+from sgforge.dataset import JournalRow
 from sgforge.edits import Applied, Edit, apply_edit, with_edit
 from sgforge.engine.executors.answering import Outcome, StopRunError
 from sgforge.engine.executors.check_answer import take_edit
@@ -22,10 +23,10 @@ from sgforge.engine.items.channel import Channel
 from sgforge.engine.reporting.step_counts import Tally
 from sgforge.errors import GraphError, SgforgeError
 from sgforge.graph import Sample
+from sgforge.packed import pack_edit
 from sgforge.stages import Failure, Verb
 
 if TYPE_CHECKING:
-    from sgforge.dataset import JournalRow
     from sgforge.images import Roots
 
 __all__ = ["Recalled", "Stage", "Stream", "WorkItem"]
@@ -34,7 +35,7 @@ _PATIENCE: Final = 0.02
 """Seconds that a sync step waits for a full batch once it has a sample."""
 
 
-Keep: TypeAlias = Callable[[Sequence["JournalRow"]], Awaitable[None]]
+Keep: TypeAlias = Callable[[Sequence[JournalRow]], Awaitable[None]]
 
 
 @attrs.frozen(eq=False)
@@ -189,8 +190,6 @@ class Stream:
             raise StopRunError(error) from error
 
     def _journal_row(self, stage: Stage, item: WorkItem, done: _Done, calls: tuple[str, ...]) -> JournalRow:
-        from sgforge.dataset import JournalRow
-
         return JournalRow(
             key=stage.keys[item.row],
             image_id=item.sample.image_id,
@@ -302,7 +301,7 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
         return applied
     try:
         # Packed here and not later: what no column can hold is a fault of this answer, not of the run.
-        packed = _pack(applied.edit) if is_kept else b""
+        packed = pack_edit(applied.edit) if is_kept else b""
     except GraphError as error:
         return Failure("contract", f"its edit does not fit the graph: {error}")
     item.become(stage, applied)
@@ -312,9 +311,3 @@ def _take(stage: Stage, item: WorkItem, answer: Edit | Failure, *, is_kept: bool
     if applied.edit.dropped is not None:
         stage.tally.drop(item.row)
     return _Done(applied.edit, packed, counts)
-
-
-def _pack(edit: Edit) -> bytes:
-    from sgforge.packed import pack_edit
-
-    return pack_edit(edit)

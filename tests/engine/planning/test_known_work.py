@@ -230,5 +230,5 @@ def test_far_and_near_rows_are_read_alike(published):
         graphs = [snapshot.graph(row) for row in range(6)]
         for count in (1, 2, 3, 6):
             for rows in combinations(range(6), count):
-                found = [columns.graph(place) for columns, place in snapshot.read_rows(rows)]
+                found = [sample.graph for sample, _ in snapshot.samples_of(rows)]
                 assert found == [graphs[row] for row in rows]
