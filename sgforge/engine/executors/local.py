@@ -24,7 +24,7 @@ from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.stages import Resources
 
-__all__ = ["DEFAULT_IN_FLIGHT", "LocalExecutor"]
+__all__ = ["DEFAULT_IN_FLIGHT", "LocalExecutor", "Worker"]
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -128,7 +128,7 @@ class _ThreadCrew:
             worker.abandon()
 
 
-class _Worker:
+class Worker:
     """One thread with one instance of a component: built, used and closed there."""
 
     def __init__(self, work: Work, number: int = 0) -> None:
@@ -185,7 +185,7 @@ class _Worker:
             call()
 
 
-class _BatchWorker(_Worker):
+class _BatchWorker(Worker):
     """A worker that answers batches."""
 
     def __init__(self, work: Work, number: int) -> None:
@@ -212,14 +212,14 @@ class _BatchWorker(_Worker):
 class _ReaderCrew:
     """An evaluator or a selector on a thread of its own, asked one thing after the other."""
 
-    def __init__(self, worker: _Worker) -> None:
+    def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._is_stopped = False
         self.lanes = (Lane(self._answer, 1, 1),)
 
     @classmethod
     async def open(cls, work: Work) -> _ReaderCrew:
-        worker = _Worker(work)
+        worker = Worker(work)
         try:
             await worker.start()
         except BaseException:
