@@ -87,9 +87,6 @@ class _Reader:
             except ConfigError as error:
                 self._faults.append(Fault(("roots", name), str(error)))
         self._check_branch(self._document.get("branch"))
-        for name in _table(self._document.get("models")):
-            if not all(name.partition("/")):
-                self._faults.append(Fault(("models", name), 'must read [models."provider/model"]'))
         return PipelineConfig(
             dataset=top.dataset,
             branch=top.branch,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
@@ -41,8 +41,10 @@ class _WrongValueError(ValueError):
     """A value that does not have the type asked for; the text is the whole message."""
 
 
-def structure(value: Any, cls: type[Any]) -> tuple[Any, tuple[Fault, ...]]:
+def structure(value: Any, cls: type[Any], beside: Collection[str] = ()) -> tuple[Any, tuple[Fault, ...]]:
     """An instance of the attrs class `cls` built from a table, and no faults; or None and every fault found.
+
+    `beside`: keys that stand in the same table and are read elsewhere; an unknown key may be one of them, misspelt.
 
     Raises:
         PluginError: the class itself is at fault: a type that is not known, or cannot be checked.
@@ -52,7 +54,7 @@ def structure(value: Any, cls: type[Any]) -> tuple[Any, tuple[Fault, ...]]:
     try:
         return _converter.structure(value, cls), ()
     except BaseValidationError as error:
-        return None, tuple(_without_secret(fault) for fault in _faults_of(error, ()))
+        return None, tuple(_without_secret(fault) for fault in _faults_of(error, (), beside))
     except (StructureHandlerNotFoundError, NameError) as error:
         why = str(error).partition(". ")[0]  # the rest is advice to those who call cattrs themselves
         name = f"{cls.__module__}.{cls.__qualname__}"
@@ -64,7 +66,7 @@ def unstructure(value: Any) -> Any:
     return _converter.unstructure(value)
 
 
-def _faults_of(error: BaseException, where: Where) -> Iterable[Fault]:
+def _faults_of(error: BaseException, where: Where, beside: Collection[str] = ()) -> Iterable[Fault]:
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             where = (*where, note.name)
@@ -72,11 +74,11 @@ def _faults_of(error: BaseException, where: Where) -> Iterable[Fault]:
             where = (*where, note.index)
     if isinstance(error, BaseValidationError):
         for sub in error.exceptions:
-            yield from _faults_of(sub, where)
+            yield from _faults_of(sub, where, () if where else beside)
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [field.alias for field in attrs.fields(error.cl) if field.init]
         for name in sorted(error.extra_fields):
-            yield Fault((*where, name), f"unknown key; {choices(name, known)}")
+            yield Fault((*where, name), f"unknown key; {choices(name, known, beside)}")
     elif isinstance(error, KeyError) and where and error.args == (where[-1],):
         yield Fault(where, "missing, and it has no default")
     else:

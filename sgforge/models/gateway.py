@@ -82,7 +82,19 @@ class Gateway:
     ) -> Gateway:
         """A gateway over `path`, which is made if it is not there. `watcher` turns misses into something else; `tell`
         hears, a line now and then, of tries that fail again and again."""
-        store = Store(Path(path))
+        return cls.over(Store(Path(path)), settings, resolve_provider, watcher, tell)
+
+    @classmethod
+    def over(
+        cls,
+        store: Store,
+        settings: GatewaySettings = GatewaySettings(),
+        resolve_provider: ResolveProvider | None = None,
+        watcher: Watcher | None = None,
+        tell: Tell | None = None,
+    ) -> Gateway:
+        """A gateway over an open store, which it closes; with a `ReadStore` the watcher must keep all from being
+        bought."""
         try:
             return cls(store, settings, resolve_provider or _no_provider, watcher, tell)
         except BaseException:

@@ -9,33 +9,51 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from sgforge.errors import ConfigError
+
 __all__ = ["GatewaySettings", "ModelSettings"]
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{attribute.name} must be greater than 0, got {value}")
+    if value is not None and not (_is_number(value) and value > 0):
+        raise ConfigError(f"{attribute.name} must be a number greater than 0, got {value!r}")
 
 
-def _price(instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{attribute.name} must be a number of at least 0, got {value}")
+def _price(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not (_is_number(value) and value >= 0 and math.isfinite(value)):
+        raise ConfigError(f"{attribute.name} must be a number of at least 0, got {value!r}")
 
 
-def _web_address(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
+def _whether(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError(f"{attribute.name} must be true or false, got {value!r}")
+
+
+def _file(value: Any) -> Any:
+    """A path that is given as a text, in Python."""
+    return Path(value) if isinstance(value, str) else value
+
+
+def _web_address(instance: object, attribute: attrs.Attribute[str | None], value: Any) -> None:
     if value is None:
         return
+    if not isinstance(value, str):
+        raise ConfigError(f"{attribute.name} must be a text, got {value!r}")
     if not value.startswith(("http://", "https://")):
-        raise ValueError(f"{attribute.name} must start with http:// or https://, got {value!r}")
+        raise ConfigError(f"{attribute.name} must start with http:// or https://, got {value!r}")
     try:
         parts = urlsplit(value)
         is_address = bool(parts.hostname) and parts.port != 0
     except ValueError:
         is_address = False
     if "@" in value:
-        raise ValueError(f"{attribute.name} must hold no user and no password: put the key into api_key_file")
+        raise ConfigError(f"{attribute.name} must hold no user and no password: put the key into api_key_file")
     if not is_address or any(letter.isspace() for letter in value) or parts.query or parts.fragment:
-        raise ValueError(f"{attribute.name} must read http(s)://HOST[:PORT][/PATH] and no more, got {value!r}")
+        raise ConfigError(f"{attribute.name} must read http(s)://HOST[:PORT][/PATH] and no more, got {value!r}")
 
 
 @attrs.frozen
@@ -55,7 +73,7 @@ class ModelSettings:
 
     base_url: str | None = attrs.field(default=None, validator=_web_address)
     api_key_env: str | None = None
-    api_key_file: Path | None = None
+    api_key_file: Path | None = attrs.field(default=None, converter=_file)
     max_in_flight: int = attrs.field(default=64, validator=_positive)
     requests_per_minute: float | None = attrs.field(default=None, validator=_positive)
     tokens_per_minute: float | None = attrs.field(default=None, validator=_positive)
@@ -69,7 +87,7 @@ class ModelSettings:
     output_usd: float | None = attrs.field(default=None, validator=_price)
     batch_factor: float | None = attrs.field(default=None, validator=_price)
     image_tokens: int | None = attrs.field(default=None, validator=_positive)
-    probabilities: bool | None = None
+    probabilities: bool | None = attrs.field(default=None, validator=_whether)
     batch_size: int = attrs.field(default=8, validator=_positive)
     dtype: str = "auto"
     device: str = "auto"
@@ -86,8 +104,8 @@ class GatewaySettings:
     """
 
     budget_usd: float | None = attrs.field(default=None, validator=_positive)
-    retry_failed: bool = False
-    prices: Path | None = None
+    retry_failed: bool = attrs.field(default=False, validator=_whether)
+    prices: Path | None = attrs.field(default=None, converter=_file)
     max_image_mb: float = attrs.field(default=256.0, validator=_positive)
-    repair: bool = True
+    repair: bool = attrs.field(default=True, validator=_whether)
     stop_after_refusals: int = attrs.field(default=3, validator=_positive)

@@ -19,10 +19,13 @@ def near_name(name: str, known: Iterable[str]) -> str | None:
     return by_plain[found[0]] if found else None
 
 
-def choices(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: the near one, else the known ones (at most 12 of them)."""
+def choices(name: str, known: Iterable[str], beside: Iterable[str] = ()) -> str:
+    """The end of a sentence about an unknown name: the near one, else the known ones (at most 12 of them).
+
+    `beside`: names that may be meant too, but are not listed.
+    """
     names = sorted(set(known))
-    near = near_name(name, names)
+    near = near_name(name, {*names, *beside})
     if near is not None:
         return f"did you mean {near!r}?"
     if not names:

@@ -100,7 +100,14 @@ def faults_of(text, registry, overrides=()):
 
 def check(text, registry, overrides=()):
     config = parse_config(text, overrides, name="p.toml")
-    resolve(registry, config.steps, config.sources, faults=config.faults, places=config.places)
+    resolve(
+        registry,
+        config.steps,
+        config.sources,
+        models=config.models,
+        faults=config.faults,
+        places=config.places,
+    )
 
 
 def test_a_whole_config(registry):
@@ -180,9 +187,9 @@ def test_every_mistake_of_a_file_is_told_in_order_with_its_line(registry):
         ("dataset = ", "p.toml: not valid TOML"),
         ('dataset = "a"\ndataset = "b"', "p.toml: not valid TOML: Cannot overwrite a value (at end of document)"),
         (GOOD + "[gateway]\nbudget = 3", "p.toml:36: gateway.budget: unknown key; did you mean 'budget_usd'?"),
-        (GOOD + "[gateway]\nbudget_usd = -1", "budget_usd must be greater than 0"),
+        (GOOD + "[gateway]\nbudget_usd = -1", "budget_usd must be a number greater than 0, got -1"),
         (GOOD.replace("coco = ", '"co/co" = '), 'p.toml:5: roots."co/co": root name'),
-        (GOOD.replace('openai/gpt-4o"]', 'gpt"]'), 'must read [models."provider/model"]'),
+        (GOOD.replace('openai/gpt-4o"]', 'gpt"]'), 'p.toml:14: models.gpt: must read "provider/model"'),
         (GOOD.replace("[sources.seed]", "[source]"), "write either [source], or [sources.NAME]"),
         (GOOD.replace("[[step]]", "[step]", 1).split("[[step]]")[0], "p.toml:17: step: write [[step]] with"),
         ('dataset = "x"\n[[source]]\nuse = "folder"\n', "p.toml:2: source: write [source] with one bracket, or"),
@@ -197,6 +204,10 @@ def test_every_mistake_of_a_file_is_told_in_order_with_its_line(registry):
         (
             GOOD.replace("batch_size = 4", "foo = 4"),
             "p.toml:34: step[2].foo: unknown option: student 'prior' takes none",
+        ),
+        (
+            GOOD.replace("batch_size = 4", "batch_sise = 4"),
+            "p.toml:34: step[2].batch_sise: unknown option: student 'prior' takes none; did you mean 'batch_size'?",
         ),
     ],
 )

@@ -10,8 +10,14 @@ import pytest
 
 import sgforge as sg
 from sgforge.errors import SgforgeError
+from sgforge.models import GatewaySettings, ModelSettings
 
 GRAPH = sg.SceneGraph(9, 9, [sg.Region("a"), sg.Region("b")])
+
+
+def run_with(*steps: sg.Step, models: Any = None) -> None:
+    pipeline = sg.Pipeline(*(steps or (sg.complete("geometry"),)), models=models)
+    pipeline.run(sg.source("scenes", folder="s"), "d", progress=False)
 
 
 def complete(**engine: Any) -> sg.Pipeline:
@@ -40,6 +46,21 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> sg.Dataset:
         (lambda: sg.Pipeline(sg.source("scenes")), "a source is given to run(source, dataset)"),
         (lambda: sg.Pipeline("complete"), "steps such as segment('sam'), not of 'complete'"),
         (lambda: sg.Pipeline(models="openai/gpt"), "models are settings by name"),
+        (lambda: run_with(models={"gpt": {}}), 'models.gpt: must read "provider/model", such as'),
+        (lambda: run_with(models={"gpt/": {}}), 'must read "provider/model"'),
+        (lambda: run_with(models={3: {}}), 'must read "provider/model"'),
+        (lambda: run_with(models={"a/b": {"max_in_fligth": 3}}), "did you mean 'max_in_flight'?"),
+        (lambda: run_with(models={"a/b": 3}), "must be a table, not 3"),
+        (lambda: GatewaySettings(budget_usd="3"), "budget_usd must be a number greater than 0, got '3'"),
+        (lambda: GatewaySettings(budget_usd=True), "budget_usd must be a number greater than 0, got True"),
+        (lambda: GatewaySettings(retry_failed="no"), "retry_failed must be true or false, got 'no'"),
+        (lambda: ModelSettings(input_usd="3"), "input_usd must be a number of at least 0, got '3'"),
+        (lambda: ModelSettings(base_url=3), "base_url must be a text, got 3"),
+        (
+            lambda: run_with(sg.complete("geometry", batch_sise=3)),
+            "batch_sise: unknown key; did you mean 'batch_size'?",
+        ),
+        (lambda: run_with(sg.complete("geometry", worker=3)), "worker: unknown key; did you mean 'workers'?"),
         (lambda: sg.Pipeline(gateway={"budget_usd": 3}), "gateway must be a sgforge.models.GatewaySettings"),
         (lambda: sg.Pipeline.from_config("nope.toml"), "config nope.toml does not exist"),
         (lambda: sg.Pipeline.from_config(Path("nope.toml")), "config nope.toml does not exist"),

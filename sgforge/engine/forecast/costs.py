@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,31 +36,21 @@ def estimate_costs(request: Request, plan: Plan, registry: Registry, found: Fore
 async def _estimate(
     request: Request, plan: Plan, registry: Registry, found: Forecast, asking: Sequence[StepForecast]
 ) -> dict[str, Estimate]:
+    from sgforge.models.cache.store import ReadStore
     from sgforge.models.estimate import DryRun
 
     responses = request.responses or request.dataset / "responses.sqlite"
     with tempfile.TemporaryDirectory(prefix="sgforge-") as scratch:
-        responses = _usable(responses, Path(scratch))
         async with open_models(
             plan.model_names(),
             plan.models,
             registry=registry,
-            responses=responses,
+            # What is looked at stays as it is, also while a run writes to it.
+            responses=ReadStore(responses, connect_to_read) if responses.exists() else Path(scratch) / responses.name,
             settings=request.gateway,
             watcher=DryRun(),
         ) as models:
             return {step.step.name: await _one(step, found.samples[step.step.name], models) for step in asking}
-
-
-def _usable(responses: Path, scratch: Path) -> Path:
-    """The file of paid answers, or one to be thrown away: with its content where it can only be read."""
-    if responses.exists() and os.access(responses, os.W_OK) and os.access(responses.parent, os.W_OK):
-        return responses
-    copy = scratch / "responses.sqlite"
-    if responses.exists():
-        with closing(connect_to_read(responses)) as base, closing(sqlite3.connect(copy)) as into:
-            base.backup(into)
-    return copy
 
 
 async def _one(step: StepForecast, samples: Sequence[Sample], models: Models) -> Estimate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from sgforge.config.faults import Fault, render_path
 from sgforge.errors import ConfigError
 from sgforge.plugins import Registry
 
@@ -12,24 +13,32 @@ if TYPE_CHECKING:
     from sgforge.models import ModelSettings, Provider
     from sgforge.models.provider import ResolveProvider
 
-__all__ = ["ModelIdentities", "provider_resolver", "typed_models"]
+__all__ = ["ModelIdentities", "check_models", "provider_resolver", "typed_models"]
 
 
 def typed_models(models: Mapping[str, Any]) -> dict[str, ModelSettings]:
-    """Settings by "provider/model"; plain mappings are checked as those of a config file are."""
+    """Settings by "provider/model"; what `check_models` finds wrong is a `ConfigError`."""
+    typed, faults = check_models(models)
+    if faults:
+        raise ConfigError("; ".join(f"{render_path(fault.where)}: {fault.message}" for fault in faults))
+    return typed
+
+
+def check_models(models: Mapping[str, Any]) -> tuple[dict[str, ModelSettings], tuple[Fault, ...]]:
+    """Settings by "provider/model", and every fault; plain mappings are read as those of a config file are."""
     from sgforge.config.strict import structure
     from sgforge.models import ModelSettings
 
     typed: dict[str, ModelSettings] = {}
+    found: list[Fault] = []
     for name, value in models.items():
-        if isinstance(value, ModelSettings):
-            typed[name] = value
-            continue
-        settings, faults = structure(value, ModelSettings)
-        if faults:
-            raise ConfigError("; ".join(f"models.{name!r}: {fault.message}" for fault in faults))
-        typed[name] = settings
-    return typed
+        settings, faults = (value, ()) if isinstance(value, ModelSettings) else structure(value, ModelSettings)
+        found += [fault.under(("models", name)) for fault in faults]
+        if not isinstance(name, str) or not all(name.partition("/")):
+            found.append(Fault(("models", str(name)), 'must read "provider/model", such as "openai/gpt-4o"'))
+        if settings is not None:
+            typed[name] = settings
+    return typed, tuple(found)
 
 
 def provider_resolver(registry: Registry) -> ResolveProvider:

@@ -17,6 +17,7 @@ from sgforge.plugins import Registry
 
 if TYPE_CHECKING:
     from sgforge.models import Gateway, GatewaySettings, ModelSettings
+    from sgforge.models.cache.store import Store
     from sgforge.models.gateway import Watcher
     from sgforge.stages import Model
 
@@ -114,22 +115,24 @@ async def open_models(
     own: Mapping[str, Any],
     *,
     registry: Registry,
-    responses: Path,
+    responses: Path | Store,
     settings: GatewaySettings,
     watcher: Watcher | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Models]:
     """The models of these names, for the time of a run; what they lack is found before any work.
 
-    `own`: settings by name. `watcher` stands before every call that would be bought: batch mode, estimates. `tell`
-    hears of tries that fail again and again.
+    `own`: settings by name. `responses`: the file of paid answers, or that file open already. `watcher` stands before
+    every call that would be bought: batch mode, estimates. `tell` hears of tries that fail again and again.
     """
     if not names:
         yield Models()
         return
     from sgforge.models import Gateway
+    from sgforge.models.cache.store import Store
 
-    async with Gateway.open(responses, settings, provider_resolver(registry), watcher, tell) as gateway:
+    store = Store(responses) if isinstance(responses, Path) else responses
+    async with Gateway.over(store, settings, provider_resolver(registry), watcher, tell) as gateway:
         models = Models(gateway, typed_models(own), asyncio.get_running_loop())
         models.check(names)
         yield models

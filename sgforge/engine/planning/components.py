@@ -17,8 +17,9 @@ from sgforge.config.faults import Fault, Where
 from sgforge.engine.planning.fingerprints import differing_options, hash_path
 from sgforge.errors import ConfigError, SgforgeError
 from sgforge.plugins import Component, Registry
+from sgforge.plugins.hooks import RESERVED_STEP_KEYS
 from sgforge.stages import KINDS, Needs, Use
-from sgforge.stages.parts import kind_of_part
+from sgforge.stages.parts import PART_KEYS, kind_of_part
 from sgforge.text.blame import told
 
 if TYPE_CHECKING:
@@ -218,7 +219,7 @@ def find_spec(
         from sgforge.config import check_options
 
         found = registry.lookup(kind, component)
-        options, faults = check_options(found, settings)
+        options, faults = check_options(found, settings, _keys_beside(kind, depth))
         spec = ComponentSpec(
             kind=kind,
             name=component,
@@ -231,6 +232,13 @@ def find_spec(
         )
     parts, wrong = _find_parts(registry, options, depth)
     return attrs.evolve(spec, parts=parts), (*faults, *wrong)
+
+
+def _keys_beside(kind: str, depth: int) -> tuple[str, ...]:
+    """The keys that stand among the options of a component where it is named, and are not its own."""
+    if depth:
+        return PART_KEYS
+    return RESERVED_STEP_KEYS if KINDS[kind].verbs else KINDS[kind].reserved
 
 
 def _find_parts(

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgforge.engine.models.providers import provider_resolver, typed_models
+from sgforge.config.faults import Fault
+from sgforge.engine.models.providers import check_models, provider_resolver
 from sgforge.errors import ConfigError, SgforgeError
 from sgforge.plugins import Registry, unmet_needs
 
@@ -27,13 +28,9 @@ class AskedModels:
     def __init__(self, registry: Registry, models: Mapping[str, Any], gateway: GatewaySettings | None = None) -> None:
         self._registry = registry
         self._gateway = gateway
-        self._settings: dict[str, ModelSettings] = {}
+        self._settings, faults = check_models(models)
         self._prices: PriceTable | None = None
-        self.faults: list[str] = []
-        try:
-            self._settings = typed_models(models)
-        except ConfigError as error:
-            self.faults.append(str(error))
+        self.faults = list(faults)
         if gateway is not None and gateway.prices is not None:
             self._load_prices(gateway)
 
@@ -76,7 +73,7 @@ class AskedModels:
         try:
             self._table()
         except ConfigError as error:
-            self.faults.append(str(error))
+            self.faults.append(Fault(("models",), str(error)))
 
     def _table(self) -> PriceTable:
         if self._prices is None:

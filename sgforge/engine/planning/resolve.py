@@ -59,8 +59,8 @@ def resolve(
     )
     problems = Problems(places or StepPlaces(names), faults)
     asked = AskedModels(registry, models or {}, gateway)
-    for message in asked.faults:
-        problems.config(("models",), message)
+    for fault in asked.faults:
+        problems.add(fault)
     resolver = _Resolver(registry, asked, problems, None if roots is None else roots.copy())
     found_sources = {name: resolver.source(name, source) for name, source in sources.items()}
     if not sources:

@@ -8,8 +8,8 @@ transaction as the ledger: a budget holds for all processes that share the file.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeVar
@@ -19,7 +19,7 @@ from sgforge.errors import DatasetError
 from sgforge.group_commit import GroupCommit, Operation
 from sgforge.models.errors import ModelError, StoreError
 
-__all__ = ["STORE_VERSION", "OpenToRead", "Rows", "Store"]
+__all__ = ["STORE_VERSION", "OpenToRead", "ReadStore", "Rows", "Store"]
 
 STORE_VERSION: Final = "1"
 _RESERVE: Final = 8_000_000
@@ -137,6 +137,42 @@ class Store:
             f"{self.path} cannot be written: {why}; nothing more is bought, answers that were kept are used again: "
             "free some space and run again"
         )
+
+
+class ReadStore(Store):
+    """The same for whoever buys nothing: the file stays as it is, and what would be written is a `StoreError`.
+
+    `connect` gives a connection that cannot write. Each look has one of its own, so that it sees the file as it is
+    then, whoever writes to it meanwhile.
+    """
+
+    def __init__(self, path: Path, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        self.path = path
+        self._open = connect
+        with self._look() as connection:
+            _check_version(path, connection)
+
+    @contextmanager
+    def _look(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(self._open(self.path)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise DatasetError(f"responses file {self.path}: {error}") from error
+
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._look() as connection:
+            return connection.execute(sql, values).fetchall()
+
+    async def write(self, operation: Operation[_T]) -> _T:
+        raise StoreError(f"{self.path} is only read: nothing is bought")
+
+    def post(self, operation: Operation[Any]) -> None:
+        raise StoreError(f"{self.path} is only read: nothing is bought")
+
+    def check_room(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def _connect(path: Path) -> sqlite3.Connection:

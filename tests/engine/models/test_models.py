@@ -14,16 +14,19 @@ import attrs
 import engine_toys
 import pytest
 from engine_toys import ToyTeacher, read_log
+from support.waiting import wait_until
 
 import sgforge as sg
+from sgforge.dataset.known_states import connect_to_read
 from sgforge.engine.forecast.costs import estimate_costs
 from sgforge.engine.forecast.forecast import forecast
 from sgforge.engine.reporting.progress import NoProgress
-from sgforge.errors import PreflightError
+from sgforge.errors import DatasetError, PreflightError
 from sgforge.graph import Relation
 from sgforge.models import Capabilities, ChatRequest, Message, ModelSettings, TextPart, Usage
 from sgforge.models.cache.request_key import call_id
-from sgforge.models.errors import ProviderError
+from sgforge.models.cache.store import ReadStore, Store
+from sgforge.models.errors import ProviderError, StoreError
 from sgforge.models.provider import Reply
 from sgforge.stages import Failure, Needs
 from sgforge.testing import IsolatedPlugins
@@ -269,3 +272,42 @@ def test_a_plan_after_the_run_has_nothing_to_buy(models, tmp_path):
     found = forecast(plan, request.dataset, request.roots)
     assert [(step.to_compute, step.reused) for step in found.steps] == [(0, 10), (0, 10)]
     assert estimate_costs(request, plan, models, found) == {}
+
+
+def calls_of_a_plan(models, data: Path) -> float:
+    """What a plan says of 12 images, of which 10 were asked about by a step of another name."""
+    steps = (sg.segment("toy"), sg.complete("asking", model="toy/one", name="again"))
+    request = sg.Pipeline(*steps, models=PRICED).request(sg.source("toy", count=12), data)
+    plan = request.resolve(models)
+    costs = estimate_costs(request, plan, models, forecast(plan, request.dataset, request.roots))
+    return costs["again"].calls.mean
+
+
+def test_a_plan_knows_paid_answers_and_leaves_their_file_as_it_is(models, tmp_path):
+    data = tmp_path / "data"
+    pipeline().run(sg.source("toy", count=10), data, progress=False)
+    before = {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in (data, *data.rglob("*"))}
+    assert calls_of_a_plan(models, data) == pytest.approx(2)
+    assert {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in (data, *data.rglob("*"))} == before
+
+
+def test_a_plan_sees_what_a_run_has_written_so_far(models, tmp_path):
+    data = tmp_path / "data"
+    pipeline().run(sg.source("toy", count=10), data, progress=False)
+    with Store(data / "responses.sqlite") as store:
+        store.post(lambda connection: connection.execute("DELETE FROM response"))
+        wait_until(lambda: not store.read("SELECT key FROM response"), "an empty table")
+        assert calls_of_a_plan(models, data) == pytest.approx(12)
+
+
+def test_what_is_only_read_is_not_written(models, tmp_path):
+    pipeline().run(sg.source("toy", count=2), tmp_path / "data", progress=False)
+    store = ReadStore(tmp_path / "data" / "responses.sqlite", connect_to_read)
+    with pytest.raises(StoreError, match="is only read: nothing is bought"):
+        store.post(lambda connection: connection.execute("DELETE FROM response"))
+    with pytest.raises(StoreError, match="is only read: nothing is bought"):
+        asyncio.run(store.write(lambda connection: connection.execute("DELETE FROM response")))
+    assert len(store.read("SELECT key FROM response")) == 2
+    (tmp_path / "none").write_bytes(b"no database at all, but as long as a header of one would be" * 9)
+    with pytest.raises(DatasetError, match=r"responses file .*none: file is not a database"):
+        ReadStore(tmp_path / "none", connect_to_read)
