@@ -11,8 +11,8 @@ from sgforge.stages import Needs
 from sgforge_eval.config import RecallOptions
 
 if TYPE_CHECKING:
-    from sgforge_eval.api import score
     from sgforge_eval.compare import compare
+    from sgforge_eval.evaluate import score
 
 __all__ = ["compare", "score"]
 
@@ -43,5 +43,7 @@ def sgforge_register_commands(register: Register) -> None:
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(importlib.import_module("sgforge_eval.api" if name == "score" else "sgforge_eval.compare"), name)
+        return getattr(
+            importlib.import_module("sgforge_eval.evaluate" if name == "score" else "sgforge_eval.compare"), name
+        )
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,7 @@ from sgforge_eval.intake.arrays import Floats
 from sgforge_eval.intake.inputs import GraphInput
 from sgforge_eval.measures.bootstrap import Resamples, interval
 from sgforge_eval.measures.recall import Metrics
-from sgforge_eval.report import Outcome, recall_report
+from sgforge_eval.report import Outcome, few_images, recall_report
 
 __all__ = ["Comparison", "Difference", "compare", "compare_outcomes"]
 
@@ -67,7 +67,7 @@ def compare(
     draws: int = 1000,
     vocabulary: Vocabulary | None = None,
 ) -> Comparison:
-    """B (`second`) against A (`first`), paired by image; the vocabulary is the union of all three sides."""
+    """B (`second`) against A (`first`), paired by image; the vocabulary is the truth's."""
     words = vocabulary or Vocabulary.plain(settings)
     outcomes = [evaluate_graphs(side, truth, settings, words) for side in (first, second)]
     return compare_outcomes(outcomes[0], outcomes[1], draws=draws)
@@ -84,16 +84,20 @@ def compare_outcomes(first: Outcome, second: Outcome, *, draws: int = 1000) -> C
     resamples = Resamples.of(len(both[0].used), draws)
     drawn = [resamples.values(metrics) for metrics in both]
     reports = [recall_report(outcome) for outcome in (first, second)]
+    few = [few_images(min(report.images_used for report in reports))]
     return Comparison(
         metrics=tuple(_by_metric(reports[0].values, reports[1].values, drawn)),
-        predicates=tuple(_by_predicate(both, resamples, first.predicates)),
+        predicates=tuple(_by_predicate(both, resamples, first.book.names)),
         convention=first.measure.convention.name,
         draws=draws,
         images={
             side: {"used": report.images_used, "skipped": dict(report.images_skipped)}
             for side, report in zip("AB", reports, strict=True)
         },
-        notes=tuple(f"{side}: {note}" for side, report in zip("AB", reports, strict=True) for note in report.notes),
+        notes=(
+            *(note for note in few if note),
+            *(f"{side}: {note}" for side, report in zip("AB", reports, strict=True) for note in report.notes),
+        ),
     )
 
 

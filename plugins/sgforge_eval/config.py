@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import attrs
 from attrs import validators
+
+from sgforge.errors import ConfigError
 
 __all__ = ["MODES", "RecallOptions"]
 
 
 def _check_localization(instance: RecallOptions, attribute: attrs.Attribute[str], value: str) -> None:
-    if value == "mask" and instance.convention == "oi":
+    if value == "mask" and instance.convention.partition("+")[0] == "oi":
         raise ValueError("convention oi is defined by box: it has no scores by mask")
+
+
+def _check_convention(instance: Any, attribute: attrs.Attribute[str], value: str) -> None:
+    from sgforge_eval.measures.conventions import convention_named
+
+    try:
+        convention_named(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 def _check_match(instance: RecallOptions, attribute: attrs.Attribute[str], value: str) -> None:
@@ -29,7 +40,8 @@ def _check_match(instance: RecallOptions, attribute: attrs.Attribute[str], value
 class RecallOptions:
     """How scene-graph recall is counted.
 
-    `convention`: one of the named ways of counting (sgforge, sgb, openpsg, maelic, svg, asmv2, oi). `k`: the cuts.
+    `convention`: one of the named ways of counting (sgforge, sgb, egtr, openpsg, maelic, svg, asmv2, oi), with switches
+    on top of it where wanted, such as "sgb+unanswered=zero". `k`: the cuts.
     `localization`: regions overlap by box or by mask. `predicates`: a file with the vocabulary that mean recall
     divides by, one a line (default: what truth and predictions use). `zero_shot`: a JSON list of
     [subject, predicate, object] names never seen in training. `truth`: the relations the source gave, or all kept ones
@@ -40,7 +52,7 @@ class RecallOptions:
     (least cosine) of similarity.
     """
 
-    convention: Literal["sgforge", "sgb", "openpsg", "maelic", "svg", "asmv2", "oi"] = "sgforge"
+    convention: str = attrs.field(default="sgforge", validator=_check_convention)
     k: tuple[int, ...] = attrs.field(
         default=(20, 50, 100), validator=[validators.min_len(1), validators.deep_iterable(validators.ge(1))]
     )

@@ -1,36 +1,39 @@
-"""Scene-graph evaluation over two streams of graphs: settings in, an Outcome out."""
+"""Scene-graph evaluation over two streams of graphs: settings in, an Outcome out; `score` from Python."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import attrs
+import numpy as np
 
 from sgforge.errors import ConfigError, GraphError
 from sgforge.labels import Encoder, LabelMapper, Matching
 from sgforge.matching import Localizer, MaskLocalizer
-from sgforge.stages import Mode
+from sgforge.stages import Mode, Report
 from sgforge_eval.intake.batch import Codebook, EvalBatch
 from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.hints import Hints, case_twins
 from sgforge_eval.intake.inputs import GraphInput, read_chunks
 from sgforge_eval.intake.pairing import Meeting, Met, batch_of
 from sgforge_eval.intake.reading import Names, SideReader
+from sgforge_eval.measures.bootstrap import checked_draws
 from sgforge_eval.measures.conventions import DEFAULT, convention_named
 from sgforge_eval.measures.scorer import Measure, Scorer
-from sgforge_eval.report import Outcome
+from sgforge_eval.report import Outcome, recall_report
 from sgforge_eval.vocabulary_files import read_triplets
 
-__all__ = ["Settings", "TruthNames", "Vocabulary", "evaluate_graphs", "names_of"]
+__all__ = ["Settings", "TruthNames", "Vocabulary", "evaluate_graphs", "names_of", "score"]
 
 
 @attrs.frozen
 class Settings:
     """What to measure: mode, convention, cuts, localisation, vocabularies, ranking.
 
-    `predicates`: the vocabulary mean recall divides by; None takes the union of both sides. `labels`: the closed set
+    `predicates`: the vocabulary mean recall divides by; None takes the truth's. `labels`: the closed set
     of region labels, None for any. `in_order`: rank predictions as listed, not by score.
     """
 
@@ -150,16 +153,19 @@ def evaluate_graphs(
         dropped=dropped,
         located=located,
     )
-    meeting, scorer = Meeting(), Scorer(measure)
+    meeting, scorer, hints = Meeting(), Scorer(measure), Hints()
+    named: set[int] = set()
     for met in meeting.batches(
         truths.sides(read_chunks(truth, dropped, what="truth")),
         others.sides(read_chunks(predictions, dropped, what="prediction")),
     ):
         failures.update(reason for reason in met.prediction.failed if reason is not None)
+        hints.see(met.truth, met.prediction)
+        named.update(np.unique(met.truth.labels).tolist())
         batch = batch_of(met, settings.metric, len(words.labels), len(words.predicates), dropped)
         scorer.add(batch, _localizer(met, batch, strict=measure.convention.strict) if masks else None)
     _check_truth(truths, meeting, dropped, settings.localization)
-    return Outcome(
+    outcome = Outcome(
         scorer=scorer,
         book=words.predicates,
         dropped=dropped,
@@ -167,7 +173,21 @@ def evaluate_graphs(
         localization=settings.localization,
         meeting=meeting,
         remarks=words.remarks(),
+        invented=not words.predicates.closed,
     )
+    said = (*outcome.remarks, *hints.lines(dropped), *_twins(words, named, set(outcome.predicates)))
+    return attrs.evolve(outcome, remarks=said)
+
+
+def _twins(words: Vocabulary, labels: set[int], predicates: set[str]) -> Iterator[str]:
+    """Hints at predicted names that are names of the truth but for their case; `labels` are the truth's codes."""
+    if words.predicted_labels is words.labels:
+        book = words.labels
+        known = {name for code, name in enumerate(book.names) if book.closed or code in labels}
+        yield from case_twins("labels", known, [name for name in (*book.names, *book.strangers) if name not in known])
+    if words.predicted_predicates is words.predicates:
+        others = (*words.predicates.names, *words.predicates.strangers)
+        yield from case_twins("predicates", predicates, [name for name in others if name not in predicates])
 
 
 def _check_truth(truths: SideReader, meeting: Meeting, dropped: Dropped, localization: str) -> None:
@@ -183,3 +203,49 @@ def _localizer(met: Met, batch: EvalBatch, *, strict: bool) -> Localizer:
     assert truth is not None
     assert predicted is not None
     return MaskLocalizer(truth, truth if batch.aligned else predicted, strict=strict)
+
+
+def score(
+    predictions: GraphInput,
+    truth: GraphInput,
+    *,
+    metric: Mode = "sgdet",
+    convention: str = DEFAULT,
+    k: Sequence[int] = (20, 50, 100),
+    localization: Literal["box", "mask"] = "box",
+    predicates: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    zero_shot: Path | None = None,
+    in_order: bool = False,
+    bootstrap: int = 0,
+    matching: Matching = "strict",
+    aliases: Mapping[str, str] | None = None,
+    encoder: Encoder | None = None,
+    threshold: float | None = None,
+) -> Report:
+    """Recall of predicted graphs against true ones, in every form, as fractions.
+
+    Both sides: a path of graph JSONL or of a dataset (a text may end in @ref), `GraphColumns`, or Samples. `predicates`
+    is the vocabulary that mean recall divides by (default: the truth's), `labels` a closed set of region
+    labels, `zero_shot` a file of triplets never trained on, `in_order` ranks as listed and not by score, `bootstrap`
+    is the number of resamples for 95 % intervals. `matching` says how far a predicted name may be from the vocabulary
+    (by default that of the truth, which is then read twice), with `aliases`, and `encoder` and `threshold` for
+    similarity; see `sgforge.labels.LabelMapper`.
+    """
+    checked_draws(bootstrap)
+    settings = Settings(
+        metric=metric,
+        convention=convention,
+        k=tuple(k),
+        localization=localization,
+        predicates=None if predicates is None else tuple(predicates),
+        labels=None if labels is None else tuple(labels),
+        zero_shot=zero_shot,
+        in_order=in_order,
+    )
+    words = None
+    if matching != "strict":
+        words = Vocabulary.mapped(
+            settings, truth, matching=matching, aliases=aliases, encoder=encoder, threshold=threshold
+        )
+    return recall_report(evaluate_graphs(predictions, truth, settings, words), draws=bootstrap)

@@ -18,7 +18,7 @@ from sgforge_eval.intake.dropped import Dropped
 from sgforge_eval.intake.reading import Names
 from sgforge_eval.measures.ranking import clean_scores
 from sgforge_eval.measures.scorer import Measure
-from sgforge_eval.measures.shortlist import cells_of_columns, clean_table, listed_cells, merge_columns
+from sgforge_eval.measures.shortlist import Cells, cells_of_columns, clean_table, listed_cells, merge_columns
 
 __all__ = ["JudgedBatch", "JudgedReader"]
 
@@ -172,6 +172,10 @@ class JudgedReader:
         else:
             true = [self.words.predicates.find(row.predicate) for row in truth.relations.values()]
             cells = cells_of_columns(scores, best, weight, np.flatnonzero((codes >= 0) & np.isin(codes, true)), always)
+        if not len(
+            cells.pair
+        ):  # pairs were listed, all with score 0: the image is answered, as it is by a narrow table
+            cells = Cells(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.float32))
         return _Scored(truth, answer.regions, places[cells.pair], cells.score, codes=codes[cells.column])
 
     def _weight(self, regions: tuple[Region, ...], pairs: Ints) -> Floats:

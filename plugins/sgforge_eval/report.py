@@ -24,6 +24,8 @@ __all__ = ["Outcome", "recall_report"]
 
 Row = Mapping[str, Any]
 _SHOWN = 100
+_INVENTED = "prediction: predicate name that the truth does not have, which no mean divides by"
+_FEW = 50  # images below which a percentile interval is too narrow
 
 
 @attrs.frozen(eq=False)
@@ -31,6 +33,7 @@ class Outcome:
     """A finished scoring: its scorer, the vocabulary of predicates, dropped rows and failed images by reason.
 
     `meeting` tells which images one side lacks, where two streams of graphs were met; `remarks` how names were mapped.
+    `invented`: `book` may have names that only predictions have; they are counted, and no mean divides by them.
     """
 
     scorer: Scorer
@@ -40,11 +43,16 @@ class Outcome:
     localization: str = "box"
     meeting: Meeting | None = None
     remarks: tuple[str, ...] = ()
+    invented: bool = False
 
     @property
     def predicates(self) -> tuple[str, ...]:
         """The vocabulary of predicates, what mean recall divides by."""
-        return self.book.names
+        names = self.book.names
+        if not self.invented:
+            return names
+        said = self.scorer.table().predicate
+        return tuple(names[code] for code in np.unique(said[said >= 0]).tolist())
 
     @property
     def measure(self) -> Measure:
@@ -53,7 +61,7 @@ class Outcome:
 
     def metrics(self) -> Metrics:
         """All metrics of the scored batches."""
-        return measure_table(self.scorer.table(), self.measure, len(self.predicates))
+        return measure_table(self.scorer.table(), self.measure, len(self.book), len(self.predicates))
 
 
 def skipped_images(table: HitTable, used: Flags, meeting: Meeting | None = None) -> dict[str, int]:
@@ -107,6 +115,9 @@ def _counted(outcome: Outcome) -> Iterator[Row]:
     """What was not as it should be, by reason."""
     counts = dict(outcome.dropped.counts)
     counts |= {f"failed prediction: {reason}": count for reason, count in outcome.failures.items()}
+    if outcome.invented:
+        own = set(outcome.predicates)
+        counts[_INVENTED] = sum(name not in own for name in outcome.book.names)
     if outcome.meeting is not None:
         counts["truth: image without a prediction"] = outcome.meeting.missing
         counts["prediction: image that the truth does not have"] = outcome.meeting.unknown
@@ -119,6 +130,15 @@ def intervals_by_name(draws: Mapping[str, Floats]) -> dict[str, Floats]:
     return dict(zip(draws, bounds.T, strict=True))
 
 
+def few_images(used: int) -> str:
+    """What to say of intervals over so few images; nothing where there are enough."""
+    return (
+        f"intervals over {counted(used, 'image')}: below {_FEW}, percentile intervals are too narrow"
+        if used < _FEW
+        else ""
+    )
+
+
 def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
     """The report of an evaluation; `draws` resamples give 95 % intervals (table "interval"), 0 none."""
     table, metrics = outcome.scorer.table(), outcome.metrics()
@@ -129,11 +149,12 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
     values.update(open_images_values(outcome.scorer.relations, recall, len(outcome.predicates)))
     tables: dict[str, list[Row]] = {
         "predicates": [{"predicate": name} for name in sorted(outcome.predicates)],
-        "per_predicate": per_group(metrics.grouped, outcome.predicates, "predicate"),
+        "per_predicate": per_group(metrics.grouped, outcome.book.names, "predicate"),
         "per_category": per_group((metrics.categories,), CATEGORIES, "category"),
         "counted": list(_counted(outcome)),
     }
-    if draws and metrics.used.any():
+    used = int(metrics.used.sum())
+    if draws and used:
         resampled = Resamples.of(len(metrics.used), draws).values(metrics)
         tables["interval"] = [
             {"metric": name, "value": values[name], "low": float(low), "high": float(high)}
@@ -142,10 +163,11 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         ]
     notes = [
         f"convention {convention.name}: {convention.summary}",
-        f"localization by {outcome.localization}",
+        f"localization by {outcome.localization}; values are fractions: 0.25 is 25 %",
         _listed(outcome.predicates),
         *outcome.remarks,
         *(_unmet(outcome.meeting) if outcome.meeting is not None else ()),
+        *([few_images(used)] if draws and few_images(used) else []),
         *outcome.dropped.lines(),
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),
     ]
@@ -154,7 +176,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         values=values,
         convention=convention.name,
         tables=tables,
-        images_used=int(metrics.used.sum()),
+        images_used=used,
         images_skipped=skipped_images(table, metrics.used, outcome.meeting),
         notes=tuple(notes),
     )

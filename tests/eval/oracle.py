@@ -35,13 +35,15 @@ class Rules:
     ranked: bool = True
     pair_limit: int | None = 1
     least: float = 0.0
+    pairs_after_cut: bool = False
 
 
 RULES = {
     "sgforge": Rules(unique_truth=True, zero_unanswered=True),
     "sgb": Rules(inner=1, outer=1),
+    "egtr": Rules(inner=1, outer=1, zero_unanswered=True),
     "openpsg": Rules(unique_truth=True),
-    "maelic": Rules(inner=1, zero_unanswered=True),
+    "maelic": Rules(inner=1, zero_unanswered=True, pairs_after_cut=True),
     "svg": Rules(strict=True, unique_truth=True, zero_unanswered=True, pair_limit=None),
     "asmv2": Rules(zero_unanswered=True, pooled=True, skip_absent=True, ranked=False, pair_limit=None),
     "oi": Rules(inner=1, outer=1, zero_unanswered=True, pooled=True, pair_limit=2, least=1e-5),
@@ -140,7 +142,7 @@ def evaluate(
         lists = {"R": ranked(scene, mode, rules.pair_limit, rules.least)}
         if rules.ranked:
             lists["ngR"] = ranked(scene, mode, None)
-        answered = bool(ranked(scene, mode, None))
+        answered = bool(scene.pairs)
         if not truth or (not answered and not rules.zero_unanswered):
             continue
         ranks = {key: first_ranks(scene, mode, rows, truth, rules) for key, rows in lists.items()}
@@ -162,7 +164,11 @@ def evaluate(
                     _add(sums, zero + suffix, own, rules.pooled)
             if mode != "sgdet":
                 related = {(s, o) for s, o, _ in truth}
-                rows = [row for row in ranked(scene, mode, 1) if (row[0], row[2]) in related]
+                rows = ranked(scene, mode, 1)
+                if rules.pairs_after_cut:  # the others keep their ranks, as predicates that nothing has
+                    rows = [row if (row[0], row[2]) in related else (row[0], -1, *row[2:]) for row in rows]
+                else:
+                    rows = [row for row in rows if (row[0], row[2]) in related]
                 first = first_ranks(scene, mode, rows, truth, rules)
                 _add(pooled, "A" + suffix, [rank < cut for rank in first], True)
     values = {key: sums.hits[key] / sums.counts[key] for key in sums.hits}

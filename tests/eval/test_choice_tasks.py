@@ -14,14 +14,14 @@ from sgforge_eval.tasks.base import FileOptions, Predictions, TaskFileError
 from sgforge_eval.tasks.captions import SugarCrepeTask, WhatsUpTask
 from sgforge_eval.tasks.choice import (
     ChoiceQuestion,
-    chosen_letter,
     circular_accuracy,
     rotations,
     score_choices,
     shuffled,
 )
 from sgforge_eval.tasks.quizzes import CrpeTask, MMBenchOptions, MMBenchTask, SeedTask
-from sgforge_eval.tasks.vsr import VsrTask, yes_or_no
+from sgforge_eval.tasks.saying import chosen_letter, yes_or_no
+from sgforge_eval.tasks.vsr import VsrTask
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from support.environment import ANNOTATIONS
 
 from sgforge_eval.tasks.answers import AokvqaOptions, AokvqaTask, GqaOptions, GqaTask, VqaOptions, VqaTask
 from sgforge_eval.tasks.base import Predictions, TaskFileError
-from sgforge_eval.tasks.refcoco import ReferringOptions, ReferringTask, box_in_text
+from sgforge_eval.tasks.refcoco import ReferringOptions, ReferringTask
 from sgforge_eval.tasks.regions import RegionOptions, RegionTask, semantic_iou, semantic_similarity
+from sgforge_eval.tasks.saying import boxes_in_text
 from sgforge_eval.tasks.vqa_text import soft_accuracy, vqa_text
 
 
@@ -190,10 +191,10 @@ def test_a_broken_pickle_is_refused(tmp_path, data) -> None:
 
 
 def test_boxes_in_texts() -> None:
-    assert box_in_text("at [1, 2.5, 3, 4].") == (1.0, 2.5, 3.0, 4.0)
-    assert box_in_text("[[1,2,3,4]]") == (1.0, 2.0, 3.0, 4.0)
-    assert box_in_text("[1,2,3,4] or [5,6,7,8]") is None
-    assert box_in_text("[1,2,3]") is None
+    assert boxes_in_text("at [1, 2.5, 3, 4].") == [(1.0, 2.5, 3.0, 4.0)]
+    assert boxes_in_text("[[1,2,3,4]]") == [(1.0, 2.0, 3.0, 4.0)]
+    assert boxes_in_text("[1,2,3,4] or [5,6,7,8]") == [(1.0, 2.0, 3.0, 4.0), (5.0, 6.0, 7.0, 8.0)]
+    assert boxes_in_text("[1,2,3]") == []
 
 
 def test_the_real_lvis_file_loads(tmp_path) -> None:

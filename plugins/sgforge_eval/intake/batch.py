@@ -17,12 +17,19 @@ from sgforge_eval.intake.arrays import Flags, Floats, Ints
 __all__ = ["Codebook", "Dense", "EvalBatch", "Listed", "Objects", "Truth", "offsets_of"]
 
 
+_STRANGERS = 1000
+
+
 class Codebook:
-    """Names to codes 0, 1, ...; grows while open, answers -1 for a new name once closed."""
+    """Names to codes 0, 1, ...; grows while open, answers -1 for a new name once closed.
+
+    `strangers`: the first names that a closed book does not have.
+    """
 
     def __init__(self, names: Iterable[str] = (), *, closed: bool = False) -> None:
         self._codes: dict[str, int] = {name: code for code, name in enumerate(dict.fromkeys(names))}
         self.closed = closed
+        self.strangers: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._codes)
@@ -37,7 +44,10 @@ class Codebook:
         if name is None:
             return -1
         if self.closed:
-            return self._codes.get(name, -1)
+            code = self._codes.get(name, -1)
+            if code < 0 and len(self.strangers) < _STRANGERS:
+                self.strangers[name] = None
+            return code
         return self._codes.setdefault(name, len(self._codes))
 
     def find(self, name: str) -> int:

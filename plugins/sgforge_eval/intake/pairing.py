@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 
 from sgforge.stages import Mode
+from sgforge_eval.intake.alignment import align_regions
 from sgforge_eval.intake.arrays import Ints
 from sgforge_eval.intake.batch import EvalBatch, Listed, Objects, Truth, offsets_of
 from sgforge_eval.intake.dropped import Dropped
@@ -145,33 +146,33 @@ def _truth(side: Side) -> Truth:
 def batch_of(met: Met, mode: Mode, labels: int, predicates: int, dropped: Dropped) -> EvalBatch:
     """The batch of images that met; what does not fit the truth's regions is counted in `dropped`.
 
-    In sgcls and predcls the regions are the truth's: predictions index them; sgcls takes labels and scores of the
-    predicted regions, predcls nothing.
+    In sgcls and predcls the regions are the truth's: each predicted one stands for one of them (`align_regions`); sgcls
+    takes labels and scores of the predicted regions, predcls nothing.
     """
     truth, side = _truth(met.truth), met.prediction
     failed = np.fromiter((reason is not None for reason in side.failed), bool, len(side))
     objects = _objects(side)
     image = np.repeat(np.arange(len(side)), np.diff(side.relation_offsets))
+    start = objects.offsets[image]
+    subject, target = start + side.subject, start + side.object
     pointless = np.zeros(len(image), bool)
     if mode != "sgdet":
         if mode == "predcls":
             truth = attrs.evolve(truth, objects=_all_named(truth.objects, labels))
         given = np.diff(side.region_offsets)
         uneven = (given > 0) & (given != np.diff(met.truth.region_offsets)) & ~failed
-        why = "prediction: image with more or fewer regions than the truth, whose regions its relations index"
-        dropped.add(why, int(uneven.sum()))
-        objects = _aligned(truth.objects, objects, take_names=mode == "sgcls")
-        counts = np.diff(objects.offsets)[image]
-        pointless = (side.subject >= counts) | (side.object >= counts)
-        dropped.add("prediction: relation with a region index that the truth does not have", int(pointless.sum()))
+        dropped.add("prediction: image with more or fewer regions than the truth", int(uneven.sum()))
+        stands = align_regions(truth.objects, objects, failed, dropped, side.ids, named=mode == "predcls").rows
+        objects = _aligned(truth.objects, objects, stands, take_names=mode == "sgcls")
+        subject, target = stands[subject], stands[target]
+        pointless = (subject < 0) | (target < 0)
+        dropped.add("prediction: relation of a region that is none of the truth's", int(pointless.sum()))
     kept = ~pointless
-    image = image[kept]
-    start = objects.offsets[image]
     listed = Listed(
         objects=objects,
-        offsets=offsets_of(np.bincount(image, minlength=len(side))),
-        subject=start + side.subject[kept],
-        object=start + side.object[kept],
+        offsets=offsets_of(np.bincount(image[kept], minlength=len(side))),
+        subject=subject[kept],
+        object=target[kept],
         predicate=side.predicates[kept].astype(np.int64),
         scores=side.scores[kept],
     )
@@ -192,20 +193,12 @@ def _all_named(objects: Objects, labels: int) -> Objects:
     return attrs.evolve(objects, labels=np.where(objects.labels < 0, labels, objects.labels))
 
 
-def _aligned(truth: Objects, predicted: Objects, *, take_names: bool) -> Objects:
-    """The truth's regions; with `take_names` under the labels and scores of the predicted region of like index."""
-    labels, scores = truth.labels, np.ones(len(truth.labels), np.float32)
+def _aligned(truth: Objects, predicted: Objects, stands: Ints, *, take_names: bool) -> Objects:
+    """The truth's regions; with `take_names` under the label and score of the first region that stands for each."""
+    scores = np.ones(len(truth.labels), np.float32)
     if not take_names:
         return attrs.evolve(truth, scores=scores)
-    counts = np.diff(truth.offsets)
-    image = np.repeat(np.arange(len(counts)), counts)
-    local = np.arange(len(labels)) - truth.offsets[image]
-    given = local < np.diff(predicted.offsets)[image]
-    rows = np.where(given, predicted.offsets[image] + local, 0)
-    if not given.any():
-        return attrs.evolve(truth, labels=np.full(len(labels), -1, np.int32), scores=scores)
-    return attrs.evolve(
-        truth,
-        labels=np.where(given, predicted.labels[rows], -1),
-        scores=np.where(given, predicted.scores[rows], np.float32(1)),
-    )
+    labels = np.full(len(truth.labels), -1, np.int32)
+    rows = np.flatnonzero(stands >= 0)[::-1]
+    labels[stands[rows]], scores[stands[rows]] = predicted.labels[rows], predicted.scores[rows]
+    return attrs.evolve(truth, labels=labels, scores=scores)

@@ -78,6 +78,7 @@ class SideReader:
         of_image = np.repeat(np.arange(len(image.width)), image.relation_count)[kept]
         return Side(
             ids=image.ids,
+            sizes=np.stack([image.width, image.height], axis=1).astype(np.int64),
             region_offsets=image.region_offsets,
             relation_offsets=offsets_of(np.bincount(of_image, minlength=len(image.width))),
             boxes=self._boxes(region, counted),

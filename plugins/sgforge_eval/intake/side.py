@@ -19,12 +19,14 @@ __all__ = ["Side", "take_masks"]
 class Side:
     """N images: regions (M rows), relations (R rows), CSR by image; subject and object are image-local.
 
+    `sizes` (N, 2) width and height, 0 where unknown.
     `labels` (M,), `predicates` (R,) codes; `boxes` (M, 4) float32, NaN where none; `region_scores`, `scores` float32,
     1 where none was given; `failed` (N,) reason or None. `masks` has one row per region (an empty one where none),
     None if masks were not asked for.
     """
 
     ids: list[str]
+    sizes: Ints
     region_offsets: Ints
     relation_offsets: Ints
     boxes: Floats
@@ -47,6 +49,7 @@ class Side:
         relations = segments(self.relation_offsets, images)
         return Side(
             ids=[self.ids[image] for image in images.tolist()],
+            sizes=self.sizes[images],
             region_offsets=offsets_of(np.diff(self.region_offsets)[images]),
             relation_offsets=offsets_of(np.diff(self.relation_offsets)[images]),
             boxes=self.boxes[regions],
@@ -69,6 +72,7 @@ class Side:
         masks = [part.masks for part in parts if part.masks is not None]
         return cls(
             ids=[image_id for part in parts for image_id in part.ids],
+            sizes=np.concatenate([part.sizes for part in parts]),
             region_offsets=offsets_of(np.concatenate([np.diff(part.region_offsets) for part in parts])),
             relation_offsets=offsets_of(np.concatenate([np.diff(part.relation_offsets) for part in parts])),
             boxes=np.concatenate([part.boxes for part in parts]),

@@ -101,8 +101,9 @@ def _ordinals(batch: EvalBatch) -> Ints:
 def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
     """Right boxes at IoU 0.5 as COCO counts them: by descending score, each taking its best box that is still free.
 
-    At most 100 boxes of a class in an image count. Boxes without a label are left out. A convention may lose the very
-    first truth box: its reference numbers annotations from 0, which pycocotools reads as "no match".
+    At most 100 boxes of a class in an image count. Boxes without a label are left out. Sides are those of the
+    convention's detection. A convention may lose the very first truth box: its reference numbers annotations from 0,
+    which pycocotools reads as "no match".
     """
     truth, predicted = batch.truth.objects, batch.predictions.objects
     span = batch.labels + 1
@@ -113,7 +114,10 @@ def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
     order, rank = order[rank < _MOST], rank[rank < _MOST]
     wanted = np.where(truth.labels >= 0, _image_of(truth) * span + truth.labels, -1)
     true_rows, listed = equal_keys(wanted, keys[order])
-    overlap = _overlaps(truth.boxes[true_rows], predicted.boxes[order[listed]], convention)
+    true_side, predicted_side = (np.array([0, 0, extra, extra], np.float64) for extra in convention.detection_sides)
+    overlap = boxes.iou_rows(
+        truth.boxes[true_rows] + true_side, predicted.boxes[order[listed]] + predicted_side, "continuous"
+    )
     near = overlap >= 0.5
     lost = -1
     if convention.loses_first_box and (batch.ordinal is None or 0 in batch.ordinal):

@@ -1,22 +1,25 @@
 """Named conventions of scene-graph recall: what each public code base does where definitions leave room.
 
 Sources: SGB is Scene-Graph-Benchmark.pytorch, OpenPSG its panoptic successor, Maelic the maintained SGG-Benchmark,
-ASMv2 the All-Seeing Model v2 evaluation on PSG, OI the Open Images challenge as PySGG implements it; SVG is section 4.4
-of Synthetic Visual Genome, open-ended answers on PSG. `docs/metrics.md` says what each field means and what differs in
-a number because of it.
+ASMv2 the All-Seeing Model v2 evaluation on PSG, OI the Open Images challenge as PySGG implements it, EGTR the evaluator
+of the one-stage detectors RelTR and EGTR; SVG is section 4.4 of Synthetic Visual Genome, open-ended answers on PSG.
+`docs/metrics.md` says what each field means and what differs in a number because of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from sgforge import boxes
 from sgforge.errors import ConfigError
+from sgforge.text.did_you_mean import choices
 
-__all__ = ["CONVENTIONS", "DEFAULT", "Convention", "convention_named"]
+if TYPE_CHECKING:
+    from sgforge import boxes
+
+__all__ = ["CONVENTIONS", "DEFAULT", "SWITCHES", "Convention", "convention_named"]
 
 
 @attrs.frozen
@@ -29,8 +32,11 @@ class Convention:
     `absent`: whether a predicate of the vocabulary without truth counts 0 in mean recall or is left out. `ranked`:
     whether the lists are cut at K. `pair_limit`: how many of its best predicates each pair may list in the constrained
     ranking (None: all). `least_score`: triplets that do not exceed it are not listed. `average_precision`: relations
-    and phrases also have an AP per predicate, weighted into one score. `loses_first_box`: in detection mAP the first
-    truth box of all is never found, a defect of the reference (see `docs/metrics.md`).
+    and phrases also have an AP per predicate, weighted into one score, and nothing is ever ranked as listed.
+    `pairs_after_cut`: pair accuracy cuts the list at K before it keeps the pairs that the truth relates, not after.
+    `detection_sides`: pixels added to the far sides of true and of predicted boxes in detection mAP.
+    `loses_first_box`: in detection mAP the first truth box of all is never found, a defect of the reference (see
+    `docs/metrics.md`).
     """
 
     name: str
@@ -45,6 +51,8 @@ class Convention:
     pair_limit: int | None = 1
     least_score: float = 0.0
     average_precision: bool = False
+    pairs_after_cut: bool = False
+    detection_sides: tuple[int, int] = (0, 0)
     loses_first_box: bool = False
 
 
@@ -61,7 +69,14 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             "sgb",
             "+1 pixel IoU >= 0.5, equal truth triplets kept, images without a prediction left out, mean over images",
             pixels="legacy",
+            detection_sides=(1, 1),
             loses_first_box=True,
+        ),
+        Convention(
+            "egtr",
+            "+1 pixel IoU >= 0.5, equal truth triplets kept, images without a prediction count 0, mean over images",
+            pixels="legacy",
+            unanswered="zero",
         ),
         Convention(
             "openpsg",
@@ -73,6 +88,9 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             "IoU with +1 in the intersection only, equal truth triplets kept, images without a prediction count 0",
             pixels="maelic",
             unanswered="zero",
+            pairs_after_cut=True,
+            detection_sides=(0, 1),
+            loses_first_box=True,
         ),
         Convention(
             "svg",
@@ -100,15 +118,51 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             pair_limit=2,
             least_score=1e-5,
             average_precision=True,
+            detection_sides=(1, 1),
+            loses_first_box=True,
         ),
     )
 }
 DEFAULT: Final = "sgforge"
 
+SWITCHES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+    "pixels": ("pixels", {"continuous": "continuous", "legacy": "legacy", "maelic": "maelic"}),
+    "duplicates": ("duplicates", {"keep": "keep", "drop": "drop"}),
+    "unanswered": ("unanswered", {"skip": "skip", "zero": "zero"}),
+    "predicates": ("pair_limit", {"all": None}),
+}
+"""What may be changed on top of a named convention: name, field, values; `predicates` (a pair) takes a number too."""
 
-def convention_named(name: str) -> Convention:
-    """The convention called `name`; an unknown name is a `ConfigError` listing those there are."""
-    try:
-        return CONVENTIONS[name]
-    except KeyError:
-        raise ConfigError(f"no convention {name!r}; choose one of {', '.join(CONVENTIONS)}") from None
+
+def convention_named(text: str) -> Convention:
+    """The convention of this name, with its switches: "sgb", "sgb+unanswered=zero+predicates=3".
+
+    The name of what is returned is the whole text, so that a changed convention is never printed as the plain one. An
+    unknown name or switch is a `ConfigError` listing those there are.
+    """
+    name, *switches = text.split("+")
+    found = CONVENTIONS.get(name)
+    if found is None:
+        raise ConfigError(f"no convention {name!r}; choose one of {', '.join(CONVENTIONS)}")
+    changed: dict[str, Any] = {}
+    for switch in switches:
+        field, value = _switch(switch, text)
+        if field in changed or getattr(found, field) == value:
+            raise ConfigError(f"convention {text!r}: {switch} changes nothing, leave it out")
+        changed[field] = value
+    said = ", ".join(switches)
+    return attrs.evolve(found, name=text, summary=f"{found.summary}; but {said}", **changed) if changed else found
+
+
+def _switch(switch: str, text: str) -> tuple[str, Any]:
+    """The field that a switch KEY=VALUE changes, and its value."""
+    key, sign, value = switch.partition("=")
+    if not sign or key not in SWITCHES:
+        raise ConfigError(f"convention {text!r}: no switch {switch!r}; {choices(key, SWITCHES)}")
+    field, values = SWITCHES[key]
+    if field == "pair_limit" and value.isdecimal() and int(value) > 0:
+        return field, int(value)
+    if value not in values:
+        more = " or a number" if field == "pair_limit" else ""
+        raise ConfigError(f"convention {text!r}: {key} must be {' or '.join(values)}{more}, not {value!r}")
+    return field, values[value]

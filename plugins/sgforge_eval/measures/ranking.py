@@ -38,7 +38,7 @@ class Ranked:
 class Rankings:
     """The two lists of a batch: `constrained` has the best predicate(s) of each pair, `free` every predicate.
 
-    `answered` (N,) bool: the image has at least one proposed triplet.
+    `answered` (N,) bool: the image has at least one listed pair, whatever its scores.
     """
 
     constrained: Ranked
@@ -70,12 +70,10 @@ def _rank_listed(listed: Listed, limit: int, pair_limit: int | None, free: bool,
             chosen = chosen[np.argsort(_first_rows(pair, value > 0, pair[chosen]), kind="stable")]
     else:
         chosen = _distinct(listed, pair, np.where(value > 0, positions(listed.offsets), 0)) if in_order else best
-    answered = np.zeros(len(listed.offsets) - 1, bool)
-    answered[_image_of(listed, best)] = True
     return Rankings(
         _listed_rows(listed, chosen, value, limit),
         _listed_rows(listed, best, value, limit) if free else None,
-        answered,
+        np.diff(listed.offsets) > 0,
     )
 
 
@@ -120,7 +118,7 @@ def _rank_dense(dense: Dense, limit: int, pair_limit: int | None, free: bool, in
     scores = dense.scores
     if scores.size == 0:
         empty = _table_rows(dense, np.zeros(0, np.int64), np.zeros(len(dense.offsets), np.int64), 1)
-        return Rankings(empty, empty if free else None, np.zeros(len(dense.offsets) - 1, bool))
+        return Rankings(empty, empty if free else None, np.diff(dense.offsets) > 0)
     best: Floats = scores.max(axis=1)
     if not np.isfinite(best).all():
         scores, _ = clean_scores(scores)
@@ -139,7 +137,7 @@ def _rank_dense(dense: Dense, limit: int, pair_limit: int | None, free: bool, in
     return Rankings(
         constrained,
         _best_cells(dense, scores, weight, value, limit, None) if free else None,
-        np.diff(offsets) > 0,
+        np.diff(dense.offsets) > 0,
     )
 
 

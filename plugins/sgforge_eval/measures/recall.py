@@ -48,8 +48,8 @@ class GroupedFamily:
     """One metric at every K for each group (predicate or category).
 
     Row g belongs to `image[g]` and `group[g]`, with `top` (G, K) and `bottom` (G,); `size` groups in all. `over_all`:
-    the mean over groups divides by all of them, a group without truth counting 0; else by those with truth. `names`
-    are those of the means, `members` those of one group's values.
+    the mean over groups divides by `divisor` (all that a convention knows, one without truth counting 0); else by those
+    with truth. `names` are those of the means, `members` those of one group's values.
     """
 
     names: tuple[str, ...]
@@ -59,6 +59,7 @@ class GroupedFamily:
     top: Floats
     bottom: Floats
     size: int
+    divisor: int
     over_all: bool
 
     def table(self) -> Floats:
@@ -76,7 +77,7 @@ class GroupedFamily:
     def means(self, total: Floats, seen: Ints | int) -> Floats:
         """(..., K) means over the groups, from sums over those with truth and how many (...) have it."""
         known = np.asarray(seen)[..., None]
-        divisor = np.where(known > 0, self.size if self.over_all else known, 1)
+        divisor = np.where(known > 0, self.divisor if self.over_all else known, 1)
         means: Floats = np.where(known > 0, total / divisor, np.nan)
         return means
 
@@ -181,6 +182,7 @@ class _Counter:
         firsts: tuple[Ints, ...],
         group: Ints,
         size: int,
+        divisor: int,
     ) -> tuple[GroupedFamily, ...]:
         """Per-group recall for several lists over one grouping of the rows of used images; negative groups are out."""
         rows = np.flatnonzero(self.used[self.table.image] & (group >= 0))
@@ -206,14 +208,15 @@ class _Counter:
                     top=top,
                     bottom=bottom,
                     size=size,
+                    divisor=divisor,
                     over_all=over_all,
                 )
             )
         return tuple(families)
 
 
-def measure_table(table: HitTable, measure: Measure, predicates: int) -> Metrics:
-    """All metrics of `table`; `predicates`: how many there are in the vocabulary, what mean recall divides by."""
+def measure_table(table: HitTable, measure: Measure, predicates: int, divisor: int | None = None) -> Metrics:
+    """All metrics of `table`; `predicates`: how many have a code, `divisor`: what mean recall divides by (all)."""
     convention = measure.convention
     used = table.truth_count > 0
     if convention.unanswered == "skip":
@@ -234,7 +237,9 @@ def measure_table(table: HitTable, measure: Measure, predicates: int) -> Metrics
     families.append(Family(("failure_rate",), table.failed[:, None].astype(np.float64), np.ones(len(used))))
     means = tuple((mean, plain) for plain, mean, _ in measured)
     firsts = tuple(first for _, _, first in measured)
-    grouped = counter.grouped(means, firsts, table.predicate, predicates)
+    divisor = predicates if divisor is None else divisor
+    grouped = counter.grouped(means, firsts, table.predicate, predicates, divisor)
     category = table.category.astype(np.int64)
-    (by_category,) = counter.grouped((("mR", "R"),), (table.constrained,), category, len(CATEGORIES))
+    kinds = len(CATEGORIES)
+    (by_category,) = counter.grouped((("mR", "R"),), (table.constrained,), category, kinds, kinds)
     return Metrics(tuple(families), grouped, by_category, used)

@@ -15,7 +15,7 @@ from sgforge_eval.intake.arrays import Flags, Ints, concat_rows, take_rows
 from sgforge_eval.intake.batch import Dense, EvalBatch, Listed, offsets_of
 from sgforge_eval.measures.average_precision import Detections, box_detections, relation_detections
 from sgforge_eval.measures.conventions import Convention
-from sgforge_eval.measures.ranking import Rankings, rank_predictions, rank_within
+from sgforge_eval.measures.ranking import Ranked, Rankings, rank_predictions, rank_within
 from sgforge_eval.measures.triplets import TripletJoin, unique_truth
 
 __all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]
@@ -56,8 +56,11 @@ class Measure:
     ) -> Measure:
         """A measure at the cuts `k` and those the convention's own scores need, in order.
 
-        Detection is measured by box only; a convention whose scores need boxes is a `ConfigError` by mask.
+        Detection is measured by box only; a convention whose scores need boxes is a `ConfigError` by mask, and one that
+        always sorts is one as listed.
         """
+        if convention.average_precision and in_order:
+            raise ConfigError(f"convention {convention.name} always ranks by score: leave out --in-order")
         if convention.average_precision and localization == "mask":
             raise ConfigError(f"convention {convention.name} is defined by box: it has no scores by mask")
         needed = {50} if convention.average_precision else set()
@@ -168,19 +171,28 @@ class Scorer:
             constrained=first(matched & ~is_free),
             free=first(matched & is_free) if rankings.free is not None else None,
             phrase=first(join.phrases(localizer) & ~is_free) if phrases else None,
-            paired=self._paired(batch, localizer) if batch.aligned else None,
+            paired=self._paired(batch, rankings.constrained, localizer) if batch.aligned else None,
             truth_count=np.bincount(truth.image, minlength=batch.count),
             answered=rankings.answered & ~batch.failed,
             failed=batch.failed,
         )
 
-    def _paired(self, batch: EvalBatch, localizer: Localizer) -> Ints:
-        """First ranks when only pairs that the truth relates are listed (pair accuracy)."""
+    def _paired(self, batch: EvalBatch, listed: Ranked, localizer: Localizer) -> Ints:
+        """First ranks when only pairs that the truth relates are listed (pair accuracy).
+
+        `listed` is the constrained ranking of all pairs: where a convention cuts before it looks at pairs, the ranks
+        are those.
+        """
         size = len(batch.truth.image)
-        kept = attrs.evolve(batch, predictions=_true_pairs_only(batch))
-        ranking = rank_predictions(
-            kept.predictions, self.measure.limit, free=False, in_order=self.measure.in_order
-        ).constrained
+        if self.measure.convention.pairs_after_cut:
+            span = max(len(batch.predictions.objects.labels), 1)
+            related = batch.truth.subject * span + batch.truth.object
+            kept, ranking = batch, take_rows(listed, np.isin(listed.subject * span + listed.object, related))
+        else:
+            kept = attrs.evolve(batch, predictions=_true_pairs_only(batch))
+            ranking = rank_predictions(
+                kept.predictions, self.measure.limit, free=False, in_order=self.measure.in_order
+            ).constrained
         join = TripletJoin(kept, ranking)
         matched = join.both_regions(localizer)
         return first_hit(size, join.truth_rows[matched], ranking.rank[join.listed_rows[matched]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,7 @@ from sgforge_eval.tasks.base import (
     task_report,
 )
 from sgforge_eval.tasks.choice import ChoiceQuestion, lettered, score_choices
-from sgforge_eval.tasks.vqa_text import exact_text, soft_accuracy
+from sgforge_eval.tasks.vqa_text import exact_text, match_share, soft_accuracy
 
 __all__ = ["AokvqaOptions", "AokvqaTask", "GqaOptions", "GqaTask", "OpenQuestion", "VqaOptions", "VqaTask"]
 
@@ -155,22 +155,29 @@ class VqaTask:
 
     def evaluate(self, predictions: Predictions) -> Report:
         """Soft accuracy over all, and per answer type."""
-        return _soft_report(self.name, self.open_questions(), predictions)
+        convention = "min(1, matches / 3), mean over the sets without one of the answers"
+        return _soft_report(self.name, self.open_questions(), predictions, soft_accuracy, convention)
 
 
-def _soft_report(name: str, questions: Sequence[OpenQuestion], predictions: Predictions) -> Report:
+def _soft_report(
+    name: str,
+    questions: Sequence[OpenQuestion],
+    predictions: Predictions,
+    rule: Callable[[str, Sequence[str]], float],
+    convention: str,
+) -> Report:
     predictions.check(question.id for question in questions)
     scores = []
     for question in questions:
         answer = _answer(predictions.get(question.id), predictions)
-        scores.append(0.0 if answer is None else soft_accuracy(answer, question.answers))
+        scores.append(0.0 if answer is None else rule(answer, question.answers))
     table = by_group(((question.kind, score) for question, score in zip(questions, scores, strict=True)), "type")
     return task_report(
         name,
         {"accuracy": accuracy(scores)},
         predictions,
         len(questions),
-        convention="min(1, matches / 3), mean over the sets without one of the answers",
+        convention=convention,
         tables={"per_type": table},
     )
 
@@ -184,7 +191,7 @@ class AokvqaOptions:
 
 
 class AokvqaTask:
-    """Multiple choice by letter or text, or direct answers by soft accuracy. Source: A-OKVQA (Schwenk et al. 2022)."""
+    """Multiple choice by letter or text, or direct answers by its own rule. Source: A-OKVQA (Schwenk et al. 2022)."""
 
     name: ClassVar[str] = "aokvqa"
     options: ClassVar[type[Any]] = AokvqaOptions
@@ -234,9 +241,10 @@ class AokvqaTask:
         ]
 
     def evaluate(self, predictions: Predictions) -> Report:
-        """Accuracy of the choice, or soft accuracy of direct answers."""
+        """Accuracy of the choice, or of direct answers."""
         if self._options.direct:
-            return _soft_report(self.name, self.open_questions(), predictions)
+            convention = "min(1, matches / 3) over all answers, letter for letter"
+            return _soft_report(self.name, self.open_questions(), predictions, match_share, convention)
         chosen = score_choices(self.questions(), predictions)
         values = {"accuracy": accuracy(item.right for item in chosen)}
         return task_report(self.name, values, predictions, len(chosen), convention="accuracy over four choices")

@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from sgforge_eval.tasks.base import Predictions, accuracy
+from sgforge_eval.tasks.saying import LETTERS, chosen_letter
 
 __all__ = [
-    "LETTERS",
     "ChoiceQuestion",
     "Chosen",
-    "chosen_letter",
     "circular_accuracy",
     "lettered",
     "rotations",
     "score_choices",
     "shuffled",
 ]
-
-LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""What choices are called, in the order in which they are shown."""
 
 
 @attrs.frozen
@@ -87,35 +82,6 @@ def rotations(question: ChoiceQuestion) -> list[ChoiceQuestion]:
         )
         for turn in range(count)
     ]
-
-
-_LEADING = re.compile(
-    r"^\W*(?:(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)(?:\s+is)?\s*:?\s*)?\(?([A-Za-z1-9])\)?(?:[\s.:,)]|$)",
-    re.IGNORECASE,
-)
-
-
-def chosen_letter(answer: str, choices: Sequence[str], *, strict: bool = False) -> int | None:
-    """The index an answer names: a letter (or "B.", "(B)", "Answer: B", the number of a choice), else a choice's text.
-
-    `strict`: the answer must be the one letter (CRPE's own scorer). None for an answer that names no choice.
-    """
-    text = answer.strip()
-    if strict:
-        return LETTERS.find(text) if len(text) == 1 and text in LETTERS[: len(choices)] else None
-    plain = text.rstrip(".").casefold()
-    if len(plain) == 1 and plain.upper() in LETTERS[: len(choices)]:
-        return LETTERS.index(plain.upper())
-    same = [index for index, choice in enumerate(choices) if choice.strip().rstrip(".").casefold() == plain]
-    if len(same) == 1:
-        return same[0]
-    match = _LEADING.match(text)
-    # "A dog" is an article and a noun, not choice A, unless nothing follows or a sign sets the letter off.
-    if match is None or (match.group(1) in "aAI" and re.match(r"^\W*[aAI]\s+\w", text)):
-        return None
-    sign = match.group(1).upper()
-    index = int(sign) - 1 if sign.isdigit() else LETTERS.index(sign)
-    return index if 0 <= index < len(choices) else None
 
 
 def _chosen(question: ChoiceQuestion, row: Mapping[str, Any] | None, *, strict: bool) -> Chosen:

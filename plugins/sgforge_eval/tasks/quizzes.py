@@ -26,7 +26,6 @@ from sgforge_eval.tasks.base import (
     task_report,
 )
 from sgforge_eval.tasks.choice import (
-    LETTERS,
     ChoiceQuestion,
     Chosen,
     circular_accuracy,
@@ -34,6 +33,7 @@ from sgforge_eval.tasks.choice import (
     rotations,
     score_choices,
 )
+from sgforge_eval.tasks.saying import LETTERS
 
 __all__ = ["CrpeTask", "MMBenchOptions", "MMBenchTask", "SeedTask"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -24,11 +23,9 @@ from sgforge_eval.tasks.base import (
     task_report,
 )
 from sgforge_eval.tasks.pickles import read_plain_pickle
+from sgforge_eval.tasks.saying import Numbers, boxes_in_text
 
-__all__ = ["Expression", "ReferringOptions", "ReferringTask", "box_in_text"]
-
-Numbers = tuple[float, float, float, float]
-_BOX = re.compile(r"\[?\[\s*(-?\d+(?:\.\d+)?(?:\s*,\s*-?\d+(?:\.\d+)?){3})\s*\]")
+__all__ = ["Expression", "ReferringOptions", "ReferringTask"]
 
 
 @attrs.frozen
@@ -64,15 +61,6 @@ class Expression:
     def prompt(self) -> str:
         """The whole text to ask."""
         return f"Give the box of: {self.text}\nReply with [x0, y0, x1, y1] and nothing else."
-
-
-def box_in_text(text: str) -> Numbers | None:
-    """The one box [x0, y0, x1, y1] an answer writes; None without one or with several."""
-    found = _BOX.findall(text)
-    if len(found) != 1:
-        return None
-    x0, y0, x1, y1 = (float(part) for part in found[0].split(","))
-    return x0, y0, x1, y1
 
 
 class ReferringTask:
@@ -157,11 +145,19 @@ class ReferringTask:
             return nothing
         value = row.get("box", row.get("bbox"))
         answer = row.get("answer", row.get("text"))
-        box = _four(value) if value is not None else box_in_text(answer) if isinstance(answer, str) else None
+        box = _four(value) if value is not None else self._written(answer, predictions)
         if box is None or box[0] > box[2] or box[1] > box[3]:
             predictions.skipped["answer without one box (x0 <= x1, y0 <= y1), counted as wrong"] += 1
             return nothing
         return self._in_pixels(box, expression)
+
+    @staticmethod
+    def _written(answer: Any, predictions: Predictions) -> Numbers | None:
+        """The box in an answer; of several the first, as ASMv2's scorer takes it."""
+        found = boxes_in_text(answer) if isinstance(answer, str) else []
+        if len(set(found)) > 1:
+            predictions.skipped["answer with several boxes, of which the first is taken"] += 1
+        return found[0] if found else None
 
     def _in_pixels(self, box: Numbers, expression: Expression) -> Numbers:
         scale = {"pixels": None, "unit": 1.0, "999": 999.0, "1000": 1000.0}[self._options.scale]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import attrs
 
@@ -19,12 +18,10 @@ from sgforge_eval.tasks.base import (
     json_lines,
     task_report,
 )
-from sgforge_eval.tasks.choice import ChoiceQuestion, chosen_letter
+from sgforge_eval.tasks.choice import ChoiceQuestion
+from sgforge_eval.tasks.saying import yes_or_no
 
-__all__ = ["VsrQuestion", "VsrTask", "yes_or_no"]
-
-_YES: Final = frozenset(("yes", "true", "correct", "1"))
-_NO: Final = frozenset(("no", "false", "incorrect", "0"))
+__all__ = ["VsrQuestion", "VsrTask"]
 
 
 @attrs.frozen
@@ -53,18 +50,6 @@ class VsrQuestion:
             category=self.relation,
             image=self.image,
         )
-
-
-def yes_or_no(answer: Any) -> bool | None:
-    """What an answer says, by its first word; None if it says neither."""
-    if isinstance(answer, bool):
-        return answer
-    words = re.findall(r"[a-z0-9]+", str(answer).casefold()) if isinstance(answer, (str, int)) else []
-    first = words[0] if words else ""
-    if first in _YES or first in _NO:
-        return first in _YES
-    index = chosen_letter(str(answer), ("Yes", "No")) if words else None
-    return None if index is None else index == 0
 
 
 class VsrTask:

@@ -22,10 +22,13 @@ def test_a_right_half(tmp_path) -> None:
     said = write(tmp_path / "p", line("a", None, ON), line("b", None, [relation(0, "under", 1), ON[1]]))
     report = score(said, truth)
     assert report.values["R@20"] == pytest.approx((1 + 1 / 2) / 2)
-    # on: 1 of image a, 0 of b; near: 1; under: no truth, counts 0 among three predicates.
-    assert report.values["mR@20"] == pytest.approx((1 / 2 + 1 + 0) / 3)
+    # on: 1 of image a, 0 of b; near: 1; under is the prediction's alone.
+    assert report.values["mR@20"] == pytest.approx((1 / 2 + 1) / 2)
     assert report.images_used == 2
-    assert "mean recall over 3 predicates: near, on, under" in report.notes
+    assert "mean recall over 2 predicates: near, on" in report.notes
+    assert report.tables["counted"] == [
+        {"reason": "prediction: predicate name that the truth does not have, which no mean divides by", "count": 1}
+    ]
     only = score(said, truth, predicates=["on", "near"])
     assert only.values["mR@20"] == pytest.approx((1 / 2 + 1) / 2)
     assert any("predicate outside the vocabulary" in note for note in only.notes)
@@ -186,11 +189,16 @@ def test_told_boxes_and_told_labels(tmp_path) -> None:
     truth = write(tmp_path / "t", line("a", None, ON))
     renamed = [region("mug", [90, 0, 95, 5]), region("table", TABLE), region("chair", FAR)]
     said = write(tmp_path / "p", line("a", renamed, [*ON, relation(0, "on", 7)]))
-    assert score(said, truth, metric="predcls").values["R@20"] == 1.0
-    assert score(said, truth, metric="sgcls").values["R@20"] == 0.5  # the mug is named wrongly
+    # The mug lies elsewhere: it is none of the truth's regions.
+    assert score(said, truth, metric="predcls").values["R@20"] == 0.5
+    assert score(said, truth, metric="sgcls").values["R@20"] == 0.5
     assert score(said, truth, metric="sgdet").values["R@20"] == 0.5
     fewer = write(tmp_path / "f", line("a", renamed[:2], ON[:1]))
-    assert score(fewer, truth, metric="predcls").values["A@20"] == 0.5
+    assert score(fewer, truth, metric="predcls").values["A@20"] == 0.0
+    mug = [region("mug", CUP), region("table", TABLE), region("chair", FAR)]
+    named = write(tmp_path / "n", line("a", mug, ON))
+    assert score(named, truth, metric="predcls").values["R@20"] == 1.0  # in its place, labels are told
+    assert score(named, truth, metric="sgcls").values["R@20"] == 0.5  # the mug is named wrongly
     bare = [region(None, CUP), region(None, TABLE), region(None, FAR)]
     unnamed = write(tmp_path / "u", line("a", bare, ON))
     assert score(unnamed, unnamed, metric="predcls").values["R@20"] == 1.0
@@ -201,10 +209,11 @@ def test_told_boxes_and_told_labels(tmp_path) -> None:
 @pytest.mark.parametrize(("subject", "target"), [(3, 1), (1, 3)])
 def test_regions_that_are_not_the_truth_s_are_counted(tmp_path, mode, subject, target) -> None:
     truth = write(tmp_path / "t", line("a", None, ON), line("b", None, ON))
-    more = [*line("a")["regions"], region("dog", FAR)]
+    more = [*line("a")["regions"], region("dog", [40, 80, 50, 90])]
     said = write(tmp_path / "p", line("a", more, [*ON, relation(subject, "on", target)]), line("b", None, ON))
     notes = score(said, truth, metric=mode).notes
-    assert "1 x prediction: relation with a region index that the truth does not have" in notes
+    assert "1 x prediction: relation of a region that is none of the truth's" in notes
+    assert any("image with regions that are none of the truth's" in note and "first: a" in note for note in notes)
     assert any(note.startswith("1 x prediction: image with more or fewer regions than the truth") for note in notes)
     assert not any("more or fewer" in note for note in score(said, truth).notes)
 
@@ -283,7 +292,7 @@ def test_no_truth_at_all_and_no_such_file(tmp_path) -> None:
         score(write(tmp_path / "p", line("a")), write(tmp_path / "t"))
     with pytest.raises(ConfigError, match="does not exist"):
         score(tmp_path / "p", tmp_path / "none")
-    with pytest.raises(ConfigError, match="sgb, openpsg"):
+    with pytest.raises(ConfigError, match="choose one of sgforge, sgb"):
         score(tmp_path / "p", tmp_path / "p", convention="sgbb")
     with pytest.raises(ConfigError, match="cuts of 1 or more"):
         score(tmp_path / "p", tmp_path / "p", k=[0])
