@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Final
 
 from sgforge.models import BatchCalls, Capabilities, ChatRequest, EncodeImage, Reply, SdkProvider
 from sgforge_openai import batches
-from sgforge_openai.wire import chat_body, read_chat
+from sgforge_openai.answers import plain_completion, read_chat
+from sgforge_openai.wire import chat_body
 
 __all__ = ["OpenAIProvider"]
 
@@ -51,6 +52,10 @@ class OpenAIProvider(SdkProvider):
         """A chat completions body."""
         probabilities = self.capabilities(model).probabilities
         return chat_body(model, request, encode, "max_completion_tokens", probabilities=probabilities)
+
+    async def send(self, body: Mapping[str, Any]) -> bytes:
+        """One call through the SDK's client."""
+        return plain_completion(await super().send(body))
 
     def read(self, raw: bytes) -> Reply:
         """A chat completion."""

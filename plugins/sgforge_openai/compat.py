@@ -17,8 +17,11 @@ from sgforge.models import (
     Reply,
     find_key,
     http_error,
+    redact,
 )
-from sgforge_openai.wire import chat_body, read_chat
+from sgforge_openai.answers import plain_completion, read_chat
+from sgforge_openai.proxies import proxy_for, without_user
+from sgforge_openai.wire import chat_body
 
 __all__ = ["KEY_ENV", "CompatProvider"]
 
@@ -33,6 +36,7 @@ class CompatProvider:
     def __init__(self, settings: ModelSettings) -> None:
         self.settings = settings
         self._session: aiohttp.ClientSession | None = None
+        self._proxy: str | None = None
 
     def capabilities(self, model: str) -> Capabilities:
         """Everything but batches; what a server cannot do it says itself."""
@@ -54,18 +58,23 @@ class CompatProvider:
         """Nothing takes long here."""
 
     async def send(self, body: Mapping[str, Any]) -> bytes:
-        """One POST; connection faults after the connection stood may have been billed."""
+        """One POST; connection faults after the connection stood may have been billed. A redirect is not followed:
+        the key is for this server."""
         url = f"{(self.settings.base_url or '').rstrip('/')}/chat/completions"
+        session = self._open(url)
+        by = f" through the proxy {without_user(self._proxy)}" if self._proxy else ""
         try:
-            async with self._open().post(url, data=orjson.dumps(body)) as response:
+            async with session.post(url, data=orjson.dumps(body), allow_redirects=False, proxy=self._proxy) as response:
                 raw = await response.read()
-                if response.status == 200:
-                    return raw
+                if 200 <= response.status < 300:
+                    return plain_completion(raw)
                 raise http_error(response.status, response.headers, raw)
+        except aiohttp.ClientHttpProxyError as error:
+            raise ProviderError(f"cannot connect to {url}{by}: {error.status} {redact(error.message)}") from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            raise ProviderError(f"cannot connect to {url}: {error}") from error
+            raise ProviderError(redact(f"cannot connect to {url}{by}: {error}")) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ProviderError(f"connection lost: {error!r}", maybe_billed=True) from error
+            raise ProviderError(redact(f"connection lost{by}: {error!r}"), maybe_billed=True) from error
 
     def read(self, raw: bytes) -> Reply:
         """A chat completion."""
@@ -76,8 +85,9 @@ class CompatProvider:
         if self._session is not None:
             await self._session.close()
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, url: str) -> aiohttp.ClientSession:
         if self._session is None:
+            self._proxy = proxy_for(url)
             headers = {"Content-Type": "application/json"}
             key = find_key(self.settings, KEY_ENV)
             if key is not None:

@@ -1,19 +1,15 @@
-"""Chat completions on the wire: the body of a request, the meaning of an answer."""
+"""Chat completions on the wire: the body of a request."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
+from sgforge.models import ChatRequest, EncodeImage, Message, TextPart
 
-from sgforge.models import ChatRequest, EncodeImage, Finish, Message, Reply, TextPart, Usage
-
-__all__ = ["chat_body", "read_chat"]
+__all__ = ["chat_body"]
 
 _TOP_LOGPROBS: Final = 20
-_FINISH: Final[Mapping[str, Finish]] = {"length": "length", "content_filter": "refusal"}
 
 
 def chat_body(
@@ -36,27 +32,6 @@ def chat_body(
     return body
 
 
-def read_chat(raw: bytes) -> Reply:
-    """A chat completion; ValueError for anything else."""
-    content = orjson.loads(raw)
-    try:
-        choice = content["choices"][0]
-        message = choice["message"]
-        text, refusal = message.get("content") or "", message.get("refusal") or ""
-        finish = "refusal" if refusal else _FINISH.get(choice.get("finish_reason") or "", "stop")
-        usage = _usage(content.get("usage"))
-        return Reply(
-            text=text,
-            finish=finish,
-            usage=usage,
-            model=content.get("model") or "",
-            refusal=refusal,
-            tokens=_first_token(choice),
-        )
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ValueError(f"no chat completion ({error!r})") from error
-
-
 def _message(message: Message, encode: EncodeImage) -> dict[str, Any]:
     if all(isinstance(part, TextPart) for part in message.parts) and len(message.parts) == 1:
         return {"role": message.role, "content": message.parts[0].text}  # type: ignore[union-attr]
@@ -71,30 +46,6 @@ def _message(message: Message, encode: EncodeImage) -> dict[str, Any]:
             url["detail"] = part.detail
         parts.append({"type": "image_url", "image_url": url})
     return {"role": message.role, "content": parts}
-
-
-def _usage(content: Mapping[str, Any] | None) -> Usage | None:
-    """Token counts; the prompt's include what was read from and written to the cache, the detail objects may miss."""
-    if not content:
-        return None
-    given = content.get("prompt_tokens_details") or {}
-    written = content.get("completion_tokens_details") or {}
-    read, stored = given.get("cached_tokens") or 0, given.get("cache_write_tokens") or 0
-    return Usage(
-        input=max(0, content["prompt_tokens"] - read - stored),
-        cache_read=read,
-        cache_write=stored,
-        output=content.get("completion_tokens") or 0,
-        reasoning=written.get("reasoning_tokens") or 0,
-    )
-
-
-def _first_token(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
-    tokens = (choice.get("logprobs") or {}).get("content")
-    if not tokens:
-        return None
-    top = tokens[0].get("top_logprobs") or [tokens[0]]
-    return {entry["token"]: math.exp(entry["logprob"]) for entry in top}
 
 
 def _is_closed(schema: Any) -> bool:

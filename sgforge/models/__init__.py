@@ -58,6 +58,7 @@ __all__ = [
     "ModelSettings",
     "Provider",
     "ProviderError",
+    "Reading",
     "Reply",
     "SdkProvider",
     "TextPart",
@@ -65,6 +66,10 @@ __all__ = [
     "collect_calls",
     "find_key",
     "http_error",
+    "joined_text",
+    "read_json",
+    "redact",
+    "token_count",
 ]
 
 _HOMES = {
@@ -87,6 +92,7 @@ _HOMES = {
     "ModelSettings": "sgforge.models.settings",
     "Provider": "sgforge.models.provider",
     "ProviderError": "sgforge.models.errors",
+    "Reading": "sgforge.models.values",
     "Reply": "sgforge.models.provider",
     "SdkProvider": "sgforge.models.wire.sdk",
     "TextPart": "sgforge.models.values",
@@ -94,6 +100,10 @@ _HOMES = {
     "collect_calls": "sgforge.models.money.call_trace",
     "find_key": "sgforge.models.wire.api_keys",
     "http_error": "sgforge.models.wire.failures",
+    "redact": "sgforge.models.wire.api_keys",
+    "token_count": "sgforge.models.wire.bodies",
+    "read_json": "sgforge.models.wire.bodies",
+    "joined_text": "sgforge.models.wire.bodies",
 }
 
 
@@ -121,7 +131,8 @@ if TYPE_CHECKING:
         Reply,
     )
     from sgforge.models.settings import GatewaySettings, ModelSettings
-    from sgforge.models.values import ChatRequest, ChatResponse, ImagePart, Message, TextPart, Usage
-    from sgforge.models.wire.api_keys import find_key
+    from sgforge.models.values import ChatRequest, ChatResponse, ImagePart, Message, Reading, TextPart, Usage
+    from sgforge.models.wire.api_keys import find_key, redact
+    from sgforge.models.wire.bodies import joined_text, read_json, token_count
     from sgforge.models.wire.failures import http_error
     from sgforge.models.wire.sdk import JSON_OPTIONS, BatchCalls, SdkProvider

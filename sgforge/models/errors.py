@@ -10,6 +10,7 @@ __all__ = [
     "DEFERRED",
     "Blame",
     "BudgetReachedError",
+    "Cause",
     "DeferredError",
     "ModelError",
     "NotSentError",
@@ -20,6 +21,8 @@ __all__ = [
 
 Blame: TypeAlias = Literal["account", "model", "address"]
 """What is wrong with every call alike: key or payment, the model's name, the server's address."""
+Cause: TypeAlias = Blame | Literal["item"]
+"""What a failed call is put down to; "item": what was asked, so this call alone, whatever its status says."""
 DEFERRED: Final = "deferred"
 """The reason of an answer that is not there yet."""
 _ACCOUNT: Final = frozenset({401, 402, 403})
@@ -85,7 +88,9 @@ class ProviderError(Exception):
 
     `status`: the HTTP status, or None when there was no response at all. `retry_after`: seconds the server asked for.
     `maybe_billed`: the request may have been carried out although no answer arrived (a reset, a timeout, half a
-    body). `reason`: a short code for what has no status. `blame`: what must be mended before any call can succeed.
+    body). `reason`: a short code for what has no status. `blame`: what must be mended before any call can succeed;
+    "item" says that it is this call alone, also where the status says otherwise. `body`: what came in place of an
+    answer and may have been paid for: it is stored with its fault.
     """
 
     def __init__(
@@ -96,11 +101,16 @@ class ProviderError(Exception):
         retry_after: float | None = None,
         maybe_billed: bool = False,
         reason: str = "connection",
-        blame: Blame | None = None,
+        blame: Cause | None = None,
+        body: bytes | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
         self.maybe_billed = maybe_billed
         self.reason = reason
-        self.blame = "account" if blame is None and status in _ACCOUNT else blame
+        self.concerns_item = blame == "item"
+        self.blame: Blame | None = None if blame == "item" else blame
+        if blame is None and status in _ACCOUNT:
+            self.blame = "account"
+        self.body = body

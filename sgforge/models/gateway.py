@@ -11,22 +11,31 @@ from typing import Protocol
 import attrs
 
 from sgforge.errors import ConfigError
-from sgforge.models.cache.answers import check_schema, choice_probabilities, parse
-from sgforge.models.cache.request_key import call_id, request_key
+from sgforge.models.cache.answers import USABLE, Checked, check, check_schema, choice_probabilities
+from sgforge.models.cache.request_key import RequestName, call_id, request_name
 from sgforge.models.cache.single_flight import SingleFlight
 from sgforge.models.cache.store import Store
-from sgforge.models.errors import DeferredError, ModelError, NotSentError
+from sgforge.models.errors import DeferredError, ModelError, NotSentError, ProviderError
 from sgforge.models.limits.circuit_breaker import Guard
 from sgforge.models.limits.concurrency import Gate
 from sgforge.models.limits.trouble import Tell, Trouble
 from sgforge.models.money.call_trace import Observed, note_call, note_not_sent, note_observed
-from sgforge.models.money.ledger import Spending, StoredAnswer, committed_nano, find_answer, spending
+from sgforge.models.money.ledger import (
+    Spending,
+    StoredAnswer,
+    committed_nano,
+    find_answer,
+    find_at_other_limit,
+    find_faulty,
+    save_answer,
+    spending,
+)
 from sgforge.models.money.prices import Price, PriceTable, usd
 from sgforge.models.money.reservations import Account
 from sgforge.models.provider import Capabilities, Provider, ResolveProvider
 from sgforge.models.purchase import Caller
 from sgforge.models.settings import GatewaySettings, ModelSettings
-from sgforge.models.values import ChatRequest, ChatResponse
+from sgforge.models.values import ChatRequest, ChatResponse, Usage
 from sgforge.models.wire.pictures import Pictures
 
 __all__ = ["BoundModel", "Gateway", "Watcher"]
@@ -219,19 +228,24 @@ class BoundModel:
 
     async def key(self, request: ChatRequest) -> bytes:
         """The name of a request's answer, 32 bytes."""
+        return (await self.named(request)).key
+
+    async def named(self, request: ChatRequest) -> RequestName:
+        """A request with all that names its answer."""
         if self._identity is None:
             self._identity = asyncio.create_task(asyncio.to_thread(self.caller.provider.identity, self.caller.model))
         # One look for all, which may hash weights for minutes: the first to ask may give up, the others still wait.
         if not self._identity.done():
             await asyncio.shield(self._identity)
-        return request_key(self.name, self._identity.result(), request, self.caller.fit())
+        return request_name(self.name, self._identity.result(), request, self.caller.fit())
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """The answer to a request, from the cache or bought now; a `ModelError` says why there is none."""
         self._refuse_unsupported(request)
-        key = await self.key(request)
+        name = await self.named(request)
+        key = name.key
         # The cache before everything else: it answers also after a stop, without a key, beyond the budget.
-        stored = find_answer(self.gateway.store, key)
+        stored = await self._look_up(name, key, request)
         if stored is not None and not self._to_be_bought(stored):
             return self._response(stored, request, cached=True, seconds=0.0)
         if key in self.gateway.waiting:
@@ -240,12 +254,63 @@ class BoundModel:
             await self.gateway.watcher.miss(self, key, self.caller.next_request(request, stored))
         started = asyncio.get_running_loop().time()
         try:
-            bought, shared = await self._flights.run(key, lambda: self._buy(key, request, stored))
+            bought, shared = await self._flights.run(key, lambda: self._buy(name, request, stored))
         except NotSentError as error:
             # Here and not where it is raised: who followed another's request has a block of its own to tell.
             note_not_sent(error)
             raise
         return self._response(bought, request, shared, asyncio.get_running_loop().time() - started)
+
+    async def _look_up(self, name: RequestName, key: bytes, request: ChatRequest) -> StoredAnswer | None:
+        """What is stored for a request, read: its own answer, or one with other room that was not cut off."""
+        stored = find_answer(self.gateway.store, key)
+        if stored is None or stored.outcome != "ok":
+            # What was cut off here may have had more room before, and what was cut off there has more now.
+            stored = find_at_other_limit(self.gateway.store, name) or stored
+        settings = self.gateway.settings
+        if stored is not None and stored.outcome in USABLE:
+            return self._read(stored, request)
+        if settings.reread or settings.retry_failed:
+            return await self._reread(key, request, stored) or stored
+        return stored
+
+    def _read(self, stored: StoredAnswer, request: ChatRequest) -> StoredAnswer:
+        """A stored answer with what it says; one in which nothing of use is found any more is "invalid"."""
+        reply = self.caller.read(stored.raw)
+        checked = check(request, reply, is_known=True)
+        if checked.outcome not in USABLE:
+            return attrs.evolve(stored, outcome="invalid", detail=checked.detail)
+        return attrs.evolve(stored, checked=checked)
+
+    async def _reread(self, key: bytes, request: ChatRequest, stored: StoredAnswer | None) -> StoredAnswer | None:
+        """The first stored body of a request in which something of use is found today; it is stored as its answer."""
+        bodies = ([stored.raw] if stored is not None else []) + find_faulty(self.gateway.store, key)
+        for raw in bodies:
+            try:
+                reply = self.caller.read(raw)
+            except ProviderError:
+                continue
+            checked = check(request, reply)
+            if checked.outcome in USABLE:
+                found = self._found(key, stored, raw, checked)
+                await self.gateway.store.write(lambda connection: save_answer(connection, found))  # noqa: B023
+                return found
+        return None
+
+    def _found(self, key: bytes, stored: StoredAnswer | None, raw: bytes, checked: Checked) -> StoredAnswer:
+        # What was lost on its way has no cost of its own: it stands in the ledger at its worst case.
+        usage = checked.reply.usage if checked.reply is not None else None
+        blank = StoredAnswer(
+            key=key,
+            model=self.name,
+            outcome="ok",
+            raw=raw,
+            detail="",
+            usage=usage or Usage(),
+            cost_nano=None,
+            repaired=False,
+        )
+        return attrs.evolve(stored or blank, outcome=checked.outcome, raw=raw, detail=checked.detail, checked=checked)
 
     def _refuse_unsupported(self, request: ChatRequest) -> None:
         """Refuse what the provider cannot do, before anything is paid."""
@@ -263,13 +328,13 @@ class BoundModel:
             return self.gateway.settings.repair
         return stored.outcome != "ok" and self.gateway.settings.retry_failed
 
-    async def _buy(self, key: bytes, request: ChatRequest, stored: StoredAnswer | None) -> StoredAnswer:
+    async def _buy(self, name: RequestName, request: ChatRequest, stored: StoredAnswer | None) -> StoredAnswer:
         """Buy the answer, and its repair if it breaks the schema."""
         # Each call is stored before the next is made, so that whoever is stopped in between goes on with the repair.
         if stored is None or stored.outcome != "unrepaired":
-            stored = await self.caller.buy(key, request, None)
+            stored = await self.caller.buy(name.key, request, None, name.base)
         if stored.outcome == "unrepaired":
-            stored = await self.caller.buy(key, request, stored)
+            stored = await self.caller.buy(name.key, request, stored, name.base)
         return stored
 
     def _response(self, stored: StoredAnswer, request: ChatRequest, cached: bool, seconds: float) -> ChatResponse:
@@ -278,15 +343,16 @@ class BoundModel:
         cost_usd = None if stored.cost_nano is None else usd(stored.cost_nano)
         # Noted also for answers that are of no use: they were paid for, and an estimate is of what is paid.
         note_observed(Observed(model=self.name, cached=cached, usage=stored.usage, cost_usd=cost_usd, seconds=seconds))
-        if stored.outcome != "ok":
+        checked = stored.checked
+        reply = None if checked is None else checked.reply
+        if stored.outcome not in USABLE or reply is None or checked is None:
             reason = "invalid" if stored.outcome == "unrepaired" else stored.outcome
             again = " (answered before; --retry-failed asks again)" if cached else ""
             raise ModelError(reason, f"{self.name} call {name}: {stored.detail}{again}")
         note_call(name)
-        reply = self.caller.provider.read(stored.raw)
         return ChatResponse(
             text=reply.text,
-            parsed=parse(reply.text) if request.schema is not None else None,
+            parsed=checked.parsed,
             call_id=name,
             usage=stored.usage,
             cost_usd=cost_usd,
@@ -294,7 +360,10 @@ class BoundModel:
             model=reply.model,
             repaired=stored.repaired,
             probabilities=choice_probabilities(request.choices, reply.tokens),
-            notes=stored.notes,
+            notes=(*stored.notes, reply.remark) if reply.remark else stored.notes,
+            mended=checked.mended,
+            dropped=checked.dropped,
+            truncated=stored.outcome == "partial",
         )
 
 

@@ -55,7 +55,10 @@ class Capabilities:
 class Reply:
     """A provider's answer, read from the body it sent: the same for every wire format.
 
-    `usage` is None when the body has none. `choices`: probabilities of the first answer token by the token's text.
+    `usage` is None when the body has none that can be believed. `refusal`: why there is no answer, in the server's
+    words. `tokens`: probabilities at the first token that says something (neither blank nor markup nor thinking), by
+    the tokens' texts. `fault`: why there is no text in a body that is an answer nevertheless, and paid for. `remark`:
+    where the text stood, if not where it should.
     """
 
     text: str
@@ -64,6 +67,8 @@ class Reply:
     model: str = ""
     refusal: str = ""
     tokens: Mapping[str, float] | None = None
+    fault: str = ""
+    remark: str = ""
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -16,20 +16,17 @@ from sgforge.models.limits.circuit_breaker import Guard
 from sgforge.models.limits.concurrency import Gate, Ticket
 from sgforge.models.limits.retry import MAX_LOST, backoff_s, judge, reason_of
 from sgforge.models.limits.trouble import Trouble
-from sgforge.models.money.ledger import CallKind, StoredAnswer, save_answer
+from sgforge.models.money.ledger import CallKind, StoredAnswer, save_answer, save_fault
 from sgforge.models.money.prices import Price, cost_nano, input_bound, worst_case
 from sgforge.models.money.reservations import Account, Reservation, Terms
 from sgforge.models.provider import Capabilities, Provider, Reply
 from sgforge.models.settings import GatewaySettings
 from sgforge.models.values import ChatRequest, Usage
-from sgforge.models.wire.api_keys import redact
-from sgforge.models.wire.failures import message_of
+from sgforge.models.wire.api_keys import holds_key, redact, redact_body
+from sgforge.models.wire.failures import no_answer
 from sgforge.models.wire.pictures import Fit, Pictures, Prepared
 
 __all__ = ["Bought", "Caller"]
-
-_TOLD: Final = 80
-"""Characters of a body that is no answer, in the message about it."""
 
 
 @attrs.frozen
@@ -94,9 +91,11 @@ class Caller:
     def _capabilities(self) -> Capabilities:
         return self.provider.capabilities(self.model)
 
-    async def buy(self, key: bytes, request: ChatRequest, faulty: StoredAnswer | None) -> StoredAnswer:
+    async def buy(
+        self, key: bytes, request: ChatRequest, faulty: StoredAnswer | None, base: bytes = b""
+    ) -> StoredAnswer:
         """The answer to a request, or with `faulty` the repair of that answer, with all retries; it is stored and paid
-        when this returns, of use or not. Without any answer a `ModelError`.
+        when this returns, of use or not. Without any answer a `ModelError`. `base`: what it is also found under.
 
         Images, money and slot are each held by an `async with`: whichever way this is left, by an answer, an error or
         a caller that gives up, none of them stays taken.
@@ -112,16 +111,18 @@ class Caller:
             sending = _Sending(self.body(asked, prepared), tokens, asked.max_tokens, prepared.notes)
             async with Reservation(self.account, self.store, self.settings, terms) as money:
                 return await self._try_until_done(
-                    sending, money, lambda bought: self.judge(key, request, bought, faulty)
+                    sending, money, lambda bought: self.judge(key, request, bought, faulty, base)
                 )
 
     def next_request(self, request: ChatRequest, stored: StoredAnswer | None) -> ChatRequest:
         """What is to be sent next for a request: itself, or the repair of the faulty answer that is stored."""
         if stored is None or stored.outcome != "unrepaired":
             return request
-        return repair_request(request, self.provider.read(stored.raw), stored.detail)
+        return repair_request(request, self.read(stored.raw), stored.detail)
 
-    def judge(self, key: bytes, request: ChatRequest, bought: Bought, faulty: StoredAnswer | None) -> StoredAnswer:
+    def judge(
+        self, key: bytes, request: ChatRequest, bought: Bought, faulty: StoredAnswer | None, base: bytes = b""
+    ) -> StoredAnswer:
         """What is stored of a bought reply; costs of a repaired answer are those of both calls."""
         checked = check(request, bought.reply)
         repairs = faulty is None and request.schema is not None and self.settings.repair
@@ -139,7 +140,10 @@ class Caller:
             usage=usage,
             cost_nano=cost,
             repaired=faulty is not None,
-            notes=tuple(notes),
+            notes=notes,
+            base=base,
+            max_tokens=request.max_tokens,
+            checked=checked,
         )
 
     async def _try_until_done(self, sending: _Sending, money: Reservation, judge: _Judge) -> StoredAnswer:
@@ -172,7 +176,7 @@ class Caller:
             # Told to the ledger while the slot is held, so that no more is ever under way than the gate lets in.
             if error.maybe_billed:
                 tries.lost += 1
-                await money.lose(reason_of(error))
+                await money.lose(reason_of(error), save_fault(money.key, error))
             else:
                 money.returned()
             raise
@@ -264,14 +268,28 @@ class Caller:
             # What a provider finds missing (its key, its weights) before it sends anything.
             money.returned()
             raise
-        try:
-            reply = self.provider.read(raw)
-        except ValueError as error:
-            told = f"not an answer ({error}): {message_of(raw)[:_TOLD]}"
-            raise ProviderError(told, maybe_billed=True, reason="malformed") from error
+        raw = redact_body(raw)
+        reply = self.read(raw)
         # Without a count it is taken as the most it can be: a budget must hold against what is not known.
         usage = reply.usage or Usage(input=sending.tokens, output=sending.max_tokens)
         return Bought(raw=raw, reply=reply, usage=usage, cost_nano=self.cost(usage), notes=sending.notes)
+
+    def read(self, raw: bytes) -> Reply:
+        """What a body says; a `ProviderError` for one that a later try may mend.
+
+        One that nobody can read is an answer with a fault: it was paid for, and asking again would bring another.
+        """
+        try:
+            reply = self.provider.read(raw)
+        except ValueError as error:
+            failure = no_answer(raw)
+            if failure is not None:
+                raise failure from error
+            return Reply("", "stop", None, fault=redact(f"not an answer: {error}"))
+        # A key in pieces is no key in the body, but one in the text that is put together of them.
+        if holds_key(reply.text) or holds_key(reply.refusal):
+            return attrs.evolve(reply, text=redact(reply.text), refusal=redact(reply.refusal))
+        return reply
 
     async def _settle(self, bought: Bought, judge: _Judge, money: Reservation, ticket: Ticket) -> StoredAnswer:
         """Commit answer and cost together; the slot is still held."""
@@ -304,7 +322,7 @@ class Caller:
         verdict = judge(error)
         if verdict == "refused":
             self.guard.refused(self.name, error)
-        elif error.status is None and not error.maybe_billed:
+        elif error.status is None and not error.maybe_billed and not error.concerns_item:
             # A time-out or a reset did reach something: only calls that no server took say that there is none.
             self.guard.unreached(self.name, error, now)
         # A wait that ends after the deadline is not begun: it would only keep the item from failing now.

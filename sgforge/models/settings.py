@@ -98,13 +98,15 @@ class GatewaySettings:
     """Settings of all models of a run.
 
     `budget_usd`: the most that everything in the responses file may cost together, earlier runs included.
-    `retry_failed`: buy refused, truncated and invalid answers again. `prices`: a price file that overrides the table.
+    `retry_failed`: buy refused, truncated and invalid answers again. `reread`: read stored bodies that were of no use
+    once more before anything is bought. `prices`: a price file that overrides the table.
     `max_image_mb`: encoded images held for calls in flight. `repair`: one more try for an answer that breaks its
     schema. `stop_after_refusals`: the run stops after so many 401, 402 or 403 in a row.
     """
 
     budget_usd: float | None = attrs.field(default=None, validator=_positive)
     retry_failed: bool = attrs.field(default=False, validator=_whether)
+    reread: bool = attrs.field(default=False, validator=_whether)
     prices: Path | None = attrs.field(default=None, converter=_file)
     max_image_mb: float = attrs.field(default=256.0, validator=_positive)
     repair: bool = attrs.field(default=True, validator=_whether)

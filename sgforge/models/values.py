@@ -24,6 +24,7 @@ __all__ = [
     "MediaType",
     "Message",
     "Part",
+    "Reading",
     "Role",
     "TextPart",
     "Usage",
@@ -135,6 +136,23 @@ class Message:
 
 
 @attrs.frozen
+class Reading:
+    """What may be made of an answer that breaks its schema in places; names are those of the schema's properties.
+
+    `optional`: texts and lists that an item can do without. `numbered`: numbers that count from 1, so that a 0 says
+    that all of them are others than they seem. `identity`: what numbers the items of a list; of `once` two items may
+    not have the same. `needed`: lists that must hold something. It says how an answer is read and is no part of what
+    names it: a better reading finds what was paid before.
+    """
+
+    optional: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
+    numbered: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
+    identity: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
+    once: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
+    needed: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
+
+
+@attrs.frozen
 class ChatRequest:
     """One question to a model.
 
@@ -142,7 +160,8 @@ class ChatRequest:
     always checked here. `max_tokens`: the most the model may write, the base of every cost bound. `temperature`,
     `top_p`, `seed`, `stop`, `effort` are left to the provider when None; one that the provider does not know is an
     error of the request, never dropped. `choices`: the answer starts with one of these words, and their probabilities
-    are wanted. `ordinal` tells several samples of the same question apart.
+    are wanted. `ordinal` tells several samples of the same question apart. `reading`: what may be made of an answer
+    that breaks its schema in places.
     """
 
     messages: tuple[Message, ...] = attrs.field(converter=_to_messages)
@@ -155,6 +174,7 @@ class ChatRequest:
     effort: str | None = None
     choices: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
     ordinal: int = 0
+    reading: Reading = Reading()
 
     def __attrs_post_init__(self) -> None:
         if not self.messages:
@@ -212,7 +232,9 @@ class ChatResponse:
     `usage` and `cost_usd` are what the answer cost when it was bought (a repair included; None if its price is not
     known); `cached` says that nothing was spent for it now. `probabilities`: of the request's `choices`, each in
     [0, 1], not summing to 1 when the model leaned elsewhere; None if the provider gives none. `notes`: what the
-    gateway did to the request (an image downscaled to fit).
+    gateway did to the request (an image downscaled to fit), and where the answer stood if not where it should.
+    `mended`: places of `parsed` that were not quite as the schema says; `dropped`: items left out of it, by the name of
+    the property that was wrong ("clash" for two of one number). `truncated`: it was cut off, these are its whole items.
     """
 
     text: str
@@ -225,6 +247,9 @@ class ChatResponse:
     repaired: bool = False
     probabilities: Mapping[str, float] | None = None
     notes: tuple[str, ...] = ()
+    mended: int = 0
+    dropped: Mapping[str, int] = attrs.field(factory=dict)
+    truncated: bool = False
 
     @property
     def yes_probability(self) -> float | None:
@@ -233,6 +258,11 @@ class ChatResponse:
             return None
         yes, no = self.probabilities.get("yes", 0.0), self.probabilities.get("no", 0.0)
         return yes / (yes + no) if yes + no > 0 and math.isfinite(yes + no) else None
+
+    @property
+    def decided_mass(self) -> float:
+        """How much of the probability lies on yes and no together, in [0, 1]; 0 without probabilities."""
+        return 0.0 if self.probabilities is None else sum(self.probabilities.get(word, 0.0) for word in ("yes", "no"))
 
 
 def _probe(data: bytes, where: str) -> tuple[MediaType, tuple[int, int]]:

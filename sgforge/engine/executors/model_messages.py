@@ -117,15 +117,23 @@ def _pack_request(asked: str, request: ChatRequest) -> bytes:
     fields = {field.name: getattr(request, field.name) for field in attrs.fields(type(request))}
     schema = None if request.schema is None else json.dumps(request.schema)
     packed: bytes = msgpack.packb(
-        {**fields, "asked": asked, "messages": messages, "schema": schema, "pictures": pictures}
+        {
+            **fields,
+            "asked": asked,
+            "messages": messages,
+            "schema": schema,
+            "pictures": pictures,
+            "reading": attrs.asdict(request.reading),
+        }
     )
     return packed
 
 
 def _request_of(fields: dict[str, Any]) -> ChatRequest:
-    from sgforge.models import ChatRequest, ImagePart, Message, TextPart
+    from sgforge.models import ChatRequest, ImagePart, Message, Reading, TextPart
 
     pictures, messages = fields.pop("pictures"), fields.pop("messages")
+    reading = Reading(**fields.pop("reading"))
 
     def part(values: list[Any]) -> TextPart | ImagePart:
         if len(values) == 1:
@@ -144,6 +152,7 @@ def _request_of(fields: dict[str, Any]) -> ChatRequest:
     return ChatRequest(
         messages=[Message(role, map(part, parts)) for role, parts in messages],
         schema=None if schema is None else json.loads(schema),
+        reading=reading,
         **fields,
     )
 
@@ -153,7 +162,8 @@ def _response_fields(response: ChatResponse) -> dict[str, Any]:
     probabilities = None if response.probabilities is None else dict(response.probabilities)
     # As text: JSON's whole numbers have no end, those of the message's bytes have.
     parsed = json.dumps(response.parsed)
-    return {**fields, "usage": attrs.asdict(response.usage), "probabilities": probabilities, "parsed": parsed}
+    plain = {"usage": attrs.asdict(response.usage), "probabilities": probabilities, "dropped": dict(response.dropped)}
+    return {**fields, **plain, "parsed": parsed}
 
 
 def _response_of(fields: dict[str, Any]) -> ChatResponse:

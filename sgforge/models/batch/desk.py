@@ -33,7 +33,7 @@ from sgforge.models.money.ledger import StoredAnswer, find_answer
 from sgforge.models.provider import BatchProvider, BatchResult
 from sgforge.models.purchase import Bought
 from sgforge.models.values import Usage
-from sgforge.models.wire.api_keys import redact
+from sgforge.models.wire.api_keys import redact, redact_body
 
 __all__ = ["BatchDesk", "Collected"]
 
@@ -198,13 +198,14 @@ class BatchDesk:
     ) -> tuple[Item, StoredAnswer, Usage, int | None]:
         if result.raw is None:
             raise ModelError(result.reason, result.detail)
+        raw = redact_body(result.raw)
         try:
-            reply = model.caller.provider.read(result.raw)
-        except ValueError as error:
-            raise ModelError("malformed", str(error)) from error
+            reply = model.caller.read(raw)
+        except ProviderError as error:
+            raise ModelError(_reason(error), redact(str(error))) from error
         usage = reply.usage or Usage(input=item.terms.input_bound, output=item.terms.max_tokens)
         bought = Bought(
-            raw=result.raw,
+            raw=raw,
             reply=reply,
             usage=usage,
             cost_nano=model.caller.cost(usage, batch=True),
@@ -212,7 +213,8 @@ class BatchDesk:
         )
         stored = find_answer(self._store, item.key)
         faulty = stored if stored is not None and stored.outcome == "unrepaired" else None
-        return item, model.caller.judge(item.key, item.terms.request(), bought, faulty), usage, bought.cost_nano
+        answer = model.caller.judge(item.key, item.terms.request(), bought, faulty, item.terms.base)
+        return item, answer, usage, bought.cost_nano
 
     async def _drop(self, batch: int, reason: str) -> None:
         await self._free(batch, reason)
@@ -237,9 +239,13 @@ def _provider(model: BoundModel) -> BatchProvider:
     return provider
 
 
+def _reason(error: ProviderError) -> str:
+    return error.reason if error.status is None else f"http_{error.status}"
+
+
 def _as_model_error(model: BoundModel, error: ProviderError, doing: str) -> ModelError:
     status = f"HTTP {error.status}: " if error.status is not None else ""
     return ModelError(
-        error.reason if error.status is None else f"http_{error.status}",
+        _reason(error),
         f"{model.name}, {doing}: {status}{redact(str(error))}",
     )

@@ -18,7 +18,7 @@ import orjson
 from sgforge.group_commit import Operation
 from sgforge.models.cache.store import Store
 from sgforge.models.money.ledger import StoredAnswer, check_budget, close_call, open_call, save_answer, void_call
-from sgforge.models.values import ChatRequest, Message, Usage
+from sgforge.models.values import ChatRequest, Message, Reading, Usage
 
 __all__ = [
     "BatchRow",
@@ -39,16 +39,19 @@ BatchRowState: TypeAlias = Literal["intent", "submitted", "collected", "dropped"
 
 @attrs.frozen
 class Terms:
-    """What is needed of a request to judge its answer later, in another process; `notes`: what was done to it."""
+    """What is needed of a request to judge its answer later, in another process; `notes`: what was done to it;
+    `base`: what its answer is also found under."""
 
     max_tokens: int
     input_bound: int
     choices: tuple[str, ...] = ()
     schema: Any = None
     notes: tuple[str, ...] = ()
+    reading: Reading = attrs.field(factory=Reading)
+    base: bytes = b""
 
     @classmethod
-    def of(cls, request: ChatRequest, input_bound: int, notes: tuple[str, ...]) -> Terms:
+    def of(cls, request: ChatRequest, input_bound: int, notes: tuple[str, ...], base: bytes = b"") -> Terms:
         """The terms of a request."""
         return cls(
             max_tokens=request.max_tokens,
@@ -56,12 +59,14 @@ class Terms:
             choices=request.choices,
             schema=request.schema,
             notes=notes,
+            reading=request.reading,
+            base=base,
         )
 
     def request(self) -> ChatRequest:
         """A request with these terms and without its content."""
         unseen = (Message("user", ""),)
-        return ChatRequest(unseen, self.schema, self.max_tokens, choices=self.choices)
+        return ChatRequest(unseen, self.schema, self.max_tokens, choices=self.choices, reading=self.reading)
 
 
 @attrs.frozen
@@ -193,14 +198,23 @@ def _free(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]], rea
 
 
 def _packed(terms: Terms) -> bytes:
-    return orjson.dumps([terms.max_tokens, terms.input_bound, terms.choices, terms.notes])
+    reading = attrs.asdict(terms.reading)
+    return orjson.dumps([terms.max_tokens, terms.input_bound, terms.choices, terms.notes, reading, terms.base.hex()])
 
 
 def _unpacked(terms: bytes, schema: bytes | None) -> Terms:
-    max_tokens, input_bound, choices, notes = orjson.loads(terms)
+    max_tokens, input_bound, choices, notes, *later = orjson.loads(terms)
+    # Batches that an earlier version submitted have no more than four.
+    reading, base = later or ({}, "")
     content = None if schema is None else orjson.loads(schema)
     return Terms(
-        max_tokens=max_tokens, input_bound=input_bound, choices=tuple(choices), schema=content, notes=tuple(notes)
+        max_tokens=max_tokens,
+        input_bound=input_bound,
+        choices=tuple(choices),
+        schema=content,
+        notes=tuple(notes),
+        reading=Reading(**reading),
+        base=bytes.fromhex(base),
     )
 
 

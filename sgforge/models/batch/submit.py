@@ -73,7 +73,8 @@ class Spooler:
         async with caller.pictures.prepare(request.images, caller.fit()) as prepared:
             body, notes = orjson.dumps(caller.body(request, prepared)), prepared.notes
         tokens = caller.input_bound(request)
-        item = Item(key, Terms.of(request, tokens, notes), caller.bound_nano(tokens, request, batch=True))
+        base = (await model.named(request)).base
+        item = Item(key, Terms.of(request, tokens, notes, base), caller.bound_nano(tokens, request, batch=True))
         async with self._lock:
             await self._add(model, provider, item, body)
 

@@ -1,8 +1,7 @@
-"""Is an answer usable? Parsing, schema validation, the words of a repair, probabilities of the choices."""
+"""Is an answer usable? What of it can be used, the words of a repair, probabilities of the choices."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias
@@ -10,45 +9,116 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 import orjson
 
+from sgforge.models.cache.json_text import cut_value, values_in
+from sgforge.models.cache.mending import Mended, mended
 from sgforge.models.errors import ModelError
 from sgforge.models.provider import Reply
-from sgforge.models.values import ChatRequest, Message, TextPart
+from sgforge.models.values import ChatRequest, Message, Reading, TextPart
+from sgforge.models.wire.bodies import read_json
 
-__all__ = ["Checked", "Outcome", "check", "check_schema", "choice_probabilities", "parse", "repair_request"]
+__all__ = ["USABLE", "Checked", "Outcome", "check", "check_schema", "choice_probabilities", "repair_request"]
 
-Outcome: TypeAlias = Literal["ok", "refused", "truncated", "invalid"]
+Outcome: TypeAlias = Literal["ok", "partial", "refused", "truncated", "invalid", "malformed"]
+"""`partial`: cut off, and its whole items are of use; `malformed`: a body in which there is no answer to read."""
+USABLE: Final = frozenset({"ok", "partial"})
 
-_FENCED = re.compile(r"\s*```[a-zA-Z]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 _MAX_FAULTS: Final = 8
 
 
 @attrs.frozen
 class Checked:
-    """What became of an answer: its outcome, the parsed value, and the faults found as sentences."""
+    """What became of an answer: its outcome, the value that can be used, and the faults found as sentences.
+
+    `reply`: what was judged, where it is to be handed on.
+    """
 
     outcome: Outcome
     parsed: Any = None
     detail: str = ""
+    mended: int = 0
+    dropped: Mapping[str, int] = attrs.field(factory=dict)
+    reply: Reply | None = attrs.field(default=None, eq=False)
 
 
-def check(request: ChatRequest, reply: Reply) -> Checked:
-    """Judge a reply against its request; one that was cut off or refused is never looked into."""
+def check(request: ChatRequest, reply: Reply, is_known: bool = False) -> Checked:
+    """Judge a reply against its request; one that was refused is never looked into. `is_known`: it was held against
+    its schema when it was stored, so it need only be read."""
+    return attrs.evolve(_check(request, reply, is_known), reply=reply)
+
+
+def _check(request: ChatRequest, reply: Reply, is_known: bool) -> Checked:
+    if reply.fault:
+        return Checked("malformed", detail=reply.fault)
     if reply.finish == "refusal":
         return Checked("refused", detail=reply.refusal or reply.text[:500])
     if request.choices and (reply.text.strip() or reply.tokens):
         return Checked("ok")  # the first word is all that counts
+    if request.schema is not None and reply.text.strip():
+        return _check_value(request, request.schema, reply, is_known)
     if reply.finish == "length":
-        thought = reply.usage.reasoning if reply.usage is not None else 0
-        spent = f", {thought} of them spent on reasoning" if thought else ""
-        return Checked("truncated", detail=f"cut off at max_tokens={request.max_tokens}{spent}: raise max_tokens")
-    if request.schema is None:
-        return Checked("ok") if reply.text.strip() else Checked("invalid", detail="the answer is empty")
+        return Checked("truncated", detail=_cut_off(request, reply))
+    if reply.text.strip():
+        return Checked("ok")
+    return Checked("invalid", detail=f"the answer is empty ({reply.remark})" if reply.remark else "the answer is empty")
+
+
+def _check_value(request: ChatRequest, schema: Mapping[str, Any], reply: Reply, is_known: bool) -> Checked:
+    """The one value of a text that can be used; of a text that was cut off what is whole of it."""
+    found = values_in(reply.text)
+    checked = [_judged(schema, request.reading, value, is_known and len(found) == 1) for value in found]
+    usable = [one for one in checked if one.outcome == "ok"]
+    if len(usable) == 1 or (usable and all(one.parsed == usable[0].parsed for one in usable)):
+        return usable[0]
+    if reply.finish == "length":
+        value = cut_value(reply.text)
+        part = None if value is None else _judged(schema, request.reading, value)
+        if part is not None and part.outcome == "ok":
+            return attrs.evolve(part, outcome="partial", detail=_cut_off(request, reply))
+        return Checked("truncated", detail=_cut_off(request, reply))
+    if len(usable) > 1:
+        return Checked("invalid", detail=f"{len(usable)} different JSON values that would do stand in the text")
+    return checked[0] if checked else Checked("invalid", detail=f"not JSON: {_why_not(reply)}")
+
+
+def _why_not(reply: Reply) -> str:
     try:
-        parsed = parse(reply.text)
+        read_json(reply.text)
     except ValueError as error:
-        return Checked("invalid", detail=f"not JSON: {error}")
-    faults = _faults(request.schema, parsed)
-    return Checked("invalid", parsed, "; ".join(faults)) if faults else Checked("ok", parsed)
+        return f"{error} ({reply.remark})" if reply.remark else str(error)
+    return "no value in it"
+
+
+def _cut_off(request: ChatRequest, reply: Reply) -> str:
+    thought = reply.usage.reasoning if reply.usage is not None else 0
+    spent = f", {thought} of them spent on reasoning" if thought else ""
+    said = f" ({reply.remark})" if reply.remark and not thought else ""
+    return f"cut off at max_tokens={request.max_tokens}{spent}{said}: raise max_tokens"
+
+
+def _judged(schema: Mapping[str, Any], reading: Reading, value: Any, is_known: bool = False) -> Checked:
+    """One value: as the schema has it, or mended; "invalid" where nothing of use is left."""
+    work = mended(schema, value, reading)
+    if work.numbered_from_0:
+        names = ", ".join(reading.numbered)
+        return Checked("invalid", detail=f"its numbers count from 0 where those given begin at 1 ({names})")
+    faults = [] if is_known and not work.count and not work.dropped else _faults(schema, work.value)
+    if not faults and _has_use(schema, reading, value, work):
+        return Checked("ok", work.value, mended=work.count, dropped=dict(work.dropped))
+    told = _faults(schema, value) or faults or ["nothing of use is in it"]
+    return Checked("invalid", work.value, "; ".join(told), work.count, dict(work.dropped))
+
+
+def _has_use(schema: Mapping[str, Any], reading: Reading, given: Any, work: Mended) -> bool:
+    """Whether something is left: an item where some were left out, an item in each list that must hold one."""
+    if not isinstance(work.value, Mapping):
+        return bool(work.value) or not work.dropped
+    properties = schema.get("properties", {})
+    if isinstance(given, Mapping) and properties and schema.get("required") and not set(given) & set(properties):
+        return False
+    lists = {name: value for name, value in work.value.items() if isinstance(value, list)}
+    if any(not lists.get(name) for name in reading.needed):
+        return False
+    return not work.dropped or any(lists.values())
 
 
 def check_schema(request: ChatRequest) -> None:
@@ -61,12 +131,6 @@ def check_schema(request: ChatRequest) -> None:
         _validator(orjson.dumps(request.schema))
     except SchemaError as error:
         raise ModelError("bad_schema", f"the request's schema is no JSON Schema: {error.message}") from error
-
-
-def parse(text: str) -> Any:
-    """The JSON value of an answer; a single code fence around it is taken off. Anything else is a ValueError."""
-    fenced = _FENCED.fullmatch(text)
-    return orjson.loads(fenced.group(1) if fenced else text)
 
 
 def repair_request(request: ChatRequest, reply: Reply, faults: str) -> ChatRequest:

@@ -5,23 +5,69 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
+import attrs
 import orjson
 
 from sgforge.models.values import ChatRequest, Message, Part, TextPart
 from sgforge.models.wire.pictures import Fit
 
-__all__ = ["KEY_VERSION", "call_id", "request_key"]
+__all__ = ["EARLIER_LIMITS", "KEY_VERSION", "RequestName", "call_id", "request_key", "request_name"]
 
 KEY_VERSION: Final = 1
 """Raised when the meaning of a key's fields changes; old answers are then never found."""
 
 
+EARLIER_LIMITS: Final = (
+    *(16, 64, 128, 256, 512, 1000, 1024, 1500, 2000, 2048, 3000, 4000, 4096, 6000, 8000, 8192, 10000, 16000, 16384),
+    *(20000, 32000, 32768, 65536),
+)
+"""Values of max_tokens under which answers are looked for that were stored before they were found without theirs."""
+
+
+@attrs.frozen
+class RequestName:
+    """A request in canonical form; what is hashed of it names its answer.
+
+    `key`, 32 bytes, stands for everything. `base` leaves max_tokens out: an answer that was not cut off is the same
+    with more room.
+    """
+
+    content: bytes
+    max_tokens: int
+
+    @property
+    def key(self) -> bytes:
+        """What names the answer."""
+        return hashlib.sha256(self.content).digest()
+
+    @property
+    def base(self) -> bytes:
+        """What all requests share that differ in max_tokens alone."""
+        return hashlib.sha256(self._with_limit(b"null")).digest()
+
+    def key_at(self, max_tokens: int) -> bytes:
+        """The key of the same request with another max_tokens."""
+        return hashlib.sha256(self._with_limit(b"%d" % max_tokens)).digest()
+
+    def _with_limit(self, limit: bytes) -> bytes:
+        # The last one: text and schema, which may hold the same words, stand before it.
+        head, field, tail = self.content.rpartition(b',"max_tokens":%d,"temperature":' % self.max_tokens)
+        assert field, "every request has it"
+        return b'%s,"max_tokens":%s,"temperature":%s' % (head, limit, tail)
+
+
 def request_key(model: str, identity: str | None, request: ChatRequest, fit: Fit = Fit()) -> bytes:
-    """sha256 over everything that can change an answer, 32 bytes.
+    """The key of a request, 32 bytes; see `request_name`."""
+    return request_name(model, identity, request, fit).key
+
+
+def request_name(model: str, identity: str | None, request: ChatRequest, fit: Fit = Fit()) -> RequestName:
+    """Everything that can change an answer.
 
     In it: "provider/model", `identity` (a base_url that is not the vendor's, a digest of weights), messages with
     images by their hash (and the limits of `fit` where it makes them smaller), schema (as ordered: models write in
-    schema order), sampling, choices, ordinal. Not in it: keys, timeouts, retries, rates, prices, batch or online.
+    schema order), sampling, choices, ordinal. Not in it: keys, timeouts, retries, rates, prices, batch or online, how
+    the answer is read.
     """
     content = {
         "version": KEY_VERSION,
@@ -38,7 +84,7 @@ def request_key(model: str, identity: str | None, request: ChatRequest, fit: Fit
         "choices": request.choices,
         "ordinal": request.ordinal,
     }
-    return hashlib.sha256(orjson.dumps(content)).digest()
+    return RequestName(orjson.dumps(content), request.max_tokens)
 
 
 def call_id(key: bytes) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeVar
@@ -49,6 +50,12 @@ CREATE TABLE IF NOT EXISTS batch_item (
     call INTEGER NOT NULL, terms BLOB NOT NULL, schema BLOB);
 CREATE TABLE IF NOT EXISTS batch_schema (hash BLOB PRIMARY KEY, content BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS batch_item_of ON batch_item (batch);
+CREATE TABLE IF NOT EXISTS any_limit (
+    base BLOB NOT NULL, key BLOB NOT NULL, max_tokens INTEGER NOT NULL, PRIMARY KEY (base, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS faulty (
+    id INTEGER PRIMARY KEY, key BLOB NOT NULL, raw BLOB NOT NULL, fault TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS faulty_of ON faulty (key);
+INSERT OR IGNORE INTO meta SELECT 'any_limit', CASE WHEN EXISTS (SELECT 1 FROM response) THEN 'new' ELSE 'all' END;
 """
 
 
@@ -110,6 +117,16 @@ class Store:
     def post(self, operation: Operation[Any]) -> None:
         """Run an operation in the next transaction, after all that were written before it; nobody waits for it."""
         self._commits.post(operation)
+
+    @cached_property
+    def keeps_faults(self) -> bool:
+        """Whether the file has what earlier versions did not give it: bodies of no use, an index without max_tokens."""
+        return bool(self.read("SELECT 1 FROM sqlite_master WHERE name = 'any_limit'"))
+
+    @cached_property
+    def has_earlier_answers(self) -> bool:
+        """Whether the file may hold answers that stand in no index without max_tokens."""
+        return self.read("SELECT value FROM meta WHERE name = 'any_limit'") != [("all",)]
 
     def check_room(self) -> None:
         """A `StoreError` once the disk was full: what room is left belongs to answers that are under way."""

@@ -32,6 +32,10 @@ _MENDS: Final[Mapping[Blame, str]] = {
 }
 
 
+def _answer(error: ProviderError) -> str:
+    return "a body that is no answer" if error.status is None else f"HTTP {error.status}"
+
+
 class Guard:
     """Watches all calls of a gateway; once it has ended, no call begins and none waits for anything any more.
 
@@ -91,7 +95,7 @@ class Guard:
         if error.blame is not None and self._in_a_row[model] >= self._most:
             self._stop(
                 reason_of(error),
-                f"{model} refused {self._in_a_row[model]} calls in a row with HTTP {error.status} "
+                f"{model} refused {self._in_a_row[model]} calls in a row with {_answer(error)} "
                 f"({redact(str(error))}): {_MENDS[error.blame]}, then run again; finished work is kept",
             )
 

@@ -20,7 +20,9 @@ _CAP_S: Final = 60.0
 
 def judge(error: ProviderError) -> Verdict:
     """Connection errors, 408, 409, 429 and 5xx (529 too) are tried again; "refused" is what every call would be: keys,
-    payment (also as a 429), an unknown model, a wrong address."""
+    payment (also as a 429), an unknown model, a wrong address. What is put down to the item is asked once."""
+    if error.concerns_item:
+        return "fail"
     if error.blame is not None:
         return "refused"
     return "retry" if error.status is None or error.status in _RETRIED or error.status >= 500 else "fail"

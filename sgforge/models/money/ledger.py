@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from typing import Final, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from sgforge.group_commit import Operation
-from sgforge.models.cache.answers import Outcome
-from sgforge.models.cache.store import Rows
-from sgforge.models.errors import BudgetReachedError
+from sgforge.models.cache.answers import Checked, Outcome
+from sgforge.models.cache.request_key import EARLIER_LIMITS, RequestName
+from sgforge.models.cache.store import Rows, Store
+from sgforge.models.errors import BudgetReachedError, ProviderError
 from sgforge.models.money.prices import NANO
 from sgforge.models.values import Usage
 
@@ -27,10 +29,13 @@ __all__ = [
     "close_call",
     "committed_nano",
     "find_answer",
+    "find_at_other_limit",
+    "find_faulty",
     "is_open",
     "lose_call",
     "open_call",
     "save_answer",
+    "save_fault",
     "spending",
     "void_call",
 ]
@@ -41,7 +46,11 @@ _MOST_USD: Final = 1e9
 
 @attrs.frozen
 class StoredAnswer:
-    """One bought answer as it lies in the store. `outcome` "unrepaired": a repair is still to be tried."""
+    """One bought answer as it lies in the store. `outcome` "unrepaired": a repair is still to be tried.
+
+    `base` and `max_tokens`: what it is also found under, if it was not cut off. `checked`: how it was read; None for
+    one that comes from the file.
+    """
 
     key: bytes
     model: str
@@ -52,6 +61,9 @@ class StoredAnswer:
     cost_nano: int | None
     repaired: bool
     notes: tuple[str, ...] = ()
+    base: bytes = attrs.field(default=b"", eq=False, repr=False)
+    max_tokens: int = attrs.field(default=0, eq=False)
+    checked: Checked | None = attrs.field(default=None, eq=False, repr=False)
 
 
 @attrs.frozen
@@ -138,8 +150,19 @@ def void_call(call: int, reason: str) -> Operation[None]:
     return operation
 
 
+_NO_USE: Final = "outcome NOT IN ('ok', 'partial')"
+_COLUMNS: Final = (
+    "key, model, outcome, raw, detail, input, cache_read, cache_write, output, reasoning, cost_nano, repaired, notes"
+)
+
+
 def save_answer(connection: sqlite3.Connection, answer: StoredAnswer) -> None:
-    """Store a bought answer under its key, in place of an earlier one."""
+    """Store a bought answer under its key, in place of an earlier one; one that was of no use is kept beside it."""
+    connection.execute(
+        "INSERT INTO faulty (key, raw, fault, at) SELECT key, raw, outcome || ': ' || detail, at FROM response "
+        f"WHERE key = ? AND {_NO_USE} AND raw != ?",
+        (answer.key, answer.raw),
+    )
     connection.execute(
         "INSERT OR REPLACE INTO response VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -148,18 +171,57 @@ def save_answer(connection: sqlite3.Connection, answer: StoredAnswer) -> None:
             *(answer.cost_nano, answer.repaired, "\n".join(answer.notes), time.time()),
         ),
     )
+    if answer.base and answer.outcome == "ok":
+        connection.execute(
+            "INSERT OR IGNORE INTO any_limit VALUES (?, ?, ?)", (answer.base, answer.key, answer.max_tokens)
+        )
+
+
+def save_fault(key: bytes, error: ProviderError) -> Operation[None]:
+    """Keep a body that may have been paid for and could not be read, if there is one."""
+
+    def operation(connection: sqlite3.Connection) -> None:
+        if error.body:
+            connection.execute(
+                "INSERT INTO faulty (key, raw, fault, at) VALUES (?, ?, ?, ?)",
+                (key, error.body, str(error), time.time()),
+            )
+
+    return operation
+
+
+def find_faulty(store: Store, key: bytes) -> list[bytes]:
+    """Bodies that were paid for under a key and were of no use, newest first."""
+    if not store.keeps_faults:
+        return []
+    return [row[0] for row in store.read("SELECT raw FROM faulty WHERE key = ? ORDER BY id DESC", (key,))]
 
 
 def find_answer(store: Rows, key: bytes) -> StoredAnswer | None:
     """The stored answer of a request, whatever its outcome."""
-    rows = store.read(
-        "SELECT key, model, outcome, raw, detail, input, cache_read, cache_write, output, reasoning, cost_nano, "
-        "repaired, notes FROM response WHERE key = ?",
-        (key,),
-    )
-    if not rows:
-        return None
-    row = rows[0]
+    rows = store.read(f"SELECT {_COLUMNS} FROM response WHERE key = ?", (key,))
+    return _answer_of(rows[0]) if rows else None
+
+
+def find_at_other_limit(store: Store, name: RequestName) -> StoredAnswer | None:
+    """A good answer, not cut off, of the same request with another max_tokens."""
+    rows: list[Any] = []
+    if store.keeps_faults:
+        rows = store.read(
+            f"SELECT {_COLUMNS} FROM response WHERE outcome = 'ok' AND key IN "
+            "(SELECT key FROM any_limit WHERE base = ?) ORDER BY at LIMIT 1",
+            (name.base,),
+        )
+    if not rows and store.has_earlier_answers:
+        keys = [name.key_at(limit) for limit in EARLIER_LIMITS]
+        marks = ", ".join("?" * len(keys))
+        rows = store.read(
+            f"SELECT {_COLUMNS} FROM response WHERE outcome = 'ok' AND key IN ({marks}) ORDER BY at LIMIT 1", keys
+        )
+    return _answer_of(rows[0]) if rows else None
+
+
+def _answer_of(row: Sequence[Any]) -> StoredAnswer:
     notes = tuple(row[12].split("\n")) if row[12] else ()
     return StoredAnswer(
         key=row[0],

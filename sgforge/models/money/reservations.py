@@ -99,6 +99,11 @@ class Reservation:
         self._row: _Row | None = None
         self._is_on_wire = False
 
+    @property
+    def key(self) -> bytes:
+        """The key of the request it is for."""
+        return self._terms.key
+
     async def open(self) -> None:
         """Enter the call, if it is not; a `BudgetReachedError` without room, a `StoreError` on a full disk."""
         if self._row is not None:
@@ -156,9 +161,10 @@ class Reservation:
         finally:
             self._account.closed(row)
 
-    async def lose(self, reason: str) -> None:
-        """The try may have been billed and brought no answer; the next one needs money of its own."""
-        await self._close(lose_call, reason)
+    async def lose(self, reason: str, save: Operation[None]) -> None:
+        """The try may have been billed and brought no answer; the next one needs money of its own. `save` keeps what
+        came in its place, in the same transaction."""
+        await self._close(lose_call, reason, save)
 
     async def __aenter__(self) -> Reservation:
         return self
@@ -178,20 +184,22 @@ class Reservation:
         self._store.post(self._closing(row, close, "cancelled"))
         self._account.closed(row)
 
-    async def _close(self, close: Any, reason: str) -> None:
+    async def _close(self, close: Any, reason: str, save: Operation[None] | None = None) -> None:
         row, self._row = self._row, None
         self._is_on_wire = False
         if row is None:
             return
         try:
-            await self._store.write(self._closing(row, close, reason))
+            await self._store.write(self._closing(row, close, reason, save))
         finally:
             self._account.closed(row)
 
-    def _closing(self, row: _Row, close: Any, reason: str) -> Operation[None]:
+    def _closing(self, row: _Row, close: Any, reason: str, save: Operation[None] | None = None) -> Operation[None]:
         def operation(connection: sqlite3.Connection) -> None:
             # There is no row where the budget refused it while its owner was leaving.
             if row.id is not None and is_open(connection, row.id, self._terms.key):
                 close(row.id, reason)(connection)
+            if save is not None:
+                save(connection)
 
         return operation

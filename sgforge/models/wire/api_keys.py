@@ -1,18 +1,25 @@
-"""API keys: from the environment or a file, never from a config, never into a message."""
+"""API keys: from the environment or a file, never from a config, never into a message, a file or a journal."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
+from urllib.parse import quote
 
 from sgforge.models.errors import RunStoppedError
 from sgforge.models.settings import ModelSettings
 
-__all__ = ["find_key", "redact"]
+__all__ = ["find_key", "holds_key", "redact", "redact_body"]
 
-_SEEN: set[str] = set()
-_SHORTEST = 6
+_SEEN: Final[dict[str, re.Pattern[str]]] = {}
+"""Every key that was looked up, with what it looks like in a text."""
+_SHORTEST: Final = 6
+_MASK: Final = "[key]"
+_ESCAPED: Final = re.compile(rb"\\u00[2-7]|\\/")
 
 
 def find_key(settings: ModelSettings, default_env: str, environment: Mapping[str, str] | None = None) -> str | None:
@@ -28,10 +35,37 @@ def find_key(settings: ModelSettings, default_env: str, environment: Mapping[str
 
 
 def redact(text: str) -> str:
-    """The text with every key that was looked up here masked: servers echo keys in their messages."""
-    for key in _SEEN:
-        text = text.replace(key, "[key]")
+    """The text with every key that was looked up here masked: servers echo keys in their messages.
+
+    Mask before anything is cut off: the first half of a key is as much of it as one should not see.
+    """
+    for key, pattern in _SEEN.items():
+        # Looked for as it is first, which costs next to nothing where it is not.
+        if key in text or "%" in text or "\\" in text:
+            text = pattern.sub(_MASK, text)
     return text
+
+
+def holds_key(text: str) -> bool:
+    """Whether a key that was looked up here stands in the text as it is; a quick look."""
+    return any(key in text for key in _SEEN)
+
+
+def redact_body(raw: bytes) -> bytes:
+    """A body with every key that was looked up here masked, also where JSON wrote its letters as escapes."""
+    for key in _SEEN:
+        if (plain := key.encode()) in raw:
+            raw = raw.replace(plain, _MASK.encode())
+    if _SEEN and _ESCAPED.search(raw):
+        raw = _redact_escapes(raw)
+    return raw
+
+
+def _redact_escapes(raw: bytes) -> bytes:
+    text = raw.decode("utf-8", "surrogateescape")
+    for pattern in _SEEN.values():
+        text = pattern.sub(_MASK, text)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _from_file(path: Path) -> str:
@@ -45,6 +79,17 @@ def _from_file(path: Path) -> str:
 
 
 def _remember(key: str) -> str:
-    if len(key) >= _SHORTEST:
-        _SEEN.add(key)
+    if len(key) >= _SHORTEST and key not in _SEEN:
+        _SEEN[key] = _looks_of(key)
     return key
+
+
+def _looks_of(key: str) -> re.Pattern[str]:
+    """Each letter of a key as itself, as JSON escapes it or as an address does."""
+    letters = []
+    for letter in key:
+        forms = {letter, json.dumps(letter)[1:-1], f"\\{letter}" if letter == "/" else letter, quote(letter, safe="")}
+        escape = f"(?i:\\\\u{ord(letter):04x})" if ord(letter) < 0x10000 else ""
+        percent = "".join(f"(?i:%{byte:02x})" for byte in letter.encode())
+        letters.append("(?:" + "|".join([*map(re.escape, sorted(forms)), escape or percent, percent]) + ")")
+    return re.compile("".join(letters))

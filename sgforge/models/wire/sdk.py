@@ -134,7 +134,8 @@ class SdkProvider:
                 base_url=self.settings.base_url or self.base_url,
                 max_retries=0,
                 timeout=self.settings.timeout_s,
-                http_client=sdk.DefaultAioHttpClient(),
+                # The key is for this server: where it sends on to, a person must say.
+                http_client=sdk.DefaultAioHttpClient(follow_redirects=False),
             )
         return self._opened
 

@@ -24,7 +24,7 @@ from sgforge.models.errors import BudgetReachedError, RunStoppedError
 from sgforge.models.money.prices import Price, PriceTable, cost_nano, input_bound, worst_case
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeSettings
 from sgforge_anthropic.wire import read_message
-from sgforge_openai.wire import read_chat
+from sgforge_openai.answers import read_chat
 
 
 def test_cost_by_hand() -> None:
