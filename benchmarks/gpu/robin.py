@@ -2,16 +2,18 @@
 
     python benchmarks/gpu/robin.py --work FOLDER            python benchmarks/gpu/robin.py --work FOLDER --small
 
-3.3 billion random weights in bfloat16; at most 8 minutes on one H100. Each part's figures go to FOLDER when it is done,
-so that a run that was cut goes on with the next; at the end one JSON line. MFU is 6 x weights x positions a second over
-the device's dense bfloat16 peak (`--peak`, FLOP/s; an H100's 989e12). Checked too: the loss of a packed row under one
-mask is that of its documents one by one, on this device. Without CUDA, or with `--small`, sizes are tiny: to see that
-it runs.
+3.3 billion random weights in bfloat16; some minutes on one H100. Each part's figures go to FOLDER when it is done, and
+are printed, so that a run that was cut goes on with the next; at the end one JSON line. The training step is taken in
+several ways: `trainer` is that of the trainer, the others show what each of its choices is worth. MFU is 6 x weights x
+positions a second over the device's dense bfloat16 peak (`--peak`, FLOP/s; an H100's 989e12). `--profile` says where
+the trainer's step spends its time. Checked too: the loss of a packed row and its gradients are the same in all ways to
+attend, on this device. Without CUDA, or with `--small`, sizes are tiny: to see that it runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import random
 import time
@@ -21,12 +23,15 @@ from typing import Any, Final
 
 import attrs
 import torch
+from torch import Tensor
 
 from sgforge_robin.decoding.decode import Ask, Sampling, decode
 from sgforge_robin.decoding.prefix import encode_prefix, see, see_regions
 from sgforge_robin.encoding import Branch, Example
 from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.shape import IGNORED, IMAGE_ID, QWEN_3B, RobinShape, SpecialIds, TowerShape
+from sgforge_robin.model.tower import ConvNeXt
+from sgforge_robin.training.forward import Attention
 from sgforge_robin.training.loss import packed_loss
 from sgforge_robin.training.optimizer import clip
 
@@ -51,7 +56,13 @@ FULL: Final = Sizes(
     language=dict(QWEN_3B), tower=TowerShape(), rows=151_936, side=512, positions=8192, answer=64, steps=5
 )
 TINY: Final = Sizes(
-    language={**QWEN_3B, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
+    language={
+        **QWEN_3B,
+        "hidden_size": 128,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    },
     tower=TowerShape((1, 1, 1, 1), (8, 8, 16, 16), None),
     rows=300,
     side=64,
@@ -61,21 +72,51 @@ TINY: Final = Sizes(
 )
 
 
+@attrs.frozen
+class Way:
+    """One way to take a training step."""
+
+    attention: Attention
+    compiled: bool = False
+    recomputed: bool = False
+
+
+ON_CUDA: Final = {
+    "trainer": Way("flex", compiled=True),
+    "not compiled": Way("flex"),
+    "recomputed": Way("flex", compiled=True, recomputed=True),
+    "one mask, recomputed": Way("mask", recomputed=True),
+}
+ON_CPU: Final = {"trainer": Way("documents"), "one mask, recomputed": Way("mask", recomputed=True)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--peak", type=float, default=989e12)
+    parser.add_argument("--profile", action="store_true")
     args = parser.parse_args()
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     sizes = TINY if args.small or not on_gpu else FULL
     args.work.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, Any] = {"benchmark": "gpu_robin", "device": torch.cuda.get_device_name() if on_gpu else "cpu"}
-    figures |= part(args.work / "agreement.json", lambda: agreement(device))
-    figures |= part(args.work / "generation.json", lambda: generation(sizes, device))
-    figures |= part(args.work / "training.json", lambda: training(sizes, device, args.peak))
-    print(json.dumps(figures))
+    figures: dict[str, Any] = {"benchmark": "gpu_robin", "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+                               "torch": torch.__version__}  # fmt: skip
+    parts: dict[str, Callable[[], dict[str, Any]]] = {"agreement": lambda: agreement(device)}
+    for name, way in (ON_CUDA if on_gpu else ON_CPU).items():
+        profiled = args.profile and name == "trainer"
+        parts[name] = lambda way=way, told=profiled: training(sizes, device, args.peak, way, told)  # type: ignore[misc]
+    parts["tower"] = lambda: tower(sizes, device)
+    parts["generation"] = lambda: generation(sizes, device)
+    for name, work in parts.items():
+        try:
+            found = part(args.work / f"{name.replace(', ', '-').replace(' ', '-')}.json", work)
+        except Exception as error:  # the other parts are worth having; this one is tried again in the next run
+            found = {"failed": f"{type(error).__name__}: {error}"[:2000]}
+        print(f"{name}: {json.dumps(found)}", flush=True)
+        figures |= found if name in ("agreement", "generation") else {name: found}
+    print(json.dumps(figures | {"mfu": figures["trainer"].get("mfu"), "bar_mfu": 0.5}))
 
 
 def part(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -84,6 +125,9 @@ def part(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         aside = path.with_suffix(".tmp")
         aside.write_text(json.dumps(work()))
         aside.replace(path)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
     found: dict[str, Any] = json.loads(path.read_text())
     return found
 
@@ -98,18 +142,21 @@ def built(sizes: Sizes, device: torch.device, dtype: torch.dtype) -> RobinModel:
 
 
 def agreement(device: torch.device) -> dict[str, Any]:
-    """How far the two attentions lie apart, in loss and gradients, in float32."""
+    """How far the ways to attend lie apart, in loss and gradients, in float32."""
     found = []
     examples = [example(TINY, seed, 5) for seed in range(3)]
-    for attention in ("mask", "documents"):
+    ways: tuple[Attention, ...] = ("mask", "documents", "flex") if device.type == "cuda" else ("mask", "documents")
+    for attention in ways:
         model = built(TINY, device, torch.float32)
         summed = packed_loss(model, examples, attention)
         summed.total.backward()
         gradients = [value.grad.flatten() for value in model.parameters() if value.grad is not None]
         found.append((float(summed.total.detach()), torch.cat(gradients)))
-    (loss, gradient), (other, others) = found
-    apart = float((gradient - others).abs().max() / gradient.abs().max())
-    return {"loss_apart": abs(loss - other) / loss, "gradient_apart": apart}
+    (loss, gradient), *others = found
+    return {
+        "loss_apart": max(abs(loss - other) / loss for other, _ in others),
+        "gradient_apart": max(float((gradient - other).abs().max() / gradient.abs().max()) for _, other in others),
+    }
 
 
 @torch.no_grad()
@@ -145,30 +192,80 @@ def generation(sizes: Sizes, device: torch.device) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def training(sizes: Sizes, device: torch.device, peak: float) -> dict[str, Any]:
+def training(sizes: Sizes, device: torch.device, peak: float, way: Way, told: bool) -> dict[str, Any]:
     """A step of one full row: positions a second, MFU, peak memory."""
-    model = built(sizes, device, torch.bfloat16 if device.type == "cuda" else torch.float32).train()
-    model.recompute_activations()
+    on_gpu = device.type == "cuda"
+    model = built(sizes, device, torch.bfloat16 if on_gpu else torch.float32).train()
+    if way.recomputed:
+        model.recompute_activations()
+    if way.compiled:
+        model.compile_parts()
     weights = sum(value.numel() for value in model.parameters())
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=device.type == "cuda")
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=on_gpu)
     rows, used = [], 0
     while used + (more := example(sizes, len(rows), REGIONS)).total <= sizes.positions:
         rows.append(more)
         used += more.total
 
-    def step() -> None:
+    def step() -> float:
         optimizer.zero_grad(set_to_none=True)
-        summed = packed_loss(model, rows)
+        summed = packed_loss(model, rows, way.attention)
         (summed.total / summed.count).backward()
+        loss = summed.total.detach()
         clip(model)
         optimizer.step()
+        return float(loss)
 
-    took = seconds(step, device, sizes.steps)
-    memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    first = step()
+    began = time.perf_counter() - started
+    took = seconds(step, device, sizes.steps, 1)
+    memory = torch.cuda.max_memory_allocated() / 2**30 if on_gpu else 0.0
     return {
-        "weights": weights, "positions": used, "step_s": round(took, 3), "positions_s": round(used / took),
-        "mfu": round(6 * weights * used / took / peak, 3), "bar_mfu": 0.5, "peak_gb": round(memory, 1),
+        "weights": weights, "positions": used, "step_s": round(took, 4), "positions_s": round(used / took),
+        "mfu": round(6 * weights * used / took / peak, 3), "peak_gb": round(memory, 1), "first_step_s": round(began, 1),
+        "first_loss": round(first / used, 4), **(profiled(step) if told else {}),
     }  # fmt: skip
+
+
+def profiled(step: Callable[[], float]) -> dict[str, Any]:
+    """Milliseconds of the device in a step, by kernel, the longest; and how long the step took beside."""
+    kinds = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    started = time.perf_counter()
+    with torch.profiler.profile(activities=kinds) as found:
+        step()
+    took = time.perf_counter() - started
+    spent: dict[str, list[float]] = {}
+    for event in found.events():
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            spent.setdefault(event.name[:70], []).append(event.device_time_total / 1000)
+    longest = sorted(spent.items(), key=lambda item: -sum(item[1]))[:25]
+    return {
+        "profiled_s": round(took, 3), "device_ms": round(sum(map(sum, spent.values())), 1),
+        "kernels": {name: [round(sum(times), 2), len(times)] for name, times in longest},
+    }  # fmt: skip
+
+
+def tower(sizes: Sizes, device: torch.device) -> dict[str, Any]:
+    """Milliseconds that the tower takes for four images, there and back, as it is and compiled."""
+    on_gpu = device.type == "cuda"
+    with device:
+        made = ConvNeXt(sizes.tower).to(torch.bfloat16 if on_gpu else torch.float32)
+        images = torch.randn(4, 3, sizes.side, sizes.side, dtype=next(made.parameters()).dtype)
+
+    def there_and_back() -> None:
+        levels: dict[str, Tensor] = made(images)
+        sum(maps.float().mean() for maps in levels.values()).backward()  # type: ignore[union-attr]
+
+    found = {"tower_ms": round(1000 * seconds(there_and_back, device), 1)}
+    if on_gpu:
+        for stage in made.trunk.stages:
+            for block in stage.blocks:
+                block.compile(dynamic=True)
+        found["compiled_ms"] = round(1000 * seconds(there_and_back, device), 1)
+    return found
 
 
 def example(sizes: Sizes, seed: int, regions: int) -> Example:
@@ -191,9 +288,9 @@ def example(sizes: Sizes, seed: int, regions: int) -> Example:
     )
 
 
-def seconds(work: Callable[[], Any], device: torch.device, times: int = 2) -> float:
-    """Seconds a call takes, after two first ones."""
-    for _ in range(2):
+def seconds(work: Callable[[], Any], device: torch.device, times: int = 2, before: int = 2) -> float:
+    """Seconds a call takes, after some that are not counted."""
+    for _ in range(before):
         work()
     if device.type == "cuda":
         torch.cuda.synchronize()

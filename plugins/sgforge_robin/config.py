@@ -22,7 +22,8 @@ class RobinOptions:
     ours, "3b" is the released one. `stage`: what learns, at which rates (`docs/robin.md`). `steps`: training steps, 0
     for the stage's epochs; `images`: images a step, 0 for the stage's; `capacity`: positions of a packed row, 0 for
     the stage's; `rate`: scales the stage's learning rates. `save_every`: steps between saved states. `checkpointing`:
-    compute activations again instead of keeping them. `pair_head`: train one beside the decoder, for the closed
+    compute activations again instead of keeping them. `compile`: on CUDA, compile layers and blocks; the first steps
+    take a minute more. `pair_head`: train one beside the decoder, for the closed
     vocabulary of the training; `spoken`: the share of examples that ask anything in words, the others teach the pair
     head alone. `language`, `tower`: folders with a plain language model
     (weights and tokenizer.json) and with LAION's CLIP weights, to train from. `checkpoint`: a folder with a trained
@@ -45,6 +46,7 @@ class RobinOptions:
     rate: float = attrs.field(default=1.0, validator=validators.gt(0.0))
     save_every: int = attrs.field(default=100, validator=_POSITIVE)
     checkpointing: bool = False
+    compile: bool = True
     pair_head: bool = False
     spoken: float = attrs.field(default=1.0, validator=validators.and_(_NOT_NEGATIVE, validators.le(1.0)))
     language: Path | None = None

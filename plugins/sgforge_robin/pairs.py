@@ -27,15 +27,12 @@ class PairVocabulary:
         """Ids in the order given."""
         return cls(*({text: place for place, text in enumerate(texts)} for texts in (labels, predicates)))
 
-    def label_ids(self, regions: Sequence[Region], named: bool = True) -> Tensor:
-        """(N,) ids; the number of labels for one that is not known, or not shown."""
+    def label_ids(self, regions: Sequence[Region]) -> Tensor:
+        """(N,) ids; the number of labels for one that is not known."""
         unknown = len(self.labels)
-        return torch.tensor(
-            [self.labels.get(region.label or "", unknown) if named else unknown for region in regions],
-            dtype=torch.long,
-        )
+        return torch.tensor([self.labels.get(region.label or "", unknown) for region in regions], dtype=torch.long)
 
-    def truth(self, sample: Sample, indices: Sequence[int], named: bool) -> PairTruth | None:
+    def truth(self, sample: Sample, indices: Sequence[int]) -> PairTruth | None:
         """What an image teaches a pair head about these regions; None if it has no relation, or fewer than two regions.
 
         An image without any relation was not described: nothing follows from its silence.
@@ -49,4 +46,4 @@ class PairVocabulary:
             if one.subject in place and one.object in place and one.predicate in self.predicates:
                 truth[place[one.subject], place[one.object], self.predicates[one.predicate]] = True
         pairs = torch.tensor([(a, b) for a in range(len(indices)) for b in range(len(indices)) if a != b])
-        return PairTruth(box_shares(sample, rows), self.label_ids(rows, named), pairs, truth[pairs[:, 0], pairs[:, 1]])
+        return PairTruth(box_shares(sample, rows), self.label_ids(rows), pairs, truth[pairs[:, 0], pairs[:, 1]])

@@ -24,6 +24,7 @@ from sgforge_robin.model.pair_head import PairHead, box_pair_features
 from sgforge_robin.model.shape import PairShape
 from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.student import RobinStudent
+from sgforge_robin.training.forward import See
 from sgforge_robin.training.loss import packed_loss
 
 
@@ -80,7 +81,7 @@ def test_what_an_image_teaches(tmp_path: Path) -> None:
     graph = sample.graph
     vocabulary = PairVocabulary.of(("ball",), ("on", "left of"))
     indices = list(graph.regions)[::-1]
-    truth = vocabulary.truth(sample, indices, named=True)
+    truth = vocabulary.truth(sample, indices)
     assert truth is not None
     said = {one.triplet for one in graph.relations.values()}
     for (a, b), row in zip(truth.pairs.tolist(), truth.truth.tolist(), strict=True):
@@ -88,10 +89,31 @@ def test_what_an_image_teaches(tmp_path: Path) -> None:
     assert truth.boxes[0].tolist() == pytest.approx([side / 64 for side in graph.regions[indices[0]].box or ()])
     expected = [0 if graph.regions[index].label == "ball" else 1 for index in indices]
     assert truth.labels.tolist() == expected
-    hidden = vocabulary.truth(sample, indices, named=False)
-    assert hidden is not None
-    assert hidden.labels.tolist() == [1] * len(indices)
-    assert vocabulary.truth(sample, indices[:1], named=True) is None
+    assert vocabulary.truth(sample, indices[:1]) is None
+
+
+def test_it_learns_with_labels_and_without(tmp_path: Path) -> None:
+    (sample,) = scenes(tmp_path, 1)
+    predicates = sorted({one.predicate for one in sample.graph.relations.values()})
+    labels = sorted({region.label or "" for region in sample.graph.regions.values()})
+    own = tokenizer()
+    robin = build(SIZE.shape(len(own), own.special, PairShape(len(labels), len(predicates))))
+    made = attrs.evolve(maker(), vocabulary=PairVocabulary.of(labels, predicates), spoken=0.0)
+    example = example_of(made, sample)
+    assert example is not None
+    assert example.pairs is not None
+    hidden = attrs.evolve(example.pairs, labels=torch.full_like(example.pairs.labels, len(labels)))
+    with torch.no_grad():
+        bare = packed_loss(robin, [attrs.evolve(example, pairs=hidden)]).pairs
+        robin.pair_head.label.weight[: len(labels)] += 1.0  # type: ignore[union-attr]
+        seen = See(robin, [example])
+        assert seen.regions[0] is not None
+        head, pairs = robin.pair_head, example.pairs
+        assert head is not None
+        tokens = (seen.regions[0].mask, seen.regions[0].pos)
+        shown = head.loss(head(tokens, pairs.boxes, pairs.labels, pairs.pairs), pairs.truth)
+        assert float(packed_loss(robin, [example]).pairs) == pytest.approx(float(shown + bare) / 2, rel=1e-5)
+        assert abs(float(shown - bare)) > 1e-3
 
 
 def test_beside_the_decoder_each_has_its_own_loss(tmp_path: Path) -> None:

@@ -171,30 +171,41 @@ class _Batch:
         return SharedPrefixes([self._prefixes[prefix] for prefix in used], [*starts, len(owners)])
 
     def _choose(self) -> Tensor:
-        """The next id of each row; those that end are marked."""
+        """The next id of each row; those that end are marked. A device is waited for twice, not for each row."""
         logprobs = self._logits.log_softmax(dim=-1)
-        chosen = []
-        for place, line in enumerate(self.alive):
-            row = logprobs[place]
-            if line.ask.grammar is not None:
-                row = row.masked_fill(~line.ask.grammar.allowed(line.state).to(row.device), float("-inf"))
-            token = _pick(row, self._sampling, line.generator)
-            line.logprobs.append(float(logprobs[place, token]))
-            chosen.append(token)
+        chosen = self._picked(self._allowed(logprobs))
+        said = logprobs.gather(1, chosen[:, None])[:, 0].tolist()
+        for line, token, logprob in zip(self.alive, chosen.tolist(), said, strict=True):
+            line.logprobs.append(logprob)
             if token == self._sampling.end:
                 line.ended = True
                 continue
             line.ids.append(token)
             if line.ask.grammar is not None:
                 line.state = line.ask.grammar.after(line.state, token)
-        return torch.tensor(chosen, device=self._device)
+        return chosen
+
+    def _allowed(self, logprobs: Tensor) -> Tensor:
+        """Those that no grammar forbids."""
+        ruled = [(place, line) for place, line in enumerate(self.alive) if line.ask.grammar is not None]
+        if not ruled:
+            return logprobs
+        masks = [line.ask.grammar.allowed(line.state) for _, line in ruled if line.ask.grammar is not None]
+        rows = torch.tensor([place for place, _ in ruled], device=logprobs.device)
+        kept = logprobs[rows].masked_fill(~torch.stack(masks).to(logprobs.device), float("-inf"))
+        return logprobs.index_copy(0, rows, kept)
+
+    def _picked(self, logprobs: Tensor) -> Tensor:
+        """(B,) one id of each row."""
+        if not self._sampling.temperature:
+            return logprobs.argmax(dim=-1)
+        shares = (logprobs / self._sampling.temperature).softmax(dim=-1).cpu()
+        found = [_pick(row, self._sampling, line.generator) for row, line in zip(shares, self.alive, strict=True)]
+        return torch.tensor(found, device=self._device)
 
 
-def _pick(row: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """One id by log-probabilities (rows,)."""
-    if not sampling.temperature:
-        return int(row.argmax())
-    shares = (row / sampling.temperature).softmax(dim=-1).cpu()
+def _pick(shares: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """One id by probabilities (rows,)."""
     if sampling.top_p < 1:
         ranked, order = shares.sort(descending=True, stable=True)
         beyond = ranked.cumsum(dim=0) - ranked >= sampling.top_p

@@ -125,21 +125,23 @@ def block_mask(document: Tensor, branch: Tensor) -> BlockMask:
         own = (document[query] == document[key]) & ((branch[key] == 0) | (branch[query] == branch[key]))
         return own & (query >= key)
 
-    length = len(document)
-    return create_block_mask(allowed, None, None, length, length, device=document.device)
+    document, branch, length = document.int(), branch.int(), len(document)
+    make = _compiled(create_block_mask) if document.is_cuda else create_block_mask
+    found: BlockMask = make(allowed, None, None, length, length, device=document.device)
+    return found
 
 
 def _in_blocks(query: Tensor, key: Tensor, value: Tensor, blocks: BlockMask, scale: float) -> Tensor:
     """(B, L, H, d): attention that skips the blocks in which nobody sees anybody."""
-    attention = _compiled() if query.is_cuda and not torch.compiler.is_compiling() else flex_attention
+    attention = _compiled(flex_attention) if query.is_cuda and not torch.compiler.is_compiling() else flex_attention
     out: Tensor = attention(query, key, value, block_mask=blocks, scale=scale, enable_gqa=True)
     return out.transpose(1, 2).contiguous()
 
 
 @cache
-def _compiled() -> Callable[..., Any]:
-    """The attention in blocks as one kernel; as it stands it would make all L x L scores."""
-    found: Callable[..., Any] = torch.compile(flex_attention, dynamic=False)
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """It as one kernel, compiled once: as they stand, these functions make all L x L entries."""
+    found: Callable[..., Any] = torch.compile(function, dynamic=False)
     return found
 
 

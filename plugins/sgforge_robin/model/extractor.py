@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Self
 
 import torch
@@ -112,6 +113,7 @@ def area_pooled(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.einsum("yh,nhx->nyx", rows, masks @ columns.T)
 
 
+@lru_cache(64)
 def _overlaps(size: int, count: int, device: torch.device) -> Tensor:
     """(count, size) share of each of `count` equal cells that each of `size` pixels covers; a row sums to 1."""
     step = size / count

@@ -59,6 +59,17 @@ class RobinModel(nn.Module):
         enable = getattr(self.language, "activation_checkpointing_enable", self.language.gradient_checkpointing_enable)
         enable({"use_reentrant": False})
 
+    def compile_parts(self) -> None:
+        """Compile each layer of the language model and each block of the tower, for CUDA; the weights stay theirs.
+
+        Layers see few lengths (packed rows are padded to a grain), blocks any number of images.
+        """
+        for layer in self.language.base_model.layers:
+            layer.compile(dynamic=False)
+        for stage in self.tower.trunk.stages:
+            for block in stage.blocks:
+                block.compile(dynamic=True)
+
     def drop_nothing(self) -> None:
         """Switch dropout off for good, in training mode too, so that two passes give one result."""
         for module in self.modules():

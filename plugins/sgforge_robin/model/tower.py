@@ -104,6 +104,8 @@ class ConvNeXt(nn.Module):
                 module.head.requires_grad_(False)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
+        if images.is_cuda:  # its depthwise kernels, and the linear layers behind them, want the channels last
+            images = images.contiguous(memory_format=torch.channels_last)
         maps = self.trunk.stem(images)
         levels = {"stem": maps}
         for name, stage in zip(LEVELS, self.trunk.stages, strict=True):

@@ -95,7 +95,7 @@ class ExampleMaker:
         dice = random.Random(_number(self.seed, epoch, sample.image_id))
         shown = show(sample, dice, self.stage.kept)
         asked = turns(shown, self.stage.tasks, dice) if dice.random() < self.spoken else []
-        pairs = None if self.vocabulary is None else self.vocabulary.truth(sample, shown.regions, shown.named)
+        pairs = None if self.vocabulary is None else self.vocabulary.truth(sample, shown.regions)
         if sample.image is None or not (asked or pairs):
             return None
         rows = [sample.graph.regions[index] for index in shown.regions]

@@ -37,6 +37,7 @@ class Life:
     """How a training lives: where its states go and how often, who is told of each step, who asks it to stop.
 
     `plan`: text that must be equal for a state to be resumed. `mixed`: compute in bfloat16, weights in float32.
+    `recomputed`: compute activations again instead of keeping them. `compiled`: compile layers and blocks.
     """
 
     folder: Path
@@ -45,11 +46,11 @@ class Life:
     report: Callable[[StepReport], None]
     is_stopped: Callable[[], bool]
     mixed: bool = False
+    recomputed: bool = False
+    compiled: bool = False
 
 
-def train(
-    model: RobinModel, stream: PackedStream, stage: Stage, steps: int, life: Life, checkpointing: bool = False
-) -> None:
+def train(model: RobinModel, stream: PackedStream, stage: Stage, steps: int, life: Life) -> None:
     """Train for `steps` steps in all, going on from a state of the same plan if there is one.
 
     Killed at any step and started again, it takes the same steps with the same losses: to the bit on a CPU with as
@@ -58,8 +59,10 @@ def train(
     """
     model.train()
     freeze(model, stage)
-    if checkpointing:
+    if life.recomputed:
         model.recompute_activations()
+    if life.compiled:
+        model.compile_parts()
     optimizer = make_optimizer(model, stage)
     state = load_state(life.folder, model, optimizer, life.plan) or State(0, Position())
     for rows, position in stream.steps(state.position):
@@ -87,7 +90,7 @@ def _step(model: RobinModel, optimizer: torch.optim.Optimizer, rows: Sequence[Se
     count = sum(label >= 0 for row in rows for example in row for one in example.branches for label in one.labels)
     taught = sum(example.pairs is not None for row in rows for example in row)
     optimizer.zero_grad(set_to_none=True)
-    loss, device = 0.0, model.table.weight.device.type
+    parts, device = [], model.table.weight.device.type
     for row in rows:
         try:
             with torch.autocast(device, torch.bfloat16, enabled=mixed):
@@ -99,11 +102,12 @@ def _step(model: RobinModel, optimizer: torch.optim.Optimizer, rows: Sequence[Se
                 f"out of memory at a row of {sum(example.total for example in row)} positions: lower capacity, or set "
                 "checkpointing = true"
             ) from error
-        value = float(part.detach())
+        parts.append(part.detach())
+    values = torch.stack(parts).tolist()  # the one place of a step that waits for the device
+    for row, value in zip(rows, values, strict=True):
         if not math.isfinite(value) or value == 0:
             names = ", ".join(example.image_id for example in row)
             raise StepError(f"the loss is {value} at the row of images {names}: look at their answers")
-        loss += value
     clip(model)
     optimizer.step()
-    return loss
+    return math.fsum(values)

@@ -34,7 +34,7 @@ def make_optimizer(model: RobinModel, stage: Stage) -> torch.optim.AdamW:
             if own:
                 decay = stage.decay if decays else 0.0
                 groups.append({"params": own, "lr": rate, "peak": rate, "weight_decay": decay})
-    return torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=False)
+    return torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=model.table.weight.is_cuda)
 
 
 def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, warmup: float) -> None:
@@ -46,6 +46,6 @@ def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, warmup: f
         group["lr"] = group["peak"] * factor
 
 
-def clip(model: nn.Module, most: float = 1.0) -> float:
-    """Scale the gradient down to a norm of `most`; its norm before."""
-    return float(torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], most))
+def clip(model: nn.Module, most: float = 1.0) -> None:
+    """Scale the gradient down to a norm of `most`."""
+    torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], most)

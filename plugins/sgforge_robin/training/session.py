@@ -180,8 +180,10 @@ class TrainingSession:
                 report=progress.report,
                 is_stopped=stopped.is_set,
                 mixed=self._resources.dtype == "bfloat16",
+                recomputed=self._options.checkpointing,
+                compiled=self._options.compile and self._resources.device.startswith("cuda"),
             )
-            train(robin.model, stream, stage, steps, life, self._options.checkpointing)
+            train(robin.model, stream, stage, steps, life)
         left = {f"left out: {reason}": float(number) for reason, number in sorted(counts.items()) if number}
         return {"steps": steps, "loss": progress.loss, "packing_efficiency": stream.efficiency, **left}
 
@@ -219,7 +221,7 @@ class TrainingSession:
 
 _NOT_OF_TRAINING: Final = (
     *("save_every", "mode", "constrained", "temperature", "max_tokens", "relations_per_subject", "min_score"),
-    *("max_pairs", "ranker", "predicates", "labels", "checkpointing"),
+    *("max_pairs", "ranker", "predicates", "labels", "checkpointing", "compile"),
 )
 
 
