@@ -1,0 +1,295 @@
+"""From a structure to a graph: words drawn for objects, attributes and relations, as plausible as asked for."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from sgforge.errors import ConfigError
+from sgforge.graph import Region, Relation
+from sgforge_gas.structures.dice import Dice
+from sgforge_gas.structures.shape import Structure
+from sgforge_gas.vocabulary import Adjective, Noun, Predicate, Vocabulary
+
+__all__ = ["Plausibility", "Populator", "Rows"]
+
+Plausibility: TypeAlias = Literal["none", "types", "seen"]
+_TRIES: Final = 40
+K = TypeVar("K", bound=Hashable)
+
+
+@attrs.frozen
+class Rows:
+    """The rows of a graph, and which share of its attributes and relations fits its objects."""
+
+    regions: tuple[Region, ...]
+    relations: tuple[Relation, ...]
+    plausibility: float
+
+
+class _Weighted(Generic[K]):
+    """Keys by how often each was seen."""
+
+    def __init__(self, counts: Mapping[K, int]) -> None:
+        self.keys = list(counts)
+        self._sums = list(accumulate(counts.values()))
+
+    def pick(self, dice: Dice) -> K:
+        return self.keys[bisect_right(self._sums, dice.below(self._sums[-1]))]
+
+
+@attrs.define
+class _Drawn:
+    """What was drawn for one structure so far."""
+
+    nouns: list[Noun]
+    pairs: dict[tuple[int, int], set[str]] = attrs.field(factory=dict)
+    orders: dict[str, set[tuple[int, int]]] = attrs.field(factory=dict)
+
+    def allows(self, predicate: Predicate, pair: tuple[int, int]) -> bool:
+        """Whether it is new for the pair and does not contradict what was said of places."""
+        if pair in self.pairs and predicate.word in self.pairs[pair]:
+            return False
+        axis = _axis(predicate)
+        links = None if axis is None else self.orders.get(axis[0])
+        if axis is None or links is None:
+            return True
+        first, last = pair if axis[1] else pair[::-1]
+        return (first, last) not in links and not _leads(last, first, links)
+
+    def note(self, predicate: Predicate, pair: tuple[int, int]) -> None:
+        """Take it as said."""
+        self.pairs.setdefault(pair, set()).add(predicate.word)
+        axis = _axis(predicate)
+        if axis is not None:
+            self.orders.setdefault(axis[0], set()).add(pair if axis[1] else pair[::-1])
+
+
+class Populator:
+    """Draws words for structures.
+
+    `plausibility`: "none" draws attributes and relations whatever the object; "types" those that fit the types of the
+    objects (score 1); "seen" by how often they were seen together in the graphs that the vocabulary was mined from, and
+    what was never seen only where nothing that was seen is left. An object has no attribute twice, nor two of one
+    category while others are left. A pair has no predicate twice, and relations of place that exclude each other
+    (a left of b, b left of c, c left of a) are not drawn.
+
+    Raises:
+        ConfigError: the vocabulary has no relations or attributes where structures have some.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, plausibility: Plausibility = "types") -> None:
+        self._words = vocabulary
+        self._plausibility = plausibility
+        self._by_types: dict[tuple[str, str], list[Predicate]] = {}
+        self._adjectives_of: dict[str, list[Adjective]] = {}
+        self._regions: dict[tuple[str, tuple[str, ...]], Region] = {}
+        self._relations: dict[tuple[int, str, int], Relation] = {}
+        if plausibility == "seen":
+            self._count()
+
+    def fill(self, structure: Structure, dice: Dice) -> Rows:
+        """The rows of a graph of this structure."""
+        for _ in range(_TRIES):
+            drawn = _Drawn(self._draw_nouns(structure, dice))
+            relations = self._draw_relations(structure, drawn, dice)
+            attributes = None if relations is None else self._draw_attributes(structure, drawn.nouns, dice)
+            if relations is not None and attributes is not None:
+                return self._rows(structure, drawn.nouns, relations, attributes)
+        raise ConfigError(self._refusal(structure))
+
+    def _refusal(self, structure: Structure) -> str:
+        name = self._words.name
+        if structure.edges and not self._words.predicates:
+            return f"vocabulary {name} has no relation: bound relations to 0, or name some"
+        if sum(structure.attributes) and not self._words.adjectives:
+            return f"vocabulary {name} has no attribute: bound attributes to 0, or name some"
+        n, r, a = structure.size
+        return f"vocabulary {name} has too few words for {n} objects, {r} relations and {a} attributes that fit"
+
+    # Objects
+
+    def _draw_nouns(self, structure: Structure, dice: Dice) -> list[Noun]:
+        nouns = self._words.nouns
+        if self._plausibility != "seen":
+            return [dice.pick(nouns) for _ in structure.attributes]
+        found: list[Noun | None] = [None] * len(structure.attributes)
+        for subject, object_ in structure.edges:
+            if found[subject] is None:
+                found[subject] = self._seen_beside(found[object_], dice)
+            if found[object_] is None:
+                found[object_] = self._seen_beside(found[subject], dice)
+        return [self._noun(self._often.pick(dice)) if noun is None else noun for noun in found]
+
+    def _seen_beside(self, other: Noun | None, dice: Dice) -> Noun:
+        """An object that was seen related to the other one, or any where none was."""
+        partners = None if other is None else self._partners.get(other.word)
+        return self._noun((self._often if partners is None else partners).pick(dice))
+
+    def _noun(self, word: str) -> Noun:
+        return self._words.noun_of[word]
+
+    def _count(self) -> None:
+        counts = self._words.counts
+        if not counts.objects:
+            raise ConfigError(f'vocabulary {self._words.name} was not mined: plausibility = "seen" needs counts')
+        partners: dict[str, dict[str, int]] = {}
+        between: dict[tuple[str, str], dict[str, int]] = {}
+        for (subject, predicate, object_), count in counts.triplets.items():
+            for one, other in ((subject, object_), (object_, subject)):
+                row = partners.setdefault(one, {})
+                row[other] = row.get(other, 0) + count
+            between.setdefault((subject, object_), {})[predicate] = count
+        like: dict[str, dict[str, int]] = {}
+        for (label, attribute), count in counts.attributes.items():
+            like.setdefault(label, {})[attribute] = count
+        self._often = _Weighted(counts.objects)
+        self._partners = {label: _Weighted(row) for label, row in partners.items()}
+        self._between = {pair: _Weighted(row) for pair, row in between.items()}
+        self._like = {label: _Weighted(row) for label, row in like.items()}
+
+    # Relations
+
+    def _draw_relations(self, structure: Structure, drawn: _Drawn, dice: Dice) -> list[Predicate] | None:
+        found = []
+        for pair in structure.edges:
+            predicate = self._draw_relation(pair, drawn, dice)
+            if predicate is None:
+                return None
+            found.append(predicate)
+            drawn.note(predicate, pair)
+        return found
+
+    def _draw_relation(self, pair: tuple[int, int], drawn: _Drawn, dice: Dice) -> Predicate | None:
+        subject, object_ = drawn.nouns[pair[0]], drawn.nouns[pair[1]]
+        seen = self._between.get((subject.word, object_.word)) if self._plausibility == "seen" else None
+        if seen is not None:
+            for _ in range(4):
+                predicate = self._words.predicate_of[seen.pick(dice)]
+                if drawn.allows(predicate, pair):
+                    return predicate
+        fitting = self._fitting(subject.type, object_.type)
+        for _ in range(4 if fitting else 0):
+            predicate = dice.pick(fitting)
+            if drawn.allows(predicate, pair):
+                return predicate
+        left = [predicate for predicate in fitting if drawn.allows(predicate, pair)]
+        return dice.pick(left) if left else None
+
+    def _fitting(self, subject: str, object_: str) -> list[Predicate]:
+        found = self._by_types.get((subject, object_))
+        if found is None:
+            every = self._plausibility == "none"
+            found = [row for row in self._words.predicates if every or row.fits(subject, object_)]
+            self._by_types[subject, object_] = found
+        return found
+
+    # Attributes
+
+    def _draw_attributes(self, structure: Structure, nouns: Sequence[Noun], dice: Dice) -> list[list[str]] | None:
+        found = []
+        for noun, count in zip(nouns, structure.attributes, strict=True):
+            words = self._draw_some(noun, count, dice) if count else []
+            if words is None:
+                return None
+            found.append(words)
+        return found
+
+    def _draw_some(self, noun: Noun, count: int, dice: Dice) -> list[str] | None:
+        rows = self._adjectives(noun)
+        words: list[str] = []
+        categories: set[str] = set()
+        for _ in range(count):
+            one = self._draw_one(noun, rows, words, categories, dice)
+            if one is None:
+                return None
+            words.append(one.word)
+            categories.add(one.category)
+        return words
+
+    def _draw_one(
+        self, noun: Noun, rows: Sequence[Adjective], words: Sequence[str], categories: set[str], dice: Dice
+    ) -> Adjective | None:
+        like = self._like.get(noun.word) if self._plausibility == "seen" else None
+        for _ in range(4 if rows else 0):
+            one = dice.pick(rows) if like is None else self._words.adjective_of[like.pick(dice)][0]
+            if one.word not in words and one.category not in categories:
+                return one
+        left = [row for row in rows if row.word not in words]
+        fresh = [row for row in left if row.category not in categories]
+        return dice.pick(fresh or left) if left else None
+
+    def _adjectives(self, noun: Noun) -> list[Adjective]:
+        found = self._adjectives_of.get(noun.type)
+        if found is None:
+            every = self._plausibility == "none"
+            found = [row for row in self._words.adjectives if every or not row.fits or noun.type in row.fits]
+            self._adjectives_of[noun.type] = found
+        return found
+
+    # Rows
+
+    def _rows(
+        self, structure: Structure, nouns: Sequence[Noun], predicates: Sequence[Predicate], attributes: list[list[str]]
+    ) -> Rows:
+        regions = [self._region(noun.word, tuple(words)) for noun, words in zip(nouns, attributes, strict=True)]
+        edges = zip(structure.edges, predicates, strict=True)
+        relations = [self._relation(subject, predicate, object_) for (subject, object_), predicate in edges]
+        share = 1.0 if self._plausibility == "types" else self._share(nouns, attributes, relations)
+        return Rows(tuple(regions), tuple(relations), share)
+
+    def _region(self, label: str, attributes: tuple[str, ...]) -> Region:
+        # Rows are values: equal ones are one object, which a million graphs share.
+        found = self._regions.get((label, attributes))
+        if found is None:
+            found = self._regions[label, attributes] = Region(label=label, attributes=attributes)
+        return found
+
+    def _relation(self, subject: int, predicate: Predicate, object_: int) -> Relation:
+        key = (subject, predicate.word, object_)
+        found = self._relations.get(key)
+        if found is None:
+            found = self._relations[key] = Relation(subject, predicate.word, object_, category=predicate.category)
+        return found
+
+    def _share(self, nouns: Sequence[Noun], attributes: list[list[str]], relations: Sequence[Relation]) -> float:
+        """Which share of attributes and relations was seen, or fits by types; 1 without any."""
+        fits: list[bool] = []
+        counts = self._words.counts
+        seen = self._plausibility == "seen"
+        for noun, words in zip(nouns, attributes, strict=True):
+            for word in words:
+                by_type = any(not row.fits or noun.type in row.fits for row in self._words.adjective_of[word])
+                fits.append((noun.word, word) in counts.attributes if seen else by_type)
+        for row in relations:
+            subject, object_ = nouns[row.subject], nouns[row.object]
+            by_type = self._words.predicate_of[row.predicate].fits(subject.type, object_.type)
+            fits.append((subject.word, row.predicate, object_.word) in counts.triplets if seen else by_type)
+        return sum(fits) / len(fits) if fits else 1.0
+
+
+@lru_cache(maxsize=100_000)
+def _axis(predicate: Predicate) -> tuple[str, bool] | None:
+    """The order of place that a predicate speaks of, and whether it does so forwards; None of any other."""
+    inverse = predicate.inverse
+    if inverse is None or inverse == predicate.word or predicate.category != "spatial":
+        return None
+    return min(predicate.word, inverse), predicate.word < inverse
+
+
+def _leads(start: int, end: int, links: Iterable[tuple[int, int]]) -> bool:
+    """Whether links lead from one object to another."""
+    reached = {start}
+    waiting = [start]
+    while waiting:
+        one = waiting.pop()
+        for first, last in links:
+            if first == one and last not in reached:
+                reached.add(last)
+                waiting.append(last)
+    return end in reached

@@ -1,0 +1,119 @@
+"""Drawing of whole graphs: structure, words and scene attributes, each graph from its number alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sgforge.errors import ConfigError
+from sgforge.graph import Sample, SceneGraph
+from sgforge_gas.config import Draws
+from sgforge_gas.populating import Populator
+from sgforge_gas.structures import Constraints, Drawer, Prior, Span
+from sgforge_gas.structures.constraints import Size
+from sgforge_gas.structures.cores import Kind
+from sgforge_gas.structures.dice import Dice, dice_of
+from sgforge_gas.vocabulary import SceneAttribute, Vocabulary, load_vocabulary
+
+__all__ = ["PLAUSIBILITY", "Sampler", "constraints_of"]
+
+PLAUSIBILITY: Final = "gas.plausibility"
+"""The column that keeps by what a graph is plausible, and which share of it is."""
+_CHUNK: Final = 1024
+_DEFAULT_COMPLEXITY: Final = Span(3, 9)
+
+
+def constraints_of(draws: Draws) -> Constraints:
+    """The bounds of the options."""
+    names = ("complexity", "objects", "relations", "attributes", "components", "average_degree")
+    spans: dict[str, Any] = {name: Span.of(getattr(draws, name), name) for name in names}
+    if spans["complexity"] is None and spans["objects"] is None:
+        spans["complexity"] = _DEFAULT_COMPLEXITY
+    return Constraints(**spans, max_degree=draws.max_degree)
+
+
+class Sampler:
+    """Draws graphs; whatever cannot be drawn is refused when it is built.
+
+    Raises:
+        ConfigError: no structure keeps the bounds, a file cannot be read, the vocabulary lacks words.
+    """
+
+    def __init__(self, draws: Draws, vocabulary: Vocabulary | None = None) -> None:
+        self.vocabulary = load_vocabulary(draws.vocabulary) if vocabulary is None else vocabulary
+        self._seed = draws.seed
+        prior = Prior(draws.prior, self._histogram(draws) if draws.prior == "histogram" else {})
+        self._drawer = Drawer(constraints_of(draws), Kind(draws.cycles, draws.parallel), prior)
+        self._populator = Populator(self.vocabulary, draws.plausibility)
+        self._plausibility = draws.plausibility
+        self._scene = Span.of(draws.scene_attributes, "scene_attributes") or Span(0, 0)
+        self._check_words()
+
+    def graphs(self, items: range) -> Iterator[tuple[SceneGraph, Mapping[str, Any]]]:
+        """The graphs of these numbers, each with the values of its columns."""
+        for first in range(items.start, items.stop, _CHUNK):
+            for dice in dice_of(self._seed, range(first, min(first + _CHUNK, items.stop))):
+                yield self._graph(dice)
+
+    def samples(self, items: range, split: str | None = None) -> Iterator[Sample]:
+        """As `graphs`, each with an id that tells seed and number."""
+        name = f"gas-{self._seed}-"
+        for number, (graph, values) in zip(items, self.graphs(items), strict=True):
+            yield Sample(f"{name}{number:08d}", graph, split=split, values=values)
+
+    def _graph(self, dice: Dice) -> tuple[SceneGraph, Mapping[str, Any]]:
+        rows = self._populator.fill(self._drawer.draw(dice), dice)
+        graph = SceneGraph(0, 0, rows.regions, rows.relations, self._scene_attributes(dice))
+        return graph, {PLAUSIBILITY: {"by": self._plausibility, "score": round(rows.plausibility, 6)}}
+
+    def _scene_attributes(self, dice: Dice) -> dict[str, str]:
+        least, most = int(self._scene.least), int(self._scene.most)
+        scene = self.vocabulary.scene
+        count = min(least + dice.below(most - least + 1), len(scene))
+        chosen: dict[str, SceneAttribute] = {}
+        while len(chosen) < count:
+            one = dice.pick(scene)
+            chosen[one.name] = one
+        return {name: dice.pick(chosen[name].values) for name in sorted(chosen)}
+
+    def _check_words(self) -> None:
+        words, sizes = self.vocabulary, self._drawer.sizes
+        if not words.predicates and any(relations for _, relations, _ in sizes):
+            raise ConfigError(f"vocabulary {words.name} has no relation: bound relations to [0], or name some")
+        if not words.adjectives and any(attributes for _, _, attributes in sizes):
+            raise ConfigError(f"vocabulary {words.name} has no attribute: bound attributes to [0], or name some")
+
+    def _histogram(self, draws: Draws) -> Mapping[Size, float]:
+        if draws.histogram is None:
+            sizes = self.vocabulary.counts.sizes
+            if not sizes:
+                raise ConfigError('prior = "histogram" needs the file histogram, or a vocabulary that was mined')
+            return sizes
+        return _read_histogram(draws.histogram)
+
+
+def _read_histogram(path: Path) -> Mapping[Size, float]:
+    try:
+        rows = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"histogram {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"histogram {path}: no JSON: {error}") from None
+    found: dict[Size, float] = {}
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+        if not _is_weight(row):
+            raise ConfigError(f"histogram {path}: row {number} must be [objects, relations, attributes, weight]")
+        found[row[0], row[1], row[2]] = found.get((row[0], row[1], row[2]), 0.0) + row[3]
+    return found
+
+
+def _is_weight(row: Any) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == 4
+        and all(type(one) is int and one >= 0 for one in row[:3])
+        and type(row[3]) in (int, float)
+        and 0 <= row[3] < float("inf")
+    )
