@@ -13,7 +13,7 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import attrs
 
@@ -214,6 +214,10 @@ class ImageSource:
         except OSError as error:
             raise ImageError(f"image {self.uri}: {error.strerror or error}", _code(error)) from error
 
+    def _stored(self) -> Path | BinaryIO:
+        """What the head of the file is read from."""
+        return _regular(self.path, self.uri)
+
     def read_bytes(self) -> bytes:
         """An encoded file of the picture: the one that is stored, or where that is turned a new JPEG or PNG."""
         data = self.read_file()
@@ -256,9 +260,9 @@ class ImageSource:
         """What the head of the file says; nothing is decoded."""
         from PIL import Image
 
-        path = _regular(self.path, self.uri)
+        stored = self._stored()
         try:
-            with Image.open(path, formats=_formats()) as image:
+            with Image.open(stored, formats=_formats()) as image:
                 is_tiff = image.format == "TIFF"
                 # The tag takes time to find, and matters only where it is followed or Pillow would follow it.
                 orientation = _orientation(image) if is_tiff or self.is_turned else _STRAIGHT

@@ -17,7 +17,7 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.stages import VERBS, Selection
-from sgforge.steps import RunSettings, SourceStep, Step
+from sgforge.steps import ExecutorChoice, RunSettings, SourceStep, Step
 from sgforge.text.wording import shortened
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "complete",
     "edit",
     "evaluate",
+    "executor",
     "filter",
     "generate",
     "judge",
@@ -56,6 +57,11 @@ def source(component: Any, *, copies: int | None = None, **options: Any) -> Sour
     `copies`: how often each image is taken, as a group, so that a selector can choose among what is made of them.
     """
     return SourceStep(component, options, copies)
+
+
+def executor(component: Any, **options: Any) -> ExecutorChoice:
+    """Where components work: the name of an executor with its options, for `Pipeline.run(executor=...)`."""
+    return ExecutorChoice(component, options)
 
 
 class StepVerb(Protocol):
@@ -221,7 +227,7 @@ class Pipeline:
         retry_failed: bool = False,
         responses: Path | str | None = None,
         verify_files: bool = False,
-        executor: Any = "local",
+        executor: Any = None,
     ) -> Request:
         """What `run` with these arguments is asked to do, for `sgforge.engine`."""
         from sgforge.engine.launch import Request
@@ -245,10 +251,17 @@ class Pipeline:
             seed=seed,
             keeps_larger=branch is None,
             verify_files=verify_files,
-            executor=executor,
+            executor=self._executor(executor),
             faults=() if file is None else file.faults,
             places=None if file is None else file.places,
         )
+
+    def _executor(self, given: Any) -> ExecutorChoice:
+        """The one that is given, with the config's options if it is the config's; by default that, else the driver."""
+        own = None if self._file is None else self._file.executor
+        if own is not None and (given is None or given == own.component):
+            return own
+        return ExecutorChoice.of("local" if given is None else given)
 
     def run(
         self,
@@ -262,7 +275,7 @@ class Pipeline:
         retry_failed: bool = False,
         responses: Path | str | None = None,
         verify_files: bool = False,
-        executor: Any = "local",
+        executor: Any = None,
         progress: Progress | bool | None = None,
     ) -> RunReport:
         """Run all steps on `source` (one, or several by name) into the dataset folder; finished work is reused.
@@ -272,7 +285,8 @@ class Pipeline:
         report's `message` says. `seed`: of everything random. `retry_failed`: buy answers again that were refused,
         truncated or invalid. `responses`: the file of paid answers, by default the dataset's own.
         `verify_files`: read all files of the sources, though size and time of change say that they are as they were.
-        `executor`: who opens components, the name of one or an instance. `progress`: True shows a display,
+        `executor`: where components work: the name of an executor, one with options (`sgforge.executor("ray", ...)`)
+        or an instance; by default that of the config, else "local", this process. `progress`: True shows a display,
         False none, None one in a notebook and if stderr is a terminal.
 
         Works inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels. An error that

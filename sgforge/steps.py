@@ -12,7 +12,7 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.stages import VERBS, Selection, Use, Verb
 
-__all__ = ["RunSettings", "SourceStep", "Step", "selection_of"]
+__all__ = ["ExecutorChoice", "RunSettings", "SourceStep", "Step", "selection_of"]
 
 
 def _whole_from_one(instance: Any, attribute: attrs.Attribute[Any], value: int) -> None:
@@ -155,6 +155,19 @@ class Step:
     def label(self) -> str:
         """The component's name as shown to people: an instance goes by its class."""
         return self.component if isinstance(self.component, str) else type(self.component).__name__
+
+
+@attrs.frozen
+class ExecutorChoice:
+    """Where components work: an executor (its name, or an instance) and its options, not yet checked."""
+
+    component: Any
+    options: Mapping[str, Any] = attrs.field(factory=dict, converter=_options)
+
+    @classmethod
+    def of(cls, given: Any) -> ExecutorChoice:
+        """An executor as it is given in Python: chosen with its options, by its name alone, or an instance."""
+        return given if isinstance(given, cls) else cls(given)
 
 
 @attrs.frozen

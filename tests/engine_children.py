@@ -6,6 +6,7 @@ The module is a plugin, so that the children find it too. A message is its lengt
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 import struct
@@ -26,10 +27,12 @@ from support.waiting import wait_until
 import sgforge
 from sgforge.edits import Edit
 from sgforge.engine.executors.answering import Outcome
-from sgforge.engine.executors.crew import Lane
+from sgforge.engine.executors.crew import Crew, Lane
 from sgforge.engine.executors.error_messages import error_fields, error_of
 from sgforge.engine.executors.file_messages import DistantFiles
+from sgforge.engine.executors.local import LocalExecutor
 from sgforge.engine.executors.model_messages import DistantModel, answer_question
+from sgforge.engine.executors.picture_messages import DistantRoots
 from sgforge.engine.executors.station import Station, open_station, pack_asked, unpack_answers
 from sgforge.engine.executors.work import Work
 from sgforge.engine.executors.work_messages import pack_work, unpack_work
@@ -37,10 +40,18 @@ from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Relation, Sample
 from sgforge.models import ChatRequest, Message, TextPart
 from sgforge.plugins import load_plugins
-from sgforge.stages import Failure, Needs
+from sgforge.stages import Failure, Needs, Resources
 
 HEAD = struct.Struct("<IcI")
 WORK, READY, BROKEN, SAMPLES, OUTCOMES, QUESTION, ANSWER, STOP, CLOSE = (letter.encode() for letter in "WRBSOQAXC")
+
+
+@attrs.frozen
+class ChildOptions:
+    """`shares_roots`: whether children are told the folders of pictures. `refuses`: why there can be no child."""
+
+    shares_roots: bool = True
+    refuses: str = ""
 
 
 class ChildExecutor:
@@ -48,14 +59,21 @@ class ChildExecutor:
 
     trains = True
 
-    def __init__(self) -> None:
+    def __init__(self, options: ChildOptions = ChildOptions()) -> None:
+        self.options = options
         self.opened: list[Work] = []
 
-    async def open(self, work: Work, /) -> ChildCrew:
+    async def open(self, work: Work, /) -> Crew:
         self.opened.append(work)
+        if self.options.refuses:
+            raise StepError(f"no child: {self.options.refuses}")
+        shares = self.options.shares_roots
+        if work.answers == "checkpoint" and not shares:
+            # A training may read pictures by their paths.
+            return await LocalExecutor().open(work)
         count = work.workers or 1
         batch = 1 if work.answers == "checkpoint" else work.batch
-        crew = ChildCrew([ChildWorker(work.of_worker(number, count)) for number in range(count)], batch)
+        crew = ChildCrew([ChildWorker(work.of_worker(number, count), shares) for number in range(count)], batch)
         started = await asyncio.gather(*(worker.process() for worker in crew.workers), return_exceptions=True)
         for error in started:
             if isinstance(error, BaseException):
@@ -89,8 +107,9 @@ class LostError(Exception):
 class ChildWorker:
     """One child after the other: a batch whose child was lost is given to the next, once."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, shares_roots: bool) -> None:
         self._work = work
+        self._shares_roots = shares_roots
         self._child: Child | None = None
         self._starting = asyncio.Lock()
         self._is_stopped = False
@@ -98,7 +117,7 @@ class ChildWorker:
     async def process(self) -> Child:
         async with self._starting:
             if self._child is None or self._child.is_lost:
-                self._child = await Child.open(self._work)
+                self._child = await Child.open(self._work, self._shares_roots)
                 await self._child.ready()
             return self._child
 
@@ -143,14 +162,14 @@ class Child:
         self.is_lost = False
 
     @classmethod
-    async def open(cls, work: Work) -> Child:
+    async def open(cls, work: Work, shares_roots: bool) -> Child:
         """A process that gets ready; `ready` waits until it is."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "engine_children", stdin=pipe, stdout=pipe, start_new_session=True
         )
         child = cls(work, process)
-        child.tell(WORK, 0, pack_work(work))
+        child.tell(WORK, 0, pack_work(work, shares_roots=shares_roots))
         return child
 
     async def ready(self) -> None:
@@ -205,12 +224,14 @@ class Child:
             self._waiting[number].set_result(body)
 
     async def _answer_question(self, number: int, question: bytes) -> None:
-        asked = self._work.resources.models, question, self._work.resources.files
-        self.tell(ANSWER, number, await answer_question(*asked))
+        resources, images = self._work.resources, self._work.images
+        self.tell(ANSWER, number, await answer_question(resources.models, question, resources.files, images))
 
 
 def _work(link: Link) -> Work:
-    return unpack_work(link.work, load_plugins(), link.lend, files=DistantFiles(link.send))
+    return unpack_work(
+        link.work, load_plugins(), link.lend, files=DistantFiles(link.send), images=DistantRoots(link.send)
+    )
 
 
 class Link:
@@ -317,7 +338,26 @@ class LookingTeacher(ToyTeacher):
 
     def answer(self, sample: Sample) -> Edit:
         assert sample.image is not None
-        return Edit.set("region", 0, descriptions=(f"red {sample.image.array()[0, 0, 0]}",))
+        size, red = sample.image.size(), sample.image.array()[0, 0, 0]
+        return Edit.set("region", 0, descriptions=(f"red {red}", f"{size[0]} x {size[1]}"))
+
+
+class Painter:
+    """A picture as red as its image's number."""
+
+    def setup(self, resources: Resources) -> None:
+        self.files = resources.files
+
+    def render(self, samples: Sequence[Sample]) -> list[Edit]:
+        from PIL import Image
+
+        edits = []
+        for sample in samples:
+            stream = io.BytesIO()
+            Image.new("RGB", (64, 64), (int(sample.image_id), 0, 0)).save(stream, "PNG")
+            assert self.files is not None
+            edits.append(Edit(image=self.files.put(stream.getvalue(), ".png")))
+        return edits
 
 
 @attrs.frozen
@@ -344,7 +384,12 @@ class AskingTeacher(ToyTeacher):
 
 @sgforge.hookimpl
 def sgforge_register_executors(register) -> None:
-    register("children", ChildExecutor)
+    register("children", ChildExecutor, config=ChildOptions)
+
+
+@sgforge.hookimpl
+def sgforge_register_renderers(register) -> None:
+    register("painting", Painter)
 
 
 @sgforge.hookimpl

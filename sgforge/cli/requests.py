@@ -25,7 +25,10 @@ def add_config_arguments(parser: argparse.ArgumentParser, examples: str, *, of_l
     _add_repeated(parser, "--root", "NAME=FOLDER", "roots", "where the images of a root lie")
     parser.add_argument("--limit", type=int, metavar="N", help=f"at most N images of each source{of_limit}")
     parser.add_argument(
-        "--executor", default="local", metavar="NAME", help="where components work (default: local, in this process)"
+        "--executor",
+        metavar="NAME",
+        help="where components work, with the options of [executor] if that names it (default: as [executor] says, "
+        "else local, in this process)",
     )
     parser.add_argument("--json", action="store_true", help="end with one JSON object, for machines")
 

@@ -71,7 +71,7 @@ def _say_how_to_go_on(why: str, args: argparse.Namespace) -> None:
         words += [word for value in values for word in (flag, value)]
     words += [] if args.limit is None else ["--limit", str(args.limit)]
     words += [] if args.branch is None else ["--branch", args.branch]
-    words += [] if args.executor == "local" else ["--executor", args.executor]
+    words += [] if args.executor is None else ["--executor", args.executor]
     words += ["--retry-failed"] if args.retry_failed else []
     words += ["--verify-files"] if args.verify_files else []
     print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)

@@ -26,6 +26,7 @@ class Document:
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
     responses: Path | None = None
+    executor: Mapping[str, Any] | None = None
     step: list[Mapping[str, Any]] = attrs.field(factory=list)
 
 

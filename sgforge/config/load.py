@@ -20,7 +20,7 @@ from sgforge.errors import ConfigError
 from sgforge.images import Roots
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
 from sgforge.stages import VERBS, Selection
-from sgforge.steps import SourceStep, Step
+from sgforge.steps import ExecutorChoice, SourceStep, Step
 from sgforge.text.did_you_mean import choices
 from sgforge.text.wording import with_article
 
@@ -95,6 +95,7 @@ class _Reader:
             models=top.models,
             gateway=top.gateway,
             responses=top.responses,
+            executor=self._read_executor(),
             steps=tuple(steps),
             faults=tuple(self._faults),
             places=places,
@@ -132,11 +133,26 @@ class _Reader:
             self._faults.append(Fault((), "there is no [source]: say where the images come from"))
         return found
 
-    def _read_source(self, table: Mapping[str, Any], where: Where) -> SourceStep | None:
+    def _read_executor(self) -> ExecutorChoice | None:
+        table = self._document.get("executor")
+        if not isinstance(table, Mapping):  # what is no table is told already
+            return None
+        use = self._use(table, ("executor",), 'an executor, such as use = "local"')
+        options = {key: value for key, value in table.items() if key != "use"}
+        return None if use is None else ExecutorChoice(use, options)
+
+    def _use(self, table: Mapping[str, Any], where: Where, what: str) -> str | None:
+        """The name of the component that a table is about."""
         use = table.get("use")
-        if not isinstance(use, str):
-            wrong = "missing" if use is None else f"must be a text, not {as_written(use)}"
-            self._faults.append(Fault((*where, "use"), f'{wrong}: name a source, such as use = "coco"'))
+        if isinstance(use, str):
+            return use
+        wrong = "missing" if use is None else f"must be a text, not {as_written(use)}"
+        self._faults.append(Fault((*where, "use"), f"{wrong}: name {what}"))
+        return None
+
+    def _read_source(self, table: Mapping[str, Any], where: Where) -> SourceStep | None:
+        use = self._use(table, where, 'a source, such as use = "coco"')
+        if use is None:
             return None
         keys = self._structure({key: table[key] for key in ("copies",) if key in table}, SourceKeys, where)
         options = {key: value for key, value in table.items() if key not in ("use", "copies")}

@@ -12,7 +12,7 @@ from sgforge.config.faults import Fault
 from sgforge.config.places import FilePlaces
 from sgforge.models.settings import GatewaySettings, ModelSettings
 from sgforge.stages import VERBS
-from sgforge.steps import SourceStep, Step
+from sgforge.steps import ExecutorChoice, SourceStep, Step
 
 __all__ = ["DEFAULT_SOURCE", "PipelineConfig", "default_names", "verbs_in"]
 
@@ -25,7 +25,7 @@ class PipelineConfig:
     """A whole config file. Relative paths are relative to the current directory.
 
     `models`: settings by "provider/model". `gateway`: budget, price file and the like. `responses`: the file that
-    keeps paid answers, None for the one in the dataset's folder.
+    keeps paid answers, None for the one in the dataset's folder. `executor`: where components work, None for here.
 
     Names and options of components are not looked at here: whoever resolves the pipeline does it, with `faults`, what
     is wrong with the file itself, and `places`. A source or step that cannot be read is None, so that the others keep
@@ -39,6 +39,7 @@ class PipelineConfig:
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     gateway: GatewaySettings = attrs.field(factory=GatewaySettings)
     responses: Path | None = None
+    executor: ExecutorChoice | None = None
     steps: tuple[Step | None, ...] = ()
     faults: tuple[Fault, ...] = ()
     places: FilePlaces | None = attrs.field(default=None, eq=False)

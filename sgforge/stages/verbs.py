@@ -251,6 +251,7 @@ _KINDS: Final = (
         name="executor",
         does="they open components in other processes, on other machines",
         methods=("open",),
+        reserved=("use",),
         in_steps=False,
     ),
     Kind(name="exporter", does="they write a snapshot in a public format", methods=("export",), in_steps=False),

@@ -17,6 +17,8 @@ import msgpack
 
 from sgforge.engine.executors.error_messages import error_fields, error_of
 from sgforge.engine.executors.file_messages import answer_file, is_file_question
+from sgforge.engine.executors.picture_messages import answer_picture, is_picture_question
+from sgforge.images import Roots
 from sgforge.stages import Files, Model
 
 if TYPE_CHECKING:
@@ -78,21 +80,28 @@ def model_fields(model: Model) -> dict[str, Any]:
     }
 
 
-async def answer_question(models: Iterable[Model], question: bytes, files: Files | None = None) -> bytes:
+async def answer_question(
+    models: Iterable[Model], question: bytes, files: Files | None = None, images: Roots | None = None
+) -> bytes:
     """What one of these models, which the question names, answers to another process, or why it does not.
 
-    A file that the component made there is kept in `files`.
+    A file that the component made there is kept in `files`, a picture that it looks at is read from `images`.
     """
     fields = msgpack.unpackb(question)
     if files is not None and is_file_question(fields):
-        kept: bytes = msgpack.packb(await asyncio.to_thread(answer_file, files, fields))
-        return kept
+        return _packed(await asyncio.to_thread(answer_file, files, fields))
+    if images is not None and is_picture_question(fields):
+        return _packed(await asyncio.to_thread(answer_picture, images, fields))
     name = fields.pop("asked")
     try:
         model = next(model for model in models if model.name == name)
         answer = _response_fields(await model.complete(_request_of(fields)))
     except Exception as error:  # raised where it was asked
         answer = {"error": error_fields(error)}
+    return _packed(answer)
+
+
+def _packed(answer: Mapping[str, Any]) -> bytes:
     packed: bytes = msgpack.packb(answer)
     return packed
 

@@ -27,8 +27,11 @@ _PLAIN = ("devices", "dtype", "seed")
 _OWN = ("method", "answers", "batch_size")
 
 
-def pack_work(work: Work) -> bytes:
-    """Component, options, method, plain resources and the names of models; a given instance cannot be sent."""
+def pack_work(work: Work, *, shares_roots: bool = True) -> bytes:
+    """Component, options, method, plain resources and the names of models; a given instance cannot be sent.
+
+    `shares_roots`: whether the other process sees the folders of pictures under the same paths; else it is told none.
+    """
     spec, resources = work.spec, work.resources
     for _, one in spec.walk():
         if one.instance is not None:
@@ -48,7 +51,7 @@ def pack_work(work: Work) -> bytes:
             "model": None if resources.model is None else resources.model.name,
             "models": {model.name: model_fields(model) for model in resources.models},
             "roots": _folders(resources.roots),
-            "images": _folders(work.images),
+            "images": _folders(work.images) if shares_roots else None,
             "files": resources.files is not None,
             "training": _training_fields(work.training),
         }
@@ -61,11 +64,14 @@ def access_in(message: bytes) -> ModelAccess | None:
     return _access_of(msgpack.unpackb(message)["training"])
 
 
-def unpack_work(message: bytes, registry: Registry, lend: Lend, files: Files | None = None) -> Work:
+def unpack_work(
+    message: bytes, registry: Registry, lend: Lend, files: Files | None = None, images: Roots | None = None
+) -> Work:
     """The work that `pack_work` packed, its component found in this process.
 
     `lend` gives each of its models as it is asked here: `DistantModel.of`, or one of a gateway of this process. `files`
-    keeps what the component makes: `DistantFiles`, or those of the dataset.
+    keeps what the component makes: `DistantFiles`, or those of the dataset. `images`: where pictures are found if the
+    message names no folders: `DistantRoots`.
     """
     given: Mapping[str, Any] = msgpack.unpackb(message)
     spec = _found(registry, given["component"])
@@ -87,7 +93,7 @@ def unpack_work(message: bytes, registry: Registry, lend: Lend, files: Files | N
     resources = with_parts(spec, resources, bind)
     own = {name: given[name] for name in _OWN}
     training = _training_of(registry, given["training"])
-    return Work(spec=spec, resources=resources, images=_roots(given["images"]), training=training, **own)
+    return Work(spec=spec, resources=resources, images=_roots(given["images"]) or images, training=training, **own)
 
 
 def _named(spec: ComponentSpec) -> list[Any]:

@@ -23,7 +23,7 @@ from sgforge.errors import SgforgeError
 from sgforge.images import Roots
 from sgforge.plugins import Registry
 from sgforge.stages import Selection, weight_givers
-from sgforge.steps import RunSettings, SourceStep, Step
+from sgforge.steps import ExecutorChoice, RunSettings, SourceStep, Step
 from sgforge.text.blame import told
 from sgforge.text.did_you_mean import choices
 
@@ -52,7 +52,7 @@ def resolve(
     With `roots` the sources are asked whether they can be read, with `gateway` prices are looked up. `faults`: what is
     known to be wrong before, with a None for each step and source that could not be read; then needs and the order of
     steps are not looked at, as most of what one would find there follows from these. `places` tells faults.
-    `executor`: the name of one, or an instance.
+    `executor`: an `ExecutorChoice`, the name of one, or an instance.
     """
     names = default_names(
         [None if step is None else step.verb for step in steps], [None if step is None else step.name for step in steps]
@@ -65,7 +65,8 @@ def resolve(
     found_sources = {name: resolver.source(name, source) for name, source in sources.items()}
     if not sources:
         problems.order((), "there is no source: a pipeline needs one to read images from")
-    away = None if executor == LOCAL else resolver.executor(executor)
+    choice = ExecutorChoice.of(executor)
+    away = None if choice == ExecutorChoice(LOCAL) else resolver.executor(choice)
     _check_names(names, problems)
     planner = _Planner(problems, tuple(sources), names)
     identities = ModelIdentities(registry, models or {})
@@ -127,9 +128,14 @@ class _Resolver:
                 self._check_source(spec, name, self._roots)
         return spec
 
-    def executor(self, executor: Any) -> ComponentSpec | None:
-        """The executor of the run, None if there is no such one."""
-        spec = self._find("executor", executor, {}, (), ("executor",))
+    def executor(self, choice: ExecutorChoice) -> ComponentSpec | None:
+        """The executor of the run, None if there is a fault in its name or options."""
+        where = ("executor",)
+        if choice.component == LOCAL:
+            for name in choice.options:
+                self._problems.config((*where, name), f"unknown option: executor {LOCAL!r} takes none")
+            return None
+        spec = self._find("executor", choice.component, choice.options, where, (*where, "use"))
         if spec is not None:
             self._problems.needs(("executor",), find_needs(spec, self._asked))
         return spec

@@ -16,9 +16,12 @@ import engine_toys
 import pytest
 from engine_children import ChildCrew, ChildExecutor
 from engine_toys import ToyTeacher, arrays, read_log
+from PIL import Image
 from support.waiting import LONGEST, wait_until
 
 import sgforge as sg
+from sgforge.cli.main import main
+from sgforge.config import parse_config
 from sgforge.engine.reporting.progress import NoProgress
 from sgforge.errors import ConfigError, StepError
 from sgforge.models import Capabilities, GatewaySettings, ModelSettings, Usage
@@ -130,8 +133,6 @@ def test_snapshots_and_reports_are_those_of_the_local_executor(children, tmp_pat
 
 
 def test_pictures_are_seen_there(children, tmp_path):
-    from PIL import Image
-
     (tmp_path / "pictures").mkdir()
     for number in range(4):
         Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / f"pictures/{number:05}.png")
@@ -140,7 +141,115 @@ def test_pictures_are_seen_there(children, tmp_path):
     report = pipeline.run(source, tmp_path / "away", executor="children", progress=False)
     assert report.status == "done"
     dataset = sg.Dataset.open(tmp_path / "away")
-    assert [dataset[f"{n:05}"].graph.regions[0].descriptions for n in range(4)] == [(f"red {n}",) for n in range(4)]
+    seen = [dataset[f"{n:05}"].graph.regions[0].descriptions for n in range(4)]
+    assert seen == [(f"red {n}", "64 x 64") for n in range(4)]
+
+
+def pictures(folder: Path) -> Path:
+    """Six pictures, of which the fourth is cut short behind its head."""
+    folder.mkdir()
+    for number in range(6):
+        Image.new("RGB", (64, 64), (number, 7, 0)).save(folder / f"{number:05}.png")
+    whole = (folder / "00003.png").read_bytes()
+    (folder / "00003.png").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+def test_pictures_are_seen_there_without_their_folders(children, tmp_path):
+    folder = pictures(tmp_path / "pictures")
+    pipeline = sg.Pipeline(
+        sg.segment("toy"), sg.complete("looking", workers=2, batch_size=2), sg.train("toy"), sg.evaluate("toy-sgdet")
+    )
+    source = sg.source("toy", count=6, folder=str(folder))
+    local = pipeline.run(source, tmp_path / "local", progress=False)
+    away = pipeline.run(source, tmp_path / "away", executor=sg.executor("children", shares_roots=False), progress=False)
+    assert told(away) == told(local)
+    assert [(one.image_id, one.reason) for one in away.failures] == [("00003", "image-truncated")]
+    assert arrays(tmp_path / "away") == arrays(tmp_path / "local")
+    dataset = sg.Dataset.open(tmp_path / "away")
+    seen = [dataset[f"{n:05}"].graph.regions[0].descriptions for n in (0, 5)]
+    assert seen == [("red 0", "64 x 64"), ("red 5", "64 x 64")]
+
+
+def test_a_picture_that_a_step_made_is_seen_there_too(children, tmp_path):
+    pipeline = sg.Pipeline(sg.render("painting"), sg.complete("looking"))
+    source = sg.source("toy", count=3)
+    away = sg.executor("children", shares_roots=False)
+    assert pipeline.run(source, tmp_path / "away", executor=away, progress=False).status == "done"
+    pipeline.run(source, tmp_path / "local", progress=False)
+    assert arrays(tmp_path / "away") == arrays(tmp_path / "local")
+    seen = sg.Dataset.open(tmp_path / "away")["00002"].graph.regions[0].descriptions
+    assert seen == ("red 2", "64 x 64")
+
+
+CONFIG = """\
+dataset = "{data}"
+[source]
+use = "toy"
+[[step]]
+segment = "toy"
+[executor]
+use = "children"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "told"),
+    [
+        ("shares_rots = true", (), "p.toml:8: executor.shares_rots: unknown key; did you mean 'shares_roots'?"),
+        ("ues = 3", (), "p.toml:8: executor.ues: unknown key; did you mean 'use'?"),
+        ("shares_roots = 1", (), "p.toml:8: executor.shares_roots: must be true or false, not 1"),
+        ("", ("executor.shares_roots=3",), "--set executor.shares_roots: executor.shares_roots: must be true or false"),
+        ("", ("executor.use=childern",), "executor.use: there is no executor 'childern'; did you mean 'children'?"),
+        ("", ("executor.use=3",), "executor.use: must be a text, not 3: name an executor"),
+    ],
+)
+def test_options_of_an_executor_are_checked_with_their_place(children, tmp_path, line, more, told):
+    config = parse_config(CONFIG.format(data=tmp_path / "data") + line, more, name="p.toml")
+    with pytest.raises(ConfigError) as caught:
+        sg.Pipeline.from_config(config).run(config.sources, config.dataset, progress=False)
+    assert told in str(caught.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_options_of_an_executor_are_checked_in_python_as_in_a_file(children, tmp_path):
+    pipeline, source = sg.Pipeline(sg.segment("toy")), sg.source("toy")
+    away = sg.executor("children", shares_rots=False)
+    with pytest.raises(ConfigError, match=r"^executor\.shares_rots: unknown key; did you mean 'shares_roots'\?$"):
+        pipeline.run(source, tmp_path / "data", executor=away, progress=False)
+    with pytest.raises(ConfigError, match=r"^executor\.address: unknown option: executor 'local' takes none$"):
+        pipeline.run(source, tmp_path / "data", executor=sg.executor("local", address="x"), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [(None, True), ("children", True), ("local", False), (ChildExecutor(), False)],
+)
+def test_the_executor_of_a_config_works_unless_another_is_named(children, tmp_path, given, refused):
+    text = CONFIG.format(data=tmp_path / "data") + 'refuses = "it is said so"'
+    pipeline = sg.Pipeline.from_config(parse_config(text))
+    if refused:
+        with pytest.raises(StepError, match="no child: it is said so"):
+            pipeline.run(sg.source("toy"), tmp_path / "data", executor=given, progress=False)
+    else:
+        assert pipeline.run(sg.source("toy"), tmp_path / "data", executor=given, progress=False).status == "done"
+
+
+def test_options_of_an_executor_are_in_no_key(children, tmp_path):
+    pipeline, source = sg.Pipeline(sg.segment("toy")), sg.source("toy", count=5)
+    pipeline.run(source, tmp_path / "data", progress=False)
+    away = sg.executor("children", shares_roots=False)
+    assert pipeline.run(source, tmp_path / "data", executor=away, progress=False).step("segment").counts.reused == 5
+
+
+def test_the_command_line_names_one_and_sets_its_options(children, tmp_path, capsys):
+    path = tmp_path / "p.toml"
+    path.write_text(CONFIG.format(data=tmp_path / "data"))
+    assert main(["run", str(path), "--set", "executor.refuses=so it is"]) == 1
+    assert "no child: so it is" in capsys.readouterr().err
+    assert main(["run", str(path), "--set", "executor.refuses=so it is", "--executor", "local"]) == 0
+    assert main(["run", str(path), "--executor", "childern"]) == 2
+    assert "there is no executor 'childern'; did you mean 'children'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("times", [1, 2])

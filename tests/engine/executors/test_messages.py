@@ -22,6 +22,7 @@ from sgforge.engine.executors.answering import Outcome, StopRunError, answer_bat
 from sgforge.engine.executors.check_answer import check_answer
 from sgforge.engine.executors.error_messages import error_fields, error_of
 from sgforge.engine.executors.model_messages import DistantModel, answer_question, model_fields
+from sgforge.engine.executors.picture_messages import DistantRoots
 from sgforge.engine.executors.sample_messages import (
     pack_end,
     pack_outcomes,
@@ -33,7 +34,7 @@ from sgforge.engine.executors.station import Station, open_station
 from sgforge.engine.executors.work import Work
 from sgforge.engine.executors.work_messages import pack_work, unpack_work
 from sgforge.engine.planning.components import ComponentSpec, find_spec
-from sgforge.errors import StepError
+from sgforge.errors import ImageError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.models import Capabilities, ChatRequest, ChatResponse, ImagePart, Message, TextPart, Usage
@@ -260,6 +261,42 @@ def test_work_arrives_as_it_was_planned(toys, tmp_path):
     assert found.resources.roots.resolve("truths:x") == tmp_path.resolve() / "x"
     assert (found.method, found.answers, found.batch) == ("complete", "edit", 4)
     assert found.images.resolve("pictures:x") == tmp_path.resolve() / "x"
+
+
+def test_without_shared_folders_a_message_tells_none_and_pictures_are_sent(toys, tmp_path):
+    spec, faults = find_spec(toys, "teacher", "toy", {})
+    assert not faults
+    Image.new("RGB", (5, 3), (9, 0, 0)).save(tmp_path / "a.png")
+    roots = Roots({"pictures": tmp_path})
+    work = Work(spec=spec, method="complete", resources=Resources(), images=roots)
+    message = pack_work(work, shares_roots=False)
+    assert str(tmp_path.resolve()).encode() not in message
+    assert str(tmp_path.resolve()).encode() in pack_work(work)
+    asked = []
+
+    def send(question: bytes) -> Future[bytes]:
+        asked.append(question)
+        return driver.submit(asyncio.run, answer_question([], question, None, roots))
+
+    with ThreadPoolExecutor(1) as driver:
+        found = unpack_work(message, toys, lambda fields: pytest.fail("no model"), images=DistantRoots(send))
+        sample = Sample("a", SceneGraph(5, 3), "pictures:a.png", image=roots.image("pictures:a.png"))
+        (far,) = unpack_samples(pack_samples([sample]), found.images)
+        assert not asked  # nothing is sent that nobody looks at
+        assert far.image.size() == (5, 3)
+        assert far.image.array()[0, 0].tolist() == [9, 0, 0]
+        assert far.image.read_file() == (tmp_path / "a.png").read_bytes()
+        assert far.image.sha256() == sample.image.sha256()
+        assert len(asked) == 1  # and nothing twice
+        with pytest.raises(ImageError, match="lies on another machine, without a path here"):
+            far.image.path.stat()
+        for uri in ("pictures:none.png", "pictures:../a.png", "other:a.png"):
+            errors = []
+            for where in (roots, found.images):
+                with pytest.raises(ImageError) as caught:
+                    where.image(uri).array()
+                errors.append((str(caught.value), caught.value.code))
+            assert errors[0] == errors[1]
 
 
 def test_an_instance_cannot_be_sent():
