@@ -139,8 +139,8 @@ def _text(message: Mapping[str, Any], finish: Finish) -> tuple[str, str]:
         return text, ""
     calls = message.get("tool_calls")
     calls = calls if isinstance(calls, list) else []
-    functions = [call.get("function") for call in calls if isinstance(call, Mapping)] or [message.get("function_call")]
-    functions = [function for function in functions if isinstance(function, Mapping)]
+    called = [call.get("function") for call in calls if isinstance(call, Mapping)] or [message.get("function_call")]
+    functions: list[Mapping[str, Any]] = [function for function in called if isinstance(function, Mapping)]
     if len(functions) == 1:
         return joined_text(functions[0].get("arguments")), "content is empty; the answer stood in a tool call"
     if functions:
@@ -171,10 +171,11 @@ def _first_said(choice: Mapping[str, Any]) -> Mapping[str, float] | None:
     if not isinstance(entries, list):
         return None
     tokens = [entry.get("token") if isinstance(entry, Mapping) else None for entry in entries]
-    if not all(isinstance(token, str) for token in tokens):
+    said = [token for token in tokens if isinstance(token, str)]
+    if len(said) != len(tokens):
         return None
-    closing = max((number for number, token in enumerate(tokens) if "</think" in token), default=-1)
-    for number, token in enumerate(tokens):
+    closing = max((number for number, token in enumerate(said) if "</think" in token), default=-1)
+    for number, token in enumerate(said):
         is_markup = not any(letter.isalnum() for letter in token.strip(_BLANK)) or "<think" in token
         if number > closing and not is_markup:
             return _probabilities(entries[number].get("top_logprobs"))
@@ -186,10 +187,11 @@ def _probabilities(top: Any) -> Mapping[str, float] | None:
         return None
     found: dict[str, float] = {}
     for entry in top:
-        token, logprob = (entry.get("token"), entry.get("logprob")) if isinstance(entry, Mapping) else (None, None)
-        is_number = type(logprob) in (int, float) and logprob <= _MOST_LOGPROB
+        token: Any = entry.get("token") if isinstance(entry, Mapping) else None
+        logprob: Any = entry.get("logprob") if isinstance(entry, Mapping) else None
+        is_number = isinstance(logprob, int | float) and not isinstance(logprob, bool)
         # One number that is none makes the others as doubtful: the word of the text is better evidence.
-        if not isinstance(token, str) or not is_number:
+        if not isinstance(token, str) or not is_number or not logprob <= _MOST_LOGPROB:
             return None
         found[token] = found.get(token, 0.0) + math.exp(min(logprob, 0.0))
     return found

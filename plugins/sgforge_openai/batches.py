@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from sgforge.models import BatchEntry, BatchResult, BatchState
+from sgforge.models import UNREADABLE, BatchEntry, BatchResult, BatchState, read_json, token_count
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -18,7 +18,8 @@ _TAG: Final = "sgforge"
 _ENDPOINT: Final = "/v1/chat/completions"
 _ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 _REASONS: Final = {"batch_expired": "expired", "batch_cancelled": "cancelled"}
-_CLOCK_SLACK_S: Final = 300.0
+_MOST_LOOKED_AT: Final = 2000
+"""Batches among which one is looked for; no account starts more between a submit and the next run."""
 
 
 async def submit(client: AsyncOpenAI, lines: Sequence[BatchEntry], tag: str) -> str:
@@ -35,11 +36,13 @@ async def submit(client: AsyncOpenAI, lines: Sequence[BatchEntry], tag: str) -> 
 
 
 async def find(client: AsyncOpenAI, tag: str, created_after: float, total: int) -> list[str]:
-    """The batch with this tag, which needs no `total`; the list is newest first, so older ones end the search."""
+    """The batch with this tag, which needs no `total`, among the newest; their times are of another clock than ours."""
+    looked_at = 0
     async for batch in client.batches.list(limit=100):
         if (batch.metadata or {}).get(_TAG) == tag:
             return [batch.id]
-        if batch.created_at < created_after - _CLOCK_SLACK_S:
+        looked_at += 1
+        if looked_at == _MOST_LOOKED_AT:
             break
     return []
 
@@ -63,12 +66,12 @@ async def results(client: AsyncOpenAI, remote_id: str) -> AsyncIterator[BatchRes
     """Lines of the output file and of the error file; an expired or cancelled batch has what was done."""
     batch = await client.batches.retrieve(remote_id)
     for name in (batch.output_file_id, batch.error_file_id):
-        if name is None:
+        if not name:  # also "", which names no file
             continue
         content = await client.files.content(name)
         for line in content.content.splitlines():
             if line.strip():
-                yield _result(orjson.loads(line))
+                yield _result(line)
 
 
 async def cancel(client: AsyncOpenAI, remote_id: str) -> None:
@@ -76,12 +79,25 @@ async def cancel(client: AsyncOpenAI, remote_id: str) -> None:
     await client.batches.cancel(remote_id)
 
 
-def _result(row: Mapping[str, Any]) -> BatchResult:
-    response, error = row.get("response") or {}, row.get("error") or {}
-    if response.get("status_code") == 200:
-        return BatchResult(row["custom_id"], orjson.dumps(response["body"]))
+def _result(line: bytes) -> BatchResult:
+    """One line; what cannot be told apart from others has no custom_id."""
+    try:
+        row = read_json(line)
+    except ValueError as fault:
+        return BatchResult("", None, UNREADABLE, str(fault))
+    if not isinstance(row, Mapping) or not isinstance(row.get("custom_id"), str):
+        return BatchResult("", None, UNREADABLE, "a line without custom_id")
+    response, error = _object(row.get("response")), _object(row.get("error"))
+    status = token_count(response.get("status_code"))
+    if status is not None and 200 <= status < 300:
+        return BatchResult(row["custom_id"], orjson.dumps(response.get("body")))
     if error:
-        code = error.get("code") or "error"
-        return BatchResult(row["custom_id"], None, _REASONS.get(code, code), error.get("message") or "")
-    detail = ((response.get("body") or {}).get("error") or {}).get("message") or ""
-    return BatchResult(row["custom_id"], None, f"http_{response.get('status_code')}", detail)
+        code = error.get("code")
+        code = code if isinstance(code, str) and code else "error"
+        return BatchResult(row["custom_id"], None, _REASONS.get(code, code), str(error.get("message") or ""))
+    detail = _object(_object(response.get("body")).get("error")).get("message") or ""
+    return BatchResult(row["custom_id"], None, f"http_{status}", str(detail))
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

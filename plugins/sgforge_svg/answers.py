@@ -10,12 +10,13 @@ import attrs
 
 from sgforge.edits import Edit
 from sgforge.graph import CATEGORIES, Relation
+from sgforge.models import ChatResponse
 from sgforge.spatial import canonical
 from sgforge_svg.view import View, clean_text
 
 Meaning: TypeAlias = tuple[int, str, int]
 
-__all__ = ["FAULTS", "Reader", "meaning_of", "read_completion"]
+__all__ = ["FAULTS", "Reader", "meaning_of", "read_completion", "told_with"]
 
 FAULTS: Final[Mapping[str, str]] = {
     "not-an-object": "an item that is not what the schema asks for",
@@ -37,8 +38,39 @@ FAULTS: Final[Mapping[str, str]] = {
     "long-label": "a label of too many words",
     "too-many-attributes": "attributes of one region beyond the limit",
     "unnamed": "a region that was asked about and got no name",
+    "mended": "a place where an answer was not quite what was asked for, and what was meant was plain",
+    "clash": "items that give one number to two, of which nobody knows which is meant",
+    "cut-off": "an answer that ends in the middle: its whole items are taken",
+    "read-elsewhere": "an answer that did not stand in its content, but in a tool call or among the reasoning",
 }
 """Reason codes of faults, with what they mean."""
+
+
+_DROPPED: Final[Mapping[str, str]] = {
+    "subject": "unknown-region",
+    "object": "unknown-region",
+    "region": "unknown-region",
+    "relation": "unknown-relation",
+    "category": "wrong-category",
+    "reason": "unknown-reason",
+    "predicate": "empty-predicate",
+    "description": "empty-text",
+    "attributes": "empty-text",
+    "label": "empty-text",
+    "clash": "clash",
+}
+"""Reason codes of what the gateway left out, by what was wrong with it."""
+
+
+def told_with(edit: Edit, response: ChatResponse) -> Edit:
+    """The Edit with the faults too that were found, and the places that were mended, before it was read."""
+    faults = Counter(edit.faults)
+    for name, count in response.dropped.items():
+        faults[_DROPPED.get(name, "not-an-object")] += count
+    faults["mended"] += response.mended
+    faults["cut-off"] += response.truncated
+    faults["read-elsewhere"] += bool(response.remark)
+    return attrs.evolve(edit, faults=dict(+faults))
 
 
 def meaning_of(subject: int, predicate: str, target: int) -> Meaning:

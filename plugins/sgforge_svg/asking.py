@@ -8,7 +8,7 @@ from typing import Any
 
 from sgforge.errors import StepError
 from sgforge.graph import Sample
-from sgforge.models import ChatRequest, ImagePart, Message, TextPart
+from sgforge.models import ChatRequest, ImagePart, Message, Reading, TextPart
 from sgforge.stages import Failure, Model, Resources
 from sgforge_svg.prompts import SYSTEM
 from sgforge_svg.view import View, picture_of
@@ -47,6 +47,7 @@ def chat(
     schema: Mapping[str, Any] | None = None,
     temperature: float | None = None,
     choices: tuple[str, ...] = (),
+    reading: Reading = Reading(),
 ) -> ChatRequest:
     """One question: the common instructions, the picture, the text."""
     return ChatRequest(
@@ -55,4 +56,5 @@ def chat(
         max_tokens=max_tokens,
         temperature=temperature,
         choices=choices,
+        reading=reading,
     )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Model, Resources
-from sgforge_svg.answers import read_completion
+from sgforge_svg.answers import read_completion, told_with
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import CompletionConfig
-from sgforge_svg.prompts import COMPLETION_SCHEMA, ask_completion
+from sgforge_svg.prompts import COMPLETION_READING, COMPLETION_SCHEMA, ask_completion
 from sgforge_svg.view import look_at
 
 __all__ = ["CompletionTeacher"]
@@ -51,12 +51,14 @@ class CompletionTeacher:
                 schema=COMPLETION_SCHEMA,
                 max_tokens=options.max_tokens,
                 temperature=options.temperature,
+                reading=COMPLETION_READING,
             )
         )
-        return read_completion(
+        edit = read_completion(
             view,
             response.parsed,
             subjects=options.subjects,
             relations_per_subject=options.relations_per_subject,
             max_predicate_words=options.max_predicate_words,
         )
+        return told_with(edit, response)

@@ -49,7 +49,8 @@ class VqaConfig:
     answer no is asked as well, to measure how often the judge says yes to everything. `spatial`: never judge relations
     of place (they are left to `spatial-rules`), judge those without a rule for their predicate, or all. `max_regions`:
     at most how many regions one picture marks; the relations of others get a picture of their own. `max_tokens`: of an
-    answer to several questions; a single word gets 16.
+    answer to several questions; a single word gets `judge_max_tokens`, which a judge that thinks needs more of.
+    `least_mass`: where yes and no have less of the first token's probability together, the word decides.
     """
 
     model: str
@@ -62,6 +63,8 @@ class VqaConfig:
     max_regions: int = attrs.field(default=60, validator=ge(2))
     max_side: int = attrs.field(default=1024, validator=ge(64))
     max_tokens: int = attrs.field(default=1024, validator=gt(0))
+    judge_max_tokens: int = attrs.field(default=16, validator=gt(0))
+    least_mass: float = attrs.field(default=0.5, validator=_SHARE)
 
 
 @attrs.frozen(kw_only=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Model, Resources
+from sgforge_svg.answers import told_with
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import EditConfig
 from sgforge_svg.corrections import read_corrections
-from sgforge_svg.prompts import EDIT_SCHEMA, ask_edit
+from sgforge_svg.prompts import EDIT_READING, EDIT_SCHEMA, ask_edit
 from sgforge_svg.view import look_at
 
 __all__ = ["SgEditor"]
@@ -42,12 +43,20 @@ class SgEditor:
         text = ask_edit(facts, max_additions=options.max_additions, picture=options.picture)
         picture = await picture_part(view, options.picture, options.max_side)
         response = await self._model.complete(
-            chat(picture, text, schema=EDIT_SCHEMA, max_tokens=options.max_tokens, temperature=options.temperature)
+            chat(
+                picture,
+                text,
+                schema=EDIT_SCHEMA,
+                max_tokens=options.max_tokens,
+                temperature=options.temperature,
+                reading=EDIT_READING,
+            )
         )
-        return read_corrections(
+        edit = read_corrections(
             view,
             proposed,
             response.parsed,
             max_additions=options.max_additions,
             max_predicate_words=options.max_predicate_words,
         )
+        return told_with(edit, response)

@@ -11,10 +11,10 @@ from typing import Any
 from sgforge.edits import Edit
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Model, Resources
-from sgforge_svg.answers import Reader
+from sgforge_svg.answers import Reader, told_with
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import NamesConfig
-from sgforge_svg.prompts import NAMES_SCHEMA, ask_names
+from sgforge_svg.prompts import NAMES_READING, NAMES_SCHEMA, ask_names
 from sgforge_svg.view import View, clean_text, look_at
 
 __all__ = ["NamesEditor", "read_names"]
@@ -50,15 +50,23 @@ class NamesEditor:
         )
         picture = await picture_part(view, options.picture, options.max_side)
         response = await self._model.complete(
-            chat(picture, text, schema=NAMES_SCHEMA, max_tokens=options.max_tokens, temperature=options.temperature)
+            chat(
+                picture,
+                text,
+                schema=NAMES_SCHEMA,
+                max_tokens=options.max_tokens,
+                temperature=options.temperature,
+                reading=NAMES_READING,
+            )
         )
-        return read_names(
+        edit = read_names(
             view,
             asked,
             response.parsed,
             max_label_words=options.max_label_words,
             max_attributes=options.max_attributes,
         )
+        return told_with(edit, response)
 
 
 def read_names(view: View, asked: Iterable[int], answer: Any, *, max_label_words: int, max_attributes: int) -> Edit:

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sgforge.models.values import Reading
+
 __all__ = [
+    "COMPLETION_READING",
     "COMPLETION_SCHEMA",
+    "EDIT_READING",
     "EDIT_SCHEMA",
+    "NAMES_READING",
     "NAMES_SCHEMA",
     "REMOVAL_REASONS",
     "SYSTEM",
+    "VERDICT_READING",
     "VERDICT_SCHEMA",
     "ask_completion",
     "ask_edit",
@@ -100,6 +106,17 @@ EDIT_SCHEMA: Final = _object(
 NAMES_SCHEMA: Final = _object(
     {"names": _list(_object({"region": _NUMBER, "label": _TEXT, "attributes": _list(_TEXT)}))}
 )
+
+
+COMPLETION_READING: Final = Reading(
+    optional=["description", "relations"], numbered=["region", "object"], identity=["region"]
+)
+VERDICT_READING: Final = Reading(numbered=["question"], identity=["question"], once=["question"], needed=["answers"])
+EDIT_READING: Final = Reading(
+    optional=["explanation"], numbered=["relation", "subject", "object", "region"], identity=["relation", "region"]
+)
+NAMES_READING: Final = Reading(optional=["attributes"], numbered=["region"], identity=["region"])
+"""What of an answer can be missing, and what counts from 1."""
 
 
 def _facts(facts: str) -> str:

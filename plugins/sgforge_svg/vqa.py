@@ -9,32 +9,36 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from sgforge.edits import Edit
 from sgforge.graph import Sample
-from sgforge.models import ImagePart
-from sgforge.stages import Answer, Model, Resources
+from sgforge.models import ChatRequest, ChatResponse, ImagePart, ModelError
+from sgforge.models.errors import DEFERRED
+from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge.text.wording import counted
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
 from sgforge_svg.config import VqaConfig
-from sgforge_svg.prompts import VERDICT_SCHEMA, ask_many, ask_one
+from sgforge_svg.prompts import VERDICT_READING, VERDICT_SCHEMA, ask_many, ask_one
 from sgforge_svg.questions import Claim, Round, has_no_rule, many_facts, one_fact, rounds_of
+from sgforge_svg.yes_no import degree_of_word
 
 __all__ = ["VqaFilter"]
 
 _PROBES: Final = {"absent": "an absent object", "swapped": "subject and object swapped"}
-_ONE_WORD_TOKENS: Final = 16  # room for blanks and quotes around a single word
+_ROUNDING: Final = 1e-6  # of probabilities that were logarithms
+_UNANSWERED: Final[Mapping[str, str]] = {"truncated": "cut-off", "refused": "refused"}
+"""Why a question has no answer, where it is worth a count of its own."""
 
 
 @attrs.frozen
 class _Reply:
-    """What the judge said to one claim: P(yes), None without a usable answer. `in_words`: P was wanted, not given."""
+    """What the judge said to one claim: P(yes), None without a usable answer. `counted`: what else is to be counted."""
 
     degree: float | None
-    in_words: bool = False
+    counted: Mapping[str, int] = attrs.field(factory=dict)
 
 
 class VqaFilter:
@@ -42,7 +46,9 @@ class VqaFilter:
 
     Counts of an image: `probe-absent-yes`, `probe-absent-no`, `probe-swapped-yes`, `probe-swapped-no` for questions
     whose answer is no; `unanswered` for questions without a usable answer, whose relations stay as they are;
-    `no-probability` for answers of a model that should give P(yes) and gave a word, taken as 1 or 0;
+    `no-probability` for answers of a model that should give P(yes) and gave a word, taken as 1 or 0; `word-decided`
+    for those whose probabilities lie on other words than yes and no; `refused`, `cut-off`, `counted-from-0` and `clash`
+    for why questions are unanswered; `mended` for answers that were not quite what was asked for;
     `spatial-without-rule` for relations of place that neither this filter nor a geometric rule judges.
     """
 
@@ -63,17 +69,23 @@ class VqaFilter:
         failure = cannot_be_shown(sample) if rounds else None
         if failure is not None:
             return failure
-        edits = await asyncio.gather(*(self._judge(each) for each in rounds))
-        return Edit.sum([*edits, self._passed_over(sample)])
+        judged = await asyncio.gather(*(self._judge(each) for each in rounds))
+        replies = [reply for _, given in judged for reply in given]
+        if replies and all(reply.degree is None for reply in replies):
+            return _unanswered(sample, replies)
+        verdicts = [
+            _verdicts(part.claims, given, options.threshold) for part, (_, given) in zip(rounds, judged, strict=True)
+        ]
+        return Edit.sum([*verdicts, self._passed_over(sample)])
 
     def _passed_over(self, sample: Sample) -> Edit:
         rows = sample.graph.relations.values() if self.options.spatial == "never" else ()
         count = sum(has_no_rule(row) for row in rows)
         return Edit(faults={"spatial-without-rule": count} if count else {})
 
-    async def _judge(self, part: Round) -> Edit:
+    async def _judge(self, part: Round) -> tuple[Round, list[_Reply]]:
         picture = await picture_part(part.view, self.options.picture, self.options.max_side)
-        return _verdicts(part.claims, await self._ask(part, picture), self.options.threshold)
+        return part, await self._ask(part, picture)
 
     async def _ask(self, part: Round, picture: ImagePart) -> list[_Reply]:
         assert self._model is not None, "setup() comes first"
@@ -86,21 +98,40 @@ class VqaFilter:
         return [reply for chunk in answers for reply in chunk]
 
     async def _ask_one(self, part: Round, claim: Claim, picture: ImagePart) -> _Reply:
-        assert self._model is not None
-        text = ask_one(one_fact(part.view, claim), self.options.picture)
-        tokens = min(self.options.max_tokens, _ONE_WORD_TOKENS)
-        response = await self._model.complete(chat(picture, text, max_tokens=tokens, choices=("yes", "no")))
-        if response.yes_probability is not None:
-            return _Reply(response.yes_probability)
-        degree = _word(response.text)
-        return _Reply(degree, in_words=degree is not None)
+        """One question. Whatever becomes of it, the other verdicts of the image stand."""
+        options = self.options
+        text = ask_one(one_fact(part.view, claim), options.picture)
+        response = await self._complete(chat(picture, text, max_tokens=options.judge_max_tokens, choices=("yes", "no")))
+        if isinstance(response, _Reply):
+            return response
+        degree = response.yes_probability
+        if degree is not None and response.decided_mass >= options.least_mass - _ROUNDING:
+            return _Reply(degree)
+        word = degree_of_word(response.text)
+        why = "no-probability" if degree is None else "word-decided"
+        return _Reply(word, {why: 1} if word is not None else {})
 
     async def _ask_many(self, part: Round, claims: Sequence[Claim], picture: ImagePart) -> list[_Reply]:
-        assert self._model is not None
         text = ask_many(many_facts(part.view, claims), self.options.picture)
-        request = chat(picture, text, max_tokens=self.options.max_tokens, schema=VERDICT_SCHEMA)
-        response = await self._model.complete(request)
-        return _read_many(response.parsed, len(claims))
+        response = await self._complete(
+            chat(picture, text, max_tokens=self.options.max_tokens, schema=VERDICT_SCHEMA, reading=VERDICT_READING)
+        )
+        if isinstance(response, _Reply):
+            return [response, *[_Reply(None)] * (len(claims) - 1)]
+        return _read_many(response, len(claims))
+
+    async def _complete(self, request: ChatRequest) -> ChatResponse | _Reply:
+        """The response, or what its being refused, empty, cut off or failed comes to: a question without an answer."""
+        assert self._model is not None, "setup() comes first"
+        try:
+            return await self._model.complete(request)
+        except ModelError as error:
+            if error.stops_run or error.goes_back or error.reason == DEFERRED:
+                raise
+            counted_too = _UNANSWERED.get(
+                error.reason, "counted-from-0" if "count from 0" in error.detail else "failed"
+            )
+            return _Reply(None, {counted_too: 1})
 
     @staticmethod
     def notes(counts: Mapping[str, int]) -> list[str]:
@@ -117,6 +148,11 @@ def _remarks(counts: Mapping[str, int]) -> Iterator[str]:
             yield f"judge said yes to {yes} of {yes + no} false claims with {meaning} ({share:.0%}){warning}"
     if unanswered := counts.get("unanswered", 0):
         yield f"judge left {counted(unanswered, 'question')} without a usable answer: those relations stand unjudged"
+    if cut := counts.get("cut-off", 0):
+        yield f"judge was cut off {counted(cut, 'time')}: judge_max_tokens, or for lists max_tokens, gives it room"
+    if decided := counts.get("word-decided", 0):
+        answers = counted(decided, "answer")
+        yield f"judge gave yes and no too little probability in {answers}: the word decided, as P(yes) of 1 or 0"
     if in_words := counts.get("no-probability", 0):
         answers = counted(in_words, "answer")
         yield f"judge gave no probability for {answers}: their yes or no was taken as P(yes) of 1 or 0"
@@ -127,28 +163,54 @@ def _remarks(counts: Mapping[str, int]) -> Iterator[str]:
         )
 
 
-def _word(text: str) -> float | None:
-    """1 for an answer that is yes, 0 for no, None for anything else."""
-    word = text.strip().lower().rstrip(".!")
-    return {"yes": 1.0, "no": 0.0}.get(word)
+def _unanswered(sample: Sample, replies: Sequence[_Reply]) -> Failure:
+    """An image none of whose questions was answered: it is not done, and is asked again."""
+    reasons = _counted(replies)
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    cut = "; give the judge room by judge_max_tokens, or set probabilities = false" if reasons.get("cut-off") else ""
+    return Failure(
+        "unanswered",
+        f"image {sample.image_id}: none of {counted(len(replies), 'question')} got a usable answer"
+        f"{f' ({told})' if told else ''}{cut}; --retry-failed asks again",
+    )
 
 
-def _read_many(answer: Any, count: int) -> list[_Reply]:
+def _counted(replies: Sequence[_Reply]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for reply in replies:
+        counts.update(reply.counted)
+    return counts
+
+
+def _read_many(response: ChatResponse, count: int) -> list[_Reply]:
+    """Answers by their numbers, which the gateway has seen to: none counts from 0, no question has two."""
     replies = [_Reply(None)] * count
-    rows = answer.get("answers", []) if isinstance(answer, Mapping) else []
-    for row in rows if isinstance(rows, list) else []:
-        number = row.get("question") if isinstance(row, Mapping) else None
-        if isinstance(number, int) and not isinstance(number, bool) and 1 <= number <= count:
-            replies[number - 1] = _Reply(_word(str(row.get("answer", ""))))
+    rows = response.parsed.get("answers", ()) if isinstance(response.parsed, Mapping) else ()
+    unknown = 0
+    for row in rows:
+        number = row["question"]
+        if type(number) is int and 1 <= number <= count:
+            replies[number - 1] = _Reply(degree_of_word(row["answer"]))
+        else:
+            unknown += 1
+    dropped = Counter(response.dropped)
+    notes = {
+        "mended": response.mended,
+        "clash": dropped["clash"],
+        "not-an-object": dropped.total() - dropped["clash"],
+        "unknown-question": unknown,
+        "cut-off": int(response.truncated),
+    }
+    # On the first of them, as they concern the answer as a whole.
+    replies[0] = attrs.evolve(replies[0], counted={name: number for name, number in notes.items() if number})
     return replies
 
 
 def _verdicts(claims: Sequence[Claim], replies: Sequence[_Reply], threshold: float) -> Edit:
     edits: list[Edit] = []
-    counts: Counter[str] = Counter()
+    counts = _counted(replies)
     for claim, reply in zip(claims, replies, strict=True):
         degree = reply.degree
-        counts["no-probability"] += reply.in_words
         if degree is None:
             counts["unanswered"] += 1
         elif claim.index is None:

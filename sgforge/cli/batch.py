@@ -1,4 +1,4 @@
-"""`sgforge batch submit|status|collect|cancel CONFIG`: ask models through their vendors' batch endpoints."""
+"""`sgforge batch submit|status|collect|cancel|forget CONFIG`: ask models through their vendors' batch endpoints."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ examples:
   sgforge batch collect pipeline.toml --wait 600     bring the answers in, looking every 600 seconds until all ended
   sgforge run pipeline.toml                  goes on with the collected answers; nothing is bought twice
   sgforge batch cancel pipeline.toml TAG     end a batch; what was done is still collected
+  sgforge batch forget pipeline.toml TAG     let go of one that cannot be collected; its cost stays booked
 
 A step that needs the answers of an earlier one gets its turn with the next submit. Expired and failed requests are
 asked again by the next submit or run, alone."""
@@ -37,18 +38,20 @@ _OUTLINE: Final = ("tag", "model", "state", "status", "total", "waiting")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.add_argument("action", choices=("submit", "status", "collect", "cancel"), help="what to do")
+    parser.add_argument("action", choices=("submit", "status", "collect", "cancel", "forget"), help="what to do")
     add_config_arguments(parser, _EXAMPLES)
-    parser.add_argument("tags", nargs="*", metavar="TAG", help="batches to cancel (default: all open ones)")
+    parser.add_argument(
+        "tags", nargs="*", metavar="TAG", help="batches to cancel (default: all open ones) or to forget"
+    )
     parser.add_argument("--wait", type=float, metavar="SECONDS", help="collect: look again until all have ended")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one of the four."""
+    """Do one of the five."""
     request = build_request(args)
     if args.action == "submit":
         return _submit(args, request)
-    action = {"status": _status, "collect": _collect, "cancel": _cancel}[args.action]
+    action = {"status": _status, "collect": _collect, "cancel": _cancel, "forget": _forget}[args.action]
     asyncio.run(_at_desk(request, lambda desk: action(args, desk)))
     return 0
 
@@ -136,6 +139,15 @@ async def _cancel(args: argparse.Namespace, desk: BatchDesk) -> None:
     print("\n".join([f"{tag}: cancelled; collect what was done" for tag in tags] or ["no open batches"]))
 
 
+async def _forget(args: argparse.Namespace, desk: BatchDesk) -> None:
+    forgotten = await desk.forget(args.tags)
+    if args.json:
+        print(json.dumps(dict(forgotten)))
+        return
+    for tag, freed in forgotten:
+        print(f"{tag}: forgotten; {counted(freed, 'request')} may be asked again, their cost stays booked")
+
+
 def _row_line(row: BatchRow) -> str:
     waiting = f", {row.waiting} waiting" if row.waiting else ""
     return f"{row.tag}  {row.model}  {row.state}  {counted(row.total, 'request')}{waiting}  {visible(row.status)}"
@@ -154,4 +166,8 @@ def _collected_lines(done: list[Collected], running: list[Collected]) -> Iterato
 
 
 def _collected_json(entry: Collected) -> dict[str, Any]:
-    return {**_outline(entry.row), "answers": entry.answers, "freed": entry.freed}
+    return {**_outline(entry.row), "answers": entry.answers, "freed": entry.freed, **_unread(entry)}
+
+
+def _unread(entry: Collected) -> dict[str, Any]:
+    return {"skipped": entry.skipped, "left": entry.left}

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 __all__ = [
     "JSON_OPTIONS",
+    "UNREADABLE",
     "BatchCalls",
     "BatchEntry",
     "BatchResult",
@@ -96,6 +97,7 @@ _HOMES = {
     "Reply": "sgforge.models.provider",
     "SdkProvider": "sgforge.models.wire.sdk",
     "TextPart": "sgforge.models.values",
+    "UNREADABLE": "sgforge.models.provider",
     "Usage": "sgforge.models.values",
     "collect_calls": "sgforge.models.money.call_trace",
     "find_key": "sgforge.models.wire.api_keys",
@@ -121,6 +123,7 @@ if TYPE_CHECKING:
     from sgforge.models.gateway import BoundModel, Gateway
     from sgforge.models.money.call_trace import collect_calls
     from sgforge.models.provider import (
+        UNREADABLE,
         BatchEntry,
         BatchResult,
         BatchState,

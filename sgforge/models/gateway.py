@@ -360,10 +360,11 @@ class BoundModel:
             model=reply.model,
             repaired=stored.repaired,
             probabilities=choice_probabilities(request.choices, reply.tokens),
-            notes=(*stored.notes, reply.remark) if reply.remark else stored.notes,
+            notes=stored.notes,
             mended=checked.mended,
             dropped=checked.dropped,
             truncated=stored.outcome == "partial",
+            remark=reply.remark,
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sgforge.models.settings import ModelSettings
 
 __all__ = [
+    "UNREADABLE",
     "BatchEntry",
     "BatchProvider",
     "BatchResult",
@@ -132,6 +133,10 @@ class BatchState:
     total: int
     succeeded: int = 0
     failed: int = 0
+
+
+UNREADABLE: Final = "unreadable"
+"""The reason of a line of a batch's results that cannot be read; its `custom_id` is "" where it is not known."""
 
 
 @attrs.frozen

@@ -232,9 +232,10 @@ class ChatResponse:
     `usage` and `cost_usd` are what the answer cost when it was bought (a repair included; None if its price is not
     known); `cached` says that nothing was spent for it now. `probabilities`: of the request's `choices`, each in
     [0, 1], not summing to 1 when the model leaned elsewhere; None if the provider gives none. `notes`: what the
-    gateway did to the request (an image downscaled to fit), and where the answer stood if not where it should.
+    gateway did to the request (an image downscaled to fit).
     `mended`: places of `parsed` that were not quite as the schema says; `dropped`: items left out of it, by the name of
     the property that was wrong ("clash" for two of one number). `truncated`: it was cut off, these are its whole items.
+    `remark`: where the text stood, if not in the answer's content.
     """
 
     text: str
@@ -250,6 +251,7 @@ class ChatResponse:
     mended: int = 0
     dropped: Mapping[str, int] = attrs.field(factory=dict)
     truncated: bool = False
+    remark: str = ""
 
     @property
     def yes_probability(self) -> float | None:

@@ -206,10 +206,40 @@ def test_a_judge_that_says_yes_to_everything_is_found_out(ask: Any, park: Sample
 
 def test_what_the_judge_leaves_out_stays_and_is_counted(ask: Any, park: Sample) -> None:
     vqa = VqaFilter(VqaConfig(model="compat/judge", probe_rate=0.0))
-    edit, _ = ask(vqa, "filter", park, lambda _: FakeAnswer("Hard to say."))
-    assert edit.is_empty
-    assert edit.faults == {"unanswered": 2}
-    assert vqa.notes(edit.faults) == ["judge left 2 questions without a usable answer: those relations stand unjudged"]
+    said = {"throwing": "Hard to say.", "eating": "no"}
+    edit, _ = ask(vqa, "filter", park, lambda request: FakeAnswer(said[facts_in(request)["claim"]["predicate"]]))
+    assert [(verdict.index, verdict.degree) for verdict in edit.verdicts] == [(2, 0.0)]
+    assert edit.faults == {"unanswered": 1, "no-probability": 1}
+    assert "judge left 1 question without a usable answer: those relations stand unjudged" in vqa.notes(edit.faults)
+
+
+def test_an_image_of_which_no_question_was_answered_is_not_done(ask: Any, park: Sample) -> None:
+    vqa = VqaFilter(VqaConfig(model="compat/judge", probe_rate=0.0))
+    failure, _ = ask(vqa, "filter", park, lambda _: FakeAnswer("", finish="length"))
+    assert isinstance(failure, Failure)
+    assert failure.reason == "unanswered"
+    assert "(2 cut-off); give the judge room by judge_max_tokens, or set probabilities = false" in failure.detail
+
+
+@pytest.mark.parametrize("fault", [FakeAnswer("no", finish="refusal"), FakeAnswer("no image", 400), FakeAnswer("")])
+def test_one_question_that_fails_costs_that_question(fault: FakeAnswer, ask: Any, park: Sample) -> None:
+    def judge(request: FakeRequest) -> FakeAnswer:
+        is_one = facts_in(request)["claim"]["predicate"] == "throwing"
+        return fault if is_one else FakeAnswer("no", tokens={"no": 0.9, "yes": 0.1})
+
+    edit, _ = ask(VqaFilter(VqaConfig(model="compat/judge", probe_rate=0.0)), "filter", park, judge)
+    assert [(verdict.index, verdict.status) for verdict in edit.verdicts] == [(2, "rejected")]
+    assert edit.faults["unanswered"] == 1
+
+
+@pytest.mark.parametrize(("tokens", "degree"), [({"Answer": 0.99, "no": 2e-5}, 1.0), ({"yes": 0.3, "no": 0.3}, 0.5)])
+def test_with_little_mass_on_yes_and_no_the_word_decides(
+    tokens: dict[str, float], degree: float, ask: Any, park: Sample
+) -> None:
+    vqa = VqaFilter(VqaConfig(model="compat/judge", probe_rate=0.0))
+    edit, _ = ask(vqa, "filter", park, lambda _: FakeAnswer("Answer: yes", tokens=tokens))
+    assert [round(verdict.degree, 6) for verdict in edit.verdicts] == [degree, degree]
+    assert edit.faults == ({"word-decided": 2} if degree == 1.0 else {})
 
 
 def test_spatial_relations_are_left_to_the_rules(ask: Any, park: Sample) -> None:

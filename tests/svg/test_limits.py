@@ -15,7 +15,7 @@ from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.models import ChatRequest, ChatResponse
 from sgforge.models.provider import Capabilities
-from sgforge.stages import Resources
+from sgforge.stages import Failure, Resources
 from sgforge_svg.answers import read_completion
 from sgforge_svg.config import VqaConfig
 from sgforge_svg.view import look_at
@@ -66,8 +66,11 @@ def test_the_threshold_itself_is_a_yes_to_a_probe(pair: Sample, degree: float, s
 
 @pytest.mark.parametrize("number", [0, 2, -1, True, "1", None])
 def test_an_answer_to_no_question_is_no_answer(pair: Sample, number: object) -> None:
-    edit = judged(pair, [{"question": number, "answer": "no"}], probe_rate=0.0)
-    assert (edit.verdicts, edit.faults) == ((), {"unanswered": 1})
+    vqa = VqaFilter(VqaConfig(model="compat/judge", probe_rate=0.0))
+    vqa.setup(Resources(model=Judge([{"question": number, "answer": "no"}])))  # type: ignore[arg-type]
+    failure = asyncio.run(vqa.filter(pair))
+    assert isinstance(failure, Failure)
+    assert (failure.reason, "1 unknown-question" in failure.detail) == ("unanswered", True)
 
 
 @pytest.mark.parametrize(("predicate", "fault"), [("standing right behind", None), ("standing right there behind", 1)])

@@ -30,10 +30,11 @@ from sgforge.models.batch.spool import drop_orphans, read_spool, spool_folder
 from sgforge.models.errors import ModelError, ProviderError
 from sgforge.models.gateway import BoundModel, Gateway
 from sgforge.models.money.ledger import StoredAnswer, find_answer
-from sgforge.models.provider import BatchProvider, BatchResult
+from sgforge.models.provider import UNREADABLE, BatchProvider, BatchResult
 from sgforge.models.purchase import Bought
 from sgforge.models.values import Usage
 from sgforge.models.wire.api_keys import redact, redact_body
+from sgforge.text.wording import counted
 
 __all__ = ["BatchDesk", "Collected"]
 
@@ -42,17 +43,29 @@ _CHUNK: Final = 256
 
 @attrs.frozen
 class Collected:
-    """What came of one batch: `answers` by outcome, `freed` by reason (to be asked again); None while it runs."""
+    """What came of one batch: `answers` by outcome, `freed` by reason (to be asked again); None while it runs.
+
+    `skipped`: lines of its results that could not be read. `left`: requests that stay in it, as no line could be.
+    """
 
     row: BatchRow
     answers: Mapping[str, int] | None = None
     freed: Mapping[str, int] | None = None
+    skipped: int = 0
+    left: int = 0
 
     @property
     def told(self) -> str:
-        """For people: what came, and what is to be asked again."""
+        """For people: what came, what is to be asked again, what could not be read."""
         answers, freed = _counts(self.answers or {}), _counts(self.freed or {})
-        return (answers or "no answers") + (f"; to be asked again: {freed}" if freed else "")
+        told = (answers or "no answers") + (f"; to be asked again: {freed}" if freed else "")
+        told += f"; {counted(self.skipped, 'line')} could not be read" if self.skipped else ""
+        if self.left:
+            told += (
+                f"; {counted(self.left, 'request')} left in it: collect again, or let go of it with "
+                f"sgforge batch forget CONFIG {self.row.tag}"
+            )
+        return told
 
 
 class BatchDesk:
@@ -113,6 +126,22 @@ class BatchDesk:
                 raise _as_model_error(model, error, f"cancelling batch {row.remote_id}") from error
         return [row.tag for row in rows]
 
+    async def forget(self, tags: Sequence[str]) -> list[tuple[str, int]]:
+        """Let go of these open batches, whatever the vendor says of them: (tag, requests that are free again). Their
+        cost stays booked at its worst case, as the vendor may bill it."""
+        rows = {row.tag: row for row in batches(self._store, open_only=True)}
+        unknown = sorted(set(tags) - set(rows))
+        if unknown or not tags:
+            named = ", ".join(unknown) or "named"
+            raise SgforgeError(f"no open batch {named}: see sgforge batch status")
+        forgotten = []
+        for tag in dict.fromkeys(tags):
+            freed = await self._free(rows[tag].id, "forgotten", maybe_billed=True)
+            await self._store.write(set_state(rows[tag].id, "dropped", status="forgotten"))
+            (spool_folder(self._store.path) / rows[tag].spool).unlink(missing_ok=True)
+            forgotten.append((tag, freed))
+        return forgotten
+
     async def _recover(self, row: BatchRow) -> str:
         model = self._gateway.bind(row.model)
         known = {other.remote_id for other in batches(self._store)}
@@ -121,6 +150,8 @@ class BatchDesk:
         except ProviderError as error:
             raise _as_model_error(model, error, "looking for a batch") from error
         candidates = [remote_id for remote_id in found if remote_id not in known]
+        if len(candidates) > 1:
+            candidates = [remote_id for remote_id in candidates if await self._may_be(row, model, remote_id)]
         if len(candidates) == 1:
             await self._store.write(set_state(row.id, "submitted", candidates[0]))
             return f"{row.tag}: found at the vendor as {candidates[0]}"
@@ -132,6 +163,19 @@ class BatchDesk:
             return f"{row.tag}: had not reached the vendor, submitted again"
         await self._drop(row.id, "not_submitted")
         return f"{row.tag}: had not reached the vendor, dropped; its requests will be asked again"
+
+    async def _may_be(self, row: BatchRow, model: BoundModel, remote_id: str) -> bool:
+        """Whether a batch at the vendor may be this one: of one that has ended the first readable line tells."""
+        provider = _provider(model)
+        try:
+            if not (await provider.batch_state(remote_id)).ended:
+                return True
+            async for result in provider.batch_results(remote_id):
+                if result.custom_id:
+                    return bool(find_items(self._store, row.id, [result.custom_id]))
+        except ProviderError as error:
+            raise _as_model_error(model, error, f"looking into batch {remote_id}") from error
+        return False
 
     async def _look(self, row: BatchRow) -> bool:
         """Note the vendor's status; True if the batch has ended."""
@@ -160,9 +204,16 @@ class BatchDesk:
         except ProviderError as error:
             raise _as_model_error(model, error, f"collecting batch {row.remote_id}") from error
         await self._take(row, model, chunk, answers, freed)
-        missing = await self._free(row.id, "missing")
+        # A file without one line that can be read is none: what the batch holds may still come, and is paid.
+        skipped = freed.pop(UNREADABLE, 0)
+        if skipped and not answers and not freed:
+            left = len(self._store.read("SELECT 1 FROM batch_item WHERE batch = ?", (row.id,)))
+            collected = Collected(row, answers, freed, skipped, left)
+            await self._store.write(set_state(row.id, "submitted", status=collected.told))
+            return collected
+        missing = await self._free(row.id, "missing", maybe_billed=skipped > 0)
         freed.update({"missing": missing} if missing else {})
-        collected = Collected(row, answers, freed)
+        collected = Collected(row, answers, freed, skipped)
         await self._store.write(set_state(row.id, "collected", status=collected.told))
         return collected
 
@@ -180,6 +231,8 @@ class BatchDesk:
         failed: list[tuple[Item, str]] = []
         for result in results:
             item = items.pop(result.custom_id, None)
+            if not result.custom_id:
+                freed[UNREADABLE] += 1
             if item is None:
                 continue  # collected before an interruption, or none of ours
             try:
@@ -220,9 +273,9 @@ class BatchDesk:
         await self._free(batch, reason)
         await self._store.write(set_state(batch, "dropped", status=reason))
 
-    async def _free(self, batch: int, reason: str) -> int:
+    async def _free(self, batch: int, reason: str, maybe_billed: bool = False) -> int:
         """Let what still waits in a batch be asked again; how much that was."""
-        freed = await self._store.write(drop_batch(batch, reason))
+        freed = await self._store.write(drop_batch(batch, reason, maybe_billed))
         left = {row[0] for row in self._store.read("SELECT key FROM batch_item")}
         self._gateway.waiting.intersection_update(left)
         return freed

@@ -17,7 +17,15 @@ import orjson
 
 from sgforge.group_commit import Operation
 from sgforge.models.cache.store import Store
-from sgforge.models.money.ledger import StoredAnswer, check_budget, close_call, open_call, save_answer, void_call
+from sgforge.models.money.ledger import (
+    StoredAnswer,
+    check_budget,
+    close_call,
+    lose_call,
+    open_call,
+    save_answer,
+    void_call,
+)
 from sgforge.models.values import ChatRequest, Message, Reading, Usage
 
 __all__ = [
@@ -147,12 +155,13 @@ def set_state(batch: int, state: BatchRowState, remote_id: str | None = None, st
     return operation
 
 
-def drop_batch(batch: int, reason: str) -> Operation[int]:
-    """A batch that never was at the vendor, or is over: its waiting requests are free again, unbilled; how many."""
+def drop_batch(batch: int, reason: str, maybe_billed: bool = False) -> Operation[int]:
+    """A batch that never was at the vendor, or is over: its waiting requests are free again; how many. They are
+    unbilled, or with `maybe_billed` lost at their worst case."""
 
     def operation(connection: sqlite3.Connection) -> int:
         rows = connection.execute("SELECT key, call FROM batch_item WHERE batch = ?", (batch,)).fetchall()
-        _free(connection, rows, reason)
+        _free(connection, rows, reason, maybe_billed)
         return len(rows)
 
     return operation
@@ -191,9 +200,12 @@ def free_items(items: Sequence[tuple[Item, str]]) -> Operation[None]:
     return operation
 
 
-def _free(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]], reason: str) -> None:
+def _free(
+    connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int]], reason: str, maybe_billed: bool = False
+) -> None:
+    close = lose_call if maybe_billed else void_call
     for key, call in rows:
-        void_call(call, reason)(connection)
+        close(call, reason)(connection)
         connection.execute("DELETE FROM batch_item WHERE key = ?", (key,))
 
 
