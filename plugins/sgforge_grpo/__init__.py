@@ -1,0 +1,56 @@
+"""Graph rewards (R1-SGG, Chen et al. 2025) and refiners that learn from them, for any student with a policy."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from sgforge.hookspecs import Register, hookimpl
+from sgforge_grpo import config
+
+if TYPE_CHECKING:
+    from sgforge_grpo import upstream
+    from sgforge_grpo.losses import advantages, policy_loss
+
+sgforge_api = 1
+
+__all__ = ["advantages", "policy_loss", "upstream"]
+
+_REWARDS: Final = {
+    "format": ("FormatReward", config.GraphRewardOptions),
+    "node-accuracy": ("NodeAccuracyReward", config.GraphRewardOptions),
+    "node-box": ("NodeBoxReward", config.GraphRewardOptions),
+    "edge-soft": ("EdgeSoftReward", config.GraphRewardOptions),
+    "recall-hard": ("RecallHardReward", config.GraphRewardOptions),
+    "recall-relax": ("RecallRelaxReward", config.GraphRewardOptions),
+    "precision": ("PrecisionReward", config.FamilyOptions),
+    "f1": ("F1Reward", config.FamilyOptions),
+    "predicate-rarity": ("PredicateRarityReward", config.RarityOptions),
+    "length": ("LengthReward", config.LengthOptions),
+    "hard": ("HardPreset", config.PresetOptions),
+    "hard-relax": ("HardRelaxPreset", config.PresetOptions),
+    "soft": ("SoftPreset", config.PresetOptions),
+    "hallucination": ("HallucinationReward", config.HallucinationOptions),
+}
+
+
+@hookimpl
+def sgforge_register_rewards(register: Register) -> None:
+    """R1-SGG's six, its three presets, and others that look at a graph beside the truth."""
+    for name, (target, options) in _REWARDS.items():
+        register(name, f"sgforge_grpo.rewards:{target}", config=options)
+    register("gate", "sgforge_grpo.gate:GateReward", config=config.GateOptions)
+
+
+@hookimpl
+def sgforge_register_commands(register: Register) -> None:
+    """`sgforge reward`."""
+    register("reward", "sgforge_grpo.command:RewardCommand")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "upstream":
+        return importlib.import_module("sgforge_grpo.upstream")
+    if name in ("advantages", "policy_loss"):
+        return getattr(importlib.import_module("sgforge_grpo.losses"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

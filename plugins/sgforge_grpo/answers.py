@@ -1,0 +1,344 @@
+"""What an answer says, as a typed graph with the faults of what could not be read: from a text, or from a graph."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+import attrs
+import orjson
+
+from sgforge.graph import Region, Relation, SceneGraph
+from sgforge.labels import normalized
+from sgforge.stages import Outcome
+
+__all__ = [
+    "Answer",
+    "Frame",
+    "Triplet",
+    "answer_of_graph",
+    "is_tagged",
+    "json_text",
+    "label_of",
+    "normal",
+    "read_answer",
+    "read_outcome",
+]
+
+Triplet: TypeAlias = tuple[int, str, int]
+"""Subject, predicate, object: places in the answer's names."""
+Box: TypeAlias = tuple[float, float, float, float]
+
+_LONGEST: Final = 1_000_000
+"""Characters of a text that is read; a longer one is one fault."""
+_THOUGHT: Final = re.compile(r"<think>.*?</think>", re.DOTALL)
+_FENCE: Final = re.compile(r"```[a-z]*")
+_ITEMS: Final = re.compile(r'"(objects|relationships)"\s*:\s*\[')
+_TAGGED: Final = re.compile(r"\s*<think>.*?</think>\s*<answer>.*?</answer>\s*", re.DOTALL)
+_TRAILING: Final = re.compile(r",(?=\s*[}\]])")
+_DECODER: Final = json.JSONDecoder()
+_NUMBERS: Final = frozenset((int, float))
+_NOWHERE: Final = (math.nan,) * 4
+
+normal: Final = lru_cache(maxsize=65536)(normalized)
+"""A name normalised, kept: the names of a dataset are few."""
+
+
+@attrs.frozen(kw_only=True)
+class Frame:
+    """The picture that boxes lie in: its size in pixels, and what numbers of a text are divided by (`scale`)."""
+
+    width: float
+    height: float
+    scale: tuple[float, float] = (1000.0, 1000.0)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Answer:
+    """An answer after reading: each thing once, only what could be read.
+
+    `names`: normalised labels, N of them. `boxes`: N of (x0, y0, x1, y1) in pixels, NaN where there is none.
+    `relations`: distinct triplets of places and a normalised predicate. `labels` and `predicates`: as they were
+    written. `regions` and `rows`: of a graph, the place of each of its regions and relations here, -1 where it was left
+    out. `faults`: a code for each thing that was left out or mended. `items`: how many things were given. `text`: what
+    was said before it was read. `raw`: boxes of a text as they were written.
+    """
+
+    names: list[str]
+    boxes: list[Box]
+    relations: list[Triplet]
+    labels: list[str]
+    predicates: list[str]
+    faults: list[str]
+    items: int
+    regions: list[int] = attrs.field(factory=list)
+    rows: list[int] = attrs.field(factory=list)
+    text: str | None = None
+    raw: list[list[float]] = attrs.field(factory=list)
+
+    @property
+    def tagged(self) -> bool:
+        """Whether it was thought and answer in their tags and nothing beside; what was no text counts as tagged."""
+        return self.text is None or is_tagged(self.text)
+
+    def as_graph(self, width: int, height: int, score: float | None = None) -> SceneGraph:
+        """As a graph of a picture of this size; `score` is that of every relation."""
+        regions = [Region(label, box) for label, box in zip(self.labels, self.boxes, strict=True)]
+        relations = [
+            Relation(subject, predicate, object_, score=score)
+            for (subject, _, object_), predicate in zip(self.relations, self.predicates, strict=True)
+        ]
+        return SceneGraph(width, height, regions, relations)
+
+
+class _Things:
+    """Gathers things once each: a region is known by its name and box, a relation by its triplet."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.labels: list[str] = []
+        self.boxes: list[Box] = []
+        self.relations: list[Triplet] = []
+        self.predicates: list[str] = []
+        self.faults: list[str] = []
+        self._seen: dict[tuple[str, Box], int] = {}
+        self._said: dict[Triplet, int] = {}
+
+    def add_region(self, label: str, box: Box | None) -> int:
+        """The place of a region; one without a box is never the same as another."""
+        name = normal(label)
+        place = len(self.names)
+        if box is not None:
+            known = self._seen.setdefault((name, box), place)
+            if known != place:
+                self.faults.append("duplicate-object")
+                return known
+        self.names.append(name)
+        self.labels.append(label.strip())
+        self.boxes.append(box or _NOWHERE)
+        return place
+
+    def add_relation(self, subject: int, predicate: str, object_: int) -> int:
+        """The place of a relation between two regions by their places; -1 of one to itself."""
+        if subject == object_:
+            self.faults.append("self-relation")
+            return -1
+        place = len(self.relations)
+        triplet = (subject, normal(predicate), object_)
+        known = self._said.setdefault(triplet, place)
+        if known != place:
+            self.faults.append("duplicate-relation")
+            return -1
+        self.relations.append(triplet)
+        self.predicates.append(predicate.strip())
+        return place
+
+    def answer(self, items: int, **further: Any) -> Answer:
+        """What was gathered."""
+        return Answer(
+            names=self.names,
+            boxes=self.boxes,
+            relations=self.relations,
+            labels=self.labels,
+            predicates=self.predicates,
+            faults=self.faults,
+            items=items,
+            **further,
+        )
+
+
+def answer_of_graph(graph: SceneGraph, faults: Sequence[str] = (), text: str | None = None) -> Answer:
+    """The kept rows of a graph; boxes are taken as they are, those of masks stand in where there is none.
+
+    `text`: what was said before it was read, asked for its tags alone.
+    """
+    things = _Things()
+    things.faults += faults
+    regions, relations = [-1] * len(graph.all.regions), [-1] * len(graph.all.relations)
+    for index, region in graph.regions.items():
+        box = region.box or (region.mask.box if region.mask is not None else None)
+        regions[index] = things.add_region(region.label or "", box)
+    for index, relation in graph.relations.items():
+        ends = regions[relation.subject], regions[relation.object]
+        relations[index] = things.add_relation(ends[0], relation.predicate, ends[1])
+    items = len(graph.regions) + len(graph.relations) + len(faults)
+    return things.answer(items, regions=regions, rows=relations, text=text)
+
+
+@lru_cache(maxsize=65536)
+def label_of(id_: str) -> str:
+    """The label of an id such as "traffic light.2"."""
+    label, _, number = id_.strip().rpartition(".")
+    return label if label and number.isdecimal() else id_
+
+
+def is_tagged(text: str) -> bool:
+    """Whether a text is thought and answer in their tags, and nothing beside."""
+    return _TAGGED.fullmatch(text) is not None
+
+
+def json_text(text: str) -> str:
+    """Where the graph stands in a completion: behind what was thought, within answer tags and fences if there are."""
+    if "<think>" in text:
+        text = _THOUGHT.sub(" ", text)
+    _, opened, behind = text.partition("<answer>")
+    if opened:
+        text = behind.partition("</answer>")[0]
+    if "```" in text:
+        text = _FENCE.sub(" ", text)
+    return text.strip()
+
+
+def read_answer(text: str, frame: Frame) -> Answer:
+    """An answer as JSON: {"objects": [{"id": "label.1", "bbox": [...]}], "relationships": [{"subject": id, ...}]}.
+
+    Whatever of it cannot be read is left out under a code, and nothing else with it: a text that breaks off keeps what
+    it has said. Boxes are scaled to the picture, put in order and cut to it; one that is not four finite numbers, or
+    has no area within the picture, takes its object along, and that object's relations.
+    """
+    things = _Things()
+    if len(text) > _LONGEST:
+        things.faults.append("too-long")
+        return things.answer(1, text=text)
+    body = json_text(text)
+    whole = _loaded(body)
+    if not isinstance(whole, dict):
+        things.faults.append("unreadable")
+        whole = _salvaged(body)
+        if whole is None:
+            return things.answer(1, text=text)
+    objects, relations = (_listed(whole, key, things.faults) for key in ("objects", "relationships"))
+    places, raw = _read_objects(objects, frame, things)
+    _read_relations(relations, places, things)
+    return things.answer(len(objects) + len(relations), text=text, raw=raw)
+
+
+def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[dict[str, int], list[list[float]]]:
+    """The place of each object by its id, -1 where it was left out; and boxes as they were written."""
+    places: dict[str, int] = {}
+    raw: list[list[float]] = []
+    most_x, most_y = frame.scale
+    wide, high = frame.width / most_x, frame.height / most_y
+    faults = things.faults
+    for one in objects:
+        if not isinstance(one, dict):
+            faults.append("no-object")
+            continue
+        id_, box = one.get("id"), one.get("bbox")
+        if not isinstance(id_, str) or not id_ or id_.isspace():
+            faults.append("no-id")
+        elif id_ in places:
+            faults.append("duplicate-id")
+        elif not (isinstance(box, list) and len(box) == 4 and _NUMBERS.issuperset(map(type, box))):
+            places[id_] = -1
+            faults.append("no-box")
+        else:
+            raw.append(box)
+            x0, y0, x1, y1 = box
+            if 0 <= x0 < x1 <= most_x and 0 <= y0 < y1 <= most_y:
+                placed: Box | None = (x0 * wide, y0 * high, x1 * wide, y1 * high)
+            else:
+                placed = _mended(box, frame, faults)
+            places[id_] = -1 if placed is None else things.add_region(label_of(id_), placed)
+    return places, raw
+
+
+def _mended(box: list[float], frame: Frame, faults: list[str]) -> Box | None:
+    """A box in order and within the picture; None where nothing is left of it."""
+    try:
+        x0, y0, x1, y1 = map(float, box)
+    except OverflowError:  # an integer of hundreds of digits
+        x0 = y0 = x1 = y1 = math.inf
+    if not all(map(math.isfinite, (x0, y0, x1, y1))):
+        faults.append("box-not-finite")
+        return None
+    if x0 > x1 or y0 > y1:
+        faults.append("box-turned")
+        x0, x1, y0, y1 = min(x0, x1), max(x0, x1), min(y0, y1), max(y0, y1)
+    wide, high = frame.width / frame.scale[0], frame.height / frame.scale[1]
+    left, right = max(0.0, x0 * wide), min(frame.width, x1 * wide)
+    top, bottom = max(0.0, y0 * high), min(frame.height, y1 * high)
+    if left < right and top < bottom:
+        return left, top, right, bottom
+    faults.append("box-empty")
+    return None
+
+
+def _read_relations(relations: list[Any], places: Mapping[str, int], things: _Things) -> None:
+    for one in relations:
+        if not isinstance(one, dict):
+            things.faults.append("no-relation")
+            continue
+        subject, predicate, object_ = one.get("subject"), one.get("predicate"), one.get("object")
+        if not (isinstance(predicate, str) and predicate and not predicate.isspace()):
+            things.faults.append("no-predicate")
+            continue
+        first = places.get(subject, -1) if isinstance(subject, str) else -1
+        second = places.get(object_, -1) if isinstance(object_, str) else -1
+        if first < 0 or second < 0:
+            things.faults.append("unknown-id")
+            continue
+        things.add_relation(first, predicate, second)
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        pass
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    begin = text.find("{")
+    try:
+        return _DECODER.raw_decode(text, begin)[0] if begin >= 0 else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _salvaged(text: str) -> dict[str, list[Any]] | None:
+    """The items of both lists that can be read one by one; None where there are none."""
+    text = _TRAILING.sub("", text)
+    found: dict[str, list[Any]] = {}
+    for match in _ITEMS.finditer(text):
+        if match[1] not in found:
+            found[match[1]] = list(_items(text, match.end()))
+    return found if any(found.values()) else None
+
+
+def _items(text: str, place: int) -> Iterator[Any]:
+    """The items of a list that begins here, until it ends or something else than an item stands there."""
+    while True:
+        while place < len(text) and text[place] in " \t\r\n,":
+            place += 1
+        if place >= len(text) or text[place] != "{":
+            return
+        try:
+            item, place = _DECODER.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            # What comes behind the broken one may be whole.
+            end = text.find("}", place)
+            if end < 0:
+                return
+            item, place = None, end + 1
+        yield item
+
+
+def _listed(whole: dict[str, Any], key: str, faults: list[str]) -> list[Any]:
+    value = whole.get(key)
+    if isinstance(value, list):
+        return value
+    faults.append(f"no-{key}")
+    return []
+
+
+def read_outcome(text: str, frame: Frame, score: float | None = None) -> Outcome:
+    """What a completion says, as an outcome for any reward; `score` is that of every relation."""
+    answer = read_answer(text, frame)
+    graph = answer.as_graph(round(frame.width), round(frame.height), score)
+    return Outcome(graph, text=text, faults=tuple(answer.faults))

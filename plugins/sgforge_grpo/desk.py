@@ -1,0 +1,142 @@
+"""Where answers are read and compared: once for all rewards of one kind that look at the same outcomes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from sgforge.graph import Sample, SceneGraph
+from sgforge.labels import Similarity, similarity_named
+from sgforge.stages import Outcome
+from sgforge_grpo import upstream
+from sgforge_grpo.answers import Answer, Frame, answer_of_graph, read_answer
+from sgforge_grpo.comparing import Group, Truth
+from sgforge_grpo.config import GraphRewardOptions
+from sgforge_grpo.units import UnitCheck, scale_of
+
+__all__ = ["Desk", "desk_of"]
+
+T = TypeVar("T")
+_KEPT: Final = 1024
+
+
+class _Recent:
+    """Values by the objects that they were made of, as long as those are the very same; the last used are kept."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[Hashable, tuple[tuple[Any, ...], Any]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, of: tuple[Any, ...], make: Callable[[], T], *names: Hashable) -> T:
+        key = (names, *map(id, of))
+        with self._lock:
+            held = self._found.get(key)
+            if held is not None:
+                self._found.move_to_end(key)
+                found: T = held[1]
+                return found
+        made = make()
+        with self._lock:
+            # The objects are held along: their ids are theirs alone as long as this is kept.
+            self._found[key] = (of, made)
+            if len(self._found) > _KEPT:
+                self._found.popitem(last=False)
+        return made
+
+
+class Desk:
+    """Reads and compares by one set of options."""
+
+    def __init__(self, options: GraphRewardOptions, similarity: Similarity | None = None) -> None:
+        self._options = options
+        self._similarity = similarity or similarity_named(options.similarity)
+        self._pairs = upstream.pairwise_of(self._similarity)
+        self._recent = _Recent()
+        self.units = UnitCheck(options.boxes, options.processed_pixels)
+
+    def group(self, sample: Sample, outcomes: Sequence[Outcome]) -> Group:
+        """The outcomes of one sample, read and ready to be compared with its graph."""
+        graph = sample.graph
+        return self._recent.get((graph, *outcomes), lambda: self._compared(graph, outcomes))
+
+    def _compared(self, graph: SceneGraph, outcomes: Sequence[Outcome]) -> Group:
+        truth = self._recent.get((graph,), lambda: Truth(graph, self._similarity), "truth")
+        return Group(truth, [self._read(truth, outcome) for outcome in outcomes], self._options.iou)
+
+    def _read(self, truth: Truth, outcome: Outcome) -> Answer:
+        if outcome.graph is not None:
+            return answer_of_graph(outcome.graph, outcome.faults, outcome.text)
+        if outcome.text is None:
+            return answer_of_graph(SceneGraph(), ("nothing", *outcome.faults))
+        answer = read_answer(outcome.text, self._frame(truth))
+        if answer.raw and not self.units.is_done:
+            self.units.see(answer.raw, truth.boxes, _size(truth.graph))
+        return answer
+
+    def _frame(self, truth: Truth) -> Frame:
+        width, height = _size(truth.graph)
+        scale = scale_of(self._options.boxes, (width, height), max_pixels=self._options.processed_pixels)
+        return Frame(width=width, height=height, scale=scale)
+
+    def released(self, sample: Sample, outcome: Outcome) -> Mapping[str, float]:
+        """The six values of the released code; a graph without a text is written out in its form first."""
+        graph = sample.graph
+        return self._recent.get((graph, outcome), lambda: self._released(graph, outcome), "released")
+
+    def _released(self, graph: SceneGraph, outcome: Outcome) -> Mapping[str, float]:
+        truth, scale = as_released(graph, unit=True), (1000.0, 1000.0)
+        if outcome.text is not None:
+            text = outcome.text
+            scale = scale_of(self._options.boxes, _size(graph), max_pixels=self._options.processed_pixels)
+        else:
+            text = "" if outcome.graph is None else _written(outcome.graph)
+        head = self._options.mode == "upstream-head"
+        return upstream.score(text, truth, scale, self._pairs, head=head)
+
+
+def _size(graph: SceneGraph) -> tuple[int, int]:
+    return max(graph.width, 1), max(graph.height, 1)
+
+
+def as_released(graph: SceneGraph, *, unit: bool) -> dict[str, Any]:
+    """A graph in the form of the released code: ids as label.number from 1, boxes in [0, 1] or in 0 to 1000."""
+    width, height = max(graph.width, 1), max(graph.height, 1)
+    scale = 1.0 if unit else 1000.0
+    ids = {index: f"{region.label or ''}.{index + 1}" for index, region in graph.regions.items()}
+    objects = []
+    for index, region in graph.regions.items():
+        box = region.box or (region.mask.box if region.mask is not None else None) or (0.0, 0.0, 0.0, 0.0)
+        placed = [box[0] / width * scale, box[1] / height * scale, box[2] / width * scale, box[3] / height * scale]
+        objects.append({"id": ids[index], "bbox": placed if unit else [round(side) for side in placed]})
+    relations = [
+        {"subject": ids[row.subject], "predicate": row.predicate, "object": ids[row.object]}
+        for row in graph.relations.values()
+    ]
+    return {"objects": objects, "relationships": relations}
+
+
+def _written(graph: SceneGraph) -> str:
+    import json
+
+    return f"<think></think><answer>{json.dumps(as_released(graph, unit=False))}</answer>"
+
+
+_desks: dict[Hashable, Desk] = {}
+_lock = threading.Lock()
+
+
+def desk_of(options: GraphRewardOptions, similarity: Similarity | None = None) -> Desk:
+    """The desk of options that read and compare alike; one of this process, so that equal ones share their work."""
+    key = (
+        options.mode,
+        options.similarity if similarity is None else similarity,
+        options.iou,
+        options.boxes,
+        options.processed_pixels,
+    )
+    with _lock:
+        if key not in _desks:
+            _desks[key] = Desk(options, similarity)
+        return _desks[key]

@@ -1,0 +1,434 @@
+"""Rewards that compare a graph with the truth: form, nodes, edges, precision, F1, rarity, length, hallucination.
+
+Under mode `robust` every total is a share c / (T + wrong * (P - c)): c the credit of what was said, T the things of the
+truth, P the things said. With `wrong` 0 that is recall; with 1, the default, the Jaccard index, which rises if and only
+if F1 does: what is said beside the truth costs as much as what is missing. A truth with none of the things that a
+reward counts is worth 0, whatever is said of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from sgforge.errors import ConfigError
+from sgforge.graph import Sample
+from sgforge.labels import Similarity, normalized
+from sgforge.stages import Credit, Outcome, Resources
+from sgforge_grpo import upstream
+from sgforge_grpo.answers import Answer
+from sgforge_grpo.comparing import Group
+from sgforge_grpo.config import (
+    GraphRewardOptions,
+    HallucinationOptions,
+    LengthOptions,
+    PresetOptions,
+    RarityOptions,
+)
+from sgforge_grpo.desk import Desk, desk_of
+
+__all__ = [
+    "EdgeSoftReward",
+    "F1Reward",
+    "FormatReward",
+    "GraphReward",
+    "HallucinationReward",
+    "HardPreset",
+    "HardRelaxPreset",
+    "LengthReward",
+    "NodeAccuracyReward",
+    "NodeBoxReward",
+    "PrecisionReward",
+    "PredicateRarityReward",
+    "RecallHardReward",
+    "RecallRelaxReward",
+    "SoftPreset",
+]
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Measured:
+    """What the answers of a group are worth: a total each, and credit of all their regions and relations, each once."""
+
+    totals: Sequence[float]
+    regions: Floats | None = None
+    relations: Floats | None = None
+    parts: Sequence[Mapping[str, float]] | None = None
+
+
+def share(credit: float, truth: float, said: float, wrong: float) -> float:
+    """credit / (truth + wrong * (said - credit)); 0 where there is no truth."""
+    return credit / (truth + wrong * (said - credit)) if truth else 0.0
+
+
+class GraphReward:
+    """A reward of one kind of thing; subclasses say how a group of answers is measured."""
+
+    range: tuple[float, float] = (0.0, 1.0)
+    released: ClassVar[str | None] = None
+    """Its name in R1-SGG's released code."""
+    released_weight: ClassVar[float] = 1.0
+
+    def __init__(self, options: Any, similarity: Similarity | None = None) -> None:
+        """`similarity`: a callable of names (N) and names (M) to (N, M), instead of the one that the options name."""
+        self.options: GraphRewardOptions = options
+        self._similarity = similarity
+        self._desk: Desk | None = None
+        if options.mode != "robust" and self.released is None:
+            raise ConfigError(f"mode {options.mode!r}: R1-SGG released no such reward; only mode 'robust' has it")
+
+    def setup(self, resources: Resources) -> None:
+        """Load the similarity."""
+        self._desk = desk_of(self.options, self._similarity)
+
+    @property
+    def desk(self) -> Desk:
+        """Where its answers are read."""
+        if self._desk is None:
+            self._desk = desk_of(self.options, self._similarity)
+        return self._desk
+
+    def score(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[list[Credit]]:
+        """The credits of all outcomes; `faults` counts what could not be read of each."""
+        return [self._score(sample, group) for sample, group in zip(samples, outcomes, strict=True)]
+
+    def _score(self, sample: Sample, outcomes: Sequence[Outcome]) -> list[Credit]:
+        if self.options.mode != "robust":
+            return [self._released(sample, outcome) for outcome in outcomes]
+        group = self.desk.group(sample, outcomes)
+        measured = self.measure(group)
+        credits = []
+        for number, (total, outcome, answer) in enumerate(zip(measured.totals, outcomes, group.answers, strict=True)):
+            parts = {"faults": float(len(answer.faults))}
+            if measured.parts is not None:
+                parts |= measured.parts[number]
+            if outcome.graph is None:
+                credits.append(Credit(total, parts))
+                continue
+            begin, end = group.region_ends[number : number + 2]
+            regions = _by_row(measured.regions, begin, end, answer.regions)
+            begin, end = group.relation_ends[number : number + 2]
+            credits.append(Credit(total, parts, regions, _by_row(measured.relations, begin, end, answer.rows)))
+        return credits
+
+    def _released(self, sample: Sample, outcome: Outcome) -> Credit:
+        assert self.released is not None
+        value = self.desk.released(sample, outcome)[self.released] / self.released_weight
+        return Credit(min(1.0, max(0.0, value)))
+
+    def measure(self, group: Group) -> Measured:
+        """What each answer of the group is worth."""
+        raise NotImplementedError
+
+
+def _by_row(credit: Floats | None, begin: int, end: int, rows: Sequence[int]) -> tuple[float, ...] | None:
+    """Credit of each row of a graph; a thing that was said twice is credited where it was said first."""
+    if credit is None:
+        return None
+    values, given, found = credit[begin:end].tolist(), set[int](), []
+    for row in rows:
+        found.append(values[row] if row >= 0 and row not in given else 0.0)
+        given.add(row)
+    return tuple(found)
+
+
+class FormatReward(GraphReward):
+    """Whether an answer can be read: the share of its things without a fault; 0 for what is no graph, or an empty one.
+
+    With `tags` an answer without think and answer tags is worth half of that.
+    """
+
+    released = "format_reward"
+
+    def measure(self, group: Group) -> Measured:
+        """The form of each answer."""
+        return Measured(totals=[self._form(answer, bool(group.truth.names)) for answer in group.answers])
+
+    def _form(self, answer: Answer, is_something_there: bool) -> float:
+        if "unreadable" in answer.faults or (is_something_there and not answer.names):
+            return 0.0
+        form = max(0.0, 1.0 - len(answer.faults) / max(1, answer.items))
+        return form if not self.options.tags or answer.tagged else form / 2
+
+
+class _Nodes(GraphReward):
+    released_weight = upstream.NODE_WEIGHT
+
+    def measure(self, group: Group) -> Measured:
+        """Of each answer the share of regions that are matched, each by what it is worth."""
+        credit = group.matched(self.worth(group))
+        truth, wrong = len(group.truth.names), self.options.wrong
+        pairs = zip(group.region_sums(credit), group.answers, strict=True)
+        return Measured(totals=[share(met, truth, len(one.names), wrong) for met, one in pairs], regions=credit)
+
+    def worth(self, group: Group) -> Floats:
+        """(N, G) the worth of each region said for each of the truth."""
+        raise NotImplementedError
+
+
+class NodeAccuracyReward(_Nodes):
+    """Whether regions have their names: likeness, by how well the box stands where the region is.
+
+    The paper's is the likeness alone, so that boxes over the whole image are worth as much as right ones.
+    """
+
+    released = "node_acc_reward"
+
+    def worth(self, group: Group) -> Floats:
+        """Likeness times location."""
+        return group.likeness * group.located
+
+
+class NodeBoxReward(_Nodes):
+    """Whether regions have their boxes: IoU with what they are matched to.
+
+    The paper adds exp(-distance of corners), which pays up to 0.7 for a box that touches nothing.
+    """
+
+    released = "node_box_reward"
+
+    def worth(self, group: Group) -> Floats:
+        """IoU."""
+        return group.overlap
+
+
+class _Edges(GraphReward):
+    released_weight = upstream.EDGE_WEIGHT
+
+    def measure(self, group: Group) -> Measured:
+        """Of each answer the share of relations that are met, each by its credit."""
+        credit, truth = self.credit(group), len(group.truth.relations)
+        pairs = zip(group.relation_sums(credit), group.answers, strict=True)
+        return Measured(totals=[self.total(met, truth, len(one.relations)) for met, one in pairs], relations=credit)
+
+    def total(self, credit: float, truth: int, said: int) -> float:
+        """The share of the credit of all that were said."""
+        return share(credit, truth, said, self.options.wrong)
+
+    def credit(self, group: Group) -> Floats:
+        """(R,) the credit of each relation of all answers."""
+        raise NotImplementedError
+
+
+class RecallHardReward(_Edges):
+    """Whether relations of the truth are said: all three names equal, both boxes at IoU of at least `iou`."""
+
+    released = "edge_hard_reward"
+
+    def credit(self, group: Group) -> Floats:
+        """1 for each that is met."""
+        return group.hard
+
+
+class RecallRelaxReward(_Edges):
+    """As `recall-hard`, where names are as much worth as they are alike."""
+
+    released = "edge_hard_relax_reward"
+
+    def credit(self, group: Group) -> Floats:
+        """The product of three likenesses."""
+        return group.relaxed
+
+
+class EdgeSoftReward(_Edges):
+    """Whether relations of the truth are said between the regions that stand for its own in the match of all.
+
+    Several predicates of a pair count, and a region counts by how well its box stands; the paper keeps a pair's last
+    predicate and looks at no box.
+    """
+
+    released = "edge_reward"
+
+    def credit(self, group: Group) -> Floats:
+        """The product of three likenesses and two locations."""
+        return group.soft
+
+
+class _Family(_Edges):
+    """Of the relations that the option `family` says are met."""
+
+    def credit(self, group: Group) -> Floats:
+        """By the family."""
+        family = getattr(self.options, "family", "hard")
+        return {"hard": lambda: group.hard, "relax": lambda: group.relaxed, "soft": lambda: group.soft}[family]()
+
+
+class PrecisionReward(_Family):
+    """The share of what was said that is true; 0 for saying nothing."""
+
+    def total(self, credit: float, truth: int, said: int) -> float:
+        """credit / said."""
+        return credit / said if said and truth else 0.0
+
+
+class F1Reward(_Family):
+    """The harmonic mean of precision and recall of relations."""
+
+    def total(self, credit: float, truth: int, said: int) -> float:
+        """2 * credit / (truth + said)."""
+        return 2 * credit / (truth + said) if truth else 0.0
+
+
+class PredicateRarityReward(GraphReward):
+    """`recall-hard` in which every relation weighs by how rare its predicate is."""
+
+    def __init__(self, options: Any, similarity: Similarity | None = None) -> None:
+        super().__init__(options, similarity)
+        rarity: RarityOptions = options
+        counts = dict(rarity.counts)
+        if rarity.counts_file is not None:
+            counts |= _counts_in(rarity)
+        self._weights = {normalized(name): max(1, count) ** -rarity.power for name, count in counts.items()}
+
+    def measure(self, group: Group) -> Measured:
+        """The share of the weight."""
+        truth = sum(self._weight(predicate) for _, predicate, _ in group.truth.relations)
+        said = [[self._weight(predicate) for _, predicate, _ in answer.relations] for answer in group.answers]
+        met = group.relation_sums(group.hard * np.array([weight for own in said for weight in own], np.float64))
+        pairs = zip(met, said, strict=True)
+        totals = [share(credit, truth, sum(weights), self.options.wrong) for credit, weights in pairs]
+        return Measured(totals=totals, relations=group.hard)
+
+    def _weight(self, predicate: str) -> float:
+        weight: float = self._weights.get(predicate, 1.0)
+        return weight
+
+
+def _counts_in(options: RarityOptions) -> dict[str, int]:
+    path = options.counts_file
+    assert path is not None
+    try:
+        counts = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"counts_file {path} cannot be read: {error}") from None
+    if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
+        raise ConfigError(f'counts_file {path} must hold whole numbers by predicate, such as {{"on": 712}}')
+    return counts
+
+
+class LengthReward(GraphReward):
+    """Whether as many relations are said as there are: the lesser number by the greater; 0 for saying nothing."""
+
+    def measure(self, group: Group) -> Measured:
+        """By the number of distinct relations."""
+        truth = len(group.truth.relations)
+        return Measured(totals=[self._length(len(answer.relations), truth) for answer in group.answers])
+
+    def _length(self, said: int, truth: int) -> float:
+        if not said or not truth:
+            return 0.0
+        options: Any = self.options
+        slack: float = options.slack if isinstance(options, LengthOptions) else 1.0
+        return min(1.0, slack * min(said, truth) / max(said, truth))
+
+
+_Held: TypeAlias = Mapping[str, tuple[Callable[..., GraphReward], str]]
+
+
+class _Preset(GraphReward):
+    """Rewards weighed and added, which read each answer once."""
+
+    held: ClassVar[_Held] = {}
+    """The parts by name: what makes one, and which weight of the options it has."""
+
+    def __init__(self, options: Any, similarity: Similarity | None = None) -> None:
+        self.options = options
+        self._similarity = similarity
+        self._desk = None
+        preset: PresetOptions = options
+        self._parts = {name: make(options, similarity) for name, (make, _) in self.held.items()}
+        self._weights = {name: float(getattr(preset, weight)) for name, (_, weight) in self.held.items()}
+        if not any(self._weights.values()):
+            raise ConfigError("the weights of all parts are 0, so that nothing is worth anything")
+        self.range = (0.0, sum(self._weights.values()))
+
+    def _score(self, sample: Sample, outcomes: Sequence[Outcome]) -> list[Credit]:
+        found = {name: part._score(sample, outcomes) for name, part in self._parts.items()}
+        return [self._sum({name: found[name][row] for name in found}) for row in range(len(outcomes))]
+
+    def _sum(self, credits: Mapping[str, Credit]) -> Credit:
+        total = sum(self._weights[name] * credit.total for name, credit in credits.items())
+        parts = {name: credit.total for name, credit in credits.items()}
+        faults = next(iter(credits.values())).parts.get("faults")
+        if faults is not None:
+            parts["faults"] = faults
+        regions, relations = (self._rows(credits, kind) for kind in ("regions", "relations"))
+        return Credit(min(total, self.range[1]), parts, regions, relations)
+
+    def _rows(self, credits: Mapping[str, Credit], kind: str) -> tuple[float, ...] | None:
+        """Credit of each row, summed over the parts that give any."""
+        given = {name: getattr(credit, kind) for name, credit in credits.items() if getattr(credit, kind) is not None}
+        if not given:
+            return None
+        weights = [self._weights[name] for name in given]
+        columns = zip(*given.values(), strict=True)
+        return tuple(sum(w * value for w, value in zip(weights, column, strict=True)) for column in columns)
+
+
+class HardPreset(_Preset):
+    """R1-SGG's "Hard Recall": form, and `recall-hard`."""
+
+    held: ClassVar[_Held] = {"format": (FormatReward, "form"), "recall-hard": (RecallHardReward, "edges")}
+
+
+class HardRelaxPreset(_Preset):
+    """R1-SGG's "Hard Recall + Relax": form, and `recall-relax`."""
+
+    held: ClassVar[_Held] = {"format": (FormatReward, "form"), "recall-relax": (RecallRelaxReward, "edges")}
+
+
+class SoftPreset(_Preset):
+    """R1-SGG's "Soft Recall": form, both rewards of nodes, and `edge-soft`."""
+
+    held: ClassVar[_Held] = {
+        "format": (FormatReward, "form"),
+        "node-accuracy": (NodeAccuracyReward, "nodes"),
+        "node-box": (NodeBoxReward, "nodes"),
+        "edge-soft": (EdgeSoftReward, "edges"),
+    }
+
+
+class HallucinationReward(GraphReward):
+    """Recall and precision of regions and of relations, less a penalty for what nothing in the image supports.
+
+    Of each kind the harmonic mean counts, so that nothing is won by saying one sure thing alone; the two are averaged.
+    A region is supported if one of the truth has its name and a box near enough; a relation if the truth has it.
+    """
+
+    def __init__(self, options: Any, similarity: Similarity | None = None) -> None:
+        super().__init__(options, similarity)
+        given: HallucinationOptions = options
+        self._penalty = given.penalty
+        self.range = (-self._penalty, 1.0)
+
+    def measure(self, group: Group) -> Measured:
+        """Two harmonic means and the penalty."""
+        regions, relations = group.matched(group.likeness * (group.located >= 1.0)), group.hard
+        counts = len(group.truth.names), len(group.truth.relations)
+        sums = zip(group.region_sums(regions), group.relation_sums(relations), group.answers, strict=True)
+        parts = [self._shares(nodes, edges, answer, counts) for nodes, edges, answer in sums]
+        totals = [self._total(one) for one in parts]
+        return Measured(totals=totals, regions=regions, relations=relations, parts=parts)
+
+    def _shares(self, regions: float, relations: float, answer: Answer, truth: tuple[int, int]) -> dict[str, float]:
+        parts: dict[str, float] = {}
+        said = len(answer.names), len(answer.relations)
+        for name, met, count, given in zip(("node", "relation"), (regions, relations), truth, said, strict=True):
+            parts[f"{name}-recall"] = met / count if count else 0.0
+            parts[f"{name}-precision"] = met / given if given and count else 0.0
+        parts["unsupported"] = 1.0 - (regions + relations) / sum(said) if any(said) else 0.0
+        return parts
+
+    def _total(self, parts: Mapping[str, float]) -> float:
+        means = []
+        for kind in ("node", "relation"):
+            recall, precision = parts[f"{kind}-recall"], parts[f"{kind}-precision"]
+            means.append(2 * recall * precision / (recall + precision) if recall + precision else 0.0)
+        return sum(means) / 2 - self._penalty * parts["unsupported"]

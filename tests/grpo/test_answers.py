@@ -1,0 +1,144 @@
+"""What is read of a completion: only the bad item is left out, and every fault has its code."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from grpo.graphs import said
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgforge_grpo.answers import Frame, json_text, label_of, read_answer, read_outcome
+
+FRAME = Frame(width=200.0, height=100.0)
+CUP, TABLE = ("cup.1", (100, 100, 300, 500)), ("table.2", (0, 400, 1000, 1000))
+ON = ("cup.1", "on", "table.2")
+TWICE = [CUP, ("cup.7", CUP[1]), TABLE]
+
+
+def faults(text: str) -> list[str]:
+    return read_answer(text, FRAME).faults
+
+
+def test_a_whole_answer():
+    answer = read_answer(said([CUP, TABLE], [ON]), FRAME)
+    assert answer.names == ["cup", "table"]
+    assert answer.boxes == [(20.0, 10.0, 60.0, 50.0), (0.0, 40.0, 200.0, 100.0)]
+    assert answer.relations == [(0, "on", 1)]
+    assert (answer.faults, answer.items, answer.tagged) == ([], 3, True)
+
+
+@pytest.mark.parametrize(
+    ("things", "facts", "expected", "names", "count"),
+    [
+        ([("cup.1", (math.nan, 0, 9, 9)), TABLE], [ON], ["box-not-finite", "unknown-id"], ["table"], 0),
+        ([("cup.1", (0, 0, math.inf, 9)), TABLE], [], ["box-not-finite"], ["table"], 0),
+        ([("cup.1", (0, 0, 10**400, 9)), TABLE], [], ["box-not-finite"], ["table"], 0),
+        ([("cup.1", (300, 500, 100, 100)), TABLE], [ON], ["box-turned"], ["cup", "table"], 1),
+        ([("cup.1", (1200, 0, 1500, 9)), TABLE], [ON], ["box-empty", "unknown-id"], ["table"], 0),
+        ([("cup.1", (5, 5, 5, 9)), TABLE], [], ["box-empty"], ["table"], 0),
+        ([("cup.1", (True, 0, 9, 9)), TABLE], [], ["no-box"], ["table"], 0),
+        ([("cup.1", (0, 0, 9)), TABLE], [], ["no-box"], ["table"], 0),
+        ([("cup.1", ["0", 0, 9, 9]), TABLE], [], ["no-box"], ["table"], 0),
+        ([("cup.1", "abcd"), TABLE], [], ["no-box"], ["table"], 0),
+        ([("  ", CUP[1]), TABLE], [], ["no-id"], ["table"], 0),
+        ([CUP, ("cup.1", (0, 0, 9, 9)), TABLE], [ON], ["duplicate-id"], ["cup", "table"], 1),
+        ([CUP, ("Cup.7", CUP[1])], [("cup.7", "on", "cup.1")], ["duplicate-object", "unknown-id"], ["cup"], 0),
+        (TWICE, [ON, ("cup.7", "On", "table.2")], ["duplicate-object", "duplicate-relation"], ["cup", "table"], 1),
+        ([CUP, TABLE], [ON, ON], ["duplicate-relation"], ["cup", "table"], 1),
+        ([CUP, TABLE], [ON, ("cup.1", "near", "table.2")], [], ["cup", "table"], 2),
+        ([CUP, TABLE], [("cup.1", "on", "cup.1")], ["self-relation"], ["cup", "table"], 0),
+        ([CUP, TABLE], [("cup.1", "on", "sky.9")], ["unknown-id"], ["cup", "table"], 0),
+        ([CUP, TABLE], [("cup.1", 7, "table.2"), ("cup.1", " ", "table.2")], ["no-predicate"] * 2, ["cup", "table"], 0),
+        ([CUP, TABLE], [(None, "on", ["table.2"])], ["unknown-id"], ["cup", "table"], 0),
+    ],
+)  # fmt: skip
+def test_only_the_bad_thing_is_left_out(things, facts, expected, names, count):
+    answer = read_answer(said(things, facts), FRAME)
+    assert sorted(answer.faults) == sorted(expected)
+    assert answer.names == names
+    assert len(answer.relations) == count
+
+
+WHOLE = said([CUP, TABLE], [ON], tags=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "count"),
+    [
+        (WHOLE, [], 1),
+        (f"```json\n{WHOLE}\n```", [], 1),
+        (f"Here it is: <answer>{WHOLE}</answer> Enjoy.", [], 1),
+        (f"<answer>{WHOLE}", [], 1),
+        (f"<think>first <answer>nothing</answer></think><answer>{WHOLE}</answer>", [], 1),
+        (f"Sure! {WHOLE} That is all.", [], 1),
+        (WHOLE.replace("]}]", "],}]"), ["unreadable"], 1),
+        (WHOLE[: WHOLE.index("relationships")], ["unreadable", "no-relationships"], 0),
+        (WHOLE[:-3], ["unreadable"], 0),
+        ("", ["unreadable"], 0),
+        ("no graph at all", ["unreadable"], 0),
+        ("[1, 2]", ["unreadable"], 0),
+        ("null", ["unreadable"], 0),
+        ('{"objects": null, "relationships": {}}', ["no-objects", "no-relationships"], 0),
+        ('{"objects": ["cup", 3], "relationships": [null]}', ["no-object", "no-object", "no-relation"], 0),
+        ("[" * 100_000, ["unreadable"], 0),
+        ('{"objects": ' + "[" * 100_000, ["unreadable"], 0),
+        ("x" * 1_000_001, ["too-long"], 0),
+    ],
+)
+def test_texts_as_models_write_them(text, expected, count):
+    answer = read_answer(text, FRAME)
+    assert answer.faults == expected
+    assert len(answer.relations) == count
+
+
+def test_a_broken_object_leaves_what_comes_behind_it():
+    things = '{"id": "cup.1", "bbox": [1, 2, 3, 4]}, {"id" "x"}, {"id": "table.2", "bbox": [5, 6, 7, 8]}'
+    text = f'{{"objects": [{things}], "relationships": []}}'
+    answer = read_answer(text, FRAME)
+    assert answer.names == ["cup", "table"]
+    assert answer.faults == ["unreadable", "no-object"]
+
+
+def test_labels_stay_as_they_were_written():
+    outcome = read_outcome(
+        said([("Sky-other_merged.12", (0, 0, 9, 9)), TABLE], [("Sky-other_merged.12", "Over The", "table.2")]),
+        FRAME,
+        0.5,
+    )
+    assert [region.label for region in outcome.graph.regions.values()] == ["Sky-other_merged", "table"]
+    (relation,) = outcome.graph.relations.values()
+    assert (relation.predicate, relation.score, outcome.faults) == ("Over The", 0.5, ())
+
+
+@pytest.mark.parametrize(
+    ("id_", "label"), [("cup.1", "cup"), ("dr. who.2", "dr. who"), ("cup", "cup"), (".5", ".5"), ("a.b", "a.b")]
+)
+def test_the_label_of_an_id(id_, label):
+    assert label_of(id_) == label
+
+
+def test_what_is_thought_is_no_answer():
+    assert json_text('<think>{"a": 1}</think> {"b": 2}') == '{"b": 2}'
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.sampled_from(["id", "bbox", "subject", "predicate", "object", "x"]), inner)
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.lists(json_values, max_size=6), st.lists(json_values, max_size=6), st.integers(0, 400))
+def test_whatever_is_said_what_is_read_is_a_graph(objects, relations, cut):
+    text = json.dumps({"objects": objects, "relationships": relations})
+    for given_ in (text, text[:cut], "<answer>" + text[cut:]):
+        answer = read_answer(given_, FRAME)
+        graph = answer.as_graph(200, 100)
+        assert len(set(answer.relations)) == len(answer.relations) == len(graph.relations)
+        assert all(0 <= x0 < x1 <= 200 and 0 <= y0 < y1 <= 100 for x0, y0, x1, y1 in answer.boxes)
