@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import sgforge
+from sgforge.columns import Column
 from sgforge.hookspecs import Register
-from sgforge_gas.config import GasOptions
+from sgforge.stages import Needs
+from sgforge_gas.config import CaptionerOptions, GasOptions, ParaphraseOptions
 
 sgforge_api = 1
+
+_ASKS_A_MODEL = Needs(model=True, deterministic=False)
+_SPANS = Column("image", "gas.spans", "json")
 
 
 @sgforge.hookimpl
 def sgforge_register_sources(register: Register) -> None:
     """gas: graphs without images."""
     register("gas", "sgforge_gas.source:GasSource", config=GasOptions)
+
+
+@sgforge.hookimpl
+def sgforge_register_captioners(register: Register) -> None:
+    """gas: captions written from graphs; gas-paraphrase: reworded by a model, and checked."""
+    register("gas", "sgforge_gas.captions.captioner:GasCaptioner", config=CaptionerOptions, columns=(_SPANS,))
+    register(
+        "gas-paraphrase",
+        "sgforge_gas.captions.captioner:ParaphrasingCaptioner",
+        config=ParaphraseOptions,
+        needs=_ASKS_A_MODEL,
+        columns=(_SPANS,),
+    )
 
 
 @sgforge.hookimpl

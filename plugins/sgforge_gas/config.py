@@ -7,10 +7,11 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["Draws", "GasOptions", "Over", "Plausibility"]
+__all__ = ["CaptionerOptions", "Draws", "GasOptions", "Over", "ParaphraseOptions", "Plausibility", "Style"]
 
 Over: TypeAlias = Literal["structures", "complexity", "sizes", "histogram"]
 Plausibility: TypeAlias = Literal["none", "types", "seen"]
+Style: TypeAlias = Literal["sentence", "list", "dense"]
 
 
 def _span(instance: object, attribute: attrs.Attribute[Any], value: tuple[float, ...]) -> None:
@@ -71,3 +72,32 @@ class GasOptions(Draws):
     count: int = attrs.field(default=1000, validator=_from_0)
     start: int = attrs.field(default=0, validator=_from_0)
     split: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CaptionerOptions:
+    """Captions written from graphs.
+
+    `style`: "sentence" (clauses, each attribute at the first mention), "list" (the objects first, then a sentence for
+    each subject) or "dense" (a paragraph, attributes in sentences of their own). `vocabulary`: how words are said; our
+    starter and rules without it. `spans`: fill the column gas.spans with the span of every element.
+    """
+
+    style: Style = "sentence"
+    vocabulary: Path | None = None
+    spans: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class ParaphraseOptions:
+    """Captions reworded by a model, and checked.
+
+    `model`: "provider/model". `tries`: how often it is asked before our own caption stands. `style`, `vocabulary`: of
+    the caption that is reworded.
+    """
+
+    model: str
+    tries: int = attrs.field(default=3, validator=attrs.validators.ge(1))
+    temperature: float | None = None
+    style: Style = "sentence"
+    vocabulary: Path | None = None

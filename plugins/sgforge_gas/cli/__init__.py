@@ -11,12 +11,16 @@ __all__ = ["GasCommand"]
 _SUBCOMMANDS: Final = {
     "structures": "count the structures of a complexity",
     "sample": "draw graphs, with captions and questions if wanted",
+    "caption": "write captions of the graphs of a file",
+    "check": "find captions that lost or swapped an element of their graph",
     "vocabulary": "make a vocabulary of a WordNet folder or of a dataset's graphs",
 }
 _EXAMPLES: Final = """\
 examples:
   sgforge gas structures --complexity 12 --json
   sgforge gas sample --count 100 --complexity 3-9
+  sgforge gas caption graphs.jsonl --json
+  sgforge gas check graphs.jsonl captions.jsonl
   sgforge gas vocabulary --dataset runs/svg --output svg-words.json
 
 `sgforge gas SUBCOMMAND --help` tells more."""

@@ -13,7 +13,9 @@ from typing import Any, BinaryIO, Final
 import attrs
 
 from sgforge.durable import output_file
+from sgforge.graph import Sample
 from sgforge.jsonl import GraphLine, dump_lines
+from sgforge_gas.captions import Style, Writer
 from sgforge_gas.cli.arguments import add_draws, draws_of, whole
 from sgforge_gas.config import GasOptions
 from sgforge_gas.sampling import Sampler
@@ -37,6 +39,7 @@ class _Wanted:
     draws: GasOptions
     captions: bool
     questions: bool
+    style: Style
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", metavar="N", type=whole, default=0, help="the number of the first (0)")
     add_draws(parser)
     parser.add_argument("--captions", action="store_true", help="write a caption of each graph")
+    parser.add_argument("--style", choices=("sentence", "list", "dense"), default="sentence", help="of the captions")
     parser.add_argument("--questions", action="store_true", help="ask about each graph")
     parser.add_argument("--workers", metavar="N", type=whole, default=1, help="processes (1)")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write there instead of printing")
@@ -53,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the graphs, a line each."""
-    wanted = _Wanted(draws_of(args, count=args.count, start=args.start), args.captions, args.questions)
+    wanted = _Wanted(draws_of(args, count=args.count, start=args.start), args.captions, args.questions, args.style)
     made = lines(wanted, args.workers)
     first = next(made, b"")  # what cannot be drawn is refused before the file is opened
     stream: Any = nullcontext(_stdout()) if args.output is None else output_file(args.output)
@@ -85,11 +89,18 @@ class _Maker:
 
     def __init__(self, wanted: _Wanted) -> None:
         self._sampler = Sampler(wanted.draws)
+        self._writer = Writer(self._sampler.vocabulary, wanted.style)
         self._wanted = wanted
 
     def __call__(self, items: range) -> bytes:
-        samples = self._sampler.samples(items, self._wanted.draws.split)
+        samples = map(self._with_texts, self._sampler.samples(items, self._wanted.draws.split))
         return b"".join(dump_lines([GraphLine(sample) for sample in samples]))
+
+    def _with_texts(self, sample: Sample) -> Sample:
+        values = dict(sample.values)
+        if self._wanted.captions:
+            values["caption"] = self._writer.caption(sample.graph)
+        return attrs.evolve(sample, values=values) if len(values) > len(sample.values) else sample
 
 
 _maker: _Maker | None = None
