@@ -15,8 +15,9 @@ __all__ = ["REGION_FIELDS", "RELATION_FIELDS", "FieldSet", "Target", "Value", "V
 
 Target = Literal["region", "relation"]
 ValueTarget = Literal["image", "region", "relation"]
-REGION_FIELDS: Final = frozenset({"label", "box", "mask", "descriptions", "attributes", "score", "depth"})
-# A field that holds an index, such as `parent`, may come here only with sums that move it (`_renumbered`).
+REGION_FIELDS: Final = frozenset(
+    {"label", "box", "mask", "descriptions", "attributes", "score", "depth", "parent", "level"}
+)
 RELATION_FIELDS: Final = frozenset({"predicate", "category", "score"})
 
 
@@ -42,6 +43,11 @@ class FieldSet:
     index: int
     field: str
     value: Any
+
+    @property
+    def named(self) -> int | None:
+        """The region that the value names by its index, as a parent does; None for any other value."""
+        return self.value if self.field == "parent" and self.target == "region" else None
 
     def __attrs_post_init__(self) -> None:
         _check_place(self)

@@ -37,7 +37,10 @@ def joined_as_one(edit: Edit, regions: int, relations: int) -> Edit:
         regions=[by_region.of_parent(*pair) for pair in zip(edit.regions, region_parts, strict=True)],
         relations=[by_region.of_ends(*pair) for pair in zip(edit.relations, relation_parts, strict=True)],
         verdicts=[_renumbered(item, places, part) for item, part in zip(edit.verdicts, verdict_parts, strict=True)],
-        sets=[_renumbered(item, places, part) for item, part in zip(edit.sets, set_parts, strict=True)],
+        sets=[
+            by_region.of_value(_renumbered(item, places, part), part)
+            for item, part in zip(edit.sets, set_parts, strict=True)
+        ],
         values=[_renumbered(item, places, part) for item, part in zip(edit.values, value_parts, strict=True)],
         parts=(),
     )
@@ -85,6 +88,12 @@ class _Places:
         if parent is None or self.of(parent, part) == parent:
             return region
         return attrs.evolve(region, parent=self.of(parent, part))
+
+    def of_value(self, item: FieldSet, part: int) -> FieldSet:
+        """A set whose value names a region."""
+        if item.named is None or self.of(item.named, part) == item.named:
+            return item
+        return attrs.evolve(item, value=self.of(item.named, part))
 
     def of_ends(self, relation: Relation, part: int) -> Relation:
         subject, target = self.of(relation.subject, part), self.of(relation.object, part)

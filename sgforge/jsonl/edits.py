@@ -119,7 +119,10 @@ def _mentioned(edit: Edit) -> Iterator[tuple[Target, int]]:
         yield "region", relation.subject
         yield "region", relation.object
     yield from ((verdict.target, verdict.index) for verdict in edit.verdicts)
-    yield from ((item.target, item.index) for item in edit.sets)
+    for item in edit.sets:
+        yield item.target, item.index
+        if item.named is not None:
+            yield "region", item.named
 
 
 def _named_rows(graph: SceneGraph, edit: Edit) -> dict[str, dict[str, Any]]:
@@ -191,7 +194,14 @@ def _renumbered(edit: Edit, regions: _Moved, relations: _Moved) -> Edit:
             for row in edit.relations
         ],
         verdicts=[attrs.evolve(item, index=moved[item.target].now(item.index)) for item in edit.verdicts],
-        sets=[attrs.evolve(item, index=moved[item.target].now(item.index)) for item in edit.sets],
+        sets=[
+            attrs.evolve(
+                item,
+                index=moved[item.target].now(item.index),
+                value=item.value if item.named is None else regions.now(item.named),
+            )
+            for item in edit.sets
+        ],
     )
 
 

@@ -57,7 +57,10 @@ EDIT_VERSION: Final = 2
 SAMPLE_VERSION: Final = 2
 """Of samples with values, which are one more field at the end."""
 # A field's code is its place here: new ones come at the end, and none goes.
-REGION_FIELD_NAMES: Final = ("attributes", "box", "depth", "descriptions", "label", "mask", "score")
+REGION_FIELD_NAMES: Final = (
+    *("attributes", "box", "depth", "descriptions", "label", "mask", "score"),
+    *("parent", "level"),
+)
 RELATION_FIELD_NAMES: Final = ("category", "predicate", "score")
 _TARGETS: Final[tuple[Literal["region"], Literal["relation"]]] = ("region", "relation")
 

@@ -31,7 +31,7 @@ def check_role(
         if verdict.target not in role.judges:
             return f"a {verb} step may not judge {verdict.target}s"
     for item in edit.sets:
-        if item.field not in role.fields(item.target) and not _fills_a_blank(role, item, graph):
+        if item.field not in role.fields(item.target) and not _fills_a_blank(role, item, edit, graph):
             return f"a {verb} step may not set {item.field} of {item.target}s{_unless_blank(role, item)}"
     return None
 
@@ -66,12 +66,14 @@ def _image_fault(verb: str, edit: Edit, has_image: bool) -> str | None:
     return "the sample has an image already, and a second one is refused" if has_image else None
 
 
-def _fills_a_blank(role: Role, item: FieldSet, graph: SceneGraph) -> bool:
-    """Whether it sets a field that was null, and that may be set then; a region that is not there has no such field."""
-    if item.target != "region" or item.field not in role.region_blanks:
+def _fills_a_blank(role: Role, item: FieldSet, edit: Edit, graph: SceneGraph) -> bool:
+    """Whether it sets a field that was null, and that may be set then, or one of a region that the edit adds."""
+    if item.target != "region" or item.field not in role.region_blanks | role.own_region_fields:
         return False
     regions = graph.all.regions
-    return 0 <= item.index < len(regions) and getattr(regions[item.index], item.field) is None
+    if item.index >= len(regions):
+        return item.index < len(regions) + len(edit.regions)
+    return item.index >= 0 and item.field in role.region_blanks and getattr(regions[item.index], item.field) is None
 
 
 def _unless_blank(role: Role, item: FieldSet) -> str:

@@ -55,7 +55,8 @@ class Kind:
 class Role:
     """What the edits of one verb may hold: rows, verdicts, and fields set on rows that are there.
 
-    `region_blanks`: fields of given regions that may be set where they are null. `columns`: the core's columns of the
+    `region_blanks`: fields of regions that may be set where they are null; `own_region_fields`: further ones of regions
+    that the same edit adds. `columns`: the core's columns of the
     image that it fills. `makes_image`: whether it may set the image of a sample that has none.
     """
 
@@ -63,6 +64,7 @@ class Role:
     judges: frozenset[str] = frozenset()
     region_fields: frozenset[str] = frozenset()
     region_blanks: frozenset[str] = frozenset()
+    own_region_fields: frozenset[str] = frozenset()
     relation_fields: frozenset[str] = frozenset()
     columns: frozenset[str] = frozenset()
     makes_image: bool = False
@@ -128,7 +130,12 @@ _VERBS: Final = (
         name="segment",
         kind="segmenter",
         does="Find regions in each image.",
-        role=Role(adds=_fields("region"), judges=_fields("region"), region_blanks=_fields("mask", "depth")),
+        role=Role(
+            adds=_fields("region"),
+            judges=_fields("region"),
+            region_blanks=_fields("mask", "depth", "parent", "level"),
+            own_region_fields=_fields("box", "score"),
+        ),
     ),
     Verb(
         name="complete",

@@ -120,6 +120,7 @@ _VALUES = {
     "attributes": st.lists(NAMES, max_size=2).map(tuple),
     "score": UNITS,
     "depth": REALS,
+    "level": st.none() | st.integers(-5, 5),
     "predicate": NAMES,
     "category": st.sampled_from(CATEGORIES),
 }
@@ -143,9 +144,12 @@ def edits(draw, graph):
         status = draw(st.sampled_from(["kept", "rejected"]))
         verdicts.append(Verdict(target, index, status, draw(st.none() | NAMES), draw(REALS)))
     for target, index in draw(st.lists(st.sampled_from(targets), max_size=5)) if targets else []:
-        names = ["label", "box", "mask", "descriptions", "attributes", "score", "depth"]
+        names = ["label", "box", "mask", "descriptions", "attributes", "score", "depth", "parent", "level"]
         field = draw(st.sampled_from(names if target == "region" else ["predicate", "category", "score"]))
-        value = draw(st.none() | masks(size) if field == "mask" else _VALUES[field])
+        if field == "parent":
+            value = draw(st.none() | st.integers(0, count - 1).filter(lambda parent, index=index: parent != index))
+        else:
+            value = draw(st.none() | masks(size) if field == "mask" else _VALUES[field])
         sets.append(FieldSet(target, index, field, value))
     dropped = draw(st.sampled_from([None, None, None, "blurred"]))
     return Edit(new_regions, new_relations, verdicts, sets, dropped, draw(st.just({}) | st.just({"unknown-region": 2})))

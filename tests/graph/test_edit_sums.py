@@ -135,6 +135,7 @@ class Meaning:
     scores: Sequence[tuple[Row, float]]
     region_verdicts: Sequence[tuple[Row, str]]
     relation_verdicts: Sequence[tuple[Row, str]]
+    adoptions: Sequence[tuple[Row, Row]]  # child, parent
 
     def as_edit(self, number: int, regions: int, relations: int) -> Edit:
         def region(row: Row) -> int:
@@ -152,6 +153,7 @@ class Meaning:
             sets=[
                 *(FieldSet("region", region(row), "depth", value) for row, value in self.depths),
                 *(FieldSet("relation", relation(row), "score", value) for row, value in self.scores),
+                *(FieldSet("region", region(child), "parent", region(parent)) for child, parent in self.adoptions),
             ],
             verdicts=[
                 *(Verdict("region", region(row), status) for row, status in self.region_verdicts),
@@ -181,6 +183,7 @@ def meanings(draw: Any, number: int, regions: int, relations: int) -> Meaning:
         scores=some(link_rows, [0.25, 0.5]),
         region_verdicts=some(rows, statuses),
         relation_verdicts=some(link_rows, statuses),
+        adoptions=[(child, parent) for child, parent in some(rows, rows) if child != parent],
     )
 
 
@@ -225,6 +228,8 @@ def meant(graph: SceneGraph, edits: Sequence[Meaning], may_restore: bool) -> tup
             regions[label(row)][2] = depth
         for row, score in edit.scores:
             link_of[row]["score"] = score
+        for child, parent in edit.adoptions:
+            regions[label(child)][1] = label(parent)
     for edit in edits:
         for row, status in edit.region_verdicts:
             if status == "rejected" or may_restore:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, Verdict, apply_edit
+from sgforge.edits import REGION_FIELDS, RELATION_FIELDS, Edit, FieldSet, Verdict, apply_edit
 from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region, Relation, SceneGraph
 from sgforge.stages import check_role
@@ -184,7 +184,7 @@ PARTS = {
     **{f"relation {name}": Edit.set("relation", 0, **{name: None}) for name in sorted(RELATION_FIELDS)},
 }
 ALLOWED = {
-    "segment": {"regions", "region verdicts", "region depth", "region mask"},
+    "segment": {"regions", "region verdicts", *(f"region {name}" for name in ("depth", "level", "mask", "parent"))},
     "complete": {"relations", "region descriptions", "region attributes"},
     "filter": {"region verdicts", "relation verdicts"},
     "generate": {"relations", "region label", "region score", "relation score"},
@@ -204,6 +204,18 @@ def test_a_segmenter_fills_blanks_and_replaces_nothing() -> None:
     assert check_role("segment", fills, graph) is None
     for edit in (Edit.set("region", 1, mask=mask), Edit.set("region", 1, depth=2.0)):
         assert "of regions that have one" in (check_role("segment", edit, graph) or "")
+    tree = Edit.set("region", 0, parent=1, level=1)
+    assert check_role("segment", tree, graph) is None
+    nested = apply_edit(graph, tree, "segment").graph
+    assert [(row.parent, row.level) for row in nested.all.regions] == [(1, 1), (None, None)]
+    for other in (Edit.set("region", 0, parent=None), Edit.set("region", 0, level=2)):
+        assert "of regions that have one" in (check_role("segment", other, nested) or "")
+    for refused in (Edit.set("region", 0, box=(0, 0, 1, 1)), Edit.set("region", 0, score=0.5)):
+        assert "may not set" in (check_role("segment", refused, graph) or "")
+    own = Edit(
+        regions=[Region("c")], sets=[FieldSet("region", 2, "box", (0, 0, 1, 1)), FieldSet("region", 2, "score", 1)]
+    )
+    assert check_role("segment", own, graph) is None
     for index in (2, -1):
         assert check_role("segment", Edit.set("region", index, depth=2.0), graph) is not None
     assert check_role("filter", fills, graph) == "a filter step may not set mask of regions"

@@ -134,6 +134,7 @@ def shuffled(draw):
     other = SceneGraph(0, 0, rows, [Relation(place[s], "on", place[o]) for s, o in reversed(pairs)])
     index = draw(st.integers(0, count - 1))
     edit = Edit.set("region", index, label="set") + Edit.add(Region(label="hat"), Relation(index, "wears", count))
+    edit = edit + Edit.set("region", index, parent=(index + draw(st.integers(1, count - 1))) % count, level=2)
     if pairs:
         edit = edit + Edit.reject(draw(st.integers(0, len(pairs) - 1)), "no")
     return graph, other, edit
@@ -148,7 +149,11 @@ def test_a_rebased_edit_says_of_each_row_what_it_said_before(case, tmp_path_fact
     def told(before, done):
         rows = done.all
         names = [(row.label, row.box) for row in before.all.regions] + ["added"] * 9
-        regions = sorted((str(names[i]), row.label) for i, row in enumerate(rows.regions) if names[i][0] != "new")
+        regions = sorted(
+            (str(names[i]), row.label, None if row.parent is None else names[row.parent], row.level)
+            for i, row in enumerate(rows.regions)
+            if names[i][0] != "new"
+        )
         relations = sorted((str(names[r.subject]), r.predicate, str(names[r.object]), r.status) for r in rows.relations)
         return regions, relations
 
