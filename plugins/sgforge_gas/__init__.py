@@ -6,7 +6,7 @@ import sgforge
 from sgforge.columns import Column
 from sgforge.hookspecs import Register
 from sgforge.stages import Needs
-from sgforge_gas.config import CaptionerOptions, GasOptions, ParaphraseOptions
+from sgforge_gas.config import CaptionerOptions, GasOptions, ParaphraseOptions, QuestionerOptions
 
 sgforge_api = 1
 
@@ -31,6 +31,12 @@ def sgforge_register_captioners(register: Register) -> None:
         needs=_ASKS_A_MODEL,
         columns=(_SPANS,),
     )
+
+
+@sgforge.hookimpl
+def sgforge_register_questioners(register: Register) -> None:
+    """gas: all questions that a graph answers."""
+    register("gas", "sgforge_gas.questions.questioner:GasQuestioner", config=QuestionerOptions)
 
 
 @sgforge.hookimpl

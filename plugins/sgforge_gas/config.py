@@ -7,7 +7,16 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["CaptionerOptions", "Draws", "GasOptions", "Over", "ParaphraseOptions", "Plausibility", "Style"]
+__all__ = [
+    "CaptionerOptions",
+    "Draws",
+    "GasOptions",
+    "Over",
+    "ParaphraseOptions",
+    "Plausibility",
+    "QuestionerOptions",
+    "Style",
+]
 
 Over: TypeAlias = Literal["structures", "complexity", "sizes", "histogram"]
 Plausibility: TypeAlias = Literal["none", "types", "seen"]
@@ -101,3 +110,19 @@ class ParaphraseOptions:
     temperature: float | None = None
     style: Style = "sentence"
     vocabulary: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
+class QuestionerOptions:
+    """Questions that a graph answers.
+
+    `counts`: how many there are of each label. `negatives`: questions whose answer is no for sure. `choices`: questions
+    with several choices beside those with yes and no. `vocabulary`: how words are said and what excludes what; our
+    starter without it. `seed`: of the wrong words that are chosen.
+    """
+
+    counts: bool = True
+    negatives: bool = True
+    choices: bool = False
+    vocabulary: Path | None = None
+    seed: int = attrs.field(default=0, validator=_from_0)

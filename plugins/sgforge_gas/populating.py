@@ -19,7 +19,7 @@ from sgforge_gas.vocabulary import Adjective, Noun, Predicate, Vocabulary
 __all__ = ["Plausibility", "Populator", "Rows"]
 
 Plausibility: TypeAlias = Literal["none", "types", "seen"]
-_TRIES: Final = 40
+_TRIES: Final = 200
 K = TypeVar("K", bound=Hashable)
 
 
@@ -75,9 +75,9 @@ class Populator:
 
     `plausibility`: "none" draws attributes and relations whatever the object; "types" those that fit the types of the
     objects (score 1); "seen" by how often they were seen together in the graphs that the vocabulary was mined from, and
-    what was never seen only where nothing that was seen is left. An object has no attribute twice, nor two of one
-    category while others are left. A pair has no predicate twice, and relations of place that exclude each other
-    (a left of b, b left of c, c left of a) are not drawn.
+    what was never seen only where nothing that was seen is left. An object has no attribute twice, none that another of
+    its own excludes, nor two of one category while others are left. A pair has no predicate twice, and relations of
+    place that exclude each other (a left of b, b left of c, c left of a) are not drawn.
 
     Raises:
         ConfigError: the vocabulary has no relations or attributes where structures have some.
@@ -220,7 +220,8 @@ class Populator:
             one = dice.pick(rows) if like is None else self._words.adjective_of[like.pick(dice)][0]
             if one.word not in words and one.category not in categories:
                 return one
-        left = [row for row in rows if row.word not in words]
+        excluded = {other for word in words for other in self._words.excluded_by(word)}
+        left = [row for row in rows if row.word not in words and row.word not in excluded]
         fresh = [row for row in left if row.category not in categories]
         return dice.pick(fresh or left) if left else None
 

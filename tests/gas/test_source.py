@@ -90,6 +90,14 @@ def test_relations_of_place_never_exclude_each_other() -> None:
     assert seen > 300
 
 
+def test_no_object_has_attributes_that_exclude_each_other() -> None:
+    words = starter()
+    options = GasOptions(objects=(1, 2), relations=(0,), attributes=(5, 8), prior="sizes")
+    for graph, _ in Sampler(options).graphs(range(300)):
+        for row in graph.all.regions:
+            assert not any(other in row.attributes for word in row.attributes for other in words.excluded_by(word))
+
+
 def test_an_object_has_one_attribute_of_a_category_while_others_are_left() -> None:
     categories = {}
     for one in starter().adjectives:

@@ -18,6 +18,7 @@ from sgforge.jsonl import GraphLine, dump_lines
 from sgforge_gas.captions import Style, Writer
 from sgforge_gas.cli.arguments import add_draws, draws_of, whole
 from sgforge_gas.config import GasOptions
+from sgforge_gas.questions import Asker
 from sgforge_gas.sampling import Sampler
 
 __all__ = ["configure", "lines", "run"]
@@ -90,6 +91,7 @@ class _Maker:
     def __init__(self, wanted: _Wanted) -> None:
         self._sampler = Sampler(wanted.draws)
         self._writer = Writer(self._sampler.vocabulary, wanted.style)
+        self._asker = Asker(self._sampler.vocabulary)
         self._wanted = wanted
 
     def __call__(self, items: range) -> bytes:
@@ -100,6 +102,8 @@ class _Maker:
         values = dict(sample.values)
         if self._wanted.captions:
             values["caption"] = self._writer.caption(sample.graph)
+        if self._wanted.questions and sample.graph.regions:
+            values["questions"] = tuple(self._asker.ask(sample.graph))
         return attrs.evolve(sample, values=values) if len(values) > len(sample.values) else sample
 
 

@@ -30,6 +30,7 @@ _TABLES: Final = (
     "exceptions",
     "groups",
     "attributes",
+    "families",
     "relations",
     "scene",
     "counts",
@@ -95,6 +96,13 @@ class _Parser:
             adjectives=tuple(self._adjectives(self._table(table.get("attributes"), "attributes"))),
             predicates=tuple(self._predicates(self._table(table.get("relations"), "relations"))),
             scene=tuple(self._scene(self._table(table.get("scene"), "scene"))),
+            families={
+                category: tuple(
+                    frozenset(self._texts(family, f"families.{category}"))
+                    for family in (rows if isinstance(rows, list) else [rows])
+                )
+                for category, rows in self._table(table.get("families"), "families").items()
+            },
             counts=self._counts(self._table(table.get("counts"), "counts")),
             licence=str(table.get("licence", "")),
             source=str(table.get("source", "")),
@@ -259,6 +267,9 @@ def as_table(vocabulary: Vocabulary) -> dict[str, Any]:
             "always_plural": [noun.word for noun in vocabulary.nouns if noun.is_plural],
         },
         "attributes": attributes,
+        "families": {
+            category: [sorted(family) for family in families] for category, families in vocabulary.families.items()
+        },
         "relations": relations,
         "scene": {one.name: {"says": one.says, "values": list(one.values)} for one in vocabulary.scene},
         "counts": {

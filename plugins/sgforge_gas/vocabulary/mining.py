@@ -72,6 +72,7 @@ def mine(graphs: Iterable[SceneGraph], name: str, *, least: int = 1, words: Voca
         adjectives=tuple(_adjectives(attributes, words)),
         predicates=tuple(_predicates(triplets, seen.categories, words)),
         scene=tuple(_scene(seen.scene, least, words)),
+        families={} if words is None else words.families,
         counts=Counts(objects, attributes, triplets, dict(_ordered(seen.sizes))),
         licence="that of the dataset",
         source=name,

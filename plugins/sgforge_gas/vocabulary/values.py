@@ -79,13 +79,17 @@ class Counts:
 
 @attrs.frozen(slots=False, eq=False, kw_only=True)
 class Vocabulary:
-    """Words to make graphs of, and how they are said. `licence` and `source`: where they come from."""
+    """Words to make graphs of, and how they are said. `licence` and `source`: where they come from.
+
+    `families`: by category, sets of attributes; words of different sets exclude each other.
+    """
 
     name: str
     nouns: tuple[Noun, ...]
     adjectives: tuple[Adjective, ...] = ()
     predicates: tuple[Predicate, ...] = ()
     scene: tuple[SceneAttribute, ...] = ()
+    families: Mapping[str, tuple[frozenset[str], ...]] = attrs.field(factory=dict)
     counts: Counts = attrs.field(factory=Counts)
     licence: str = ""
     source: str = ""
@@ -112,6 +116,14 @@ class Vocabulary:
     def scene_of(self) -> Mapping[str, SceneAttribute]:
         """Scene attributes by name."""
         return {attribute.name: attribute for attribute in self.scene}
+
+    def excluded_by(self, word: str) -> tuple[str, ...]:
+        """The attributes that nothing which has this one can have, in order."""
+        found: list[str] = []
+        for families in self.families.values():
+            if any(word in family for family in families):
+                found += [other for family in families if word not in family for other in sorted(family)]
+        return tuple(dict.fromkeys(found))
 
     def is_plural(self, label: str) -> bool:
         """Whether a label takes a plural verb; by rule where it is not in the vocabulary."""
