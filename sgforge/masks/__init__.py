@@ -5,7 +5,7 @@ Every function has a batch form that works on all masks at once. Malformed input
 
 from __future__ import annotations
 
-from sgforge.masks.arrays import areas, boxes, from_array, from_arrays, to_array, to_arrays, to_crop
+from sgforge.masks.arrays import areas, boxes, from_array, from_arrays, to_array, to_arrays, to_crop, to_crops
 from sgforge.masks.coco import (
     CocoStrings,
     from_coco,
@@ -39,4 +39,5 @@ __all__ = [
     "to_coco_batch",
     "to_coco_with_areas",
     "to_crop",
+    "to_crops",
 ]

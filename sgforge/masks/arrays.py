@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sgforge.errors import GraphError
 from sgforge.graph import Mask
 from sgforge.masks.bits import pack, spans_of, unpack, words_of
-from sgforge.masks.runs import offsets, split_columns
+from sgforge.masks.runs import split_columns
 from sgforge.masks.table import MaskTable, crop_spans, frame_spans, from_spans
 
 __all__ = [
@@ -78,11 +78,22 @@ def to_array(mask: Mask) -> NDArray[np.bool_]:
 
 def to_crop(mask: Mask) -> NDArray[np.bool_]:
     """(crop_height, crop_width) booleans: the pixels of the tight crop alone."""
-    spans = crop_spans(MaskTable.of([mask]))
-    flat = np.zeros(mask.crop_width * mask.crop_height, np.bool_)
-    lengths = spans.stop - spans.start
-    flat[np.repeat(spans.start, lengths) + np.arange(lengths.sum()) - np.repeat(offsets(lengths)[:-1], lengths)] = True
-    return flat.reshape(mask.crop_width, mask.crop_height).T
+    return to_crops([mask])[0]
+
+
+def to_crops(masks: Sequence[Mask]) -> list[NDArray[np.bool_]]:
+    """(crop_height, crop_width) booleans of each mask: the pixels of its tight crop alone."""
+    spans = crop_spans(MaskTable.of(masks))
+    ends = np.searchsorted(spans.item, np.arange(len(masks) + 1))
+    crops = []
+    for number, mask in enumerate(masks):
+        start, stop = spans.start[ends[number] : ends[number + 1]], spans.stop[ends[number] : ends[number + 1]]
+        # Runs of false and true in turn: written as runs, not pixel by pixel.
+        borders = np.zeros(2 * len(start) + 2, np.int64)
+        borders[1:-1:2], borders[2:-1:2], borders[-1] = start, stop, mask.crop_width * mask.crop_height
+        flat = np.repeat(np.arange(len(borders) - 1) % 2 == 1, np.diff(borders))
+        crops.append(flat.reshape(mask.crop_width, mask.crop_height).T)
+    return crops
 
 
 def areas(masks: Sequence[Mask]) -> NDArray[np.int64]:
