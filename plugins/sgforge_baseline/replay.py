@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from sgforge.columns.declared import CORE_COLUMNS, Column, column_of
 from sgforge.edits import Edit, apply_edit
 from sgforge.graph import Sample
 from sgforge.jsonl import EditLine, Stale, load_edits, rebase
@@ -25,6 +26,13 @@ class ReplayEditor:
         self._lines: dict[str, list[EditLine]] = {}
         for line in load_edits(options.edits):
             self._lines.setdefault(line.image_id, []).append(line)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The further columns that the file fills."""
+        lines = (line for lines in self._lines.values() for line in lines)
+        found = dict.fromkeys(column_of(value) for line in lines for value in line.edit.values)
+        return tuple(column for column in found if column.key not in CORE_COLUMNS)
 
     def key_of(self, image_id: str) -> bytes | None:
         """A digest of the lines about one image; None if there is none."""
@@ -58,6 +66,8 @@ class ReplayEditor:
             relations=[row for edit in done for row in edit.relations],
             verdicts=[verdict for edit in done for verdict in edit.verdicts],
             sets=[item for edit in done for item in edit.sets],
+            values=[item for edit in done for item in edit.values],
+            image=next((edit.image for edit in done if edit.image is not None), None),
             dropped=next((edit.dropped for edit in done if edit.dropped is not None), None),
             faults={_STALE: stale} if stale else {},
         )

@@ -4,7 +4,9 @@
      "named": {"regions": {"0": ["cup", [3, 4, 30, 40]]}, "relations": {"1": [["cup", [..]], "on", ["table", [..]]]}},
      "relations": [{"subject": 0, "predicate": "in front of", "object": 2}],
      "verdicts": [{"target": "relation", "index": 1, "status": "rejected", "reason": "wrong"}],
-     "sets": [{"target": "region", "index": 0, "field": "label", "value": "mug"}], "drop": "blurred"}
+     "sets": [{"target": "region", "index": 0, "field": "label", "value": "mug"}], "drop": "blurred",
+     "values": [{"target": "region", "index": 0, "column": "shop.price", "kind": "f4", "shape": [], "value": 2.5}],
+     "image": {"uri": "files:9f/9f...png", "sha256": "9f...", "width": 640, "height": 480}}
 
 `before`, `named`, and what was changed may be left out where there is nothing to say. Rows that are added have the
 indices behind `before`. `named` says by label, box and predicate what stood at the indices that the edit names, so that
@@ -23,14 +25,20 @@ import orjson
 from sgforge import masks as masks_
 from sgforge.edits import Edit, FieldSet, Target, Verdict, joined_as_one
 from sgforge.errors import GraphError
-from sgforge.graph import Mask, Region, Relation, SceneGraph
+from sgforge.graph import ImageRef, Mask, Region, Relation, SceneGraph
 from sgforge.graph.state import RegionName, RelationName, graph_state, region_name, relation_names
 from sgforge.jsonl.files import numbered_lines
+from sgforge.jsonl.further import value_of_row, value_row
 from sgforge.jsonl.objects import decode_line, region_rows, relation_rows, shown_json
 
 __all__ = ["EditLine", "Stale", "dump_edit", "load_edits", "rebase"]
 
-_KEYS: Final = frozenset({"image_id", "state", "before", "named", "regions", "relations", "verdicts", "sets", "drop"})
+_KEYS: Final = frozenset(
+    {
+        *("image_id", "state", "before", "named", "regions", "relations", "verdicts", "sets"),
+        *("values", "image", "drop"),
+    }
+)
 
 
 @attrs.frozen
@@ -62,8 +70,6 @@ class Stale:
 
 def dump_edit(image_id: str, graph: SceneGraph, edit: Edit) -> bytes:
     """One line for an edit that was made for `graph`, UTF-8, with the line break."""
-    if edit.values or edit.image is not None:
-        raise GraphError(f"image {image_id!r}: values of further columns and made images have no line of text")
     rows = graph.all
     edit = joined_as_one(edit, len(rows.regions), len(rows.relations))
     named = _named_rows(graph, edit)
@@ -76,6 +82,8 @@ def dump_edit(image_id: str, graph: SceneGraph, edit: Edit) -> bytes:
         "relations": list(relation_rows(edit.relations)),
         "verdicts": [attrs.asdict(verdict) for verdict in edit.verdicts],
         "sets": [{**attrs.asdict(item, recurse=False), "value": _as_json(item.value)} for item in edit.sets],
+        "values": [value_row(value) for value in edit.values],
+        "image": None if edit.image is None else attrs.asdict(edit.image),
         "drop": edit.dropped,
     }
     try:
@@ -123,6 +131,7 @@ def _mentioned(edit: Edit) -> Iterator[tuple[Target, int]]:
         yield item.target, item.index
         if item.named is not None:
             yield "region", item.named
+    yield from ((item.target, item.index) for item in edit.values if item.target != "image" and item.index is not None)
 
 
 def _named_rows(graph: SceneGraph, edit: Edit) -> dict[str, dict[str, Any]]:
@@ -202,6 +211,10 @@ def _renumbered(edit: Edit, regions: _Moved, relations: _Moved) -> Edit:
             )
             for item in edit.sets
         ],
+        values=[
+            item if item.index is None else attrs.evolve(item, index=moved[item.target].now(item.index))
+            for item in edit.values
+        ],
     )
 
 
@@ -235,6 +248,8 @@ def _parse(data: Any, where: str, text: bytes) -> EditLine:
         relations=[Relation(**row) for row in data.get("relations") or ()],
         verdicts=[Verdict(**row) for row in data.get("verdicts") or ()],
         sets=[FieldSet(**{**row, "value": _value(row["field"], row["value"])}) for row in data.get("sets") or ()],
+        values=[value_of_row(row) for row in data.get("values") or ()],
+        image=None if data.get("image") is None else ImageRef(**data["image"]),
         dropped=data.get("drop"),
     )
     return EditLine(

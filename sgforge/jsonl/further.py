@@ -1,17 +1,17 @@
-"""The `x` of a line and of its rows: texts and JSON of further columns, by the names of these."""
+"""Values of further columns in lines: texts and JSON in the `x` of graphs, those of every type in edits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from sgforge.columns.declared import CORE_COLUMNS, Column, fitted, from_json, to_json
+from sgforge.columns.declared import CORE_COLUMNS, Column, column_of, fitted, from_json, to_json
 from sgforge.edits import Value, ValueTarget
 from sgforge.errors import GraphError
-from sgforge.graph import Sample
-from sgforge.graph.values import JSON, TEXT, Values
+from sgforge.graph import FileRef, NumberArray, Sample
+from sgforge.graph.values import FILE, JSON, TEXT, Values
 
-__all__ = ["add_values", "further_values", "values_of_line"]
+__all__ = ["add_values", "further_values", "value_of_row", "value_row", "values_of_line"]
 
 
 def further_values(target: ValueTarget, index: int | None, given: Mapping[str, Any]) -> list[Value]:
@@ -47,6 +47,36 @@ def add_values(data: dict[str, Any], sample: Sample) -> None:
         for name, values in _plain(sample.values_of(target), target).items():
             for index, value in values.items():
                 data[key][index].setdefault("x", {})[name] = value
+
+
+def value_row(value: Value) -> dict[str, Any]:
+    """A value of an edit as JSON. Numbers are told with their type and shape, a file by its sha256 and length.
+
+    One that was never checked against its column is told as what it looks like.
+    """
+    column = column_of(value)
+    row: dict[str, Any] = {"target": value.target, "index": value.index, "column": value.column}
+    if column.is_numeric:
+        row |= {"kind": column.kind, "shape": list(column.shape)}
+    if isinstance(value.value, FileRef):
+        return {**row, "file": {"sha256": value.value.sha256, "length": value.value.length}}
+    plain = value.value.array().tolist() if isinstance(value.value, NumberArray) else value.value
+    return {**row, "value": to_json(plain, column) if column.kind == JSON else plain}
+
+
+def value_of_row(row: Mapping[str, Any]) -> Value:
+    """The value that `value_row` wrote, checked; anything else is a `GraphError` or what reading it raises."""
+    target, name, shape = row["target"], row["column"], row.get("shape", ())
+    if "file" in row:
+        plain: Any = FileRef(row["file"]["sha256"], row["file"]["length"])
+    else:
+        plain = row["value"]
+    kind = row.get("kind") or (FILE if "file" in row else TEXT if isinstance(plain, str) else JSON)
+    column = CORE_COLUMNS.get((target, name)) or Column(target, name, kind, shape)
+    if column.kind != kind:
+        raise GraphError(f"{column} takes no {kind}")
+    value = from_json(plain, column) if kind == JSON else plain
+    return fitted(Value(target, row.get("index"), name, value), column)
 
 
 def _plain(values: Values, target: ValueTarget) -> dict[str, dict[int, Any]]:

@@ -6,6 +6,7 @@ import json
 
 import sgforge as sg
 from sgforge.cli.main import main
+from sgforge.columns.declared import Column, fitted_edit, known_columns
 from sgforge.edits import Edit
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import dump_edit, write_jsonl
@@ -79,3 +80,29 @@ def test_what_does_not_fit_is_counted_and_listed(tmp_path, capsys):
     ]
     assert main(["edits", str(tmp_path / "edits.jsonl"), str(tmp_path / "d"), "--json"]) == 4
     assert [one["how"] for one in json.loads(capsys.readouterr().out)] == ["rebased", "stale", "missing"]
+
+
+def test_values_of_columns_are_done_again_and_those_of_plugins_need_no_plugin(tmp_path):
+    before = graph(Relation(0, "on", 1))
+    write_jsonl([Sample(name, before) for name in "ab"], tmp_path / "g.jsonl")
+    price = Column("region", "shop.price", "f4")
+    edit = Edit.value("region", 1, price.name, 2.5) + Edit.value("image", None, "caption", sg.Caption("a cup"))
+    turned = SceneGraph(10, 10, [TABLE, CUP], [Relation(1, "on", 0)])
+    write(tmp_path, [dump_edit("a", turned, fitted_edit(edit, known_columns([price])))])
+    assert counts(run(tmp_path)) == (2, 0, 0, {})
+    first, second = sg.Dataset.open(tmp_path / "d")
+    # The cup, which was the second region of the graph that the line was made for.
+    assert {index: float(value.array()) for index, value in first.region_values["shop.price"].items()} == {0: 2.5}
+    assert first.values["caption"] == sg.Caption("a cup")
+    assert not second.has_values
+    assert counts(run(tmp_path)) == (0, 2, 0, {})
+
+
+def test_what_is_for_others_to_say_fails_its_image_alone(tmp_path):
+    before = graph()
+    write_jsonl([Sample(name, before) for name in "abc"], tmp_path / "g.jsonl")
+    made = sg.ImageRef(f"files:ab/{'ab' * 32}.png", "ab" * 32, 10, 10)
+    chosen = Edit.value("image", None, "chosen", {"by": "hand"})
+    write(tmp_path, [dump_edit("a", before, Edit(image=made)), dump_edit("b", before, chosen)])
+    report = run(tmp_path)
+    assert {one.image_id: one.reason for one in report.failures} == {"a": "role", "b": "role"}

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgforge.edits import Edit, apply_edit
+from sgforge.columns.declared import CORE_COLUMNS, Column, fitted_edit
+from sgforge.edits import Edit, Value, apply_edit
 from sgforge.errors import GraphError
-from sgforge.graph import Region, Relation, SceneGraph
+from sgforge.graph import Caption, FileRef, ImageRef, Question, Region, Relation, SceneGraph, Span
 from sgforge.graph.state import graph_state
 from sgforge.jsonl.edits import Stale, dump_edit, load_edits, rebase
 from sgforge.masks import from_array
+from sgforge.packed import pack_edit
 
 CUP, TABLE, SKY = Region(label="cup", box=(1, 1, 5, 5)), Region(label="table", box=(0, 4, 9, 9)), Region(label="sky")
 GRAPH = SceneGraph(10, 10, [CUP, TABLE, SKY], [Relation(0, "on", 1), Relation(1, "below", 2)])
@@ -89,6 +91,84 @@ def test_masks_travel(tmp_path):
     edit = Edit.set("region", 2, mask=from_array(array)) + Edit.add(Region(label="x", mask=from_array(~array)))
     [line] = load_edits(written(tmp_path, dump_edit("a", GRAPH, edit)))
     assert apply_edit(GRAPH, rebase(line, GRAPH), "s").graph == apply_edit(GRAPH, edit, "s").graph
+
+
+VALUES = (
+    (Column("image", "toy.half", "f2", (3,)), [1.0, -0.5, 65504.0]),
+    (Column("region", "toy.single", "f4"), 0.1),
+    (Column("region", "toy.double", "f8", (2, 1)), [[1e-310], [0.1]]),
+    (Column("relation", "toy.long", "i8", (2,)), [2**63 - 1, -(2**63)]),
+    (Column("region", "toy.byte", "u1"), 255),
+    (Column("image", "toy.text", "text"), '日本 \u2028 quoted "x"'),
+    (Column("relation", "toy.json", "json"), {"b": [1, None, "x"], "a": 0.1}),
+    (Column("region", "toy.map", "f4", (64, 64)), FileRef("ab" * 32, 16384)),
+    (CORE_COLUMNS["image", "caption"], Caption("a cup", [Span(2, 5, 0)])),
+    (CORE_COLUMNS["image", "questions"], (Question("entity", "Is it?", "yes"), Question("a", "b?", dependencies=(0,)))),
+    (CORE_COLUMNS["image", "answers"], {"yes": [0.25, None], "total": 0.5}),
+)
+
+
+def filling(*pairs):
+    """An edit with these values, each of the first row of its table."""
+    index = {"image": None, "region": 0, "relation": 0}
+    values = [Value(column.target, index[column.target], column.name, value) for column, value in pairs]
+    return fitted_edit(Edit(values=values), {column.key: column for column, _ in pairs})
+
+
+def test_values_of_every_type_and_the_image_travel(tmp_path):
+    image = ImageRef("files:ab/" + "ab" * 32 + ".png", "ab" * 32, 640, 480)
+    edit = attrs.evolve(filling(*VALUES), image=image)
+    [line] = load_edits(written(tmp_path, dump_edit("a", GRAPH, edit)))
+    assert line.edit == edit
+    assert [(one.kind, one.shape) for one in line.edit.values] == [(one.kind, one.shape) for one in edit.values]
+    assert rebase(line, GRAPH) == edit
+    assert pack_edit(line.edit) == pack_edit(edit)
+
+
+@given(st.sampled_from(["f2", "f4", "f8"]), st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
+def test_numbers_travel_to_the_bit(tmp_path_factory, kind, numbers):
+    with np.errstate(over="ignore"):
+        array = np.array(numbers).astype(kind)
+    array[~np.isfinite(array)] = 0
+    edit = filling((Column("region", "toy.any", kind, array.shape), array))
+    [line] = load_edits(written(tmp_path_factory.mktemp("e"), dump_edit("a", GRAPH, edit)))
+    assert line.edit.values[0].value.data == array.tobytes()
+
+
+def test_values_follow_their_rows_and_those_whose_row_is_gone_are_told(tmp_path):
+    edit = filling((Column("region", "toy.byte", "u1"), 7), (Column("image", "toy.text", "text"), "here"))
+    [line] = load_edits(written(tmp_path, dump_edit("a", GRAPH, edit)))
+    moved_to = rebase(line, moved(SKY, CUP))
+    assert [(one.target, one.index) for one in moved_to.values] == [("region", 1), ("image", None)]
+    gone = rebase(line, moved(SKY))
+    assert isinstance(gone, Stale)
+    assert gone.changes == ("region 0, cup at (1, 1, 5, 5), is gone",)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ('[{"target": "region", "index": 0, "column": "toy.a", "kind": "u1", "value": 256}]', "u1 can hold"),
+        ('[{"target": "region", "index": 0, "column": "toy.a", "kind": "f9", "value": 2}]', "kind 'f9' is none of"),
+        ('[{"target": "image", "index": 0, "column": "toy.a", "value": "x"}]', "no index"),
+        ('[{"target": "image", "column": "caption", "value": "x"}]', "takes no text"),
+        ('[{"target": "image", "column": "caption", "value": {"text": ""}}]', "non-empty text"),
+        ('[{"target": "image", "column": "toy.a", "file": {"sha256": "x", "length": 1}}]', "64 lower-case"),
+        ('[{"target": "image", "column": "Bad", "value": "x"}]', "plugin.name"),
+        ('[{"target": "image", "value": "x"}]', "no edit: KeyError"),
+    ],
+)
+def test_values_that_are_none_are_told_with_their_line(tmp_path, values, told):
+    with pytest.raises(GraphError) as caught:
+        load_edits(written(tmp_path, f'{{"image_id": "a", "state": "x", "values": {values}}}'.encode()))
+    assert told in str(caught.value)
+    assert str(caught.value).startswith("edits.jsonl:1: ")
+
+
+def test_a_picture_that_no_step_made_is_refused(tmp_path):
+    image = '{"uri": "coco:a.jpg", "sha256": "%s", "width": 1, "height": 1}' % ("ab" * 32)
+    with pytest.raises(GraphError, match=r"edits\.jsonl:1: a made picture lies in files:"):
+        load_edits(written(tmp_path, f'{{"image_id": "a", "state": "x", "image": {image}}}'.encode()))
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,10 @@ class ComponentSpec:
 
     @property
     def columns(self) -> Mapping[tuple[str, str], Column]:
-        """The columns that it declared, by target and name."""
+        """The columns that it declared, by target and name; of one that does what a file says, those in the file."""
         found = self.component.columns if self.component is not None else getattr(self.instance, "columns", ())
+        if self.component is not None and self.needs.option("by_image") is not None:
+            found = (*found, *getattr(self.build(), "columns", ()))
         return {column.key: column for column in found}
 
     @property
