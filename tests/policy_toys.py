@@ -23,9 +23,10 @@ import sgforge
 from sgforge.durable import write_text
 from sgforge.edits import Edit, apply_edit
 from sgforge.graph import Relation, Sample
-from sgforge.stages import Checkpoint, Failure, Needs, Ranking, Resources, Selection
+from sgforge.images import Roots
+from sgforge.stages import Checkpoint, Failure, Needs, Ranking, Resources, Selection, Use, parts
 from sgforge.stages.policies import Policy, Rollout
-from sgforge.stages.rewards import Outcome
+from sgforge.stages.rewards import Credit, Outcome
 
 WORDS = 2
 """Words of an answer: about the first region with the second and, where there is one, the third."""
@@ -82,16 +83,21 @@ class CategoricalStudent:
 
     def policy(self, resources: Resources) -> Policy:
         """Of the weights in `resources.checkpoint`; with several ranks they share gradients."""
-        import torch
-        from torch import distributed
+        return CategoricalPolicy(self.options, shared_logits(resources, self.options), resources.worker.rank)
 
-        if resources.worker.world > 1 and not distributed.is_initialized():
-            distributed.init_process_group("gloo")
-        assert resources.checkpoint is not None
-        logits = torch.nn.Parameter(torch.from_numpy(read_logits(resources.checkpoint.path)))
-        if resources.worker.world > 1 and self.options.fault != "apart":
-            logits.register_post_accumulate_grad_hook(_share)
-        return CategoricalPolicy(self.options, logits, resources.worker.rank)
+
+def shared_logits(resources: Resources, options: CategoricalOptions) -> Any:
+    """The logits of a checkpoint, of which all ranks have the same gradients."""
+    import torch
+    from torch import distributed
+
+    if resources.worker.world > 1 and not distributed.is_initialized():
+        distributed.init_process_group("gloo")
+    assert resources.checkpoint is not None
+    logits = torch.nn.Parameter(torch.from_numpy(read_logits(resources.checkpoint.path)))
+    if resources.worker.world > 1 and options.fault != "apart":
+        logits.register_post_accumulate_grad_hook(_share)
+    return logits
 
 
 def _share(logits: Any) -> None:
@@ -117,6 +123,8 @@ def write_logits(folder: Path, logits: Any) -> None:
 class CategoricalPolicy:
     """`Rollout.memo` holds, for each word, which could be drawn."""
 
+    part: int | None = 0
+
     def __init__(self, options: CategoricalOptions, logits: Any, rank: int = 0) -> None:
         import torch
 
@@ -132,9 +140,21 @@ class CategoricalPolicy:
         with torch.no_grad():
             return [
                 self._say(sample, number, _dice(seed, sample.image_id, one))
-                for number, sample in enumerate(filter(is_asked, samples))
+                for number, sample in enumerate(filter(self.is_asked, samples))
                 for one in range(group)
             ]
+
+    def is_asked(self, sample: Sample) -> bool:
+        return is_asked(sample)
+
+    def words(self, sample: Sample) -> int:
+        """How many words an answer about a sample has."""
+        return min(WORDS, len(sample.graph.regions) - 1)
+
+    def outcome(self, sample: Sample, words: Sequence[str]) -> Outcome:
+        """What an answer makes of the sample."""
+        said = Edit(relations=[Relation(0, word, place + 1, score=0.5) for place, word in enumerate(words)])
+        return Outcome(graph=apply_edit(sample.graph, said, "said").graph, text=" ".join(words))
 
     def _say(self, sample: Sample, group: int, dice: Any) -> Rollout:
         import torch
@@ -142,22 +162,19 @@ class CategoricalPolicy:
         tokens: list[int] = []
         logprobs: list[float] = []
         memo: list[tuple[bool, ...]] = []
-        for place in range(min(WORDS, len(sample.graph.regions) - 1)):
+        for place in range(self.words(sample)):
             scaled = self._scaled(place)
             open_to = self._nucleus(scaled, tokens)
             chances = torch.log_softmax(scaled.masked_fill(~open_to, -torch.inf), 0)
             tokens.append(int(torch.multinomial(chances.exp(), 1, generator=dice)))
             logprobs.append(float(chances[tokens[-1]]))
             memo.append(tuple(open_to.tolist()))
-        words = [PREDICATES[token] for token in tokens]
-        said = Edit(relations=[Relation(0, word, place + 1, score=0.5) for place, word in enumerate(words)])
-        outcome = Outcome(graph=apply_edit(sample.graph, said, "said").graph, text=" ".join(words))
         return Rollout(
             sample=sample,
-            part=0,
+            part=self.part,
             tokens=tuple(tokens),
             logprobs=tuple(logprobs),
-            outcome=outcome,
+            outcome=self.outcome(sample, [PREDICATES[token] for token in tokens]),
             group=group,
             memo=tuple(memo),
         )
@@ -198,7 +215,7 @@ class CategoricalPolicy:
     def reference(self) -> Policy:
         if self._options.fault == "reference":
             return self
-        return CategoricalPolicy(self._options, copy.deepcopy(self._logits.detach()), self._rank)
+        return type(self)(self._options, copy.deepcopy(self._logits.detach()), self._rank)
 
     def state_dict(self) -> Mapping[str, Any]:
         return {"logits": self._logits.detach()}
@@ -210,6 +227,66 @@ class CategoricalPolicy:
         if self._rank == 0:
             scale = 2.0 if self._options.fault == "save" else 1.0
             write_logits(folder, scale * self._logits.detach().numpy())
+
+
+class ShadePolicy(CategoricalPolicy):
+    """Draws the shades of a picture's stripes, named as the predicates are."""
+
+    part = None
+    folder = Path()
+
+    def is_asked(self, sample: Sample) -> bool:
+        return True
+
+    def words(self, sample: Sample) -> int:
+        return WORDS
+
+    def outcome(self, sample: Sample, words: Sequence[str]) -> Outcome:
+        data = stripes(sample, words)
+        name = f"{hashlib.sha256(data).hexdigest()}.png"
+        (self.folder / name).write_bytes(data)
+        return Outcome(image=Roots({"drawn": self.folder}).image(f"drawn:{name}"), text=" ".join(words))
+
+    def reference(self) -> Policy:
+        found = super().reference()
+        found.folder = self.folder
+        return found
+
+
+class ShadeRenderer:
+    """Draws stripes in the likeliest shades; learns how often each predicate occurs."""
+
+    train = CategoricalStudent.train
+
+    def __init__(self, options: CategoricalOptions = CategoricalOptions()) -> None:
+        self.options = options
+
+    def setup(self, resources: Resources) -> None:
+        self.files = resources.files
+        self.logits = None if resources.checkpoint is None else read_logits(resources.checkpoint.path)
+
+    def render(self, samples: Sequence[Sample]) -> list[Edit]:
+        words = [PREDICATES[int(row.argmax())] for row in self.logits]
+        return [Edit(image=self.files.put(stripes(sample, words), ".png")) for sample in samples]
+
+    def policy(self, resources: Resources) -> Policy:
+        policy = ShadePolicy(self.options, shared_logits(resources, self.options), resources.worker.rank)
+        policy.folder = resources.scratch
+        return policy
+
+
+def stripes(sample: Sample, words: Sequence[str]) -> bytes:
+    """A PNG of the layout's size with a stripe for each word, the darker the earlier its place in the list."""
+    import io
+
+    from PIL import Image
+
+    shades = np.array([60 * PREDICATES.index(word) for word in words], np.uint8)
+    width, height = sample.graph.width or 8, sample.graph.height or 8
+    pixels = np.repeat(shades, -(-height // len(words)))[:height, None]
+    stream = io.BytesIO()
+    Image.fromarray(np.broadcast_to(pixels, (height, width)).copy()).convert("RGB").save(stream, "PNG")
+    return stream.getvalue()
 
 
 def _dice(*seeds: object) -> Any:
@@ -303,7 +380,57 @@ class ClimbRefiner:
 def sgforge_register_students(register) -> None:
     needs = Needs(modules=("torch",), checkpoint=True)
     register("categorical", CategoricalStudent, config=CategoricalOptions, needs=needs, offers=("policy",))
+    register("coached", CoachedStudent, config=CoachedOptions, needs=needs, offers=("policy",))
     register("mute", CategoricalStudent, config=CategoricalOptions, needs=needs)
+
+
+@attrs.frozen
+class CoachedOptions(CategoricalOptions):
+    coach: tuple[Use, ...] = parts("reward", ())
+
+
+class CoachedStudent(CategoricalStudent):
+    """Its policy begins with as much of the first predicate as its coach says."""
+
+    def policy(self, resources: Resources) -> Policy:
+        policy = super().policy(resources)
+        (coach,) = resources.parts["coach"]
+        [[credit]] = coach.component.score([Sample("any")], [[Outcome()]])
+        policy.load_state_dict({"logits": policy.state_dict()["logits"] + coach.weight * credit.total})
+        return policy
+
+
+@attrs.frozen
+class FixedOptions:
+    total: float = 1.0
+
+
+class Fixed:
+    """Every outcome is worth the same; it says when it is closed."""
+
+    range = (0.0, 100.0)
+
+    def __init__(self, options: FixedOptions = FixedOptions()) -> None:
+        self.options = options
+
+    def setup(self, resources: Resources) -> None:
+        self.is_set_up = True
+
+    def score(self, samples: Sequence[Sample], outcomes: Any) -> list[list[Credit]]:
+        assert self.is_set_up
+        return [[Credit(self.options.total) for _ in group] for group in outcomes]
+
+
+@sgforge.hookimpl
+def sgforge_register_rewards(register) -> None:
+    register("fixed", Fixed, config=FixedOptions)
+
+
+@sgforge.hookimpl
+def sgforge_register_renderers(register) -> None:
+    needs = Needs(modules=("torch",), checkpoint=True)
+    register("shades", ShadeRenderer, config=CategoricalOptions, needs=needs, offers=("train", "policy"))
+    register("untaught", ShadeRenderer, config=CategoricalOptions, needs=needs)
 
 
 @sgforge.hookimpl

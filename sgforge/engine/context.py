@@ -215,7 +215,7 @@ def find_weights(step: PlannedStep, checkpoints: Mapping[str, Checkpoint]) -> Ch
     """The checkpoint that a step takes, given those of earlier steps by name."""
     if step.weights is not None:
         return checkpoints[step.weights]
-    if step.checkpoint is not None and step.verb.weights != "named":
+    if step.checkpoint is not None and step.takes_weights:
         return Checkpoint.of(step.checkpoint)
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
@@ -98,6 +98,20 @@ class Registry:
             for key, found in sorted(self._found.items())
             if len(found) == 1 and (kind is None or key[0] == kind)
         )
+
+    def kind_of(self, kinds: Sequence[str], name: str) -> str:
+        """Of several kinds that of the component by this name, the first where there is none.
+
+        Raises:
+            PluginError: there is one of several of these kinds; it names all.
+        """
+        found = [one for kind in kinds for one in self._found.get((kind, name), [])[:1]]
+        if len(found) > 1:
+            raise PluginError(
+                f"{' and '.join(map(str, found))} have one name here: rename one, or load only the plugins you want "
+                "with SGFORGE_PLUGINS=a,b"
+            )
+        return found[0].kind if found else kinds[0]
 
     def lookup(self, kind: str, name: str, *, also: Iterable[str] = ()) -> Component:
         """The component of a kind by name; nothing is imported yet. `also`: further names to offer as the near one.

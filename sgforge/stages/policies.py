@@ -1,6 +1,6 @@
-"""Policies: students as a refiner sees them, which samples answers, weighs them by rewards, and learns from that.
+"""Policies: students and renderers as a refiner sees them, which samples answers, weighs them by rewards, and learns.
 
-A student offers one with `register(..., offers=("policy",))` and a method `policy(resources) -> Policy`. A refiner
+Either offers one with `register(..., offers=("policy",))` and a method `policy(resources) -> Policy`. A refiner
 finds the student of the nearest weights in `resources.student` and never knows which model it refines:
 
     policy = resources.student.policy(resources)
@@ -98,11 +98,12 @@ class Policy(Protocol):
 
 
 class GivesPolicy(Protocol):
-    """A student that offers a policy."""
+    """A student, or a renderer, that offers a policy."""
 
     def policy(self, resources: Resources, /) -> Policy:
         """The policy of its weights, `resources.checkpoint`, on `resources.devices`.
 
-        The student is built from its options and not set up: this loads what it needs.
+        The student is built from its options and not set up: this loads what it needs. Model and parts in `resources`
+        are its own, the rest is the refiner's.
         """
         ...

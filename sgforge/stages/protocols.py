@@ -134,6 +134,9 @@ class Renderer(Protocol):
         content. The sample's `uri` is None, its graph's width and height are 0, or those of a layout, whose boxes are
         in pixels of the picture to be made: it must then be of that size.
 
+        A renderer that learns also has `train`, as `Student.train`, and is registered with `offers=("train",)`; one
+        that can be refined has `policy` too, as `GivesPolicy.policy`, whose rollouts have a picture in their outcome.
+
         Errors: a second image for a sample fails it with reason "role", a picture of another size than the layout's
         with "contract"; what cannot be decoded or is too large is an `ImageError` at `put`.
         """

@@ -82,11 +82,13 @@ class Verb:
     `is_item`: it answers image by image and streams; else it is a barrier, which waits for a published snapshot.
     `role`: what its edits may hold, None for anything. `may_restore`: whether a verdict of its edits may bring back a
     row that was rejected. `weights`: where they come from if the step does not name them: nowhere ("named"), the
-    nearest training of the same component ("own"), the nearest training ("nearest"). `student`: whose weights those
-    are: of no student, of the step's own component, of the one that was trained. `splits`: which images it works on
-    where `on` does not say: the first of these splits that there is, all images if there is none here. `images`: what
-    it works on, in messages. `finders`: the verb whose earlier steps find regions on the images that it shows bare.
-    `student_offers`: what the student must offer, which the component is then given.
+    nearest training of the same component, if it can be trained ("own"), the nearest training ("nearest"). `student`:
+    whose weights those are: of no student, of the step's own component, of the one that was trained. `splits`: which
+    images it works on where `on` does not say: the first of these splits that there is, all images if there is none
+    here. `images`: what it works on, in messages. `finders`: the verb whose earlier steps find regions on the images
+    that it shows bare. `student_offers`: what the student must offer, which the component is then given. `also`: other
+    kinds whose components it names too, those that offer its method. `trained`: the kinds that the one that was
+    trained may be of.
     """
 
     name: str
@@ -102,6 +104,13 @@ class Verb:
     images: str = "images"
     finders: str | None = None
     student_offers: str | None = None
+    also: tuple[str, ...] = ()
+    trained: tuple[str, ...] = ("student",)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that the component it names may be of."""
+        return (self.kind, *self.also)
 
     @property
     def method(self) -> str:
@@ -112,6 +121,10 @@ class Verb:
     def gives_weights(self) -> bool:
         """Whether later steps may take the checkpoint that it leaves."""
         return self.answers == "checkpoint"
+
+    def takes_weights(self, *, is_trained: bool) -> bool:
+        """Whether a component, one that can be trained or not, is given weights in a step of this verb."""
+        return self.weights == "nearest" or (self.weights == "own" and is_trained)
 
     def default_splits(self, present: Iterable[str | None]) -> tuple[str, ...] | None:
         """The splits it works on where `on` names none, given those of the images; None for all."""
@@ -163,6 +176,7 @@ _VERBS: Final = (
         kind="renderer",
         does="Let a renderer make the image of each graph that has none.",
         role=Role(makes_image=True),
+        weights="own",
     ),
     Verb(
         name="caption",
@@ -193,7 +207,8 @@ _VERBS: Final = (
     Verb(
         name="train",
         kind="student",
-        does="Train a student on the graphs so far.",
+        does="Train a student, or a renderer, on the graphs so far.",
+        also=("renderer",),
         answers="checkpoint",
         is_item=False,
         student="itself",
@@ -203,7 +218,8 @@ _VERBS: Final = (
     Verb(
         name="refine",
         kind="refiner",
-        does="Refine a trained student with rewards.",
+        does="Refine a trained student, or a renderer, with rewards.",
+        trained=("student", "renderer"),
         answers="checkpoint",
         is_item=False,
         weights="nearest",
@@ -238,7 +254,7 @@ _KINDS: Final = (
         may_offer=("policy",),
     ),
     Kind(name="editor", does="they correct a graph"),
-    Kind(name="renderer", does="they make an image of a graph"),
+    Kind(name="renderer", does="they make an image of a graph", may_offer=("train", "policy")),
     Kind(name="captioner", does="they describe an image in a text"),
     Kind(name="questioner", does="they ask about an image"),
     Kind(name="judge", does="they answer questions about an image"),

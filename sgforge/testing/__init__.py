@@ -29,12 +29,14 @@ __all__ = [
     "QuestionerContract",
     "RefinerContract",
     "RendererContract",
+    "RendererPolicyContract",
     "RewardContract",
     "SegmenterContract",
     "SelectorContract",
     "SourceContract",
     "StudentContract",
     "TeacherContract",
+    "TrainedRendererContract",
     "tiny_samples",
 ]
 
@@ -62,12 +64,14 @@ if TYPE_CHECKING:
         QuestionerContract,
         RefinerContract,
         RendererContract,
+        RendererPolicyContract,
         RewardContract,
         SegmenterContract,
         SelectorContract,
         SourceContract,
         StudentContract,
         TeacherContract,
+        TrainedRendererContract,
     )
     from sgforge.testing.isolation import IsolatedPlugins
     from sgforge.testing.samples import tiny_samples

@@ -35,8 +35,12 @@ _RATE: Final = 0.5
 
 @attrs.frozen(kw_only=True)
 class RankOrders:
-    """What every rank is to do: with a `refiner` refine, else sample, recompute and take a step. `folder`: of files."""
+    """What every rank is to do: with a `refiner` refine, else sample, recompute and take a step.
 
+    `kind`: of the one that is refined, a student or a renderer. `folder`: of files.
+    """
+
+    kind: str
     student: str
     student_options: Mapping[str, Any]
     checkpoint: str
@@ -127,7 +131,7 @@ def _samples(orders: RankOrders) -> list[Sample]:
 
 def _sample(orders: RankOrders, rank: int) -> dict[str, Any]:
     """How far ratios are from 1, and what the policy draws after a step: the same on every rank."""
-    student = _spec("student", orders.student, orders.student_options).build()
+    student = _spec(orders.kind, orders.student, orders.student_options).build()
     policy: Policy = student.policy(_resources(orders, rank))
     samples = _samples(orders)
     rollouts = policy.rollouts(samples if rank == 0 else samples[:1], group=2, seed=rank)
@@ -152,7 +156,7 @@ def _refine(orders: RankOrders, rank: int) -> dict[str, Any]:
     """How often a refiner called each method of its policy: as often on every rank."""
     assert orders.refiner is not None
     refiner = _spec("refiner", orders.refiner, orders.refiner_options).build()
-    student = _Watched(_spec("student", orders.student, orders.student_options).build())
+    student = _Watched(_spec(orders.kind, orders.student, orders.student_options).build())
     resources = attrs.evolve(_resources(orders, rank), student=student)
     if hasattr(refiner, "setup"):
         refiner.setup(resources)

@@ -7,7 +7,7 @@ import math
 import pytest
 from support.extras import needs_extra
 
-from sgforge.testing import PolicyContract, RefinerContract, tiny_samples
+from sgforge.testing import PolicyContract, RefinerContract, RendererPolicyContract, tiny_samples
 
 needs_extra("robin")
 
@@ -19,6 +19,17 @@ def _installed(toys):
 
 class TestCategorical(PolicyContract):
     component = "categorical"
+
+
+class TestShades(RendererPolicyContract):
+    component = "shades"
+
+
+class TestClimbOfShades(RefinerContract):
+    component = "climb"
+    student = "shades"
+    student_kind = "renderer"
+    options = {"steps": 2, "batch": 3}
 
 
 class TestClimb(RefinerContract):

@@ -68,6 +68,26 @@ def test_an_instance_refines_the_student_of_given_weights_in_this_process(toys, 
     assert read_logits(refined.path)[0].argmax() == 0
 
 
+@pytest.mark.parametrize("here", [False, True])
+def test_the_parts_of_a_student_reach_its_policy(toys, tmp_path, here):
+    coach = [sg.use("fixed", total=25.0, weight=2.0)]
+    refiner = ClimbRefiner(ClimbOptions(steps=0)) if here else "climb"
+    step = sg.refine(refiner) if here else sg.refine(refiner, steps=0)
+    report = run(tmp_path / "data", sg.train("coached", coach=coach), step)
+    trained, refined = (read_logits(report.step(name).checkpoint.path) for name in ("train", "refine"))
+    np.testing.assert_allclose(refined, trained + 50.0)
+
+
+def test_the_parts_of_a_student_are_in_the_key_of_what_is_refined(toys, tmp_path):
+    def refined(total):
+        coach = [sg.use("fixed", total=total)]
+        steps = plan(toys, sg.train("coached", coach=coach), sg.refine("climb"))
+        return step_fingerprint(steps.step("refine"), 0, "a run", weights="of equal weights", read="equal images")
+
+    assert refined(1.0) == refined(1.0)
+    assert refined(1.0) != refined(2.0)
+
+
 def test_what_the_student_is_set_to_is_in_the_key_of_what_is_refined(toys):
     def key(**options):
         steps = plan(toys, sg.train("categorical", **options), sg.refine("climb"))

@@ -29,7 +29,7 @@ from sgforge.engine.reporting.report import StepCounts, StepReport
 from sgforge.errors import StepError
 from sgforge.file_refs import is_made
 from sgforge.graph import Sample
-from sgforge.stages import Checkpoint, Selection
+from sgforge.stages import Checkpoint, Resources, Selection
 from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
@@ -69,13 +69,15 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
 
 
 def _training_work(context: Context, step: PlannedStep) -> Work:
-    resources = context.resources(
-        step.spec, context.weights_of(step), sees_roots=True, devices=devices_for(*step.needs)
-    )
+    weights, devices = context.weights_of(step), devices_for(*step.needs)
+    resources = context.resources(step.spec, weights, sees_roots=True, devices=devices)
+    student = step.student if step.verb.student_offers is not None else None
+    asked = dict.fromkeys((*step.spec.asked_models, *(() if student is None else student.asked_models)))
     training = Training(
         run=step.run,
-        student=step.student if step.verb.student_offers is not None else None,
-        access=None if step.spec.holds_instance else context.models.access(step.spec.asked_models),
+        student=student,
+        lent=Resources() if student is None else context.resources(student, weights, sees_roots=True, devices=devices),
+        access=None if step.spec.holds_instance else context.models.access(tuple(asked)),
     )
     return Work(spec=step.spec, method=step.verb.method, resources=resources, answers="checkpoint", training=training)
 

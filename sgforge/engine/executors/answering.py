@@ -45,17 +45,17 @@ class Outcome:
     calls: tuple[str, ...] = ()
 
 
-def recorded(resources: Resources) -> AbstractContextManager[Sequence[str]]:
-    """The ids of the model calls that are made inside, in order, for a component with these resources.
+def recorded(*resources: Resources) -> AbstractContextManager[Sequence[str]]:
+    """The ids of the model calls that are made inside, in order, for components with these resources.
 
     A `NotSentError` at the end if a stop kept any of them back, whatever the component made of it.
     """
-    return recorder(resources)()
+    return recorder(*resources)()
 
 
-def recorder(resources: Resources) -> Callable[[], AbstractContextManager[Sequence[str]]]:
+def recorder(*resources: Resources) -> Callable[[], AbstractContextManager[Sequence[str]]]:
     """What `recorded` gives, each time it is called, for whoever enters it for every sample."""
-    return _recorded if resources.models else _not_recorded
+    return _recorded if any(one.models for one in resources) else _not_recorded
 
 
 def _not_recorded() -> AbstractContextManager[Sequence[str]]:

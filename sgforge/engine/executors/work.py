@@ -26,11 +26,13 @@ _CHECKS: Final[dict[Form, Callable[[Any], Any]]] = {"edit": check_answer, "ranki
 class Training:
     """How a training is done. `run`: in how many processes, and how long. `student`: what a refiner is given to refine.
 
-    `access`: what its processes need to ask models; it asks none without it.
+    `lent`: the resources that the student itself would have, of which its policy gets model and parts. `access`: what
+    its processes need to ask models; it asks none without it.
     """
 
     run: RunSettings = attrs.field(factory=RunSettings)
     student: ComponentSpec | None = None
+    lent: Resources = attrs.field(factory=Resources)
     access: ModelAccess | None = None
 
 

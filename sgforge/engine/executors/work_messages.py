@@ -49,7 +49,7 @@ def pack_work(work: Work, *, shares_roots: bool = True) -> bytes:
             "checkpoint": weights,
             "scratch": None if scratch is None else str(scratch),
             "model": None if resources.model is None else resources.model.name,
-            "models": {model.name: model_fields(model) for model in resources.models},
+            "models": {model.name: model_fields(model) for model in (*resources.models, *work.training.lent.models)},
             "roots": _folders(resources.roots),
             "images": _folders(work.images) if shares_roots else None,
             "files": resources.files is not None,
@@ -90,9 +90,12 @@ def unpack_work(
         roots=_roots(given["roots"]),
         files=files if given["files"] else None,
     )
+    training = _training_of(registry, given["training"])
+    if training.student is not None:
+        lent = attrs.evolve(resources, model=bind(training.student.model))
+        training = attrs.evolve(training, lent=with_parts(training.student, lent, bind))
     resources = with_parts(spec, resources, bind)
     own = {name: given[name] for name in _OWN}
-    training = _training_of(registry, given["training"])
     return Work(spec=spec, resources=resources, images=_roots(given["images"]) or images, training=training, **own)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ComponentSpec", "PartSpec", "find_spec", "is_async", "trains", "why_here"]
 
+TRAINING: Final = "train"
+"""The method by which a component learns its weights."""
 _DEEPEST: Final = 8
 """Parts within parts; deeper ones can only be a default that holds itself."""
 
@@ -162,9 +164,14 @@ class ComponentSpec:
         return self.needs.option("checkpoint") is not None and self.takes_weights and self.checkpoint is None
 
     @property
+    def is_trained(self) -> bool:
+        """Whether it learns its weights from images: as all of its kind do, or as it offers to."""
+        return TRAINING in KINDS[self.kind].all_methods or TRAINING in self.offers
+
+    @property
     def takes_weights(self) -> bool:
         """Whether its weights are given to it in its resources, rather than read from the files of its options."""
-        return any(verb.weights != "named" for verb in KINDS[self.kind].verbs)
+        return any(verb.takes_weights(is_trained=self.is_trained) for verb in KINDS[self.kind].verbs)
 
     @property
     def offers(self) -> tuple[str, ...]:

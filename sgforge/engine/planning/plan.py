@@ -50,6 +50,11 @@ class PlannedStep:
         return self.spec.checkpoint
 
     @property
+    def takes_weights(self) -> bool:
+        """Whether its component is given weights."""
+        return self.verb.takes_weights(is_trained=self.spec.is_trained)
+
+    @property
     def needs(self) -> tuple[Needs, ...]:
         """Those of its component and, where that is given the student, the student's."""
         if self.verb.student_offers is None or self.student is None:

@@ -22,10 +22,11 @@ from sgforge.engine.planning.preflight import Problems, StepPlaces, find_needs
 from sgforge.errors import SgforgeError
 from sgforge.images import Roots
 from sgforge.plugins import Registry
-from sgforge.stages import Selection, weight_givers
+from sgforge.stages import KINDS, Selection, Verb, weight_givers
 from sgforge.steps import ExecutorChoice, RunSettings, SourceStep, Step
 from sgforge.text.blame import told
 from sgforge.text.did_you_mean import choices
+from sgforge.text.wording import with_article
 
 if TYPE_CHECKING:
     from sgforge.config.faults import Where
@@ -99,7 +100,11 @@ class _Resolver:
     def step(self, number: int, step: Step) -> ComponentSpec | None:
         """The component of a step, None if there is a fault in its name or options."""
         where = ("step", number)
-        spec = self._find(step.kind.kind, step.component, step.options, where, (*where, step.verb))
+        at = (*where, step.verb)
+        kind = self._kind_of(step, at)
+        spec = None if kind is None else self._find(kind, step.component, step.options, where, at)
+        if spec is not None and kind in step.kind.also and step.kind.method not in spec.offers:
+            self._problems.config(at, f"{kind} {spec.name!r} offers no {step.kind.method}: it is used as it is")
         if step.run is not None:
             self._check_run(step, spec, (*where, "run"))
         for place, one in () if spec is None else spec.walk():
@@ -107,6 +112,17 @@ class _Resolver:
             if place and one.lacks_weights:
                 self._problems.order((*where, *place), "has no weights: give it a checkpoint = PATH")
         return spec
+
+    def _kind_of(self, step: Step, at: Where) -> str | None:
+        """The kind of a step's component, None if there is one of each of several."""
+        if not isinstance(step.component, str):
+            given = (kind for kind in step.kind.kinds if hasattr(step.component, KINDS[kind].all_methods[0]))
+            return next(given, step.kind.kind)
+        try:
+            return self._registry.kind_of(step.kind.kinds, step.component)
+        except SgforgeError as error:
+            self._problems.config(at, str(error))
+            return None
 
     def _check_run(self, step: Step, spec: ComponentSpec | None, where: Where) -> None:
         """Whether there is a training that `run` can speak of."""
@@ -271,30 +287,39 @@ class _Planner:
         """The earlier step whose checkpoint a step takes."""
         givers = self._givers()
         if step.weights is not None:
-            return self._named(step.weights, givers, where)
-        if step.kind.weights == "named" or spec is None:
+            return self._named(step.weights, givers, where, step.kind)
+        if spec is None or not step.kind.takes_weights(is_trained=spec.is_trained):
             return None
         for giver in reversed(givers):
-            if step.kind.weights == "nearest" or (giver.student is not None and giver.student.path == spec.path):
+            student = giver.student
+            if step.kind.weights == "nearest" and (student is None or student.kind in step.kind.trained):
                 return giver
-        if spec.checkpoint is None and not (step.kind.student == "trained" and self._generators()):
+            if step.kind.weights == "own" and student is not None and student.path == spec.path:
+                return giver
+        if spec.checkpoint is None and not (step.kind.student == "trained" and self._users(step.kind)):
             message = "has no weights: put a train step before it, or give it a checkpoint = PATH"
             self._problems.order(where, message)
         return None
 
-    def _named(self, name: str, givers: Sequence[PlannedStep], where: Where) -> PlannedStep | None:
+    def _named(self, name: str, givers: Sequence[PlannedStep], where: Where, verb: Verb) -> PlannedStep | None:
         """The step that `weights` names."""
         for giver in givers:
-            if giver.name == name:
-                return giver
+            if giver.name != name:
+                continue
+            kind = None if giver.student is None or verb.weights != "nearest" else giver.student.kind
+            if kind is not None and kind not in verb.trained:
+                wrong = f"step {name!r} trains {with_article(kind)}, not {' or '.join(map(with_article, verb.trained))}"
+                self._problems.config((*where, "weights"), wrong)
+            return giver
         near = choices(name, [giver.name for giver in givers])
         message = f"there is no earlier {' or '.join(weight_givers())} step {name!r}; {near}"
         self._problems.config((*where, "weights"), message)
         return None
 
-    def _generators(self) -> list[PlannedStep]:
-        """Steps that use a student with weights of its own, which an evaluation may take as its student."""
-        return [step for step in self.planned if step.verb.weights == "own" and step.checkpoint is not None]
+    def _users(self, verb: Verb) -> list[PlannedStep]:
+        """Steps that use a student with weights of its own, which a step of `verb` may take as its student."""
+        own = (step for step in self.planned if step.verb.weights == "own" and step.takes_weights)
+        return [step for step in own if step.checkpoint is not None and step.spec.kind in verb.trained]
 
     def _student(
         self, step: Step, where: Where, spec: ComponentSpec, weights: PlannedStep | None
@@ -306,8 +331,8 @@ class _Planner:
             return weights.student
         if step.kind.student != "trained":
             return None
-        if generators := self._generators():
-            return generators[-1].spec
+        if users := self._users(step.kind):
+            return users[-1].spec
         if step.kind.answers == "report" and spec.path and step.weights is None and spec.checkpoint is not None:
             self._problems.order(where, "a checkpoint alone names no student; put its generate step before it")
         return None

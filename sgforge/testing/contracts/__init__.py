@@ -17,11 +17,11 @@ from sgforge.testing.contracts.items import (
     SegmenterContract,
     TeacherContract,
 )
-from sgforge.testing.contracts.policy import PolicyContract
+from sgforge.testing.contracts.policy import PolicyContract, RendererPolicyContract
 from sgforge.testing.contracts.refiner import RefinerContract
 from sgforge.testing.contracts.reward import RewardContract
 from sgforge.testing.contracts.selector import SelectorContract
-from sgforge.testing.contracts.student import StudentContract
+from sgforge.testing.contracts.student import StudentContract, TrainedRendererContract
 
 __all__ = [
     "HEAVY_MODULES",
@@ -38,10 +38,12 @@ __all__ = [
     "QuestionerContract",
     "RefinerContract",
     "RendererContract",
+    "RendererPolicyContract",
     "RewardContract",
     "SegmenterContract",
     "SelectorContract",
     "SourceContract",
     "StudentContract",
     "TeacherContract",
+    "TrainedRendererContract",
 ]

@@ -1,4 +1,4 @@
-"""What holds for students that offer a policy: what was sampled is recomputed to the digit, and saved weights load."""
+"""What holds for those that offer a policy: what was sampled is recomputed to the digit, and saved weights load."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import attrs
 
-from sgforge.stages import Checkpoint
+from sgforge.stages import VERBS, Checkpoint
 from sgforge.stages.policies import Policy, Rollout
 from sgforge.testing.contracts.data import publish_samples
 from sgforge.testing.contracts.items import ask
-from sgforge.testing.contracts.student import StudentContract
+from sgforge.testing.contracts.student import StudentContract, TrainedContract, TrainedRendererContract
 from sgforge.testing.ranks import RankOrders, folders_of, run_ranks
 
-__all__ = ["PolicyContract"]
+__all__ = ["PolicyContract", "RendererPolicyContract"]
 
 CLOSE = 1e-5
 """How far the probability of a token may be from what it was drawn with, as a ratio."""
@@ -25,10 +25,10 @@ _RATE = 0.5
 _SEED = 5
 
 
-class PolicyContract(StudentContract):
-    """Contract of a student that offers a policy: that of a student, and that of the policy of its trained weights.
+class _OffersPolicy(TrainedContract):
+    """What holds for the policy of trained weights.
 
-    The test on two ranks starts processes, in which the student must be an installed plugin's.
+    The test on two ranks starts processes, in which whoever offers it must be an installed plugin's.
     """
 
     group: ClassVar[int] = 3
@@ -129,12 +129,13 @@ class PolicyContract(StudentContract):
         student = self.registered().build(self.typed_options(tmp_path))
         student.setup(attrs.evolve(self.resources(tmp_path), checkpoint=checkpoint))
         samples = self.samples(tmp_path)
-        assert len(ask(student, "generate", samples)) == len(samples)
+        assert len(ask(student, VERBS[self.verb].method, samples)) == len(samples)
 
     def test_two_ranks_are_one_model(self, tmp_path: Path) -> None:
         resources = self.resources(tmp_path)
         found = run_ranks(
             RankOrders(
+                kind=self.kind,
                 student=self.component,
                 student_options=self.options_in(tmp_path),
                 checkpoint=str(self.checkpoint(tmp_path).path),
@@ -152,6 +153,21 @@ class PolicyContract(StudentContract):
     def sampled(self, policy: Policy, folder: Path) -> list[Rollout]:
         """Rollouts of all samples."""
         return policy.rollouts(self.samples(folder), group=self.group, seed=_SEED)
+
+
+class PolicyContract(_OffersPolicy, StudentContract):
+    """Contract of a student that offers a policy: that of a student, and that of the policy of its trained weights."""
+
+
+class RendererPolicyContract(_OffersPolicy, TrainedRendererContract):
+    """The same of a renderer; each rollout's outcome has the picture that was made."""
+
+    def test_outcomes_have_their_picture(self, tmp_path: Path) -> None:
+        with self.policy(tmp_path) as policy:
+            for rollout in self.sampled(policy, tmp_path):
+                image = rollout.outcome.image
+                assert image is not None, f"{rollout.sample.image_id}: a renderer's rollout without a picture"
+                assert min(image.size()) > 0
 
 
 def _said(rollout: Rollout) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ import pytest
 from sgforge.config import structure_options
 from sgforge.graph import Sample
 from sgforge.plugins import unmet_needs
-from sgforge.stages import Checkpoint, Selection
+from sgforge.stages import KINDS, Checkpoint, Selection
 from sgforge.testing.contracts.base import ComponentContract
 from sgforge.testing.contracts.data import publish_samples
 from sgforge.testing.contracts.items import ask
@@ -24,13 +24,15 @@ __all__ = ["RefinerContract"]
 
 
 class RefinerContract(ComponentContract):
-    """Contract of a refiner: `student` is the name of one that offers a policy, trained and then refined.
+    """Contract of a refiner: `student` is the name of one that offers a policy, trained and then refined; a student, or
+    a renderer if `student_kind` says so.
 
     The test on two ranks starts processes, in which both must be an installed plugin's.
     """
 
     kind = "refiner"
     student: ClassVar[str]
+    student_kind: ClassVar[str] = "student"
     student_options: ClassVar[Mapping[str, Any]] = {}
 
     def samples(self, folder: Path) -> list[Sample]:
@@ -40,7 +42,7 @@ class RefinerContract(ComponentContract):
     @contextmanager
     def a_student(self) -> Iterator[Any]:
         """A new instance of the student, not set up."""
-        component = self.registry().lookup("student", self.student)
+        component = self.registry().lookup(self.student_kind, self.student)
         unmet = unmet_needs(component)
         if unmet:
             pytest.skip(f"{component}: {'; '.join(unmet)}")
@@ -81,7 +83,7 @@ class RefinerContract(ComponentContract):
         samples = self.samples(tmp_path)
         with self.a_student() as student:
             student.setup(attrs.evolve(self.resources(tmp_path), checkpoint=checkpoint))
-            assert len(ask(student, "generate", samples)) == len(samples)
+            assert len(ask(student, KINDS[self.student_kind].all_methods[0], samples)) == len(samples)
 
     def test_refining_again_gives_the_same_weights(self, tmp_path: Path) -> None:
         if self.registered().needs.deterministic:
@@ -104,6 +106,7 @@ class RefinerContract(ComponentContract):
         snapshot = publish_samples(tmp_path / "ranks-data", samples[: len(samples) - 1 + len(samples) % 2])
         first, second = run_ranks(
             RankOrders(
+                kind=self.student_kind,
                 student=self.student,
                 student_options=self.student_options,
                 refiner=self.component,
@@ -121,4 +124,4 @@ class RefinerContract(ComponentContract):
         with self.a_student() as student:
             checkpoint = Checkpoint.of(Path(first["checkpoint"]))
             student.setup(attrs.evolve(self.resources(tmp_path), checkpoint=checkpoint))
-            assert len(ask(student, "generate", samples)) == len(samples)
+            assert len(ask(student, KINDS[self.student_kind].all_methods[0], samples)) == len(samples)

@@ -1,4 +1,4 @@
-"""What holds for students: training writes only its folder, and what it learnt generates and ranks."""
+"""What holds for what is trained, students and renderers: training writes only its folder, and what it learnt works."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ import numpy as np
 from sgforge.graph import Sample
 from sgforge.stages import Checkpoint, Failure, Ranking, Resources, Selection
 from sgforge.testing.contracts.data import publish_samples
-from sgforge.testing.contracts.items import ItemContract, ask
+from sgforge.testing.contracts.items import ItemContract, RendererContract, ask
 from sgforge.testing.samples import broken_sample, tiny_samples
 
-__all__ = ["StudentContract"]
+__all__ = ["StudentContract", "TrainedContract", "TrainedRendererContract"]
 
 
-class StudentContract(ItemContract):
-    """Contract of a student: it is trained on `training_samples`, then held to the contract of item components."""
-
-    verb = "generate"
+class TrainedContract(ItemContract):
+    """Contract of what is trained: on `training_samples`, and then held to the contract of item components."""
 
     def training_samples(self, folder: Path) -> list[Sample]:
         """What it is trained on; override for a student that needs more than four images."""
@@ -75,6 +73,12 @@ class StudentContract(ItemContract):
         if self.registered().needs.deterministic:
             assert again.sha256 == first.sha256, "a finished training that is started again must not change its weights"
 
+
+class StudentContract(TrainedContract):
+    """Contract of a student."""
+
+    verb = "generate"
+
     def test_rankings_are_whole(self, tmp_path: Path) -> None:
         samples = [*self.samples(tmp_path), broken_sample(tmp_path)]
         with self.built(tmp_path) as student:
@@ -83,6 +87,13 @@ class StudentContract(ItemContract):
         for sample, ranking in zip(samples, rankings, strict=True):
             if not isinstance(ranking, Failure):
                 _check_ranking(sample, ranking)
+
+
+class TrainedRendererContract(TrainedContract, RendererContract):
+    """Contract of a renderer that is trained: it offers `train`."""
+
+    def test_it_says_that_it_is_trained(self) -> None:
+        assert "train" in self.registered().offers, 'register it with offers=("train",)'
 
 
 def _check_ranking(sample: Sample, ranking: Any) -> None:

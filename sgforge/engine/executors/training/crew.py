@@ -19,14 +19,14 @@ import attrs
 from sgforge.digests import folder_sha256
 from sgforge.engine.executors.answering import Outcome, goes_back, recorded
 from sgforge.engine.executors.crew import Lane
-from sgforge.engine.executors.lifecycle import Entered, standing
+from sgforge.engine.executors.lifecycle import Entered, Seat, close_parts, open_parts, standing
 from sgforge.engine.executors.training.lesson import Lesson, checkpoint_of, pack_lesson
 from sgforge.engine.executors.training.metrics import METRICS, MetricsWriter
 from sgforge.engine.executors.training.processes import Ended, run_together
 from sgforge.engine.executors.work import Work
 from sgforge.engine.executors.work_messages import pack_work
 from sgforge.errors import SgforgeError, StepError
-from sgforge.stages import Checkpoint, Resources
+from sgforge.stages import Checkpoint, Policy, Resources
 from sgforge.text.blame import told
 
 __all__ = ["TrainingCrew", "train_here"]
@@ -91,7 +91,7 @@ def train_here(work: Work, lesson: Lesson) -> Checkpoint | None:
         with (
             _with_student(work) as given,
             standing(work.spec, given) as (instance, resources),
-            recorded(given),
+            recorded(given, work.training.lent),
         ):
             checkpoint = getattr(instance, work.method)(lesson.snapshot, lesson.selection, lesson.out, resources)
     except (SgforgeError, KeyboardInterrupt):
@@ -109,11 +109,29 @@ def _with_student(work: Work) -> Iterator[Resources]:
     if work.training.student is None:
         yield work.resources
         return
-    student = Entered(work.training.student.build(), work.resources)
+    seats: list[Seat] = []
     try:
-        yield attrs.evolve(work.resources, student=student.instance)
+        lent = open_parts(work.training.student, work.training.lent, seats)
+        student = Entered(work.training.student.build(), lent)
+        try:
+            yield attrs.evolve(work.resources, student=_Lent(student.instance, lent))
+        finally:
+            student.close()
     finally:
-        student.close()
+        close_parts(seats)
+
+
+@attrs.frozen(eq=False)
+class _Lent:
+    """A student as a refiner sees it: its policy works with its own model and parts, and not with the refiner's."""
+
+    student: Any
+    lent: Resources
+
+    def policy(self, resources: Resources) -> Policy:
+        own = attrs.evolve(resources, model=self.lent.model, parts=self.lent.parts)
+        found: Policy = self.student.policy(own)
+        return found
 
 
 def _checked(lesson: Lesson, name: str, checkpoint: Any) -> Checkpoint:
