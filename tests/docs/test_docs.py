@@ -38,13 +38,14 @@ def test_the_tutorial_runs_beside_a_checkout(tmp_path: Path) -> None:
     folder.mkdir()
     found = Path(attrs.__file__).parents[1]
     environment = Environment(folder / ".venv")
-    assert run_page(TUTORIAL, folder, environment.variables(PYTHONPATH=str(found))) == 15
+    assert run_page(TUTORIAL, folder, environment.variables(PYTHONPATH=str(found))) == 21
 
 
 def test_the_tutorial_is_the_template() -> None:
     titled = {block.title: block.code for block in read_blocks(TUTORIAL.read_text()) if block.title}
-    modules = ("__init__", "teacher", "reward")
-    files = (*(f"sgforge_echo/{name}.py" for name in modules), "tests/test_echo.py", "tests/test_reward.py")
+    modules = ("__init__", "teacher", "reward", "size")
+    tests = ("test_echo", "test_reward", "test_size")
+    files = (*(f"sgforge_echo/{name}.py" for name in modules), *(f"tests/{name}.py" for name in tests))
     for name in ("pyproject.toml", *files):
         assert titled[f"sgforge-echo/{name}"] == (ECHO / name).read_text(), f"{name} differs"
 

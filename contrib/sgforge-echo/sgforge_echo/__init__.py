@@ -1,4 +1,4 @@
-"""A teacher that relates each region to the next, and a reward for graphs that leave no region alone."""
+"""A teacher that relates each region to the next, a reward for that, and a filter that measures regions."""
 
 from __future__ import annotations
 
@@ -25,3 +25,9 @@ def sgforge_register_teachers(register: Register) -> None:
 def sgforge_register_rewards(register: Register) -> None:
     """`coverage`."""
     register("coverage", "sgforge_echo.reward:CoverageReward")
+
+
+@sgforge.hookimpl
+def sgforge_register_filters(register: Register) -> None:
+    """`size`."""
+    register("size", "sgforge_echo.size:SizeFilter", columns=[sgforge.Column("region", "echo.size", "f4")])
