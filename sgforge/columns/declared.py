@@ -28,6 +28,7 @@ __all__ = [
     "CORE_COLUMNS",
     "FILE_CELL",
     "OF_VERSION",
+    "SHOWABLE",
     "Column",
     "ColumnValues",
     "cell_of",
@@ -181,6 +182,8 @@ CORE_COLUMNS: Final[Mapping[tuple[str, str], Column]] = {
 images that were made from one, and what a selector chose."""
 
 
+SHOWABLE: Final = frozenset({"caption", "group", "questions"})
+"""Columns of the core that a student may be shown of a held-out image."""
 OF_VERSION: Final = frozenset({("image", "chosen")})
 """Columns of a version of the dataset, and not of the state of an image: one taken from another version leaves them."""
 

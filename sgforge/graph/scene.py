@@ -193,6 +193,13 @@ class Sample:
         return int(number) if number.isdecimal() and number.isascii() else 0
 
     @property
+    def state(self) -> str:
+        """A digest of its graph's rows: labels, boxes, triplets and status, whatever steps made them."""
+        from sgforge.graph.state import graph_state
+
+        return graph_state(self.graph)
+
+    @property
     def has_made_image(self) -> bool:
         """Whether a step made its image."""
         return is_made(self.uri)

@@ -11,7 +11,7 @@ import attrs
 import pluggy
 
 from sgforge import hookspecs
-from sgforge.columns.declared import Column
+from sgforge.columns.declared import SHOWABLE, Column
 from sgforge.errors import PluginError
 from sgforge.graph.values import FILE
 from sgforge.hookspecs import API_VERSION, PROJECT, Register
@@ -163,8 +163,17 @@ def _find_fault(component: Component) -> str | None:
     return (
         _find_config_fault(component.kind, values["config"])
         or _find_undeclared(component)
+        or _find_shown_fault(component)
         or _find_column_fault(component)
     )
+
+
+def _find_shown_fault(component: Component) -> str | None:
+    """What no student may be shown in an evaluation: what was answered, what was chosen, and columns of plugins."""
+    wrong = sorted(set(component.needs.shows) - SHOWABLE)
+    if wrong:
+        return f"needs show {wrong[0]!r}; an evaluator may show the student {', '.join(sorted(SHOWABLE))}"
+    return None
 
 
 def _find_column_fault(component: Component) -> str | None:

@@ -55,6 +55,9 @@ class Needs:
     required. `env`: environment variables that must be set. `network`: it reaches other machines. `deterministic`:
     equal input and options give equal output.
 
+    `shows`: of an evaluator, the core's columns whose values of an image the student is shown beside the picture, such
+    as ("caption",) for a renderer; it sees no others.
+
     Options that the engine reads, by name (True stands for the usual one): `model`: the provider/model that it asks;
     `checkpoint`: the folder of weights that it starts from where no step gives any; `truth`: of an evaluator, where the
     truth comes from, "source" or "graph"; `by_image`: a file that counts image by image, through the component's method
@@ -71,6 +74,7 @@ class Needs:
     by_image: bool | str = False
     network: bool = False
     deterministic: bool = True
+    shows: tuple[str, ...] = attrs.field(default=(), converter=_texts)
 
     def option(self, key: ReadByName) -> str | None:
         """The name of the option that holds what `key` says; None where no option does."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region, Relation, Sample, SceneGraph, to_float32
+from sgforge.graph.state import graph_state
 
 
 def three_regions() -> tuple[Region, ...]:
@@ -163,3 +164,12 @@ def test_a_graph_is_shown_in_one_line() -> None:
     relations = [Relation(0, "near", 1), Relation(0, "near", 2)]
     assert repr(SceneGraph(8, 6, regions, relations)) == "<SceneGraph 8x6: 2 regions, 1 relation, 2 rows not kept>"
     assert repr(SceneGraph()) == "<SceneGraph no image: 0 regions, 0 relations>"
+
+
+def test_the_state_of_a_sample_is_of_its_rows_and_not_of_its_lineage() -> None:
+    cup = Region("cup", (1, 1, 5, 5))
+    sample = Sample("a", SceneGraph(9, 9, [cup]))
+    renamed = Sample("b", SceneGraph(9, 9, [attrs.evolve(cup, made_by="sam", score=0.5)]), split="val")
+    assert sample.state == renamed.state == graph_state(sample.graph)
+    assert len(sample.state) == 32
+    assert sample.state != Sample("a", SceneGraph(9, 9, [attrs.evolve(cup, status="rejected")])).state

@@ -128,14 +128,16 @@ async def run_evaluation(
     _check_truth(step, truths, rows, left_out)
     notes = tuple(_leaks(context.plan, step, snapshot, rows))
     keys = [key.tobytes() for key in truths.keys[rows]]
-    # Where the student looks at a picture that a step made, that step's state counts, not the source's alone.
-    keys += [snapshot.keys[row].tobytes() for row in _made(snapshot, rows)]
+    # Where the student looks at what a step made, that step's state counts, not the source's alone.
+    looked_at = rows.tolist() if step.spec.needs.shows else _made(snapshot, rows)
+    keys += [snapshot.keys[row].tobytes() for row in looked_at]
     read = evaluation_fingerprint(step, keys, context.run_id, left_out, notes)
     folder = context.writer.folder_for(context.fingerprint(step, read))
     report = load_report(folder)
     reused = report is not None
     if report is None:
-        job = _evaluate_job(context, step, _samples(context, truths, snapshot, rows), left_out, folder, notes)
+        samples = _samples(context, truths, snapshot, rows, shows=bool(step.spec.needs.shows))
+        job = _evaluate_job(context, step, samples, left_out, folder, notes)
         try:
             async with context.telling([StepTotal(step.name, len(rows))], [job.tally]):
                 report = await evaluate(job, context.stop)
@@ -221,6 +223,7 @@ def evaluation_fingerprint(
         "components": [spec.identity for spec in specs],
         "run": None if all(spec.is_stable for spec in specs) else run_id,
         "left_out": left_out or None,
+        "shows": step.spec.needs.shows or None,
         "notes": notes or None,
     }
     return fingerprint(parts)
@@ -241,12 +244,16 @@ def _leaks(plan: Plan, step: PlannedStep, snapshot: Snapshot, rows: np.ndarray) 
         yield f"{seen.sum()} of the {len(rows)} held-out images were trained on too: this is no measure of new images"
 
 
-def _samples(context: Context, truths: Snapshot, snapshot: Snapshot, rows: np.ndarray) -> Iterator[Sample]:
-    """The truth of each image, with the picture that it has by now."""
+def _samples(
+    context: Context, truths: Snapshot, snapshot: Snapshot, rows: np.ndarray, *, shows: bool
+) -> Iterator[Sample]:
+    """The truth of each image, with the picture and, if the student is shown any, the values that it has by now."""
     made = set(_made(snapshot, rows))
     for row in rows.tolist():
         truth = truths.sample(row, context.roots)
-        yield truth.with_image_of(snapshot.sample(row, context.roots)) if row in made else truth
+        if row in made:
+            truth = truth.with_image_of(snapshot.sample(row, context.roots))
+        yield snapshot.with_values(truth, row) if shows else truth
 
 
 def _made(snapshot: Snapshot, rows: np.ndarray) -> list[int]:

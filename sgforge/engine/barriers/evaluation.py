@@ -136,6 +136,8 @@ def _measure(job: EvaluateJob, panel: _Panel, evaluator: Any) -> Any:
 
 def _notes(job: EvaluateJob) -> Iterator[str]:
     yield from job.notes
+    if shown := job.evaluator.spec.needs.shows:
+        yield f"the student is shown {' and '.join(shown)} of each image that has it"
     if job.evaluator.spec.truth == "graph":
         yield "truth: all kept relations of the graph, not only those that the source gave"
 
@@ -193,17 +195,18 @@ async def _seated(job: EvaluateJob, mode: Mode, stop: asyncio.Event) -> AsyncIte
                 crew.stop()
 
         async with told_of_stop(stop, stop_all):
-            yield _Panel(mode, finders, crews[0], job.tally)
+            yield _Panel(mode, finders, crews[0], job)
 
 
 class _Panel:
     """Who answers in an evaluation. `failures`: images without a prediction; `ended`: why no more can be had."""
 
-    def __init__(self, mode: Mode, finders: Sequence[_Finder], student: Crew, tally: Tally) -> None:
+    def __init__(self, mode: Mode, finders: Sequence[_Finder], student: Crew, job: EvaluateJob) -> None:
         self._mode = mode
+        self._shows = job.evaluator.spec.needs.shows
         self._finders = finders
         self._student = student
-        self._tally = tally
+        self._tally = job.tally
         self._loop = asyncio.get_running_loop()
         self.width = max(map(intake, (student, *(finder.crew for finder in finders))))
         self.failures: list[Judged] = []
@@ -217,7 +220,7 @@ class _Panel:
         started = time.monotonic()
         self._tally.in_flight = len(truths)
         try:
-            answers = await self._predict([bare_sample(truth, self._mode) for truth in truths])
+            answers = await self._predict([bare_sample(truth, self._mode, self._shows) for truth in truths])
         except (Stopped, StopRunError) as error:
             self.ended = error
             raise
@@ -237,15 +240,17 @@ class _Panel:
         ]
 
 
-def bare_sample(truth: Sample, mode: Mode) -> Sample:
-    """What the student may see of a held-out image, and nothing else of it."""
+def bare_sample(truth: Sample, mode: Mode, shows: Sequence[str] = ()) -> Sample:
+    """What the student may see of a held-out image and nothing else of it; `shows`: the columns that its task names."""
     graph = truth.graph
     regions: Iterable[Region] = ()
     if mode == "predcls":
         regions = (Region(label=row.label, box=row.box, mask=row.mask) for row in graph.all.regions)
     elif mode == "sgcls":
         regions = (Region(box=row.box, mask=row.mask) for row in graph.all.regions)
-    return Sample(truth.image_id, SceneGraph(graph.width, graph.height, regions), truth.uri, image=truth.image)
+    values = {name: truth.values[name] for name in shows if name in truth.values}
+    shown = SceneGraph(graph.width, graph.height, regions)
+    return Sample(truth.image_id, shown, truth.uri, image=truth.image, values=values)
 
 
 def compact_truth(graph: SceneGraph) -> SceneGraph:

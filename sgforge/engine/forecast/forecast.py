@@ -198,11 +198,14 @@ class _Forecaster:
             truths = images if step.spec.truth == "graph" else source
             on = step.selection(images.splits)
             keys = _selected(truths, images.alive, on)
+            # Those of the state count where the student is shown what steps made.
+            keys += _selected(images, images.alive, on) if step.spec.needs.shows else []
             dropped = len(_selected(images, [not alive for alive in images.alive], on))
             left_out = {"dropped": dropped} if dropped else None
             folder = self._folder(step, evaluation_fingerprint(step, keys, _RUN, left_out))
             is_done = folder is not None and load_report(folder) is not None
-            return StepForecast(step, 0, len(keys)) if is_done else StepForecast(step, len(keys), 0)
+            count = len(_selected(truths, images.alive, on))
+            return StepForecast(step, 0, count) if is_done else StepForecast(step, count, 0)
         rows = [row for row, here in enumerate(images.rows(step)) if here]
         folder = self._folder(step, images.read(rows))
         is_done = folder is not None and self._remember(step, load_checkpoint(folder))
