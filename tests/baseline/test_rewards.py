@@ -291,6 +291,31 @@ def test_rewards_are_a_refiners_signal_in_its_process(tmp_path):
             assert found[one.image_id] == pytest.approx([1 + 3 * sum(values) / len(values), 0.0])
 
 
+def test_one_reward_in_all_its_uses(tmp_path):
+    """As a filter, two selectors, an evaluator and the signal of a refiner, in one pipeline."""
+    rewards = [sg.use("scores")]
+    steps = (
+        sg.filter("reward", rewards=rewards, least=-0.9),
+        sg.select("best-of", rewards=rewards, others="keep"),
+        sg.select("top-fraction", rewards=rewards, fraction=0.5, on={"split": "train"}, name="half"),
+        sg.train("toy"),
+        sg.refine("rewarded", rewards=rewards),
+        sg.evaluate("reward", rewards=rewards, mode="predcls"),
+    )
+    report = run(tmp_path / "data", *steps, count=20)
+    assert report.status == "done"
+    assert (report.step("half").counts.computed, report.step("half").counts.dropped) == (16, 8)
+    dataset = sg.Dataset.open(tmp_path / "data")
+    totals = json.loads((report.step("refine").checkpoint.path / "totals.json").read_text())
+    chosen = {one.image_id: one.values["chosen"] for one in dataset if one.image_id in totals}
+    # What the refiner was told of each image it learnt from is what it was chosen for.
+    assert len(chosen) == 8
+    assert {name: one["credit"] for name, one in chosen.items()} == pytest.approx(
+        {name: values[0] for name, values in totals.items()}
+    )
+    assert 0.0 <= report.step("evaluate").report.values["reward"] <= 1.0
+
+
 def test_the_spatial_reward_is_the_degree_of_what_is_said(registry):
     left, right = Region("a", (0, 0, 10, 10)), Region("b", (20, 0, 30, 10))
     rows = [Relation(0, "left of", 1), Relation(1, "left of", 0), Relation(0, "talking to", 1)]

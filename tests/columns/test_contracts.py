@@ -78,6 +78,40 @@ class TestJudge(Toys, JudgeContract):
     component = "toy"
 
 
+class _Says(toys.Judge):
+    said: object = None
+
+    def _answer(self, sample):
+        return sg.Edit.value("image", None, "answers", self.said)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"yes": [0.5, 0.5]}, "answers are"),
+        ({"yes": [0.5], "total": 0.5}, "1 answers to 2 questions"),
+        ({"yes": [0.5, 1.5], "total": 0.5}, "no chances in"),
+        ({"yes": [0.5, None], "total": None}, "the total is missing"),
+    ],
+)
+def test_the_suite_of_judges_catches_answers_that_are_none(tmp_path, said, told):
+    class Suite(JudgeContract):
+        component = "says"
+
+        def registry(self):
+            class Plugin:
+                @sg.hookimpl
+                def sgforge_register_judges(self, register):
+                    register("says", type("Says", (_Says,), {"said": said}))
+
+            registry = Registry()
+            assert registry.add(Plugin(), Owner("says")).ok
+            return registry
+
+    with pytest.raises(AssertionError, match=told):
+        Suite().test_answers_are_chances_and_a_total(tmp_path)
+
+
 class Mapper:
     """Keeps a map of 64 x 64 numbers for each first region."""
 

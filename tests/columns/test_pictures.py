@@ -132,6 +132,38 @@ class Second(toys.Renderer):
         return super().render(samples)
 
 
+def test_what_was_made_of_a_layout_is_there_for_another_source_that_gives_it(tmp_path):
+    """Graph, picture and values come back from where they stand; the other image is made."""
+
+    class Twins(toys.Layouts):
+        names = ("g1", "g2")
+
+        def samples(self, roots, name):
+            graph = SceneGraph(0, 0, [Region("cat"), Region("mat")])
+            return (sg.Sample(image_id, graph, split="train") for image_id in self.names)
+
+    class Counting(toys.Renderer):
+        asked = 0
+
+        def render(self, samples):
+            self.asked += len(samples)
+            return super().render(samples)
+
+    class One(Twins):
+        names = ("g1",)
+
+    renderer = Counting()
+    steps = sg.render(renderer), sg.caption(toys.Captioner())
+    sg.Pipeline(*steps).run({"a": One()}, tmp_path / "d", progress=False)
+    report = sg.Pipeline(*steps).run({"b": Twins()}, tmp_path / "d", progress=False)
+    assert counts(report)["render"] == (1, 1, 0)
+    assert renderer.asked == 2
+    first, second = sg.Dataset.open(tmp_path / "d")
+    assert (first.source, second.source) == ("b", "b")
+    assert first.image.array()[0, 0, 0] == 101
+    assert (first.values["caption"].text, second.values["caption"].text) == ("grey 101", "grey 102")
+
+
 def test_a_second_picture_is_refused(tmp_path):
     steps = sg.render(toys.Renderer()), sg.render(Second(toys.Options(7)), name="second")
     report = sg.Pipeline(*steps).run(toys.Layouts(2), tmp_path / "d", progress=False)

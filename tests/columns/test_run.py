@@ -253,3 +253,25 @@ def test_a_column_keeps_its_type(tmp_path):
     other = sg.caption(Other(sg.Edit.value("region", 0, "toy.mine", [1, 2])), name="other")
     with pytest.raises(sg.SgforgeError, match=r"toy\.mine"):
         run(tmp_path / "d", mine, other)
+
+
+def test_values_of_a_source_count_in_the_key_of_an_image_where_there_are_any(tmp_path):
+    class Plain(toys.Source):
+        def samples(self, roots, name):
+            return (attrs.evolve(sample, values={}) for sample in super().samples(roots, name))
+
+    class Other(toys.Source):
+        def samples(self, roots, name):
+            given = {"toy.given": "other"}
+            return (attrs.evolve(one, values=given if one.has_values else {}) for one in super().samples(roots, name))
+
+    def keys(source, name):
+        sg.Pipeline(sg.segment(toys.Segmenter())).run(source, tmp_path / name, progress=False)
+        snapshot = sg.Dataset.open(tmp_path / name).snapshot
+        parent = sg.Snapshot.open(snapshot.path.parent / snapshot.meta.parents[0])
+        return [key.tobytes() for key in parent.keys]
+
+    given, plain, other = keys(toys.Source(), "given"), keys(Plain(), "plain"), keys(Other(), "other")
+    # Every second image brings a value.
+    assert [one == two for one, two in zip(given, plain, strict=True)] == [True, False] * 3
+    assert [one == two for one, two in zip(given, other, strict=True)] == [True, False] * 3

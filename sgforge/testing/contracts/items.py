@@ -165,6 +165,20 @@ class JudgeContract(ItemContract):
         """Samples with two questions each, the second of which depends on the first."""
         return [attrs.evolve(sample, values={"questions": _TWO_QUESTIONS}) for sample in super().samples(folder)]
 
+    def test_answers_are_chances_and_a_total(self, tmp_path: Path) -> None:
+        samples = self.samples(tmp_path)
+        for sample, answer in zip(samples, self.answers(tmp_path, samples), strict=True):
+            for value in answer.values if isinstance(answer, Edit) else ():
+                told, where = value.value, sample.image_id
+                assert {"yes", "total"} <= set(told), (
+                    f'{where}: answers are {{"yes": [...], "total": ...}}, not {told!r}'
+                )
+                count = len(sample.values["questions"])
+                assert len(told["yes"]) == count, f"{where}: {len(told['yes'])} answers to {count} questions"
+                chances = [chance for chance in (*told["yes"], told["total"]) if chance is not None]
+                assert all(0.0 <= chance <= 1.0 for chance in chances), f"{where}: {told!r} has no chances in [0, 1]"
+                assert told["total"] is not None, f"{where}: the total is missing"
+
 
 class RendererContract(ItemContract):
     """Contract of a renderer; its samples are graphs without an image."""
