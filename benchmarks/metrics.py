@@ -2,7 +2,7 @@
 
 Prints one JSON line. `--small` leaves the 100,000-image files out of it (2,000 instead). `--only many-predicates` is
 the CPU of an evaluation of rankings over 6,820 predicates, checked, saved and scored as a pipeline does, against that
-of the same rankings cut to 50.
+of the same rankings cut to 50; `--only dense` that of full distributions through `score`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import attrs
 import numpy as np
+import orjson
 
 from sgforge.columns import GraphColumns
 from sgforge.engine.barriers.evaluation import saved_relations
@@ -28,11 +30,8 @@ from sgforge.stages import Judged, Ranking
 from sgforge.statekey import KEY_BYTES
 from sgforge_eval.compare import compare
 from sgforge_eval.config import RecallOptions
-from sgforge_eval.evaluate import Settings, evaluate_graphs
-from sgforge_eval.intake.batch import Dense, EvalBatch, Objects, Truth
-from sgforge_eval.measures.conventions import CONVENTIONS
-from sgforge_eval.measures.recall import detection_values, measure_table
-from sgforge_eval.measures.scorer import Measure, Scorer, triplet_codes
+from sgforge_eval.evaluate import Settings, evaluate_graphs, score
+from sgforge_eval.intake.dense import DenseGraphs
 from sgforge_eval.pipeline_evaluators import SgdetEvaluator
 
 OBJECTS, PREDICATES, LABELS, TRUTH = 30, 50, 150, 20
@@ -48,69 +47,98 @@ def cpu_of(work: Callable[[], object], repeats: int = 5) -> float:
     return min(times)
 
 
-def random_batch(images: int, pairs: int, seed: int = 0) -> EvalBatch:
-    """Images of 30 objects with a table of 50 foreground predicates (51 columns with background) for each pair."""
+@attrs.frozen(eq=False)
+class Scenes:
+    """Truth as columns, and predictions as arrays of all images."""
+
+    truth: GraphColumns
+    predictions: DenseGraphs
+
+
+def random_scenes(images: int, pairs: int, seed: int = 0) -> Scenes:
+    """Images of 30 objects with a table of 50 predicates for each pair, and 20 true relations."""
     rng = np.random.default_rng(seed)
-    offsets = np.arange(images + 1) * OBJECTS
-    corner = rng.random((images * OBJECTS, 2)) * 400
-    boxes = np.concatenate([corner, corner + rng.random((images * OBJECTS, 2)) * 200 + 10], axis=1).astype(np.float32)
-    labels = rng.integers(0, LABELS, images * OBJECTS).astype(np.int32)
-    image = np.repeat(np.arange(images), TRUTH)
-    subject = rng.integers(0, OBJECTS, images * TRUTH)
-    target = (subject + rng.integers(1, OBJECTS, images * TRUTH)) % OBJECTS
-    true = Objects(offsets, boxes, labels, np.ones(len(labels), np.float32))
-    truth = Truth(
-        objects=true,
-        image=image,
-        subject=image * OBJECTS + subject,
-        object=image * OBJECTS + target,
-        predicate=rng.integers(0, PREDICATES, images * TRUTH),
-        category=rng.integers(0, 6, images * TRUTH).astype(np.uint8),
-    )
-    seen = Objects(
-        offsets,
-        boxes + rng.normal(0, 4, boxes.shape).astype(np.float32),
-        np.where(rng.random(len(labels)) < 0.8, labels, (labels + 1) % LABELS).astype(np.int32),
-        rng.random(len(labels)).astype(np.float32),
-    )
-    image = np.repeat(np.arange(images), pairs)
+    corner = rng.random((images, OBJECTS, 2)) * 400
+    boxes = np.concatenate([corner, corner + rng.random((images, OBJECTS, 2)) * 200 + 10], axis=2).astype(np.float32)
+    labels = rng.integers(0, LABELS, (images, OBJECTS))
+    samples = []
+    for image in range(images):
+        told = zip(labels[image].tolist(), boxes[image].tolist(), strict=True)
+        found = [Region(f"label {code}", tuple(box)) for code, box in told]
+        subject = rng.integers(0, OBJECTS, TRUTH)
+        target = (subject + rng.integers(1, OBJECTS, TRUTH)) % OBJECTS
+        verbs = rng.integers(0, PREDICATES, TRUTH)
+        rows = dict.fromkeys(zip(subject.tolist(), verbs.tolist(), target.tolist(), strict=True))
+        relations = [Relation(s, f"predicate {p}", o) for s, p, o in rows]
+        samples.append(Sample(str(image), SceneGraph(640, 640, found, relations)))
+    # Of 10,000 pairs of 30 objects many stand twice, as in a list that a detector makes.
     subject = rng.integers(0, OBJECTS, images * pairs)
-    target = (subject + rng.integers(1, OBJECTS, images * pairs)) % OBJECTS
-    scores = rng.random((images * pairs, PREDICATES), np.float32) ** 8
-    dense = Dense(
-        objects=seen,
-        offsets=np.arange(images + 1) * pairs,
-        subject=image * OBJECTS + subject,
-        object=image * OBJECTS + target,
-        scores=scores,
-        columns=np.arange(PREDICATES, dtype=np.int32),
+    predictions = DenseGraphs(
+        ids=tuple(map(str, range(images))),
+        object_offsets=np.arange(images + 1) * OBJECTS,
+        boxes=(boxes + rng.normal(0, 2, boxes.shape)).astype(np.float32).reshape(-1, 4),
+        labels=np.where(rng.random(labels.shape) < 0.8, labels, (labels + 1) % LABELS).astype(np.int32).reshape(-1),
+        label_names=tuple(f"label {code}" for code in range(LABELS)),
+        pair_offsets=np.arange(images + 1) * pairs,
+        pairs=np.stack([subject, (subject + rng.integers(1, OBJECTS, images * pairs)) % OBJECTS], axis=1),
+        scores=rng.random((images * pairs, PREDICATES), np.float32) ** 8,
+        predicates=tuple(f"predicate {code}" for code in range(PREDICATES)),
+        object_scores=rng.random(images * OBJECTS, np.float32),
+        sizes=np.full((images, 2), 640),
     )
-    return EvalBatch(
-        count=images,
-        truth=truth,
-        predictions=dense,
-        failed=np.zeros(images, bool),
-        labels=LABELS,
-        predicates=PREDICATES,
-    )
+    return Scenes(GraphColumns.from_samples(samples), predictions)
 
 
-def against_argsort(images: int, pairs: int) -> dict[str, float]:
-    """CPU of all metrics (constrained, free, phrases, zero-shot, means, detection) over that of one argsort."""
-    batch = random_batch(images, pairs)
+def against_argsort(folder: Path, images: int, pairs: int, bar: float) -> dict[str, float]:
+    """CPU of `score` on arrays in memory, whole set at once, all metrics, over that of one argsort of all scores."""
+    scenes = random_scenes(images, pairs)
     rng = np.random.default_rng(1)
-    zero = np.unique(triplet_codes(*(rng.integers(0, top, 6000) for top in (LABELS, PREDICATES, LABELS))))
-    measure = Measure.of("sgdet", CONVENTIONS["sgb"], (20, 50, 100), zero_shot=lambda: zero)
-    assert isinstance(batch.predictions, Dense)
-    flat = batch.predictions.scores.reshape(-1)
+    zero = folder / "zero_shot.json"
+    triplets = [
+        [f"label {s}", f"predicate {p}", f"label {o}"] for s, p, o in rng.integers(0, PREDICATES, (6000, 3)).tolist()
+    ]
+    zero.write_text(json.dumps(triplets))
+    flat = scenes.predictions.scores.reshape(-1)
+    peer = cpu_of(lambda: np.argsort(flat))
+    own = cpu_of(lambda: score(scenes.predictions, scenes.truth, convention="sgb", zero_shot=zero))
+    return {"argsort_s": round(peer, 4), "score_s": round(own, 4), "ratio": round(own / peer, 3), "bar_ratio": bar}
 
-    def score() -> dict[str, float]:
-        scorer = Scorer(measure)
-        scorer.add(batch)
-        return measure_table(scorer.table(), measure, PREDICATES).values() | detection_values(scorer.boxes)
 
-    peer, own = cpu_of(lambda: np.argsort(flat)), cpu_of(score)
-    return {"argsort_s": round(peer, 4), "metrics_s": round(own, 4), "ratio": round(own / peer, 3)}
+def from_distributions(folder: Path, images: int, pairs: int) -> dict[str, float]:
+    """CPU of `score` on a JSONL with 50 predicates a pair over that of `orjson.loads` on its lines."""
+    truth, predicted = folder / "full_truth.jsonl", folder / "full_predicted.jsonl"
+    write_distributions(truth, predicted, images, pairs)
+
+    def decoded() -> None:
+        with predicted.open("rb") as stream:
+            for line in stream:
+                orjson.loads(line)
+
+    peer, own = cpu_of(decoded), cpu_of(lambda: score(predicted, truth, convention="sgb"))
+    return {"orjson_s": round(peer, 3), "score_s": round(own, 3), "ratio": round(own / peer, 2), "bar_ratio": 3}
+
+
+def write_distributions(truth: Path, predicted: Path, images: int, pairs: int) -> None:
+    """Two graph JSONL files; each of `pairs` pairs of an image has a score for each of 50 predicates."""
+    scenes = random_scenes(images, pairs)
+    data = scenes.predictions
+    rng = np.random.default_rng(2)
+    every = [(s, o) for s in range(OBJECTS) for o in range(OBJECTS) if s != o]
+    with truth.open("wb") as one, predicted.open("w", encoding="utf-8") as two:
+        for image in range(images):
+            one.write(dump_sample(scenes.truth.sample(image)))
+            own = slice(image * OBJECTS, (image + 1) * OBJECTS)
+            regions = [
+                {"label": data.label_names[code], "box": box}
+                for code, box in zip(data.labels[own].tolist(), data.boxes[own].round(1).tolist(), strict=True)
+            ]
+            rows = [
+                {"subject": every[k][0], "object": every[k][1], "predicate": name, "score": value}
+                for k in rng.permutation(len(every))[:pairs].tolist()
+                for name, value in zip(data.predicates, (rng.random(PREDICATES) ** 8).round(6).tolist(), strict=True)
+            ]
+            head = {"image_id": str(image), "width": 640, "height": 640}
+            two.write(json.dumps({**head, "regions": regions, "relations": rows}) + "\n")
 
 
 def masks_against_arrays(regions: int = 30, asked: int = 100, images: int = 8) -> dict[str, float]:
@@ -292,20 +320,30 @@ def _saved(rankings: Iterator[Judged], path: Path) -> Iterator[Judged]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="2,000 images in files instead of 100,000")
-    parser.add_argument("--only", choices=["many-predicates"], help="one part alone")
+    parser.add_argument("--only", choices=["many-predicates", "dense"], help="one part alone")
     args = parser.parse_args()
+    if args.only == "dense":
+        with tempfile.TemporaryDirectory() as name:
+            parts = {
+                "pairs_100": against_argsort(Path(name), 200 if args.small else 1000, 100, 1.0),
+                "pairs_10000": against_argsort(Path(name), 10 if args.small else 30, 10_000, 0.2),
+                "distributions": from_distributions(Path(name), 20 if args.small else 200, 100),
+            }
+        print(json.dumps({"benchmark": "dense", **parts}))
+        return
     if args.only:
         print(json.dumps({"benchmark": args.only, **many_predicates(40 if args.small else 197)}))
         return
     images = 2_000 if args.small else 100_000
     result: dict[str, object] = {
         "benchmark": "metrics",
-        "pairs_100": against_argsort(1000, 100),
-        "pairs_10000": against_argsort(30, 10_000),
         "masks": masks_against_arrays(),
         "many_predicates": many_predicates(40 if args.small else 197),
     }
     with tempfile.TemporaryDirectory() as name:
+        result["pairs_100"] = against_argsort(Path(name), 1000, 100, 1.0)
+        result["pairs_10000"] = against_argsort(Path(name), 30, 10_000, 0.2)
+        result["distributions"] = from_distributions(Path(name), 40 if args.small else 200, 100)
         result |= comparison_overhead(Path(name), 1000 if args.small else 5000)
         result |= from_files(Path(name), images)
         result |= from_dataset(Path(name), images)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sgforge
 from sgforge.hookspecs import Register
@@ -13,8 +13,16 @@ from sgforge_eval.config import RecallOptions
 if TYPE_CHECKING:
     from sgforge_eval.compare import compare
     from sgforge_eval.evaluate import score
+    from sgforge_eval.intake.dense import DenseGraphs, DenseImage
 
-__all__ = ["compare", "score"]
+__all__ = ["DenseGraphs", "DenseImage", "compare", "score"]
+
+_HOMES: Final = {
+    "DenseGraphs": "sgforge_eval.intake.dense",
+    "DenseImage": "sgforge_eval.intake.dense",
+    "compare": "sgforge_eval.compare",
+    "score": "sgforge_eval.evaluate",
+}
 
 sgforge_api = 1
 
@@ -42,8 +50,6 @@ def sgforge_register_commands(register: Register) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(
-            importlib.import_module("sgforge_eval.evaluate" if name == "score" else "sgforge_eval.compare"), name
-        )
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

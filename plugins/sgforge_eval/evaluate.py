@@ -18,7 +18,7 @@ from sgforge_eval.intake.batch import Codebook, EvalBatch
 from sgforge_eval.intake.dropped import Dropped
 from sgforge_eval.intake.hints import Hints, case_twins
 from sgforge_eval.intake.inputs import GraphInput, read_chunks
-from sgforge_eval.intake.pairing import Meeting, Met, batch_of
+from sgforge_eval.intake.pairing import Meeting, Met, batch_of, gathered
 from sgforge_eval.intake.reading import Names, SideReader
 from sgforge_eval.measures.bootstrap import checked_draws
 from sgforge_eval.measures.conventions import DEFAULT, convention_named
@@ -157,7 +157,7 @@ def evaluate_graphs(
     named: set[int] = set()
     for met in meeting.batches(
         truths.sides(read_chunks(truth, dropped, what="truth")),
-        others.sides(read_chunks(predictions, dropped, what="prediction")),
+        gathered(others.sides(read_chunks(predictions, dropped, what="prediction"))),
     ):
         failures.update(reason for reason in met.prediction.failed if reason is not None)
         hints.see(met.truth, met.prediction)
@@ -225,8 +225,11 @@ def score(
 ) -> Report:
     """Recall of predicted graphs against true ones, in every form, as fractions.
 
-    Both sides: a path of graph JSONL or of a dataset (a text may end in @ref), `GraphColumns`, or Samples. `predicates`
-    is the vocabulary that mean recall divides by (default: the truth's), `labels` a closed set of region
+    Both sides: a path of graph JSONL or of a dataset (a text may end in @ref), `GraphColumns`, or Samples. Predictions
+    may also be arrays: `DenseGraphs`, an iterator of `DenseImage`, an .npz or .zarr file of them, or a mapping of image
+    ids to `Ranking`s; full distributions over predicates are scored as one table whatever form they come in.
+
+    `predicates` is the vocabulary that mean recall divides by (default: the truth's), `labels` a closed set of region
     labels, `zero_shot` a file of triplets never trained on, `in_order` ranks as listed and not by score, `bootstrap`
     is the number of resamples for 95 % intervals. `matching` says how far a predicted name may be from the vocabulary
     (by default that of the truth, which is then read twice), with `aliases`, and `encoder` and `threshold` for

@@ -16,9 +16,10 @@ from sgforge_eval.intake.arrays import Flags, Floats, Ints
 from sgforge_eval.intake.batch import Dense, EvalBatch, Listed, Objects, Truth, offsets_of
 from sgforge_eval.intake.dropped import Dropped
 from sgforge_eval.intake.reading import Names
+from sgforge_eval.intake.tables import merge_columns
 from sgforge_eval.measures.ranking import clean_scores
 from sgforge_eval.measures.scorer import Measure
-from sgforge_eval.measures.shortlist import Cells, cells_of_columns, clean_table, listed_cells, merge_columns
+from sgforge_eval.measures.shortlist import Cells, cells_of_columns, clean_table, listed_cells
 
 __all__ = ["JudgedBatch", "JudgedReader"]
 

@@ -19,11 +19,13 @@ from sgforge.jsonl.files import numbered_lines, read_jsonl, read_lines, write_js
 from sgforge.jsonl.lenient import LineFault
 from sgforge.jsonl.numbers import shortest
 from sgforge.jsonl.objects import GraphLine, dump_lines, dump_sample, parse_graph_line, parse_line, shown_json
+from sgforge.jsonl.pair_tables import PairTable
 
 __all__ = [
     "EditLine",
     "GraphLine",
     "LineFault",
+    "PairTable",
     "Stale",
     "dump_edit",
     "dump_lines",

@@ -6,7 +6,7 @@ A column that finds a row it cannot take only marks the line. A marked line is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
@@ -24,15 +24,17 @@ from sgforge.jsonl.files import duplicate_text, numbered_lines
 from sgforge.jsonl.further import values_of_line
 from sgforge.jsonl.lenient import LineFault, clean_line, decode_leniently, id_of
 from sgforge.jsonl.objects import decode_line, decode_masks, parse_graph_line
+from sgforge.jsonl.pair_tables import PairTable, pair_table
 from sgforge.jsonl.rules import REGION_KEYS, RELATION_KEYS, RELATION_REQUIRED, STATUSES, image_flaws
 from sgforge.jsonl.table import RowTable, Words
 
-__all__ = ["Further", "read_columns"]
+__all__ = ["Further", "Tables", "read_columns"]
 
 _CHUNK_IMAGES: Final = 512  # more do not fit in cache: 4096 take half as long again
 
 Report = Callable[[LineFault], None]
 Further = Callable[[int, Value], None]
+Tables = Callable[[int, PairTable], None]
 
 
 @attrs.frozen
@@ -49,6 +51,7 @@ def read_columns(
     chunk_images: int = _CHUNK_IMAGES,
     report: Report | None = None,
     further: Further | None = None,
+    tables: Tables | None = None,
 ) -> Iterator[GraphColumns]:
     """The lines of a graph JSONL file as columns, at most `chunk_images` images at a time, in order.
 
@@ -58,10 +61,12 @@ def read_columns(
     stays, since rows are numbered), or the line if the image's own fields are wrong or its id came before. A
     prediction's `failed` becomes `image/failed_reason`. Ids of a text stay the same from chunk to chunk. `further` gets
     the values of further columns, under the number of their image in the whole file; without it they are not read.
+    `tables` gets the relations of images that are a table (`PairTable`), under the same number and before their columns
+    are given; they are then no rows of the columns.
     """
     if not strict and report is None:
         raise GraphError("reading that is not strict needs `report`, so that nothing is left out silently")
-    reader = _Reader(Path(path).name, None if strict else report, further)
+    reader = _Reader(Path(path).name, None if strict else report, further, tables)
     lines = numbered_lines(path)
     while chunk := list(islice(lines, chunk_images)):
         yield reader.columns(chunk)
@@ -70,46 +75,59 @@ def read_columns(
 class _Reader:
     """Chunks of lines to columns, with what must be remembered between them: texts, and where each id was seen."""
 
-    def __init__(self, name: str, report: Report | None, further: Further | None) -> None:
+    def __init__(self, name: str, report: Report | None, further: Further | None, tables: Tables | None) -> None:
         self._name = name
         self._report = report
         self._words = {vocabulary: Words() for vocabulary in Vocabularies.names()}
         self._seen: dict[str, int] = {}
-        self._further = further
+        self._further, self._tables = further, tables
         self._before = 0
 
     def columns(self, lines: Sequence[tuple[int, bytes]]) -> GraphColumns:
         """The columns of some lines, given with their numbers."""
         numbers = [number for number, _ in lines]
-        data = [self._decode(line) for _, line in lines]
+        taken: dict[int, PairTable] = {}
+        data = [self._decode(line, row, taken) for row, (_, line) in enumerate(lines)]
         columns, suspect = self._extract(data)
         repeated = self._repeated(data, numbers)
         doubtful = np.flatnonzero(suspect | repeated)
         if not len(doubtful):
-            self._tell_values(data)
+            self._tell_values(data, taken)
             return columns
         if self._report is None:
             self._raise_first([lines[row] for row in doubtful.tolist()])
         for row in doubtful.tolist():
+            taken.pop(row, None)
             data[row] = self._clean(lines[row][1], numbers[row], bool(repeated[row]))
-        data = [item for item in data if item is not None]
+        kept = [row for row, item in enumerate(data) if item is not None]
+        data = [data[row] for row in kept]
         columns, suspect = self._extract(data)
-        self._tell_values(data)
+        self._tell_values(data, {place: taken[row] for place, row in enumerate(kept) if row in taken})
         assert not suspect.any(), "a cleaned line is still refused"
         return columns
 
-    def _tell_values(self, data: Sequence[dict[str, Any]]) -> None:
+    def _tell_values(self, data: Sequence[dict[str, Any]], taken: Mapping[int, PairTable]) -> None:
+        """What is told beside the columns, under the numbers of images in the whole file."""
+        if self._tables is not None:
+            for row, table in taken.items():
+                self._tables(self._before + row, table)
         if self._further is not None:
             for number, item in enumerate(data, self._before):
                 for value in values_of_line(item):
                     self._further(number, value)
         self._before += len(data)
 
-    def _decode(self, line: bytes) -> Any:
+    def _decode(self, line: bytes, row: int, taken: dict[int, PairTable]) -> Any:
+        """The value of a line; relations that are a table are put into `taken`, where tables are asked for."""
         try:
-            return decode_line(line, "")
+            data = decode_line(line, "")
         except GraphError:
             return _Unreadable(None if self._report is None else _id_in(line))
+        table = None if self._tables is None else pair_table(data)
+        if table is not None and (self._report is not None or (table.pairs[:, 0] != table.pairs[:, 1]).all()):
+            taken[row] = table
+            del data["relations"]
+        return data
 
     def _repeated(self, data: Sequence[Any], numbers: Sequence[int]) -> NDArray[np.bool_]:
         """Which lines repeat an image id, here or in an earlier chunk."""

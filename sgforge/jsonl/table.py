@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -49,11 +50,8 @@ class RowTable:
         self._size = len(rows)
         self._values: dict[str, Sequence[Any]] = {}
         rows = self._objects(rows)
-        shapes = set(map(tuple, rows))
-        known = frozenset(keys)
-        if any(not known.issuperset(shape) for shape in shapes):
-            self._mark([not known.issuperset(row) for row in rows])
-        self._take(rows, shapes, keys)
+        if not self._take_alike(rows, frozenset(keys)):
+            self._take(rows, keys)
         for key in required:
             if key not in self._values or None in self._values[key]:
                 self._mark([value is None for value in self.values(key)])
@@ -64,11 +62,22 @@ class RowTable:
         self._mark([type(row) is not dict for row in rows])
         return [row if type(row) is dict else {} for row in rows]
 
-    def _take(self, rows: Sequence[dict[str, Any]], shapes: set[tuple[str, ...]], keys: Sequence[str]) -> None:
-        if len(shapes) == 1:  # All rows have the same keys in the same order: transpose them at once.
-            columns = zip(*map(dict.values, rows), strict=True)
-            self._values = dict(zip(next(iter(shapes)), columns, strict=True))
-            return
+    def _take_alike(self, rows: Sequence[dict[str, Any]], known: frozenset[str]) -> bool:
+        """Transpose rows that all have the same known keys at once, without a look at the keys of each."""
+        shape = tuple(rows[0]) if rows else ()
+        if len(shape) < 2 or not known.issuperset(shape) or set(map(len, rows)) != {len(shape)}:
+            return False
+        try:
+            columns = list(zip(*map(itemgetter(*shape), rows), strict=True))
+        except KeyError:  # as many keys, but others
+            return False
+        self._values = dict(zip(shape, columns, strict=True))
+        return True
+
+    def _take(self, rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> None:
+        shapes, known = set(map(tuple, rows)), frozenset(keys)
+        if any(not known.issuperset(shape) for shape in shapes):
+            self._mark([not known.issuperset(row) for row in rows])
         occurring = set().union(*shapes)
         self._values = {key: [row.get(key) for row in rows] for key in keys if key in occurring}
 
@@ -175,7 +184,9 @@ class RowTable:
 
     def checked(self, key: str, allowed: type, check: Callable[[Any], bool]) -> list[tuple[int, Any]]:
         """(row, value) of the values of a type that pass `check`; the others are marked."""
-        found = []
+        found: list[tuple[int, Any]] = []
+        if not self.has(key):
+            return found
         for row, value in enumerate(self.typed(key, frozenset({allowed}))):
             if value is None:
                 continue

@@ -41,6 +41,8 @@ class Hints:
         self.largest = max(self.largest, _highest(far))
         self.largest_true = max(self.largest_true, _highest(truth.boxes[np.isfinite(truth.boxes).all(axis=1), 2:]))
         self.largest_side = max(self.largest_side, int(truth.sizes.max(initial=0)))
+        if prediction.table is not None:
+            self.highest_score = max(self.highest_score, _highest(prediction.table.scores))
         self.highest_score = max(self.highest_score, _highest(prediction.scores), _highest(prediction.region_scores))
 
     def lines(self, dropped: Dropped) -> Iterator[str]:

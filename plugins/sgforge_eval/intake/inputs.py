@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+import attrs
 import numpy as np
 
 from sgforge.columns import GraphColumns
 from sgforge.errors import ConfigError
 from sgforge.graph import Sample
+from sgforge.stages import Ranking
+from sgforge_eval.intake.dense import DenseGraphs, DenseImage
 from sgforge_eval.intake.dropped import Dropped
 
-__all__ = ["GraphInput", "read_chunks"]
+if TYPE_CHECKING:
+    from sgforge.jsonl import PairTable
 
-GraphInput: TypeAlias = "str | Path | GraphColumns | Iterable[Sample]"
-"""A path of graph JSONL, a dataset folder (a text may end in @ref), columns, or samples."""
+__all__ = ["Chunk", "GraphInput", "Tabled", "read_chunks"]
+
+GraphInput: TypeAlias = (
+    "str | Path | GraphColumns | Iterable[Sample] | DenseGraphs | Iterable[DenseImage] | Mapping[str, Ranking]"
+)
+"""A path of graph JSONL, a dataset folder (a text may end in @ref), an .npz or .zarr of arrays; columns; samples;
+arrays of all images or image by image; rankings by image id.
+"""
+
+
+@attrs.frozen(eq=False)
+class Tabled:
+    """Columns of some images, and by row the relations of those whose relations are a table."""
+
+    columns: GraphColumns
+    tables: Mapping[int, PairTable]
+
+
+Chunk: TypeAlias = "GraphColumns | Tabled | DenseGraphs"
 
 _CHUNK = 1024
+_CHUNK_BYTES: Final = (
+    1 << 22
+)  # of long lines, full distributions, fewer are read at once: their rows must stay in cache
 _FAULTS: Final = {
     "json": "line that is no JSON",
     "missing-key": "line or row without a required key",
@@ -33,16 +57,39 @@ _FAULTS: Final = {
 }
 
 
-def read_chunks(graphs: GraphInput, dropped: Dropped, *, what: str) -> Iterator[GraphColumns]:
-    """The images of `graphs`, a chunk at a time; what a file holds that cannot be read is counted in `dropped`."""
+def read_chunks(graphs: GraphInput, dropped: Dropped, *, what: str) -> Iterator[Chunk]:
+    """The images of `graphs`, a chunk at a time; what a file holds that cannot be read is counted in `dropped`.
+
+    Truth is always columns.
+    """
     if isinstance(graphs, GraphColumns):
         yield from _slices(graphs)
     elif isinstance(graphs, (str, Path)):
         yield from _read_path(str(graphs), dropped, what)
+    elif isinstance(graphs, DenseGraphs):
+        yield graphs
     else:
-        samples = iter(graphs)
-        while part := list(islice(samples, _CHUNK)):
-            yield GraphColumns.from_samples(part)
+        yield from _read_values(graphs)
+
+
+def _read_values(graphs: Iterable[Sample] | Iterable[DenseImage] | Mapping[str, Ranking]) -> Iterator[Chunk]:
+    """Chunks of samples, of per-image arrays, or of rankings; the first tells which they are."""
+    values: Iterator[Sample | DenseImage]
+    if isinstance(graphs, Mapping):
+        values = (DenseImage.of_ranking(image_id, ranking) for image_id, ranking in graphs.items())
+    else:
+        values = iter(graphs)
+    while part := list(islice(values, _CHUNK)):
+        if isinstance(part[0], DenseImage):
+            yield from _alike([value for value in part if isinstance(value, DenseImage)])
+        else:
+            yield GraphColumns.from_samples([value for value in part if isinstance(value, Sample)])
+
+
+def _alike(images: Sequence[DenseImage]) -> Iterator[DenseGraphs]:
+    """Runs of images over one list of predicates."""
+    for _, run in groupby(images, key=lambda image: tuple(image.predicates)):
+        yield DenseGraphs.of(run)
 
 
 def _slices(columns: GraphColumns) -> Iterator[GraphColumns]:
@@ -51,6 +98,11 @@ def _slices(columns: GraphColumns) -> Iterator[GraphColumns]:
 
 
 def _read_path(text: str, dropped: Dropped, what: str) -> Iterator[GraphColumns]:
+    if text.endswith((".npz", ".zarr")) and Path(text).exists():
+        if what != "prediction":
+            raise ConfigError(f"{what} {text}: arrays hold predictions; the truth is a graph JSONL file or a dataset")
+        yield DenseGraphs.read(Path(text))
+        return
     folder, ref = _split_ref(text)
     if folder.is_dir():
         yield from _read_dataset(folder, ref)
@@ -64,7 +116,24 @@ def _read_path(text: str, dropped: Dropped, what: str) -> Iterator[GraphColumns]
         where = f"line {fault.line}" + (f" {fault.path}" if fault.path else "")
         dropped.add(f"{what}: {_FAULTS[fault.reason]}", 1, f"{where}: {fault.message}")
 
-    yield from _uncollected(read_columns(path, strict=False, chunk_images=_CHUNK, report=report))
+    tables: dict[int, PairTable] = {}
+    take = tables.__setitem__ if what == "prediction" else None
+    count = _lines_at_once(path)
+    chunks = read_columns(path, strict=False, chunk_images=count, report=report, tables=take)
+    before = 0
+    for columns in _uncollected(chunks):
+        yield Tabled(columns, {row - before: table for row, table in tables.items()}) if tables else columns
+        tables.clear()
+        before += len(columns)
+
+
+def _lines_at_once(path: Path) -> int:
+    """How many lines are read together, by the length of the first; a pipe cannot be looked at beforehand."""
+    if not path.is_file():
+        return _CHUNK
+    with path.open("rb") as stream:
+        longest = len(stream.readline(_CHUNK_BYTES))
+    return max(1, min(_CHUNK, _CHUNK_BYTES // max(longest, 1)))
 
 
 def _uncollected(chunks: Iterator[GraphColumns]) -> Iterator[GraphColumns]:

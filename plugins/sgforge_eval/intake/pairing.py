@@ -16,13 +16,34 @@ import numpy as np
 from sgforge.stages import Mode
 from sgforge_eval.intake.alignment import align_regions
 from sgforge_eval.intake.arrays import Ints
-from sgforge_eval.intake.batch import EvalBatch, Listed, Objects, Truth, offsets_of
+from sgforge_eval.intake.batch import Dense, EvalBatch, Listed, Objects, Truth, offsets_of
 from sgforge_eval.intake.dropped import Dropped
 from sgforge_eval.intake.side import Side, take_masks
+from sgforge_eval.intake.tables import RelationRows, table_of_rows
 
-__all__ = ["Meeting", "Met", "batch_of"]
+__all__ = ["Meeting", "Met", "batch_of", "gathered"]
 
 _NAMED = 10
+_IMAGES = 1024  # and
+_CELLS = 1 << 22  # scores that are put together at most
+
+
+def gathered(sides: Iterable[Side]) -> Iterator[Side]:
+    """Small sides with full distributions put together, so that they are scored many images at once."""
+    pending: list[Side] = []
+    cells = 0
+    for side in sides:
+        own = side.table.scores.size if side.table is not None else len(side.subject)
+        if pending and cells + own > _CELLS:
+            yield Side.concat(pending)
+            pending, cells = [], 0
+        pending.append(side)
+        cells += own
+        if sum(map(len, pending)) >= _IMAGES:
+            yield Side.concat(pending)
+            pending, cells = [], 0
+    if pending:
+        yield Side.concat(pending)
 
 
 @attrs.frozen(eq=False)
@@ -123,6 +144,7 @@ def _nothing_for(truth: Side) -> Side:
         category=truth.category[:0],
         failed=[None] * len(truth),
         masks=None if truth.masks is None else take_masks(truth.masks, np.zeros(0, np.int64)),
+        table=None,
     )
 
 
@@ -152,9 +174,12 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int, dropped: Droppe
     truth, side = _truth(met.truth), met.prediction
     failed = np.fromiter((reason is not None for reason in side.failed), bool, len(side))
     objects = _objects(side)
-    image = np.repeat(np.arange(len(side)), np.diff(side.relation_offsets))
+    table = side.table if side.table is not None else table_of_rows(_rows(side))
+    offsets = side.relation_offsets if table is None else table.offsets
+    local = (side.subject, side.object) if table is None else (table.subject, table.object)
+    image = np.repeat(np.arange(len(side)), np.diff(offsets))
     start = objects.offsets[image]
-    subject, target = start + side.subject, start + side.object
+    subject, target = start + local[0], start + local[1]
     pointless = np.zeros(len(image), bool)
     if mode != "sgdet":
         if mode == "predcls":
@@ -167,25 +192,28 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int, dropped: Droppe
         subject, target = stands[subject], stands[target]
         pointless = (subject < 0) | (target < 0)
         dropped.add("prediction: relation of a region that is none of the truth's", int(pointless.sum()))
-    kept = ~pointless
-    listed = Listed(
-        objects=objects,
-        offsets=offsets_of(np.bincount(image[kept], minlength=len(side))),
-        subject=subject[kept],
-        object=target[kept],
-        predicate=side.predicates[kept].astype(np.int64),
-        scores=side.scores[kept],
-    )
+    predictions: Dense | Listed
+    if table is None:
+        predictions = Listed(objects, offsets, subject, target, side.predicates.astype(np.int64), side.scores)
+    else:
+        predictions = Dense(objects, offsets, subject, target, table.scores, table.columns)
+    if pointless.any():
+        kept = np.flatnonzero(~pointless)
+        predictions = predictions.rows(kept, offsets_of(np.bincount(image[kept], minlength=len(side))))
     return EvalBatch(
         count=len(side),
         truth=truth,
-        predictions=listed,
+        predictions=predictions,
         failed=failed,
         labels=labels,
         predicates=predicates,
         aligned=mode != "sgdet",
         ordinal=met.ordinal,
     )
+
+
+def _rows(side: Side) -> RelationRows:
+    return RelationRows(side.relation_offsets, side.subject, side.object, side.predicates, side.scores)
 
 
 def _all_named(objects: Objects, labels: int) -> Objects:

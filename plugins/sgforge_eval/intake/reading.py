@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
 import numpy as np
 
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns
+from sgforge.errors import ConfigError
 from sgforge.masks import MaskTable
 from sgforge_eval.intake.arrays import Flags, Floats, Ints
 from sgforge_eval.intake.batch import offsets_of
+from sgforge_eval.intake.dense import DenseGraphs
 from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.inputs import Chunk, Tabled
 from sgforge_eval.intake.side import Side
+from sgforge_eval.intake.tables import PairScores, merge_columns
+
+if TYPE_CHECKING:
+    from sgforge.jsonl import PairTable
 
 __all__ = ["Names", "SideReader"]
 
@@ -44,24 +51,110 @@ class SideReader:
     seen: set[str] = attrs.field(factory=set)
     regions: int = 0
     placeless: int = 0
+    _coded: tuple[tuple[str, ...], Ints] = attrs.field(factory=lambda: ((), np.zeros(0, np.int32)), init=False)
 
-    def sides(self, chunks: Iterable[GraphColumns]) -> Iterator[Side]:
+    def sides(self, chunks: Iterable[Chunk]) -> Iterator[Side]:
         """One side per chunk; repeated ids, dropped images and, of the truth, failed ones are left out and counted."""
-        for columns in chunks:
+        for chunk in chunks:
+            if isinstance(chunk, DenseGraphs):
+                side = self._dense_side(chunk)
+                none = np.zeros(len(side), bool)
+                fresh = self._fresh(side.ids, none, none)
+                yield side if len(fresh) == len(side) else side.take(fresh)
+                continue
+            columns, tables = (chunk.columns, chunk.tables) if isinstance(chunk, Tabled) else (chunk, {})
             image = columns.image
             bad = (image.failed_step >= 0) | (image.failed_reason >= 0)
-            fresh = []
-            for row, image_id in enumerate(image.ids):
-                if image_id in self.seen:
-                    self.dropped.add(f"{self.role}: image id that occurred before", 1, image_id)
-                elif image.dropped[row] >= 0:
-                    self.dropped.add(f"{self.role}: image that a step dropped", 1, image_id)
-                elif bad[row] and self.role == "truth":
-                    self.dropped.add("truth: image that a step failed on", 1, image_id)
-                else:
-                    fresh.append(row)
-                self.seen.add(image_id)
-            yield self._side(columns if len(fresh) == len(bad) else columns.gather(np.asarray(fresh, np.int64)))
+            fresh = self._fresh(image.ids, image.dropped >= 0, bad & (self.role == "truth"))
+            if len(fresh) < len(bad):
+                columns = columns.gather(fresh)
+                tables = {place: tables[row] for place, row in enumerate(fresh.tolist()) if row in tables}
+            yield self._with_tables(self._side(columns), columns, tables)
+
+    def _fresh(self, ids: Sequence[str], left_out: Flags, failed: Flags) -> Ints:
+        """The rows of images that take part; the others are counted."""
+        fresh = []
+        for row, image_id in enumerate(ids):
+            if image_id in self.seen:
+                self.dropped.add(f"{self.role}: image id that occurred before", 1, image_id)
+            elif left_out[row]:
+                self.dropped.add(f"{self.role}: image that a step dropped", 1, image_id)
+            elif failed[row]:
+                self.dropped.add("truth: image that a step failed on", 1, image_id)
+            else:
+                fresh.append(row)
+            self.seen.add(image_id)
+        return np.asarray(fresh, np.int64)
+
+    def _with_tables(self, side: Side, columns: GraphColumns, tables: Mapping[int, PairTable]) -> Side:
+        """The side with relations that were read as tables; as rows where not all images have one of one form."""
+        rows = sorted(row for row in tables if side.failed[row] is None)
+        if not rows:
+            return side
+        kept = columns.region.status == 0
+        starts = side.region_offsets[rows]
+        pairs = [tables[row].pairs.astype(np.int64) for row in rows]
+        inside = [kept[start + pair].all(axis=1) for start, pair in zip(starts, pairs, strict=True)]
+        width = [len(tables[row].predicates) for row in rows]
+        lost = sum(int(np.count_nonzero(~fine)) * size for fine, size in zip(inside, width, strict=True))
+        self.dropped.add(f"{self.role}: rejected relation, or relation of a rejected region", lost)
+        found = [
+            PairScores(
+                offsets=np.array([0, int(fine.sum())]),
+                subject=pair[fine, 0],
+                object=pair[fine, 1],
+                scores=tables[row].scores[fine],
+                columns=self._columns(tables[row].predicates),
+            )
+            for row, pair, fine in zip(rows, pairs, inside, strict=True)
+        ]
+        return side.with_tables(rows, found)
+
+    def _columns(self, predicates: tuple[str, ...]) -> Ints:
+        """The codes of a list of predicates; the last list is remembered."""
+        if predicates != self._coded[0]:
+            self._coded = predicates, self.predicates.codes(predicates)
+            unknown = int(np.count_nonzero(self._coded[1] < 0))
+            self.dropped.add(f"{self.role}: predicate of a table outside the vocabulary", unknown)
+        return self._coded[1]
+
+    def _dense_side(self, graphs: DenseGraphs) -> Side:
+        """A side of predictions that are arrays; pairs of regions that do not exist are left out and counted."""
+        image = np.repeat(np.arange(len(graphs)), np.diff(graphs.pair_offsets))
+        counts = np.diff(graphs.object_offsets)
+        inside = ((graphs.pairs >= 0) & (graphs.pairs < counts[image][:, None])).all(axis=1)
+        self._count("pair with a region index out of range", ~inside)
+        pairs, scores, offsets = graphs.pairs, graphs.scores, graphs.pair_offsets
+        if not inside.all():
+            pairs, scores = pairs[inside], scores[inside]
+            offsets = offsets_of(np.bincount(image[inside], minlength=len(graphs)))
+        scores, columns = merge_columns(scores, self._columns(graphs.predicates))
+        codes = np.append(self.labels.codes(graphs.label_names), np.int32(-1)).astype(np.int32)
+        labels = codes[graphs.labels]
+        self._count("region with a label outside the vocabulary", (graphs.labels >= 0) & (labels < 0))
+        nothing = np.zeros(0, np.int64)
+        given = np.ones(len(labels), np.float32) if graphs.object_scores is None else graphs.object_scores
+        if self.masks and graphs.masks is None:
+            raise ConfigError(
+                "these predictions have no masks, so they cannot be found by mask: give masks, or use boxes"
+            )
+        return Side(
+            ids=list(graphs.ids),
+            sizes=np.zeros((len(graphs), 2), np.int64) if graphs.sizes is None else graphs.sizes,
+            region_offsets=graphs.object_offsets,
+            relation_offsets=np.zeros(len(graphs) + 1, np.int64),
+            boxes=self._sound(graphs.boxes.astype(np.float32, copy=False)),
+            labels=labels,
+            region_scores=self._scores(given, "region"),
+            subject=nothing,
+            object=nothing,
+            predicates=nothing,
+            scores=np.zeros(0, np.float32),
+            category=np.zeros(0, np.uint8),
+            failed=[None] * len(graphs),
+            masks=graphs.masks if self.masks else None,
+            table=PairScores(offsets=offsets, subject=pairs[:, 0], object=pairs[:, 1], scores=scores, columns=columns),
+        )
 
     def _side(self, columns: GraphColumns) -> Side:
         image, region, relation = columns.image, columns.region, columns.relation
@@ -144,18 +237,26 @@ class SideReader:
         corners = np.concatenate([crop[:, :2], crop[:, :2] + crop[:, 2:]], axis=1)
         from_mask = np.isnan(box).all(axis=1) & (region.has_mask == 1)
         box = np.where(from_mask[:, None], corners, box)
-        none: Flags = np.all(np.isnan(box), axis=1)
-        turned: Flags = np.any(box[:, :2] > box[:, 2:], axis=1)
-        infinite: Flags = ~np.all(np.isfinite(box), axis=1)
-        faulty = np.logical_and(~none, infinite | turned)
-        self._count("region whose box is turned or not finite, which matches nothing", faulty)
+        box = self._sound(box)
+        none: Flags = np.all(np.isnan(region.box), axis=1) & ~from_mask
         placeless = counted & (region.has_mask == 0 if self.masks else none)
         self.regions += int(np.count_nonzero(counted))
         self.placeless += int(np.count_nonzero(placeless))
         if self.located:
             what = "mask" if self.masks else "box"
             self._count(f"region without a {what}, which matches nothing", placeless)
-        return np.where((faulty | ~counted)[:, None], np.float32(np.nan), box)
+        return np.where(~counted[:, None], np.float32(np.nan), box)
+
+    def _sound(self, box: Floats) -> Floats:
+        """Boxes, NaN where turned or infinite, which is counted."""
+        if np.isfinite(box).all() and (box[:, :2] <= box[:, 2:]).all():
+            return box
+        none: Flags = np.all(np.isnan(box), axis=1)
+        turned: Flags = np.any(box[:, :2] > box[:, 2:], axis=1)
+        infinite: Flags = ~np.all(np.isfinite(box), axis=1)
+        faulty = np.logical_and(~none, infinite | turned)
+        self._count("region whose box is turned or not finite, which matches nothing", faulty)
+        return np.where(faulty[:, None], np.float32(np.nan), box)
 
     def _scores(self, scores: Floats, what: str) -> Floats:
         """Scores with 1 where none was given; what is infinite is never ranked (0) and counted."""

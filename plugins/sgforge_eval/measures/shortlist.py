@@ -15,7 +15,7 @@ from sgforge.top_k import top_cells
 from sgforge_eval.intake.arrays import Flags, Floats, Ints
 from sgforge_eval.measures.ranking import clean_scores
 
-__all__ = ["Cells", "cells_of_columns", "clean_table", "listed_cells", "merge_columns"]
+__all__ = ["Cells", "cells_of_columns", "clean_table", "listed_cells"]
 
 _NOT_FINITE = np.uint32(0x7F800000)
 
@@ -36,18 +36,6 @@ class Cells:
         # The weights of a pair are the same for all its cells, but their products may round to one number.
         order = np.lexsort((column, -score, pair))
         return cls(pair[order], column[order], score[order])
-
-
-def merge_columns(scores: Floats, codes: Ints) -> tuple[Floats, Ints]:
-    """The table with one column for each known code, the highest where several names stand for one predicate."""
-    known = np.flatnonzero(codes >= 0)
-    unique, starts = np.unique(np.sort(codes[known]), return_index=True)
-    if len(unique) == len(known):
-        return scores, codes
-    order = known[np.argsort(codes[known], kind="stable")]
-    merged = np.maximum(np.maximum.reduceat(scores[:, order], starts, axis=1), np.float32(0))
-    unknown = codes < 0
-    return np.concatenate([merged, scores[:, unknown]], axis=1), np.concatenate([unique, codes[unknown]])
 
 
 def clean_table(scores: Floats) -> tuple[Floats, Floats, int]:
