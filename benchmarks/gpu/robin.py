@@ -32,8 +32,8 @@ from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.shape import IGNORED, IMAGE_ID, QWEN_3B, RobinShape, SpecialIds, TowerShape
 from sgforge_robin.model.tower import ConvNeXt
 from sgforge_robin.training.forward import Attention
+from sgforge_robin.training.loop import share_of, take_step
 from sgforge_robin.training.loss import packed_loss
-from sgforge_robin.training.optimizer import clip
 
 MASK, POS = 1, 2
 REGIONS: Final = 20
@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--peak", type=float, default=989e12)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--only", action="append", help="this part alone, or several")
     args = parser.parse_args()
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
@@ -110,13 +111,15 @@ def main() -> None:
     parts["tower"] = lambda: tower(sizes, device)
     parts["generation"] = lambda: generation(sizes, device)
     for name, work in parts.items():
+        if args.only and name not in args.only:
+            continue
         try:
             found = part(args.work / f"{name.replace(', ', '-').replace(' ', '-')}.json", work)
         except Exception as error:  # the other parts are worth having; this one is tried again in the next run
             found = {"failed": f"{type(error).__name__}: {error}"[:2000]}
         print(f"{name}: {json.dumps(found)}", flush=True)
         figures |= found if name in ("agreement", "generation") else {name: found}
-    print(json.dumps(figures | {"mfu": figures["trainer"].get("mfu"), "bar_mfu": 0.5}))
+    print(json.dumps(figures | {"mfu": figures.get("trainer", {}).get("mfu"), "bar_mfu": 0.5}))
 
 
 def part(path: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -207,14 +210,10 @@ def training(sizes: Sizes, device: torch.device, peak: float, way: Way, told: bo
         rows.append(more)
         used += more.total
 
+    share = share_of([rows])
+
     def step() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        summed = packed_loss(model, rows, way.attention)
-        (summed.total / summed.count).backward()
-        loss = summed.total.detach()
-        clip(model)
-        optimizer.step()
-        return float(loss)
+        return take_step(model, optimizer, [rows], share, attention=way.attention)
 
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -226,7 +225,7 @@ def training(sizes: Sizes, device: torch.device, peak: float, way: Way, told: bo
     return {
         "weights": weights, "positions": used, "step_s": round(took, 4), "positions_s": round(used / took),
         "mfu": round(6 * weights * used / took / peak, 3), "peak_gb": round(memory, 1), "first_step_s": round(began, 1),
-        "first_loss": round(first / used, 4), **(profiled(step) if told else {}),
+        "first_loss": round(first, 4), **(profiled(step) if told else {}),
     }  # fmt: skip
 
 
@@ -249,7 +248,7 @@ def profiled(step: Callable[[], float]) -> dict[str, Any]:
 
 
 def tower(sizes: Sizes, device: torch.device) -> dict[str, Any]:
-    """Milliseconds that the tower takes for four images, there and back, as it is and compiled."""
+    """Milliseconds that the tower takes for four images, there and back, as it is and with its blocks compiled."""
     on_gpu = device.type == "cuda"
     with device:
         made = ConvNeXt(sizes.tower).to(torch.bfloat16 if on_gpu else torch.float32)

@@ -11,7 +11,7 @@ import attrs
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.decoding.decode import Ask, Said, Sampling, decode
 from sgforge_robin.decoding.grammar import RelationsGrammar, Spellings
-from sgforge_robin.decoding.spoken import spoken_scores
+from sgforge_robin.decoding.spoken import spoken_scores, spoken_triplets
 from sgforge_robin.encoding import ask_ids
 from sgforge_robin.learnt import TrainedRobin
 from sgforge_robin.looking import Look, pair_probabilities
@@ -19,9 +19,9 @@ from sgforge_robin.text.graphs import RelationText, parse_graph, parse_relations
 from sgforge_robin.text.plain import plain_name
 from sgforge_robin.text.tasks import Turn, ask_description, ask_graph, ask_relations
 
-__all__ = ["Described", "ScoredRelation", "Told", "answers_about"]
+__all__ = ["Described", "ScoredRelation", "Told", "answers_about", "sampling_of"]
 
-_GRAPH_TOKENS: Final = 8
+GRAPH_TOKENS: Final = 8
 """A whole graph's answer may be so many times as long as that about one subject."""
 
 
@@ -67,20 +67,24 @@ def answers_about(
 ) -> list[Told]:
     """What is said of each encoded image."""
     questions = [one for place, look in enumerate(looks) for one in _questions(place, look, options)]
-    long = _GRAPH_TOKENS if options.mode == "full-graph" else 1
-    sampling = Sampling(
-        end=robin.tokenizer.end,
-        limit=options.max_tokens * long,
-        temperature=options.temperature,
-        seed=seed,
-        banned=robin.tokenizer.unspeakable,
-    )
+    sampling = sampling_of(robin, options, seed, whole=options.mode == "full-graph")
     asks = [_ask(robin, spellings, looks, question) for question in questions]
     said = decode(robin.model, [look.prefix for look in looks], asks, sampling)
     by_look: dict[int, list[tuple[_Question, Said]]] = {}
     for question, answer in zip(questions, said, strict=True):
         by_look.setdefault(question.look, []).append((question, answer))
     return [_told(robin, look, by_look.get(place, [])) for place, look in enumerate(looks)]
+
+
+def sampling_of(robin: TrainedRobin, options: RobinOptions, seed: int, whole: bool) -> Sampling:
+    """How answers are said; that for a `whole` graph may be longer."""
+    return Sampling(
+        end=robin.tokenizer.end,
+        limit=options.max_tokens * (GRAPH_TOKENS if whole else 1),
+        temperature=options.temperature,
+        seed=seed,
+        banned=robin.tokenizer.unspeakable,
+    )
 
 
 def _questions(place: int, look: Look, options: RobinOptions) -> list[_Question]:
@@ -119,10 +123,17 @@ def _told(robin: TrainedRobin, look: Look, answers: Sequence[tuple[_Question, Sa
             else parse_relations(text, question.number, count, truncated=not said.ended)
         )
         faults.update(graph.dropped)
-        spoken = {} if whole else spoken_scores(robin.tokenizer, said)
+        spoken = (
+            spoken_triplets(robin.tokenizer, said)
+            if whole
+            else {
+                (question.number, predicate, other): share
+                for (other, predicate), share in spoken_scores(robin.tokenizer, said).items()
+            }
+        )
         for one in graph.relations:
             if max(one.subject, one.object) <= count:
-                found.setdefault(one, spoken.get((one.object, one.predicate), 0.0))
+                found.setdefault(one, spoken.get((one.subject, one.predicate, one.object), 0.0))
             else:
                 faults["unknown-region"] += 1
     return Told(_scored(robin, look, found), labels, dict(faults))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 from attrs import validators
@@ -14,28 +16,36 @@ _POSITIVE = validators.ge(1)
 _NOT_NEGATIVE = validators.ge(0)
 
 
+def _check_weights(instance: Any, attribute: Any, value: Mapping[str, float]) -> None:
+    for name, weight in value.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"the weight of source {name!r} must be 0 or more, not {weight}")
+
+
 @attrs.frozen
 class RobinOptions:
     """`robin`: the student of Synthetic Visual Genome, a language model that sees an image and its regions.
 
     `preset`: its size when it is trained from random weights or from `language` and `tower`; "tiny" and "small" are
     ours, "3b" is the released one. `stage`: what learns, at which rates (`docs/robin.md`). `steps`: training steps, 0
-    for the stage's epochs; `images`: images a step, 0 for the stage's; `capacity`: positions of a packed row, 0 for
-    the stage's; `rate`: scales the stage's learning rates. `save_every`: steps between saved states. `checkpointing`:
-    compute activations again instead of keeping them. `compile`: on CUDA, compile layers and blocks; the first steps
-    take a minute more. `pair_head`: train one beside the decoder, for the closed
-    vocabulary of the training; `spoken`: the share of examples that ask anything in words, the others teach the pair
-    head alone. `language`, `tower`: folders with a plain language model
+    for the stage's epochs; `images`: images a step, 0 for the stage's; `capacity`: positions of a packed row, 0 for the
+    stage's; `rate`: scales the stage's learning rates. `lora`: the rank of adapters that learn instead of the language
+    model's own weights, 0 for none. `source_weights`: how often an epoch shows the images of a source, by its name; 1
+    where it is not named. `save_every`: steps between saved states. `checkpointing`: compute activations again instead
+    of keeping them. `compile`: on CUDA, compile layers and blocks; the first steps take a minute more. `pair_head`:
+    train one beside the decoder, for the closed vocabulary of the training; `spoken`: the share of examples that ask
+    anything in words, the others teach the pair head alone. `language`, `tower`: folders with a plain language model
     (weights and tokenizer.json) and with LAION's CLIP weights, to train from. `checkpoint`: a folder with a trained
     Robin: what generates where no training runs before, and what a training goes on from. `parity`: reproduce the
     released code where the default differs.
 
-    `mode`: ask about each subject, or for the whole graph at once. `constrained`: answers about subjects follow a
-    grammar, so that they always parse. `temperature`: 0 takes the likeliest token. `max_tokens`: of an answer.
-    `relations_per_subject`: `generate` adds at most so many (R), and none with a lower score than `min_score`, in
-    [0, 1]. `max_pairs`: pairs ranked in an image; where there are more, each region is paired with those nearest.
-    `predicates`, `labels`: files with one a line, the closed vocabularies that `rank` scores; by default those of the
-    training.
+    `mode`: ask about each subject, or for the whole graph at once, or where no region is given ("detect") for objects
+    with their boxes and relations; images with regions are then asked about each subject. `constrained`: answers about
+    subjects follow a grammar, so that they always parse. `temperature`: 0 takes the likeliest token. `max_tokens`: of
+    an answer. `relations_per_subject`: `generate` adds at most so many (R), and none with a lower score than
+    `min_score`, in [0, 1]. `max_pairs`: pairs ranked in an image; where there are more, each region is paired with
+    those nearest. `predicates`, `labels`: files with one a line, the closed vocabularies that `rank` scores; by default
+    those of the training.
     """
 
     preset: Literal["tiny", "small", "3b"] = "tiny"
@@ -44,6 +54,8 @@ class RobinOptions:
     images: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
     capacity: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
     rate: float = attrs.field(default=1.0, validator=validators.gt(0.0))
+    lora: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
+    source_weights: dict[str, float] = attrs.field(factory=dict, validator=_check_weights, hash=False)
     save_every: int = attrs.field(default=100, validator=_POSITIVE)
     checkpointing: bool = False
     compile: bool = True
@@ -53,7 +65,7 @@ class RobinOptions:
     tower: Path | None = None
     checkpoint: Path | None = None
     parity: bool = False
-    mode: Literal["per-subject", "full-graph"] = "per-subject"
+    mode: Literal["per-subject", "full-graph", "detect"] = "per-subject"
     constrained: bool = True
     temperature: float = attrs.field(default=0.0, validator=_NOT_NEGATIVE)
     max_tokens: int = attrs.field(default=256, validator=_POSITIVE)

@@ -17,13 +17,15 @@ from sgforge.graph import Relation, Sample, SceneGraph
 from sgforge.stages import Resources
 from sgforge.stages.policies import Policy, Rollout
 from sgforge.stages.rewards import Outcome
+from sgforge_robin.answers import sampling_of
 from sgforge_robin.config import RobinOptions
-from sgforge_robin.decoding.decode import Ask, Said, Sampling, decode
+from sgforge_robin.decoding.decode import Ask, Said, decode
 from sgforge_robin.decoding.spoken import spoken_scores
 from sgforge_robin.encoding import Branch, Example, ask_ids, prefix_ids
 from sgforge_robin.learnt import TrainedRobin
 from sgforge_robin.looking import look_at, prefix_text, see_sample
 from sgforge_robin.model.attention import Prefix
+from sgforge_robin.model.lora import add_adapters
 from sgforge_robin.model.shape import IGNORED
 from sgforge_robin.pixels import image_tensor
 from sgforge_robin.regions import masks_of, salient
@@ -37,8 +39,6 @@ from sgforge_robin.training.stages import STAGES, Stage
 
 __all__ = ["RobinPolicy"]
 
-_GRAPH_TOKENS: Final = 8
-"""A whole graph's answer may be so many times as long as that about one subject."""
 _ROWS: Final = 512
 """Answers that are decoded at once, or those about one image where these are more."""
 
@@ -80,6 +80,9 @@ class RobinPolicy:
         join(resources.worker, resources.device)
         robin = TrainedRobin.load(Path(folder), parity=options.parity)
         robin.model.to(resources.device)
+        if options.lora:
+            torch.manual_seed(resources.seed)
+            add_adapters(robin.model.language.base_model.layers, options.lora)
         policy = cls(robin, options, resources)
         freeze(robin.model, policy._stage)
         if robin.model.pair_head is not None:
@@ -166,7 +169,6 @@ class RobinPolicy:
         self, samples: Sequence[Sample], places: Sequence[int], group: int, seed: int
     ) -> list[tuple[_Question, Said]]:
         """Every question about these samples with each of its answers."""
-        tokenizer = self._robin.tokenizer
         asked: list[_Question] = []
         asks: list[Ask] = []
         prefixes: list[Prefix] = []
@@ -184,14 +186,8 @@ class RobinPolicy:
                 asks += [Ask(len(prefixes), question.ids, f"{key}/{one}") for one in range(group)]
                 asked += [question] * group
             prefixes.append(look.prefix)
-        long = _GRAPH_TOKENS if self._options.mode == "full-graph" else 1
-        sampling = Sampling(
-            end=tokenizer.end,
-            limit=self._options.max_tokens * long,
-            temperature=self._temperature,
-            seed=seed,
-            banned=tokenizer.unspeakable,
-        )
+        options = attrs.evolve(self._options, temperature=self._temperature)
+        sampling = sampling_of(self._robin, options, seed, whole=options.mode == "full-graph")
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
             said = decode(self._robin.model, prefixes, asks, sampling)
         return list(zip(asked, said, strict=True))

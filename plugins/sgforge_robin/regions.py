@@ -11,9 +11,9 @@ from torch import Tensor
 
 from sgforge.graph import Region, Sample
 from sgforge.masks import to_array
-from sgforge_robin.text.places import box_text
+from sgforge_robin.text.places import Thousandths, box_text, thousandths
 
-__all__ = ["MOST_REGIONS", "box_shares", "box_texts", "masks_of", "salient"]
+__all__ = ["MOST_REGIONS", "box_shares", "box_texts", "by_size", "masks_of", "salient", "thousandths_of"]
 
 MOST_REGIONS: Final = 99
 """How many regions a Robin is shown at most, as released."""
@@ -26,9 +26,14 @@ def salient(sample: Sample, most: int = MOST_REGIONS) -> list[int]:
     """
     graph = sample.graph
     placed = [index for index, region in graph.regions.items() if _box(region) is not None]
-    if len(placed) <= most:
-        return placed
-    return sorted(sorted(placed, key=lambda index: (-_area(graph.regions[index]), index))[:most])
+    return placed if len(placed) <= most else sorted(by_size(sample, most))
+
+
+def by_size(sample: Sample, most: int) -> list[int]:
+    """Indices of kept regions with a box or a mask, at most `most`, the largest box first."""
+    regions = sample.graph.regions
+    placed = [index for index, region in regions.items() if _box(region) is not None]
+    return sorted(placed, key=lambda index: (-_area(regions[index]), index))[:most]
 
 
 def masks_of(sample: Sample, regions: Sequence[Region]) -> Tensor | None:
@@ -52,6 +57,12 @@ def box_texts(sample: Sample, regions: Sequence[Region]) -> list[str]:
     height, width = _frame(sample)
     boxes = (_box(region) for region in regions)
     return ["" if box is None else box_text([box], width, height) for box in boxes]
+
+
+def thousandths_of(sample: Sample, regions: Sequence[Region]) -> list[Thousandths]:
+    """Each region's box in thousandths of the image's sides."""
+    height, width = _frame(sample)
+    return [thousandths(_box(region) or (0.0, 0.0, width, height), width, height) for region in regions]
 
 
 def box_shares(sample: Sample, regions: Sequence[Region]) -> Tensor:

@@ -14,9 +14,10 @@ from sgforge.errors import ImageError, StepError
 from sgforge.graph import Category, Region, Relation, Sample
 from sgforge.stages import Answer, Checkpoint, Failure, Ranking, Resources, Selection
 from sgforge.stages.policies import Policy
-from sgforge_robin.answers import Told, answers_about
+from sgforge_robin.answers import Told, answers_about, sampling_of
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.decoding.grammar import Spellings
+from sgforge_robin.detection import Found, find_objects
 from sgforge_robin.learnt import TrainedRobin, read_lines
 from sgforge_robin.looking import (
     Look,
@@ -81,9 +82,14 @@ class RobinStudent:
     def generate(self, samples: Sequence[Sample], /) -> list[Answer]:
         """At most `relations_per_subject` new relations of each region, the likeliest first; labels where none were.
 
-        All subjects of all these images are asked as one batch, each image encoded once.
+        All subjects of all these images are asked as one batch, each image encoded once. With `mode = "detect"` images
+        without regions get some, with boxes, labels, attributes, and relations between them.
         """
         robin, spellings = self._ready()
+        if self.options.mode == "detect":
+            bare = [place for place, sample in enumerate(samples) if not sample.graph.regions]
+            if bare:
+                return self._mixed(samples, set(bare))
         looks: list[Look | Failure] = [
             _attempt(lambda one: look_at(robin, see_sample(robin, one)), sample) for sample in samples
         ]
@@ -94,6 +100,35 @@ class RobinStudent:
             for look in looks
         ]
 
+    def _mixed(self, samples: Sequence[Sample], bare: set[int]) -> list[Answer]:
+        """Answers where some images have no region: these first, then the others as ever."""
+        found = iter(self._found([sample for place, sample in enumerate(samples) if place in bare]))
+        others = [sample for place, sample in enumerate(samples) if place not in bare]
+        told = iter(self.generate(others) if others else [])
+        answers: list[Answer] = []
+        for place, sample in enumerate(samples):
+            one = next(found if place in bare else told)
+            answers.append(self._added(sample, one) if isinstance(one, Found) else one)
+        return answers
+
+    def _found(self, samples: Sequence[Sample]) -> list[Found | Failure]:
+        """What is found in images without regions, those that can be read as one batch."""
+        robin, _ = self._ready()
+        read = [_attempt(_opened, sample) for sample in samples]
+        sampling = sampling_of(robin, self.options, self._seed, whole=True)
+        found = iter(find_objects(robin, [one for one in read if isinstance(one, Sample)], sampling))
+        return [next(found) if isinstance(one, Sample) else one for one in read]
+
+    def _added(self, sample: Sample, found: Found) -> Edit:
+        """What was found as an edit; its regions come after those that were rejected before."""
+        first = len(sample.graph.all.regions)
+        relations = [
+            self._relation(first + a, word, first + b, score)
+            for (a, word, b), score in sorted(found.relations.items(), key=lambda item: -item[1])
+            if score >= self.options.min_score
+        ]
+        return Edit(regions=found.regions, relations=relations, faults=found.faults)
+
     def rank(self, samples: Sequence[Sample], /) -> list[Ranking | Failure]:
         """Every candidate pair of the regions shown, with the probability of every predicate of the vocabulary."""
         return [_attempt(self._rank, sample) for sample in samples]
@@ -103,6 +138,11 @@ class RobinStudent:
         predicates = robin.known.predicates
         if not predicates:
             raise StepError("this checkpoint brings no closed vocabulary to rank: say predicates = FILE, one a line")
+        if self.options.mode == "detect" and not sample.graph.regions:
+            (found,) = self._found([sample])
+            if isinstance(found, Failure):
+                raise ImageError(found.detail, found.reason)
+            sample = found.within(sample)
         regions = dict(sample.graph.regions)
         places = {index: place for place, index in enumerate(regions)}
         seen = see_sample(robin, sample)
@@ -138,8 +178,6 @@ class RobinStudent:
 
     def _edit(self, look: Look, said: Told) -> Edit:
         """The answers about one image as an edit: what the graph has already, rejected or not, is not said again."""
-        robin, _ = self._ready()
-        categories = dict(zip(robin.known.predicates, robin.known.categories, strict=False))
         had = {relation.triplet for relation in look.sample.graph.all.relations}
         left = dict.fromkeys(look.indices, self.options.relations_per_subject)
         added: list[Relation] = []
@@ -149,16 +187,20 @@ class RobinStudent:
                 continue
             if one.score < self.options.min_score:
                 continue
-            category = cast(Category, categories.get(one.predicate, "unknown"))
-            added.append(
-                Relation(subject=subject, predicate=one.predicate, object=object_, category=category, score=one.score)
-            )
+            added.append(self._relation(subject, one.predicate, object_, one.score))
             left[subject] -= 1
         labels = [
             Edit.set("region", look.indices[number - 1], label=one.label, score=one.score)
             for number, one in said.labels.items()
         ]
         return Edit.sum([Edit(relations=added, faults=said.faults), *labels])
+
+    def _relation(self, subject: int, predicate: str, object_: int, score: float) -> Relation:
+        """A relation with the category that its predicate had in the training."""
+        robin, _ = self._ready()
+        categories = dict(zip(robin.known.predicates, robin.known.categories, strict=False))
+        category = cast(Category, categories.get(predicate, "unknown"))
+        return Relation(subject=subject, predicate=predicate, object=object_, category=category, score=score)
 
     def _ready(self) -> tuple[TrainedRobin, Spellings]:
         if self._robin is None or self._spellings is None:
@@ -167,6 +209,14 @@ class RobinStudent:
 
 
 _T = TypeVar("_T")
+
+
+def _opened(sample: Sample) -> Sample:
+    """The sample, if its picture can be read."""
+    if sample.image is None:
+        raise ImageError(f"{sample.image_id} has no image: a Robin looks at pixels", "image-missing")
+    sample.image.array()
+    return sample
 
 
 def _attempt(answer: Callable[[Sample], _T], sample: Sample) -> _T | Failure:

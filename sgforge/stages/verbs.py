@@ -166,7 +166,11 @@ _VERBS: Final = (
         name="generate",
         kind="student",
         does="Let a trained student propose relations for each image.",
-        role=Role(adds=_fields("relation"), region_fields=_fields("label", "score"), relation_fields=_fields("score")),
+        role=Role(
+            adds=_fields("region", "relation"),
+            region_fields=_fields("label", "score"),
+            relation_fields=_fields("score"),
+        ),
         weights="own",
         student="itself",
     ),

@@ -58,6 +58,24 @@ def test_who_may_look_at_whom() -> None:
     ]
 
 
+@given(st.lists(st.tuples(st.integers(1, 5), st.lists(st.integers(1, 4), max_size=3)), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_spans_say_what_the_mask_says(shapes: list[tuple[int, list[int]]]) -> None:
+    blank = torch.zeros(3, 1, 1)
+    row = [
+        Example(f"{place}", blank, None, [1] * length, length, tuple(Branch([1] * size, [1] * size) for size in sizes))
+        for place, (length, sizes) in enumerate(shapes)
+    ]
+    whole = lay_out(row)
+    layout = whole.padded(len(whole.position) + 3)
+    start, cut, begin = (values[:, None] for values in layout.spans())
+    key = torch.arange(len(layout.position))[None]
+    seen = (((key >= start) & (key < cut)) | (key >= begin)) & (key <= key.T)
+    expected = torch.eye(len(layout.position), dtype=torch.bool)
+    expected[:-3, :-3] = whole.allowed()[0, 0]
+    assert torch.equal(seen, expected)
+
+
 @pytest.mark.parametrize("attention", ["documents", "mask"])
 def test_packed_is_separate_in_loss_and_gradients(tmp_path: Path, attention: Attention) -> None:
     given = examples(tmp_path)

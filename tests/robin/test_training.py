@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -15,6 +17,7 @@ from sgforge.graph import Region, Sample, SceneGraph
 from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.text.tasks import Task
+from sgforge_robin.training.ahead import ahead
 from sgforge_robin.training.loop import Life, StepReport, train
 from sgforge_robin.training.stages import STAGES, Stage
 from sgforge_robin.training.stream import PackedStream, Position
@@ -97,7 +100,7 @@ def test_an_image_that_fails_in_mid_epoch_is_counted(tmp_path: Path) -> None:
     steps = packed.steps(Position())
     shown = [example.image_id for _ in range(2) for row in next(steps)[0] for example in row]
     assert sorted(shown) == sorted(sample.image_id for sample in samples if sample is not samples[1])
-    assert packed.counts == {"image-unreadable": 1}
+    assert packed.unreadable == {"image-unreadable": 1}
 
 
 def test_data_without_anything_to_learn(tmp_path: Path) -> None:
@@ -152,3 +155,22 @@ def test_a_position_is_where_the_stream_goes_on(tmp_path: Path) -> None:
         rows, _ = next(PackedStream(samples, maker(SHORT), 2, Counter()).steps(taken[place][1]))
         expected = [[one.image_id for one in row] for row in taken[place + 1][0]]
         assert [[one.image_id for one in row] for row in rows] == expected
+
+
+def test_reading_ahead_keeps_the_order_and_what_raises() -> None:
+    def numbers() -> Iterator[int]:
+        yield from range(5)
+        raise StepError("the sixth")
+
+    before = threading.active_count()
+    reading_on = ahead(numbers())
+    assert [next(reading_on) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(StepError, match="the sixth"):
+        next(reading_on)
+    assert list(ahead(iter(range(7)))) == list(range(7))
+    made: list[int] = []
+    reading = ahead(made.append(number) or number for number in range(100))  # type: ignore[func-returns-value]
+    assert [next(reading) for _ in range(3)] == [0, 1, 2]
+    reading.close()  # type: ignore[attr-defined]
+    assert len(made) < 10  # one that is left makes no more
+    assert threading.active_count() == before

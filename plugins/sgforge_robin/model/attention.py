@@ -116,18 +116,20 @@ def attend(
     return out.to(query.dtype).reshape(query.shape).transpose(1, 2).contiguous(), None
 
 
-def block_mask(document: Tensor, branch: Tensor) -> BlockMask:
-    """The blocks of a packed row's mask that hold anything: one looks back, at its document's prefix (branch 0) and at
-    its own branch. `document`, `branch`: (L,) integers.
+def block_mask(start: Tensor, cut: Tensor, begin: Tensor) -> BlockMask:
+    """The blocks of a packed row's mask that hold anything.
+
+    Each of L positions sees itself and what lies before it from `start` up to `cut`, and from `begin` on, (L,)
+    integers: of the key its place alone is read, which the kernel knows.
     """
 
     def allowed(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-        own = (document[query] == document[key]) & ((branch[key] == 0) | (branch[query] == branch[key]))
-        return own & (query >= key)
+        before = (key >= start[query]) & (key < cut[query])
+        return (before | (key >= begin[query])) & (query >= key)
 
-    document, branch, length = document.int(), branch.int(), len(document)
-    make = _compiled(create_block_mask) if document.is_cuda else create_block_mask
-    found: BlockMask = make(allowed, None, None, length, length, device=document.device)
+    start, cut, begin = start.int(), cut.int(), begin.int()
+    make = _compiled(create_block_mask) if start.is_cuda else create_block_mask
+    found: BlockMask = make(allowed, None, None, len(start), len(start), device=start.device)
     return found
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sgforge.durable import write_text
 from sgforge.errors import StepError
+from sgforge_robin.model.lora import merged
 from sgforge_robin.model.names import HEAD, TRUNK, VISUAL, module_name, public_name
 from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.shape import RobinShape
@@ -82,10 +83,10 @@ def fill(model: RobinModel, state: Mapping[str, Tensor]) -> None:
 def save_model(model: RobinModel, folder: Path) -> None:
     """Write weights and config.json under the public names; a tied head is left out, as in the public checkpoint.
 
-    Each file is whole or not there: it is written under another name first.
+    Adapters are merged into their layers. Each file is whole or not there: it is written under another name first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {public_name(name): value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    state = {public_name(name): value.detach().cpu().contiguous() for name, value in merged(model).items()}
     if _is_tied(model):
         state.pop(_HEAD_NAME, None)
     aside = folder / f".{WEIGHTS}.tmp"

@@ -14,6 +14,7 @@ from sgforge.errors import StepError
 from sgforge_robin.model.attention import SHARED
 from sgforge_robin.model.extractor import MaskExtractor, pad_to_square
 from sgforge_robin.model.pair_head import PairHead
+from sgforge_robin.model.sending import sent
 from sgforge_robin.model.shape import IGNORED, PairShape, RobinShape
 from sgforge_robin.model.splice import RegionTokens, Row, Spliced, padded, splice_row
 from sgforge_robin.model.tower import ConvNeXt
@@ -60,15 +61,13 @@ class RobinModel(nn.Module):
         enable({"use_reentrant": False})
 
     def compile_parts(self) -> None:
-        """Compile each layer of the language model and each block of the tower, for CUDA; the weights stay theirs.
+        """Compile each layer of the language model, for CUDA; the weights stay theirs.
 
-        Layers see few lengths (packed rows are padded to a grain), blocks any number of images.
+        They see few lengths, as packed rows are padded to a grain. The tower, which sees any number of images, is
+        faster as it is (`benchmarks/gpu/robin.py`).
         """
         for layer in self.language.base_model.layers:
             layer.compile(dynamic=False)
-        for stage in self.tower.trunk.stages:
-            for block in stage.blocks:
-                block.compile(dynamic=True)
 
     def drop_nothing(self) -> None:
         """Switch dropout off for good, in training mode too, so that two passes give one result."""
@@ -135,7 +134,7 @@ class RobinModel(nn.Module):
         """The tokens of the regions of one image, whose features these are; None without regions."""
         if masks is None or not len(masks):
             return None
-        masks = masks.to(features["res4"].device)
+        masks = sent(masks, features["res4"].device)
         if self.shape.aspect == "pad" and not self.parity:
             masks = pad_to_square(masks)
         return RegionTokens(*self.extractor(features, masks))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["attribute_texts", "plain_name", "plain_predicate"]
+__all__ = ["attribute_texts", "plain_name", "plain_predicate", "plain_sentence"]
 
 _ANGLES: Final = str.maketrans("", "", "<>")
 _REGION: Final = re.compile(r"region(?=\d)")
@@ -31,6 +31,11 @@ def attribute_texts(texts: Iterable[str]) -> tuple[str, ...]:
 def plain_predicate(text: str) -> str:
     """A predicate on one line, in which no region is spelled; commas stay."""
     return _line(_REGION.sub("region ", _line(text))).strip(", ")
+
+
+def plain_sentence(text: str | None) -> str:
+    """A question, an answer or a phrase on one line, "" for none: without angle brackets, else as it was said."""
+    return _line(text)
 
 
 def _line(text: str | None) -> str:

@@ -9,9 +9,10 @@ from typing import Final
 import attrs
 
 from sgforge_robin.text.graphs import NOTHING, GraphText, RelationText, serialise_graph, serialise_relations
-from sgforge_robin.text.plain import attribute_texts, plain_name, plain_predicate
+from sgforge_robin.text.plain import attribute_texts, plain_name, plain_predicate, plain_sentence
 
 __all__ = [
+    "CHOICES",
     "Task",
     "Turn",
     "ask_attributes",
@@ -29,6 +30,8 @@ __all__ = [
 
 _PERSONA: Final = "You describe images by their regions and by how these relate."
 _LETTERS: Final = "ABCD"
+CHOICES: Final = len(_LETTERS)
+"""Places that a choice may have."""
 
 
 class Task(StrEnum):
@@ -100,19 +103,19 @@ def ask_detection(graph: GraphText = GraphText()) -> Turn:
 def ask_grounding(sentence: str, region: int = 0) -> Turn:
     """Which region a sentence means."""
     return Turn(
-        Task.GROUNDING, f"Which region is meant by: {plain_name(sentence)}?", f"region{region}" if region else ""
+        Task.GROUNDING, f"Which region is meant by: {plain_sentence(sentence)}?", f"region{region}" if region else ""
     )
 
 
 def ask_referring(region: int, sentence: str = "") -> Turn:
     """A sentence that means one region and no other."""
-    return Turn(Task.REFERRING, f"Describe region{region} so that nothing else is meant.", plain_name(sentence))
+    return Turn(Task.REFERRING, f"Describe region{region} so that nothing else is meant.", plain_sentence(sentence))
 
 
 def ask_question(question: str, graph: GraphText = GraphText(), answer: str = "") -> Turn:
     """A question about the picture, answered through the graph it needs: the graph, then `Answer: ...`."""
-    text = f"{serialise_graph(graph)}\n\nAnswer: {plain_name(answer)}"
-    return Turn(Task.QUESTION, f"{plain_name(question)} First give the graph that tells.", text)
+    text = f"{serialise_graph(graph)}\n\nAnswer: {plain_sentence(answer)}"
+    return Turn(Task.QUESTION, f"{plain_sentence(question)} First give the graph that tells.", text)
 
 
 def ask_choice(question: str, boxes: Sequence[str], right: int = 0) -> Turn:
@@ -122,7 +125,7 @@ def ask_choice(question: str, boxes: Sequence[str], right: int = 0) -> Turn:
             f"a choice has 1 to {len(_LETTERS)} places, the right one among them; got {right} of {len(boxes)}"
         )
     choices = " ".join(f"{letter}. {box}" for letter, box in zip(_LETTERS, boxes, strict=False))
-    return Turn(Task.CHOICE, f"{plain_name(question)} {choices}", _LETTERS[right])
+    return Turn(Task.CHOICE, f"{plain_sentence(question)} {choices}", _LETTERS[right])
 
 
 def ask_pair(subject: int, object_: int, predicate: str = "") -> Turn:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -14,45 +14,17 @@ from sgforge_robin.encoding import Branch, Example, PairTruth, drop_to_fit, enco
 from sgforge_robin.model.shape import Aspect
 from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.pixels import image_tensor
-from sgforge_robin.regions import MOST_REGIONS, box_texts, masks_of, salient
+from sgforge_robin.regions import masks_of
 from sgforge_robin.sizes import Size
-from sgforge_robin.text.graphs import GraphText, ObjectText, RelationText
-from sgforge_robin.text.plain import attribute_texts, plain_name
-from sgforge_robin.text.tasks import (
-    Task,
-    Turn,
-    ask_attributes,
-    ask_description,
-    ask_graph,
-    ask_pair,
-    ask_referring,
-    ask_relations,
-    opening,
-)
+from sgforge_robin.text.tasks import Task, opening
 from sgforge_robin.tokens import RobinTokenizer
+from sgforge_robin.training.asked import Shown, detection_of, show, turns
 from sgforge_robin.training.stages import Stage
 
-__all__ = ["ExampleMaker", "Shown", "show", "turns"]
+__all__ = ["Draft", "ExampleMaker"]
 
-_RELATIONS: Final = 10
-"""Relations of one subject that an answer lists at most; which, is drawn anew (released: the first 5 by number)."""
-_PAIRS: Final = 40
-"""Pairs that an example asks about."""
-_NAMED: Final = 0.5
-"""How often an example's prefix says what its regions are: both kinds of input are met later."""
-
-
-@attrs.frozen(eq=False)
-class Shown:
-    """What an example shows of an image: `regions` (indices, in the order of their numbers from 1), as a text graph.
-
-    `named`: whether the prefix says their labels. `phrases`: a description of each region that has one.
-    """
-
-    regions: tuple[int, ...]
-    graph: GraphText
-    named: bool
-    phrases: Mapping[int, str]
+_WITHOUT_REGIONS: Final = 0.15
+"""How often an image is shown without its regions, in a stage that learns to find them."""
 
 
 @attrs.frozen(eq=False)
@@ -90,23 +62,47 @@ class ExampleMaker:
     spoken: float = 1.0
     aspect: Aspect = "stretch"
 
-    def draft(self, sample: Sample, epoch: int) -> Draft | None:
-        """What an image is asked in this epoch; None if there is nothing to ask about it, or no image."""
-        dice = random.Random(_number(self.seed, epoch, sample.image_id))
+    def draft(self, sample: Sample, epoch: int, again: int = 0) -> Draft | None:
+        """What an image is asked in this epoch; None if there is nothing to ask about it, or no image.
+
+        `again`: how often it was shown in this epoch before.
+        """
+        dice = random.Random(_number(self.seed, epoch, f"{sample.image_id}/{again}" if again else sample.image_id))
+        if Task.DETECTION in self.stage.tasks and dice.random() < _WITHOUT_REGIONS:
+            return self._without_regions(sample, dice)
         shown = show(sample, dice, self.stage.kept)
         asked = turns(shown, self.stage.tasks, dice) if dice.random() < self.spoken else []
         pairs = None if self.vocabulary is None else self.vocabulary.truth(sample, shown.regions)
         if sample.image is None or not (asked or pairs):
             return None
-        rows = [sample.graph.regions[index] for index in shown.regions]
-        boxes = box_texts(sample, rows) if self.size.box_text else [""] * len(rows)
-        names = [region.label or "" for region in rows] if shown.named else None
-        prefix = prefix_ids(self.tokenizer, opening(boxes, names))
-        length = len(prefix) - 1 + self.size.image_tokens
+        prefix = self._prefix(sample, shown)
+        length = self._length(prefix)
         branches = self._fitting([encode_branch(self.tokenizer, turn) for turn in asked], length)
         if not branches and pairs is None:
             return None
         return Draft(sample=sample, regions=shown.regions, prefix=prefix, length=length, branches=branches, pairs=pairs)
+
+    def _without_regions(self, sample: Sample, dice: random.Random) -> Draft | None:
+        """An image whose regions are to be found."""
+        turn = detection_of(sample, dice)
+        if turn is None or sample.image is None:
+            return None
+        prefix = prefix_ids(self.tokenizer, opening([]))
+        length = self._length(prefix)
+        branches = self._fitting([encode_branch(self.tokenizer, turn)], length)
+        if not branches:
+            return None
+        return Draft(sample=sample, regions=(), prefix=prefix, length=length, branches=branches, pairs=None)
+
+    def _prefix(self, sample: Sample, shown: Shown) -> list[int]:
+        rows = [sample.graph.regions[index] for index in shown.regions]
+        boxes = shown.boxes if self.size.box_text else [""] * len(rows)
+        names = [region.label or "" for region in rows] if shown.named else None
+        return prefix_ids(self.tokenizer, opening(boxes, names))
+
+    def _length(self, prefix: Sequence[int]) -> int:
+        """Positions of a prefix once the image's tokens are in."""
+        return len(prefix) - 1 + self.size.image_tokens
 
     def finish(self, draft: Draft) -> Example:
         """The example of a draft. An image that cannot be read is an `ImageError`."""
@@ -126,90 +122,6 @@ class ExampleMaker:
         kept = drop_to_fit(branches, self.stage.capacity - length)
         self.left_out(len(branches) - len(kept))
         return kept
-
-
-def show(sample: Sample, dice: random.Random, kept: float) -> Shown:
-    """A random order of a random share, `kept` to 1, of the image's regions."""
-    indices = salient(sample, MOST_REGIONS)
-    dice.shuffle(indices)
-    share = dice.uniform(kept, 1.0)
-    indices = indices[: max(round(len(indices) * share), min(len(indices), 2))]
-    number = {index: place for place, index in enumerate(indices, start=1)}
-    rows = {index: sample.graph.regions[index] for index in indices}
-    objects = [
-        ObjectText(number[index], plain_name(region.label), attribute_texts(region.attributes))
-        for index, region in rows.items()
-        if plain_name(region.label)
-    ]
-    relations = [
-        RelationText(number[one.subject], one.predicate, number[one.object])
-        for one in sample.graph.relations.values()
-        if one.subject in number and one.object in number
-    ]
-    phrases = {number[index]: region.descriptions[0] for index, region in rows.items() if region.descriptions}
-    return Shown(tuple(indices), GraphText(objects, relations), dice.random() < _NAMED, phrases)
-
-
-def turns(shown: Shown, tasks: Sequence[Task], dice: random.Random) -> list[Turn]:
-    """All questions of these tasks about what is shown, in random order."""
-    asked = [turn for task in tasks for turn in _ASKED[task](shown, dice)]
-    dice.shuffle(asked)
-    return asked
-
-
-def _descriptions(shown: Shown, dice: random.Random) -> list[Turn]:
-    return [] if shown.named else [ask_description(item.region, item.name) for item in shown.graph.objects]
-
-
-def _attributes(shown: Shown, dice: random.Random) -> list[Turn]:
-    return [ask_attributes(item.region, item.attributes) for item in shown.graph.objects if item.attributes]
-
-
-def _referring(shown: Shown, dice: random.Random) -> list[Turn]:
-    return [ask_referring(number, phrase) for number, phrase in shown.phrases.items() if plain_name(phrase)]
-
-
-def _relations(shown: Shown, dice: random.Random) -> list[Turn]:
-    """A question about every region, if anything is related at all: one without relations says so."""
-    if not shown.graph.relations:
-        return []
-    by_subject: dict[int, list[RelationText]] = {}
-    for relation in shown.graph.relations:
-        by_subject.setdefault(relation.subject, []).append(relation)
-    return [
-        ask_relations(subject, _some(by_subject.get(subject, []), dice)) for subject in range(1, len(shown.regions) + 1)
-    ]
-
-
-def _pairs(shown: Shown, dice: random.Random) -> list[Turn]:
-    """Some of all pairs, related or not, as they come: so that `none` is as likely as it is."""
-    by_pair: dict[tuple[int, int], list[str]] = {}
-    for one in shown.graph.relations:
-        by_pair.setdefault((one.subject, one.object), []).append(one.predicate)
-    count = len(shown.regions)
-    pairs = [(a, b) for a in range(1, count + 1) for b in range(1, count + 1) if a != b] if by_pair else []
-    chosen = dice.sample(pairs, min(len(pairs), _PAIRS))
-    return [ask_pair(*pair, dice.choice(by_pair.get(pair, [""]))) for pair in chosen]
-
-
-def _graph(shown: Shown, dice: random.Random) -> list[Turn]:
-    return [ask_graph(shown.graph)] if shown.graph.objects else []
-
-
-def _some(relations: Sequence[RelationText], dice: random.Random) -> list[RelationText]:
-    """At most so many of them, by object."""
-    chosen = dice.sample(relations, min(len(relations), _RELATIONS))
-    return sorted(chosen, key=lambda one: (one.object, one.predicate))
-
-
-_ASKED: Final[Mapping[Task, Callable[[Shown, random.Random], list[Turn]]]] = {
-    Task.DESCRIBE: _descriptions,
-    Task.ATTRIBUTES: _attributes,
-    Task.REFERRING: _referring,
-    Task.RELATIONS: _relations,
-    Task.PAIR: _pairs,
-    Task.GRAPH: _graph,
-}
 
 
 def _number(seed: int, epoch: int, image_id: str) -> int:

@@ -16,6 +16,7 @@ from sgforge.errors import StepError
 from sgforge_robin.encoding import Example
 from sgforge_robin.model.attention import block_mask
 from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.model.sending import sent
 from sgforge_robin.model.shape import IGNORED
 from sgforge_robin.model.splice import RegionTokens
 from sgforge_robin.model.tower import LEVELS
@@ -37,7 +38,7 @@ class See:
 
     def __init__(self, model: RobinModel, examples: Sequence[Example]) -> None:
         device = model.table.weight.device
-        pixels = torch.stack([example.pixels for example in examples]).to(device, model.dtype)
+        pixels = sent(torch.stack([example.pixels for example in examples]), device, model.dtype)
         features = model.tower(pixels)
         self.images = model.image_tokens(features["res4"])
         self.regions: list[RegionTokens | None] = [
@@ -74,7 +75,7 @@ def learnt_states(
     chosen = [examples[place] for place in places]
     kind = attention or {"cpu": "documents", "cuda": "flex"}.get(device.type, "mask")
     hidden = _attended(model, embeds, lay_out(chosen), chosen, kind)
-    return Learnt(hidden[learnt.to(device)], labels[learnt + 1].to(device))
+    return Learnt(hidden[sent(learnt, device)], sent(labels[learnt + 1], device))
 
 
 def _attended(model: RobinModel, embeds: Tensor, layout: Layout, examples: Sequence[Example], kind: str) -> Tensor:
@@ -88,7 +89,7 @@ def _attended(model: RobinModel, embeds: Tensor, layout: Layout, examples: Seque
         embeds = functional.pad(embeds, (0, 0, 0, len(layout.position) - length))
     layout = layout.to(device)
     if kind == "flex":
-        given["blocks"] = block_mask(layout.document, layout.branch)
+        given["blocks"] = block_mask(*layout.spans())
     elif kind == "documents":
         given["documents"] = [document.to(device) for document in documents(examples)]
     else:
@@ -118,7 +119,7 @@ def _row(model: RobinModel, examples: Sequence[Example], places: Sequence[int], 
             )
         asked = [token for branch in example.branches for token in branch.ids]
         said = [token for branch in example.branches for token in branch.labels]
-        parts += [prefix.embeds, model.table(torch.tensor(asked, dtype=torch.long).to(device))]
+        parts += [prefix.embeds, model.table(sent(torch.tensor(asked, dtype=torch.long), device))]
         labels += [prefix.labels, torch.tensor(said, dtype=torch.long)]
     return torch.cat(parts), torch.cat(labels)
 

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import attrs
 import torch
+from torch import Tensor
 
 from sgforge.errors import StepError
 from sgforge_robin.encoding import Example
 from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.training.ahead import ahead
+from sgforge_robin.training.forward import Attention
 from sgforge_robin.training.loss import packed_loss
 from sgforge_robin.training.optimizer import clip, freeze, make_optimizer, set_rates
+from sgforge_robin.training.ranks import Ranks
 from sgforge_robin.training.stages import Stage
 from sgforge_robin.training.state import State, load_state, save_state
 from sgforge_robin.training.stream import PackedStream, Position
 
-__all__ = ["Life", "StepReport", "train"]
+__all__ = ["Life", "Share", "StepReport", "share_of", "take_step", "train"]
 
 
 @attrs.frozen
@@ -50,12 +54,15 @@ class Life:
     compiled: bool = False
 
 
-def train(model: RobinModel, stream: PackedStream, stage: Stage, steps: int, life: Life) -> None:
+def train(
+    model: RobinModel, stream: PackedStream, stage: Stage, steps: int, life: Life, ranks: Ranks = Ranks()
+) -> None:
     """Train for `steps` steps in all, going on from a state of the same plan if there is one.
 
     Killed at any step and started again, it takes the same steps with the same losses: to the bit on a CPU with as
-    many threads. A loss that is zero or not finite stops it with the images named; so does running out of memory, with
-    advice.
+    many threads and processes. Several processes share the rows of each step, so that with another number of them it
+    goes on too, equal up to rounding. A loss that is zero or not finite stops it with the images named; so does running
+    out of memory, with advice.
     """
     model.train()
     freeze(model, stage)
@@ -65,37 +72,71 @@ def train(model: RobinModel, stream: PackedStream, stage: Stage, steps: int, lif
         model.compile_parts()
     optimizer = make_optimizer(model, stage)
     state = load_state(life.folder, model, optimizer, life.plan) or State(0, Position())
-    for rows, position in stream.steps(state.position):
+    last = state.position.epoch
+    coming = stream.steps(state.position, ranks.worker)
+    # Beside a CPU that computes, reading ahead would only take its time.
+    for rows, position in coming if model.table.weight.device.type == "cpu" else ahead(coming):
         if state.step >= steps:
             break
         started = time.perf_counter()
+        share = share_of(rows, ranks)
+        if not share.images:
+            if position.epoch > last + 1:
+                raise stream.nothing(stream.counts + ranks.counted(stream.unreadable))
+            continue
+        last = position.epoch
         set_rates(optimizer, state.step, steps, stage.warmup)
-        loss = _step(model, optimizer, rows, life.mixed)
+        loss = take_step(model, optimizer, rows, share, life.mixed, ranks)
         state = State(state.step + 1, position)
-        tokens = sum(example.total for row in rows for example in row)
-        life.report(StepReport(state.step, loss, tokens, time.perf_counter() - started))
-        stopped = life.is_stopped()
-        if stopped or (state.step % life.save_every == 0 and state.step < steps):
+        life.report(StepReport(state.step, loss, share.tokens, time.perf_counter() - started))
+        (stopped,) = ranks.totals([life.is_stopped()])
+        if ranks.worker.rank == 0 and (stopped or (state.step % life.save_every == 0 and state.step < steps)):
             save_state(life.folder, state, model, optimizer, life.plan)
         if stopped:
+            ranks.totals([])  # none ends before the state is there
             raise StepError(f"asked to stop after step {state.step} of {steps}: run it again to go on from there")
     model.eval()
 
 
-def _step(model: RobinModel, optimizer: torch.optim.Optimizer, rows: Sequence[Sequence[Example]], mixed: bool) -> float:
+@attrs.frozen
+class Share:
+    """What all ranks have in one step: positions that are learnt, images that teach the pair head, images, tokens."""
+
+    learnt: int
+    taught: int
+    images: int
+    tokens: int
+
+
+def share_of(rows: Sequence[Sequence[Example]], ranks: Ranks = Ranks()) -> Share:
+    """What the rows of all ranks hold together."""
+    own = [example for row in rows for example in row]
+    learnt = sum(label >= 0 for example in own for one in example.branches for label in one.labels)
+    taught = sum(example.pairs is not None for example in own)
+    totals = ranks.totals([learnt, taught, len(own), sum(example.total for example in own)])
+    return Share(*map(int, totals))
+
+
+def take_step(
+    model: RobinModel,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[Sequence[Example]],
+    share: Share,
+    mixed: bool = False,
+    ranks: Ranks = Ranks(),
+    attention: Attention | None = None,
+) -> float:
     """One update; the loss a learnt position, and that of the pair head an image, added up.
 
-    Learnt positions weigh alike, and so do images.
+    Learnt positions weigh alike, and so do images, whichever rank has them.
     """
-    count = sum(label >= 0 for row in rows for example in row for one in example.branches for label in one.labels)
-    taught = sum(example.pairs is not None for row in rows for example in row)
     optimizer.zero_grad(set_to_none=True)
     parts, device = [], model.table.weight.device.type
     for row in rows:
         try:
             with torch.autocast(device, torch.bfloat16, enabled=mixed):
-                summed = packed_loss(model, row)
-            part = summed.total / max(count, 1) + summed.pairs / max(taught, 1)
+                summed = packed_loss(model, row, attention)
+            part = summed.total / max(share.learnt, 1) + summed.pairs / max(share.taught, 1)
             part.backward()
         except torch.OutOfMemoryError as error:
             raise StepError(
@@ -103,11 +144,32 @@ def _step(model: RobinModel, optimizer: torch.optim.Optimizer, rows: Sequence[Se
                 "checkpointing = true"
             ) from error
         parts.append(part.detach())
-    values = torch.stack(parts).tolist()  # the one place of a step that waits for the device
+    told = _on_the_way(parts)
+    ranks.sum_gradients(model.parameters())
+    clip(model)
+    optimizer.step()
+    values = told()  # the one wait for the device in a step, for its backward pass: the update is under way meanwhile
     for row, value in zip(rows, values, strict=True):
         if not math.isfinite(value) or value == 0:
             names = ", ".join(example.image_id for example in row)
             raise StepError(f"the loss is {value} at the row of images {names}: look at their answers")
-    clip(model)
-    optimizer.step()
-    return math.fsum(values)
+    (loss,) = ranks.totals([math.fsum(values)])
+    return loss
+
+
+def _on_the_way(losses: Sequence[Tensor]) -> Callable[[], list[float]]:
+    """Losses that are fetched from their device, without a wait before they are asked for."""
+    if not losses:
+        return list
+    kept = torch.stack(list(losses)).to("cpu", non_blocking=True)
+    event = torch.cuda.Event() if losses[0].is_cuda else None
+    if event is not None:
+        event.record()
+
+    def fetch() -> list[float]:
+        if event is not None:
+            event.synchronize()
+        found: list[float] = kept.tolist()
+        return found
+
+    return fetch

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sgforge_robin.model.lora import adapters
 from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.training.stages import Stage
 
@@ -15,9 +16,14 @@ __all__ = ["clip", "freeze", "make_optimizer", "set_rates"]
 
 
 def freeze(model: RobinModel, stage: Stage) -> None:
-    """Let the parts with a rate learn, the CLIP head never, and freeze the others."""
+    """Let the parts with a rate learn, the CLIP head never, and freeze the others; with adapters only these."""
     for name, part in model.named_children():
         part.requires_grad_(name in stage.rates)
+    if found := dict(adapters(model.language)):
+        model.language.requires_grad_(False)
+        for adapter in found.values():
+            for value in (adapter.down, adapter.up):
+                value.requires_grad_("language" in stage.rates)
     model.tower.freeze_head()
 
 

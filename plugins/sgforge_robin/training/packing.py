@@ -30,6 +30,23 @@ class Layout:
         line = (self.branch[None] == 0) | (self.branch[:, None] == self.branch[None])
         return (back & own & line)[None, None]
 
+    def spans(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Whom each position sees, itself and what lies before it: from `start` up to `cut`, and from `begin` on.
+
+        (L,) each: where its document starts, where that one's prefix ends, and where its own branch begins; of a
+        position within a prefix all three are where the document starts.
+        """
+        order = torch.arange(len(self.position), device=self.position.device)
+        own = self.branch == 0
+        start = torch.where(own, order - self.position, 0).cummax(0).values
+        cut = torch.where(own, order + 1, 0).cummax(0).values
+        changed = torch.ones_like(own)
+        changed[1:] = (self.branch[1:] != self.branch[:-1]) | (self.document[1:] != self.document[:-1])
+        begin = torch.where(changed, order, 0).cummax(0).values
+        beyond = self.document < 0
+        start, cut = torch.where(beyond, order, start), torch.where(own | beyond, start, cut)
+        return start, torch.where(beyond, order, cut), begin
+
     def padded(self, length: int) -> Layout:
         """The same with positions behind it that see nothing but themselves, `length` in all."""
         more = torch.arange(length - len(self.document))

@@ -1,16 +1,18 @@
-"""Several processes with one model: the process group, and gradients that are the mean over its ranks."""
+"""Several processes with one model: the process group, and gradients that are the mean or the sum over its ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import attrs
 import torch
 from torch import Tensor, distributed
 
 from sgforge.stages import Worker
 
-__all__ = ["join", "share_gradients"]
+__all__ = ["Ranks", "join", "share_gradients"]
 
 _PIECE: Final = 2**24
 """Numbers that are sent at once."""
@@ -23,6 +25,36 @@ def join(worker: Worker, device: str) -> None:
         if on_cuda:
             torch.cuda.set_device(device)
         distributed.init_process_group("nccl" if on_cuda else "gloo")
+
+
+@attrs.frozen
+class Ranks:
+    """The processes of a training, of which this is one; alone, nothing is sent."""
+
+    worker: Worker = attrs.field(factory=Worker)
+
+    def totals(self, values: Sequence[float]) -> list[float]:
+        """The sum of each value over all ranks, in float64."""
+        if self.worker.world == 1:
+            return list(values)
+        # Through objects, so that it is the same over gloo and NCCL, and exact for counts.
+        every: list[Sequence[float]] = [()] * self.worker.world
+        distributed.all_gather_object(every, tuple(values))
+        return [sum(column) for column in zip(*every, strict=True)]
+
+    def counted(self, counts: Counter[str]) -> Counter[str]:
+        """The counts of all ranks, added up."""
+        if self.worker.world == 1:
+            return counts
+        every: list[Counter[str]] = [Counter()] * self.worker.world
+        distributed.all_gather_object(every, counts)
+        return sum(every, Counter())
+
+    @torch.no_grad()
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Make every gradient the sum over the ranks; one that no rank has stays none."""
+        if self.worker.world > 1:
+            _reduce([one for one in parameters if one.requires_grad], 1)
 
 
 def share_gradients(parameters: Iterable[Tensor]) -> None:
@@ -50,28 +82,32 @@ class _Shared:
             engine: Any = torch.autograd.Variable._execution_engine
             engine.queue_callback(self._share)
 
-    @torch.no_grad()
     def _share(self) -> None:
         self._waits = False
-        own = [one.grad is not None for one in self._parameters]
-        reached = torch.tensor(own, dtype=torch.int32, device=self._parameters[0].device)
-        distributed.all_reduce(reached, distributed.ReduceOp.MAX)
-        piece: list[Tensor] = []
-        for one in (one for one, is_reached in zip(self._parameters, reached.tolist(), strict=True) if is_reached):
-            if one.grad is None:
-                one.grad = torch.zeros_like(one)
-            if piece and (piece[0].dtype != one.grad.dtype or sum(map(torch.numel, piece)) >= _PIECE):
-                _mean(piece)
-                piece = []
-            piece.append(one.grad)
-        if piece:
-            _mean(piece)
+        _reduce(self._parameters, distributed.get_world_size())
 
 
-def _mean(gradients: list[Tensor]) -> None:
-    """Make these the mean over all ranks."""
+@torch.no_grad()
+def _reduce(parameters: Sequence[Tensor], divisor: int) -> None:
+    """Make the gradient of each the sum over the ranks, divided; what a rank has not counts as 0 there."""
+    own = [one.grad is not None for one in parameters]
+    reached = torch.tensor(own, dtype=torch.int32, device=parameters[0].device)
+    distributed.all_reduce(reached, distributed.ReduceOp.MAX)
+    piece: list[Tensor] = []
+    for one in (one for one, is_reached in zip(parameters, reached.tolist(), strict=True) if is_reached):
+        if one.grad is None:
+            one.grad = torch.zeros_like(one)
+        if piece and (piece[0].dtype != one.grad.dtype or sum(map(torch.numel, piece)) >= _PIECE):
+            _reduce_piece(piece, divisor)
+            piece = []
+        piece.append(one.grad)
+    if piece:
+        _reduce_piece(piece, divisor)
+
+
+def _reduce_piece(gradients: list[Tensor], divisor: int) -> None:
     flat = torch.cat([one.flatten() for one in gradients])
     distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    for one, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
-        one.copy_(mean.view_as(one))
+    flat /= divisor
+    for one, found in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+        one.copy_(found.view_as(one))

@@ -7,7 +7,7 @@ import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +28,14 @@ from sgforge_robin.config import RobinOptions
 from sgforge_robin.learnt import Known, TrainedRobin
 from sgforge_robin.looking import candidate_pairs, look_at, raw_pair_scores, see_sample
 from sgforge_robin.model.checkpoint import build, load_language, load_tower
+from sgforge_robin.model.lora import add_adapters
 from sgforge_robin.model.shape import PairShape
 from sgforge_robin.sizes import SIZES, Size
 from sgforge_robin.tokens import RobinTokenizer
 from sgforge_robin.training.examples import ExampleMaker
 from sgforge_robin.training.loop import Life, train
 from sgforge_robin.training.progress import Progress
+from sgforge_robin.training.ranks import Ranks, join
 from sgforge_robin.training.stages import STAGES, Stage
 from sgforge_robin.training.state import clear
 from sgforge_robin.training.stream import PackedStream
@@ -62,6 +64,21 @@ class _Images:
     def __getitem__(self, place: int) -> Sample:
         return self.snapshot.sample(int(self.rows[place]), self.roots)
 
+    def weights(self, by_source: Mapping[str, float]) -> list[float] | None:
+        """Each image's weight by its source; None where none is said. A name of no source is a mistake."""
+        if not by_source:
+            return None
+        names, column = self.snapshot.vocabularies.of("source"), np.asarray(self.snapshot.column("image/source"))
+        sources = [names[place] if place >= 0 else "" for place in column[self.rows].tolist()]
+        if missing := sorted(set(by_source) - set(sources)):
+            raise StepError(
+                f"source_weights name {', '.join(missing)}; the images are of {', '.join(sorted(set(sources)))}"
+            )
+        found = [by_source.get(name, 1.0) for name in sources]
+        if not any(found):
+            raise StepError("source_weights are 0 for all selected images: nothing is left to learn from")
+        return found
+
 
 class TrainingSession:
     """One call of `train`: everything it needs, made once."""
@@ -72,6 +89,7 @@ class TrainingSession:
         self._resources = resources
         self._stage = _stage(options)
         self._counts: Counter[str] = Counter()
+        self._ranks = Ranks(resources.worker)
 
     def run(self, snapshot_path: Path, selection: Selection) -> Checkpoint:
         """Train, calibrate, save; a training that is done already is found as it was left."""
@@ -80,6 +98,7 @@ class TrainingSession:
         plan = self._plan(snapshot, rows)
         if (metrics := self._finished(plan)) is not None:
             return Checkpoint.of(self._out, metrics)
+        join(self._resources.worker, self._resources.device)
         vocabulary = learn_vocabulary(snapshot, rows)
         if not vocabulary.relations:
             raise StepError(
@@ -89,6 +108,8 @@ class TrainingSession:
         robin, size = self._start(vocabulary)
         images = _Images(snapshot, learnt, self._resources.roots)
         metrics = self._train(robin, size, images, plan)
+        if self._resources.worker.rank:
+            return Checkpoint(self._out, "")  # the first one leaves it
         metrics |= {"images": len(learnt), "relations": vocabulary.relations}
         robin, calibration = self._calibrate(robin, _Images(snapshot, aside, self._resources.roots))
         metrics |= {"temperature": calibration.temperature, "calibration_error": calibration.error_after}
@@ -126,6 +147,8 @@ class TrainingSession:
             size = attrs.evolve(size, side=robin.known.side, box_text=robin.known.box_text)
         else:
             robin = self._fresh(size, known, vocabulary)
+        if self._options.lora:
+            add_adapters(robin.model.language.base_model.layers, self._options.lora)
         robin.model.to(self._resources.device)
         return attrs.evolve(robin, known=known), size
 
@@ -169,9 +192,10 @@ class TrainingSession:
             spoken=self._options.spoken if robin.model.pair_head is not None else 1.0,
             aspect=robin.model.shape.aspect,
         )
-        stream = PackedStream(images, maker, stage.batch, counts)
+        stream = PackedStream(images, maker, stage.batch, counts, images.weights(self._options.source_weights))
         steps = self._options.steps or stage.epochs * stream.steps_an_epoch()
-        progress = Progress(steps, stream)
+        weights = sum(value.numel() for value in robin.model.parameters())
+        progress = Progress(steps, stream, weights, self._resources)
         with _asked_to_stop() as stopped:
             life = Life(
                 folder=self._out,
@@ -183,7 +207,8 @@ class TrainingSession:
                 recomputed=self._options.checkpointing,
                 compiled=self._options.compile and self._resources.device.startswith("cuda"),
             )
-            train(robin.model, stream, stage, steps, life)
+            train(robin.model, stream, stage, steps, life, self._ranks)
+        counts += self._ranks.counted(stream.unreadable)
         left = {f"left out: {reason}": float(number) for reason, number in sorted(counts.items()) if number}
         return {"steps": steps, "loss": progress.loss, "packing_efficiency": stream.efficiency, **left}
 

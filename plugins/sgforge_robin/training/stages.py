@@ -34,6 +34,11 @@ class Stage:
 
 
 _GRAPHS: Final = (Task.DESCRIBE, Task.RELATIONS, Task.PAIR)
+_ALL: Final = (
+    *_GRAPHS,
+    *(Task.ATTRIBUTES, Task.REFERRING, Task.GROUNDING, Task.CHOICE, Task.QUESTION, Task.GRAPH, Task.DETECTION),
+)
+"""Of the later stages; what the images do not hold (phrases, attributes, questions) is not asked."""
 
 STAGES: Final[Mapping[str, Stage]] = {
     # Ours: everything from random weights, on small sets.
@@ -56,7 +61,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         epochs=1,
         batch=64,
         capacity=8192,
-        tasks=_GRAPHS,
+        tasks=_ALL,
         kept=0.7,
     ),
     # Stage 2: 1e-5, tower unfrozen, batch 64, 2 epochs, regions shuffled (the released checkpoint's folder name);
@@ -66,7 +71,7 @@ STAGES: Final[Mapping[str, Stage]] = {
         epochs=2,
         batch=64,
         capacity=8192,
-        tasks=(*_GRAPHS, Task.GRAPH),
+        tasks=_ALL,
         kept=0.7,
     ),
 }
