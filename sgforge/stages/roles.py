@@ -25,8 +25,8 @@ def check_role(
     if fault is not None or role is None:
         return fault
     for target, rows in (("region", edit.regions), ("relation", edit.relations)):
-        if rows and target not in role.adds:
-            return f"a {verb} step may not add {target}s"
+        if rows and target not in role.adds and not _begins(role, target, graph):
+            return f"a {verb} step may not add {target}s" + (" to others" if target in role.begins else "")
     for verdict in edit.verdicts:
         if verdict.target not in role.judges:
             return f"a {verb} step may not judge {verdict.target}s"
@@ -64,6 +64,11 @@ def _image_fault(verb: str, edit: Edit, has_image: bool) -> str | None:
     if role is None or not role.makes_image:
         return f"{with_article(verb)} step may not make the image"
     return "the sample has an image already, and a second one is refused" if has_image else None
+
+
+def _begins(role: Role, target: str, graph: SceneGraph) -> bool:
+    """Whether rows may be added because the graph has none."""
+    return target in role.begins and not (graph.regions if target == "region" else graph.relations)
 
 
 def _fills_a_blank(role: Role, item: FieldSet, edit: Edit, graph: SceneGraph) -> bool:

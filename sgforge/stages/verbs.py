@@ -55,14 +55,15 @@ class Kind:
 class Role:
     """What the edits of one verb may hold: rows, verdicts, and fields set on rows that are there.
 
-    `region_blanks`: fields of regions that may be set where they are null; `own_region_fields`: further ones of regions
-    that the same edit adds. `columns`: the core's columns of the
-    image that it fills. `makes_image`: whether it may set the image of a sample that has none.
+    `begins`: rows that may be added where the graph has none that is kept. `region_blanks`: fields of regions that may
+    be set where they are null; `own_region_fields`: further ones of regions that the same edit adds. `columns`: the
+    core's columns of the image that it fills. `makes_image`: whether it may set the image of a sample that has none.
     """
 
     adds: frozenset[str] = frozenset()
     judges: frozenset[str] = frozenset()
     region_fields: frozenset[str] = frozenset()
+    begins: frozenset[str] = frozenset()
     region_blanks: frozenset[str] = frozenset()
     own_region_fields: frozenset[str] = frozenset()
     relation_fields: frozenset[str] = frozenset()
@@ -167,7 +168,8 @@ _VERBS: Final = (
         kind="student",
         does="Let a trained student propose relations for each image.",
         role=Role(
-            adds=_fields("region", "relation"),
+            adds=_fields("relation"),
+            begins=_fields("region"),
             region_fields=_fields("label", "score"),
             relation_fields=_fields("score"),
         ),

@@ -197,6 +197,14 @@ def test_each_part_of_an_edit_is_for_the_roles_that_the_contract_names(verb: str
     assert {name for name, edit in PARTS.items() if check_role(verb, edit, BASE) is None} == ALLOWED[verb]
 
 
+def test_a_student_may_find_regions_where_there_are_none() -> None:
+    found = Edit.add(Region("a"), Region("b"), Relation(0, "on", 1))
+    assert check_role("generate", found, SceneGraph(4, 4)) is None
+    assert check_role("generate", found, BASE) == "a generate step may not add regions to others"
+    rejected = SceneGraph(4, 4, [Region("a", status="rejected", reason="x")])
+    assert check_role("generate", Edit.add(Region("b")), rejected) is None
+
+
 def test_a_segmenter_fills_blanks_and_replaces_nothing() -> None:
     mask = Mask(4, 4, 0, 0, 1, 1, b"01")
     graph = SceneGraph(4, 4, [Region("a"), Region("b", mask=mask, depth=1.0)])
