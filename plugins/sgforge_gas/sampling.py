@@ -65,7 +65,7 @@ class Sampler:
 
     def _graph(self, dice: Dice) -> tuple[SceneGraph, Mapping[str, Any]]:
         rows = self._populator.fill(self._drawer.draw(dice), dice)
-        graph = SceneGraph(0, 0, rows.regions, rows.relations, self._scene_attributes(dice))
+        graph = SceneGraph(0, 0, rows.regions, rows.relations, attributes=self._scene_attributes(dice))
         return graph, {PLAUSIBILITY: {"by": self._plausibility, "score": round(rows.plausibility, 6)}}
 
     def _scene_attributes(self, dice: Dice) -> dict[str, str]:

@@ -286,5 +286,5 @@ def _outcome(robin: TrainedRobin, sample: Sample, number: int, said: Said) -> Ou
         relations.append(Relation(shown[one.subject - 1], one.predicate, shown[one.object - 1], score=score))
     if not said.ended:
         faults["truncated"] = 1
-    made = SceneGraph(graph.width, graph.height, graph.all.regions, relations, graph.attributes)
+    made = SceneGraph(graph.width, graph.height, graph.all.regions, relations, attributes=graph.attributes)
     return Outcome(graph=made, text=text, faults=tuple(sorted(faults.elements())))

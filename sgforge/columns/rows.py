@@ -220,6 +220,7 @@ def regions_from(
         _texts(columns.judged_by, vocabularies.step),
         strict=True,
     )
+    # By position: built for every row that is read, which keywords make slower.
     return tuple(Region(*values) for values in fields)
 
 
@@ -239,6 +240,7 @@ def relations_from(columns: RelationColumns, vocabularies: Vocabularies) -> tupl
         _texts(columns.judged_by, vocabularies.step),
         strict=True,
     )
+    # By position: built for every row that is read, which keywords make slower.
     return tuple(Relation(*values) for values in fields)
 
 

@@ -216,7 +216,8 @@ class Journal:
             row = self._base.execute(
                 "SELECT name, verb, component, fingerprint, options FROM step WHERE name = ?", (name,)
             ).fetchone()
-        return StepRecord(*row) if row else StepRecord(name, "", "", "")
+        name, verb, component, fingerprint, options = row or (name, "", "", "", "{}")
+        return StepRecord(name=name, verb=verb, component=component, fingerprint=fingerprint, options_json=options)
 
     def sha256(self, uri: str, size: int, mtime_ns: int) -> str | None:
         """The remembered hash of a file, if size and time of change are still those."""

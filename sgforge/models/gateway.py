@@ -126,8 +126,18 @@ class Gateway:
         price = self.prices.needed(name, settings, self.settings.budget_usd) if capabilities.paid else _FREE
         gate = _gate(provider.settings, capabilities.slots)
         caller = Caller(
-            *(name, model, provider, price, self.prices.version, gate, self.store),
-            *(self._pictures, self._guard, self._account, self._trouble, self.settings),
+            name=name,
+            model=model,
+            provider=provider,
+            price=price,
+            prices_version=self.prices.version,
+            gate=gate,
+            store=self.store,
+            pictures=self._pictures,
+            guard=self._guard,
+            account=self._account,
+            trouble=self._trouble,
+            settings=self.settings,
         )
         self._bound[name] = BoundModel(self, caller)
         return self._bound[name]

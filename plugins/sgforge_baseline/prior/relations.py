@@ -70,7 +70,14 @@ class PairBatch:
         """The context id of each pair in each table; negative where a label was never seen."""
         both = np.where((self.subject < 0) | (self.object < 0), UNSEEN, self.subject * labels + self.object)
         full = np.where(both < 0, UNSEEN, both * CELLS + self.cell)
-        return Levels(np.zeros_like(self.cell), self.cell, self.subject, self.object, both, full)
+        return Levels(
+            every=np.zeros_like(self.cell),
+            cell=self.cell,
+            subject=self.subject,
+            object=self.object,
+            labels=both,
+            full=full,
+        )
 
 
 @attrs.frozen(eq=False, slots=False)

@@ -92,7 +92,8 @@ class Phrases:
         behind = tuple(item for item in words if " " in item[0] and _BEHIND.match(item[0]))
         before = tuple(item for item in words if item not in behind)
         is_plural = self._vocabulary.is_plural(noun)
-        return Phrase(noun, before, behind, self._article(noun, before, is_plural), is_plural)
+        article = self._article(noun, before, is_plural)
+        return Phrase(label=noun, before=before, behind=behind, article=article, is_plural=is_plural)
 
     def _article(self, noun: str, before: Sequence[tuple[str, int]], is_plural: bool) -> str:
         known = self._vocabulary.noun_of.get(noun)

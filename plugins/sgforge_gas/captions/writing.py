@@ -89,7 +89,13 @@ class Writer:
     def write(self, graph: SceneGraph) -> Written:
         """The caption of a graph's kept rows; "An empty scene." without objects."""
         text, marks = self._written(graph)
-        return Written(text, tuple(ElementSpan(*mark) for mark in marks))
+        return Written(
+            text,
+            tuple(
+                ElementSpan(start=start, end=end, kind=kind, index=index, part=part)
+                for start, end, kind, index, part in marks
+            ),
+        )
 
     def caption(self, graph: SceneGraph) -> Caption:
         """The caption as the core's value, with the spans of objects alone."""

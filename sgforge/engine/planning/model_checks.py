@@ -22,13 +22,14 @@ __all__ = ["AskedModels"]
 class AskedModels:
     """Looks at models by name. Nothing is sent, written or loaded but the providers' own code.
 
-    `gateway`: with it, prices are looked at too. `faults`: what is wrong with the settings and the price file.
+    `gateway`: with it, prices are looked at too. `settings`: of each model, read once for all of the run. `faults`:
+    what is wrong with these and the price file.
     """
 
     def __init__(self, registry: Registry, models: Mapping[str, Any], gateway: GatewaySettings | None = None) -> None:
         self._registry = registry
         self._gateway = gateway
-        self._settings, faults = check_models(models)
+        self.settings, faults = check_models(models)
         self._prices: PriceTable | None = None
         self.faults = list(faults)
         if gateway is not None and gateway.prices is not None:
@@ -47,7 +48,7 @@ class AskedModels:
             return
         from sgforge.models import ModelSettings
 
-        settings = self._settings.get(model, ModelSettings())
+        settings = self.settings.get(model, ModelSettings())
         unmet = unmet_needs(component, has_key=bool(settings.api_key_env or settings.api_key_file))
         found = [*(f", whose provider {problem}" for problem in unmet), *_key_problems(settings)]
         found += [f": {problem}" for problem in self._refusals(model, settings, can_be_asked=not found)]

@@ -70,7 +70,7 @@ def resolve(
     away = None if choice == ExecutorChoice(LOCAL) else resolver.executor(choice)
     _check_names(names, problems)
     planner = _Planner(problems, tuple(sources), names)
-    identities = ModelIdentities(registry, models or {})
+    identities = ModelIdentities(registry, asked.settings)
     for number, step in enumerate(steps):
         spec = None if step is None else resolver.step(number, step)
         planner.add(number, step, None if spec is None else spec.knowing(identities))
@@ -80,7 +80,7 @@ def resolve(
     return Plan(
         sources=whole,
         steps=tuple(planner.planned),
-        models=dict(models or {}),
+        models=asked.settings,
         seed=seed,
         notes=notes,
         executor=away,

@@ -352,7 +352,11 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
     if failure is not None:
         return Reading(None, failure=failure, uri=sample.uri, sha256=digest)
     if item.size is not None and not graph.width:
-        graph = SceneGraph(*item.size, graph.all.regions, graph.all.relations, graph.attributes)
+        width, height = item.size
+        rows = graph.all
+        graph = SceneGraph(
+            width=width, height=height, regions=rows.regions, relations=rows.relations, attributes=graph.attributes
+        )
     try:
         for text in (sample.image_id, sample.split, sample.uri):
             encode_text(text or "")

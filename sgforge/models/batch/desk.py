@@ -208,7 +208,7 @@ class BatchDesk:
         skipped = freed.pop(UNREADABLE, 0)
         if skipped and not answers and not freed:
             left = len(self._store.read("SELECT 1 FROM batch_item WHERE batch = ?", (row.id,)))
-            collected = Collected(row, answers, freed, skipped, left)
+            collected = Collected(row, answers=answers, freed=freed, skipped=skipped, left=left)
             await self._store.write(set_state(row.id, "submitted", status=collected.told))
             return collected
         missing = await self._free(row.id, "missing", maybe_billed=skipped > 0)

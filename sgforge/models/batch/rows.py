@@ -112,11 +112,12 @@ def custom_id(key: bytes) -> str:
 def batches(store: Store, open_only: bool = False) -> list[BatchRow]:
     """All batches, oldest first."""
     where = "WHERE state IN ('intent', 'submitted')" if open_only else ""
+    stored = [field.name for field in attrs.fields(BatchRow) if field.name != "waiting"]
     rows = store.read(
-        "SELECT id, tag, model, state, remote_id, status, spool, total, bytes, at, "
+        f"SELECT {', '.join(stored)}, "
         f"(SELECT COUNT(*) FROM batch_item WHERE batch = batch.id) FROM batch {where} ORDER BY id"
     )
-    return [BatchRow(*row) for row in rows]
+    return [BatchRow(**dict(zip(stored, row, strict=False)), waiting=row[-1]) for row in rows]
 
 
 def enter_batch(

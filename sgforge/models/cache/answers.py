@@ -105,7 +105,7 @@ def _judged(schema: Mapping[str, Any], reading: Reading, value: Any, is_known: b
     if not faults and _has_use(schema, reading, value, work):
         return Checked("ok", work.value, mended=work.count, dropped=dict(work.dropped))
     told = _faults(schema, value) or faults or ["nothing of use is in it"]
-    return Checked("invalid", work.value, "; ".join(told), work.count, dict(work.dropped))
+    return Checked("invalid", work.value, detail="; ".join(told), mended=work.count, dropped=dict(work.dropped))
 
 
 def _has_use(schema: Mapping[str, Any], reading: Reading, given: Any, work: Mended) -> bool:

@@ -229,11 +229,17 @@ def _answer_of(row: Sequence[Any]) -> StoredAnswer:
         outcome=row[2],
         raw=row[3],
         detail=row[4],
-        usage=Usage(*row[5:10]),
+        usage=_usage(row[5:10]),
         cost_nano=row[10],
         repaired=bool(row[11]),
         notes=notes,
     )
+
+
+def _usage(columns: Sequence[int]) -> Usage:
+    """Tokens as the tables hold them, side by side."""
+    given, read, written, output, reasoning = columns
+    return Usage(input=given, cache_read=read, cache_write=written, output=output, reasoning=reasoning)
 
 
 def committed_nano(store: Rows) -> int:
@@ -252,7 +258,7 @@ def spending(store: Rows) -> list[Spending]:
         "FROM call GROUP BY model ORDER BY model"
     )
     return [
-        Spending(model=row[0], calls=row[1], lost=row[2], unpriced=row[3], usage=Usage(*row[4:9]), usd=row[9] / NANO)
+        Spending(model=row[0], calls=row[1], lost=row[2], unpriced=row[3], usage=_usage(row[4:9]), usd=row[9] / NANO)
         for row in rows
     ]
 

@@ -107,7 +107,14 @@ def read_message(body: Mapping[str, Any]) -> FakeRequest:
                 images.append(base64.b64decode(part["source"]["data"], validate=True))
     schema = (body.get("output_config") or {}).get("format", {}).get("schema")
     return FakeRequest(
-        *("messages", body["model"], "\n".join(texts), tuple(images), schema, body["max_tokens"], body, digest(body))
+        wire="messages",
+        model=body["model"],
+        text="\n".join(texts),
+        images=tuple(images),
+        schema=schema,
+        max_tokens=body["max_tokens"],
+        body=body,
+        question=digest(body),
     )
 
 

@@ -263,8 +263,17 @@ class FakeProvider:
     ) -> None:
         self.ledger.entries.append(
             Entry(
-                *(request.number, at, time.monotonic(), path, request.model, request.question, result, detail),
-                *(counts[0], counts[2], request.batch),
+                number=request.number,
+                at=at,
+                done=time.monotonic(),
+                path=path,
+                model=request.model,
+                question=request.question,
+                result=result,
+                detail=detail,
+                input_tokens=counts[0],
+                output_tokens=counts[2],
+                batch=request.batch,
             )
         )
 

@@ -65,7 +65,8 @@ class Brush:
 
     def limb(self, a: Point, b: Point, radius: float) -> Capsule:
         """A thick line between two points."""
-        return Capsule(*self.at(*a), *self.at(*b), radius * self.scale())
+        (ax, ay), (bx, by) = self.at(*a), self.at(*b)
+        return Capsule(ax=ax, ay=ay, bx=bx, by=by, radius=radius * self.scale())
 
     def top_face(self, x0: float, x1: float, y: float, depth: float, back: float) -> Shape:
         """The horizontal face of a cuboid."""
