@@ -56,12 +56,20 @@ class ConceptModel:
             return_tensors="pt",
         ).to(self._model.device)
         output = self._model(vision_embeds=seen, input_ids=words["input_ids"], attention_mask=words["attention_mask"])
-        scores = output.pred_logits[0].float().sigmoid() * output.presence_logits[0].float().sigmoid()
+        presence = output.presence_logits[0].float().sigmoid()
+        scores = output.pred_logits[0].float().sigmoid() * presence
         sure = torch.nonzero(scores > threshold)[:, 0]
         sure = sure[scores[sure].argsort(descending=True, stable=True)]
         masks = masks_above(output.pred_masks[0, sure].float().sigmoid(), frame, _INSIDE)
         return [
-            Found(mask=mask, score=score, level=None, source="sam-concepts", label=phrase)
+            Found(
+                mask=mask,
+                score=score,
+                level=None,
+                source="sam-concepts",
+                label=phrase,
+                presence=float(presence.reshape(-1)[0]),
+            )
             for mask, score in zip(masks, scores[sure].tolist(), strict=True)
         ]
 

@@ -8,9 +8,12 @@ from typing import Any, Final, Literal
 import attrs
 from attrs.validators import and_, ge, gt, instance_of, le, min_len, optional
 
+from sgforge.columns.declared import Column
+from sgforge.stages import Use, parts
 from sgforge.weights import path_or_hub_id
 
 __all__ = [
+    "COLUMNS",
     "Disjoint",
     "Dtype",
     "Preset",
@@ -20,6 +23,12 @@ __all__ = [
     "SelectOptions",
     "SemanticSamOptions",
 ]
+
+STABILITY: Final = Column("region", "sam.stability", "f4")
+"""The IoU of a mask with itself at a lower and at a higher threshold, in [0, 1]."""
+PRESENCE: Final = Column("region", "sam.presence", "f4")
+"""The probability that a concept is in the image at all, in [0, 1]."""
+COLUMNS: Final = (STABILITY, PRESENCE)
 
 Preset = Literal["default", "whole", "part"]
 Disjoint = Literal["no", "small", "large"]
@@ -155,19 +164,23 @@ MergeName = Literal[
 class SelectOptions:
     """`select-regions` judges the regions that are there.
 
-    Generated regions are those that an earlier step made, annotated ones those that the source gave. The rules, in
-    order. `min_area`: fewer pixels are rejected. `confirm`: an annotated region stays if its IoU with a generated one
-    is above `confirm_iou` (SVG section 2.1: 0.5). Of generated regions: `box_nms`: of boxes that overlap more than this
-    IoU the better one stays, by `nms_by` ("score", or "area": the larger); 1 leaves all. `duplicates`: of masks of a
-    higher IoU the first stays; 1 leaves all. `unions`: masks that two or more others make up go; "as-released" is the
-    published rule, in which copies of one region remove one another. `merge`: of those whose source is `candidates`
-    the ones stay that join those of `primary`, by one of six rules ("non-overlap-or-area" is Synthetic Visual
-    Genome's), and unions are looked for among the primary ones before; "no" merges nothing. `generated`: "keep" them,
-    keep the "uncovered" ones, whose IoU with every annotated region is at most `covered`, or "drop" them all, as the
-    paper does with annotated images. `max_regions`: so many stay, the most salient ones (size, centrality and score,
-    `sgforge.boxes.salience`); 0 sets no limit.
+    `by`: segmenters, such as [{use = "sam", checkpoint = "..."}], whose regions are looked for first: those that stay
+    are added, the others are not stored, but counted by the rule that they fell to.
+
+    Generated regions are those that an earlier step or one of `by` made, annotated ones those that the source gave.
+    The rules, in order. `min_area`: fewer pixels are rejected. `confirm`: an annotated region stays if its IoU with a
+    generated one is above `confirm_iou` (SVG section 2.1: 0.5). Of generated regions: `box_nms`: of boxes that overlap
+    more than this IoU the better one stays, by `nms_by` ("score", or "area": the larger); 1 leaves all. `duplicates`:
+    of masks of a higher IoU the first stays; 1 leaves all. `unions`: masks that two or more others make up go;
+    "as-released" is the published rule, in which copies of one region remove one another. `merge`: of those whose
+    source is `candidates` the ones stay that join those of `primary`, by one of six rules ("non-overlap-or-area" is
+    Synthetic Visual Genome's), and unions are looked for among the primary ones before; "no" merges nothing.
+    `generated`: "keep" them, keep the "uncovered" ones, whose IoU with every annotated region is at most `covered`, or
+    "drop" them all, as the paper does with annotated images. `max_regions`: so many stay, the most salient ones (size,
+    centrality and score, `sgforge.boxes.salience`); 0 sets no limit.
     """
 
+    by: tuple[Use, ...] = parts("segmenter", ())
     min_area: int = attrs.field(default=0, validator=ge(0))
     confirm: bool = True
     confirm_iou: float = attrs.field(default=0.5, validator=_SHARE)

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from sgforge.edits import Edit
+from sgforge.edits import Edit, Value
 from sgforge.graph import Mask, Region
 from sgforge.masks import PackedMasks, selection, to_crop
 from sgforge_sam.config import Disjoint
@@ -24,13 +24,18 @@ _FULL_PIXELS: Final = 4_000_000
 
 @attrs.frozen
 class Found:
-    """A mask that a model found, its score, its level of detail, where it comes from, and its name, if it has one."""
+    """A mask that a model found, its score, its level of detail, where it comes from, and its name, if it has one.
+
+    `stability`, `presence`: as the columns of the same names, of models that tell them.
+    """
 
     mask: Mask
     score: float
     level: int | None
     source: str
     label: str | None = None
+    stability: float | None = None
+    presence: float | None = None
 
 
 def added(found: Sequence[Found], first: int, disjoint: Disjoint = "no") -> Edit:
@@ -42,9 +47,17 @@ def added(found: Sequence[Found], first: int, disjoint: Disjoint = "no") -> Edit
     if disjoint != "no" and found:
         apart = selection.disjoint(PackedMasks.from_masks([one.mask for one in found]), disjoint).masks()
         found = [attrs.evolve(one, mask=mask) for one, mask in zip(found, apart, strict=True)]
-    regions = [_region(one) for one in found if one.mask.box is not None]
-    empty = len(found) - len(regions)
-    return Edit(regions=tuple(with_parents(regions, first)), faults={NO_PIXELS: empty} if empty else {})
+    seen = [one for one in found if one.mask.box is not None]
+    regions = with_parents(list(map(_region, seen)), first)
+    told = (("sam.stability", "stability"), ("sam.presence", "presence"))
+    values = [
+        Value("region", first + place, column, getattr(one, field))
+        for column, field in told
+        for place, one in enumerate(seen)
+        if getattr(one, field) is not None
+    ]
+    empty = len(found) - len(seen)
+    return Edit(regions=regions, values=values, faults={NO_PIXELS: empty} if empty else {})
 
 
 def _region(found: Found) -> Region:

@@ -25,7 +25,7 @@ __all__ = ["SamSegmenter", "masks_of_boxes"]
 
 
 class SamSegmenter(EncodedSegmenter):
-    """Adds a region for each mask of each preset: box, score (predicted IoU), parent, and which preset it is of.
+    """Adds a region for each mask of each preset: box, score (predicted IoU), stability, parent, which preset it is of.
 
     Level: which of the model's masks of a point it was, from 0, the smallest. Masks without pixels are counted as
     `empty-mask`.
@@ -42,7 +42,7 @@ class SamSegmenter(EncodedSegmenter):
     def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Edit:
         """The masks of all presets, and of boxes if these are asked for."""
         found = [
-            Found(one.mask, one.iou, one.output, f"sam:{preset}")
+            Found(one.mask, one.iou, one.output, f"sam:{preset}", stability=one.stability)
             for preset in self.options.presets
             for one in generate(encoder, pixels, grid_of(preset, self.options))
         ]

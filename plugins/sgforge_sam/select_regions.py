@@ -14,8 +14,9 @@ from sgforge import boxes
 from sgforge.edits import Edit
 from sgforge.graph import Mask, Region, Sample
 from sgforge.masks import areas, selection
-from sgforge.stages import Answer
-from sgforge_sam.config import SelectOptions
+from sgforge.stages import Answer, Failure, Part, Resources
+from sgforge_sam.config import COLUMNS, SelectOptions
+from sgforge_sam.nested import Nested, find_regions
 from sgforge_sam.regions import measured
 
 __all__ = ["REASONS", "RegionSelector"]
@@ -43,10 +44,22 @@ class RegionSelector:
 
     def __init__(self, options: SelectOptions) -> None:
         self.options = options
+        self._by: tuple[Part, ...] = ()
+
+    def setup(self, resources: Resources) -> None:
+        """Take the segmenters whose regions are selected from, if there are any."""
+        self._by = resources.parts.get("by", ())
 
     def segment(self, samples: Sequence[Sample], /) -> list[Answer]:
-        """Verdicts on the regions of each sample."""
-        return [_Selection(self.options, sample).edit() for sample in samples]
+        """Verdicts on the regions of each sample; with nested segmenters also those of their regions that stay."""
+        if not self._by:
+            return [_Selection(self.options, sample).edit() for sample in samples]
+        found = find_regions(self._by, samples)
+        return [one if isinstance(one, Failure) else self._among(one) for one in found]
+
+    def _among(self, nested: Nested) -> Edit:
+        verdicts = _Selection(self.options, nested.sample).edit()
+        return nested.selected(verdicts, {column.name for column in COLUMNS})
 
     @staticmethod
     def notes(counts: Mapping[str, int]) -> list[str]:

@@ -56,5 +56,8 @@ class SemanticSamSegmenter(EncodedSegmenter):
             min_area=options.min_area,
             outputs=tuple(level - 1 for level in options.levels),
         )
-        found = [Found(one.mask, one.iou, one.output + 1, "semantic-sam") for one in generate(encoder, pixels, grid)]
+        found = [
+            Found(one.mask, one.iou, one.output + 1, "semantic-sam", stability=one.stability)
+            for one in generate(encoder, pixels, grid)
+        ]
         return added(found, len(sample.graph.all.regions), options.disjoint)

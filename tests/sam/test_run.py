@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 import skimage.data
 from PIL import Image
-from sam.tiny import saved_sam
+from sam.tiny import FEW, saved_sam, semantic_options
 from support.environment import ROOT
 from support.waiting import LONGEST
 
+import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
 from sgforge.masks import areas
@@ -95,6 +97,89 @@ def test_equal_weights_elsewhere_give_the_same_answers_unasked(
     saved_sam(tmp_path, seed=1).rename(moved)
     assert main(["run", "a.toml", "--json"]) == 0
     assert '"computed":2' in capsys.readouterr().out.replace(" ", "")
+
+
+ANNOTATED = ((4, 4, 40, 40), (10, 30, 90, 60), (0, 0, 95, 63), (60, 5, 70, 12))
+
+
+def annotated(folder: Path) -> sg.SourceStep:
+    """Two photos with boxes that somebody drew, some of which the tiny models confirm."""
+    photos(folder / "photos", 2)
+    lines = [
+        {
+            "image_id": f"{number}",
+            "width": 96,
+            "height": 64,
+            "uri": f"photos:{number}.png",
+            "regions": [{"label": "thing", "box": list(box)} for box in ANNOTATED],
+        }
+        for number in range(2)
+    ]
+    (folder / "graphs.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return sg.source("jsonl", graphs=str(folder / "graphs.jsonl"))
+
+
+def test_nested_segmenters_confirm_what_those_in_steps_do(tmp_path: Path) -> None:
+    """The paper's rule, with the generated masks stored by two steps before it, and not stored by `by`."""
+    source = annotated(tmp_path)
+    sam = {"checkpoint": str(saved_sam(tmp_path)), **FEW}
+    semantic = semantic_options(tmp_path)
+    rule = {"generated": "drop", "duplicates": 1.0, "confirm_iou": 0.2}
+    by = [sg.use("sam", **sam), sg.use("semantic-sam", **semantic)]
+    flat = (sg.segment("sam", **sam), sg.segment("semantic-sam", **semantic), sg.segment("select-regions", **rule))
+    found = []
+    for name, steps in (("flat", flat), ("nested", (sg.segment("select-regions", by=by, **rule),))):
+        roots = {"photos": tmp_path / "photos"}
+        report = sg.Pipeline(*steps).run(source, tmp_path / name, roots=roots, progress=False)
+        assert report.status == "done"
+        dataset = Dataset.open(tmp_path / name)
+        rows = [sample.graph.all.regions for sample in dataset]
+        found.append([[(one.status, one.reason, one.degree) for one in regions[:4]] for regions in rows])
+        assert {len(regions) for regions in rows} == {4} if name == "nested" else min(map(len, rows)) > 4
+        if name == "flat":
+            stability = dataset.column("region/sam.stability")
+            assert len(stability.values) == sum(len(regions) - 4 for regions in rows)
+            assert 0.0 <= stability.values.min() <= stability.values.max() <= 1.0
+    assert found[0] == found[1]
+    assert {status for regions in found[0] for status, _, _ in regions} == {"kept", "rejected"}
+
+
+def test_regions_of_nested_segmenters_that_stay_have_their_stability(tmp_path: Path) -> None:
+    source = annotated(tmp_path)
+    by = [sg.use("sam", checkpoint=str(saved_sam(tmp_path)), **{**FEW, "box_nms": 0.97, "points_per_side": 4})]
+    step = sg.segment("select-regions", by=by, confirm=False, max_regions=6, duplicates=1.0)
+    roots = {"photos": tmp_path / "photos"}
+    report = sg.Pipeline(step).run(source, tmp_path / "d", roots=roots, progress=False)
+    assert report.steps[-1].counts.faults["beyond-limit"] > 0
+    for sample in Dataset.open(tmp_path / "d"):
+        made = [index for index, row in enumerate(sample.graph.all.regions) if row.made_by == "segment"]
+        assert made
+        assert sorted(sample.region_values["sam.stability"]) == made
+        assert len(sample.graph.regions) == 6
+
+
+def test_the_region_step_of_the_recipe_runs_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commented step of stage1.toml, with tiny weights for the published ones, on the scenes of that file."""
+    text = (ROOT / "examples" / "svg" / "stage1.toml").read_text()
+    shown = re.search(r"(?:#   .*\n)+", text.partition("in place of this step:\n")[2])
+    assert shown is not None
+    step = shown[0].replace("#   ", "")
+    tiny = {"sam_vit_h_4b8939.pth": {"checkpoint": str(saved_sam(tmp_path)), **FEW}}
+    tiny["swinl_only_sam_many2many.pth"] = semantic_options(tmp_path)
+    for name, options in tiny.items():
+        assert f'checkpoint = "{name}"' in step
+        given = ", ".join(f"{key} = {json.dumps(value)}" for key, value in options.items())
+        step = step.replace(f'checkpoint = "{name}"', given)
+    source = 'dataset = "d"\n[source]\nuse = "scenes"\nfolder = "scenes"\ncount = 3\n'
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.toml").write_text(source + step)
+    assert main(["run", "p.toml"]) == 0
+    for sample in Dataset.open(tmp_path / "d"):
+        assert {row.made_by for row in sample.graph.all.regions} == {None}
+        for row in sample.graph.all.regions:
+            kept, degree = row.status == "kept", row.degree
+            assert degree is not None
+            assert (kept, row.reason) == ((True, None) if degree > 0.5 else (False, "unconfirmed"))
 
 
 def test_the_device_benchmark_runs_on_a_cpu() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
-from sgforge.edits import Edit, apply_edit
+from sgforge.edits import Edit, Value, apply_edit
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.masks import from_array
+from sgforge.stages import Failure, Part, Resources
 from sgforge_sam.config import SelectOptions
 from sgforge_sam.select_regions import REASONS, RegionSelector
 
@@ -136,3 +138,89 @@ def test_an_image_on_which_nothing_was_generated_is_told() -> None:
     assert selector.notes({}) == []
     (bare,) = selector.segment([Sample("b", SceneGraph(WIDTH, HEIGHT))])
     assert bare == Edit()
+
+
+class Finder:
+    """Finds what it was given, each a part of the one before; says how stable each is."""
+
+    def __init__(self, *boxes: Box, score: float = 0.9, fails: bool = False) -> None:
+        self.boxes = boxes
+        self.score = score
+        self.fails = fails
+
+    def segment(self, samples: Sequence[Sample]) -> list[Edit | Failure]:
+        return [Failure("dark", "too dark") if self.fails else self._find(sample) for sample in samples]
+
+    def _find(self, sample: Sample) -> Edit:
+        first = len(sample.graph.all.regions)
+        found = [region(box, made=None, score=self.score, parent=None) for box in self.boxes]
+        rows = [
+            Region(
+                box=one.box,
+                mask=one.mask,
+                score=one.score,
+                source="finder",
+                parent=first + place - 1 if place else None,
+            )
+            for place, one in enumerate(found)
+        ]
+        values = [Value("region", first + place, "sam.stability", place / 10) for place in range(len(rows))]
+        return Edit(regions=rows, values=[*values, Value("region", first, "other.column", 1)])
+
+
+def selected(regions: Sequence[Region], *finders: Finder, **options: Any) -> Edit | Failure:
+    selector = RegionSelector(SelectOptions(**options))
+    held = tuple(Part(f"finder-{n}", 1.0, Resources(), one) for n, one in enumerate(finders))
+    selector.setup(Resources(parts={"by": held}))
+    sample = Sample("a", SceneGraph(WIDTH, HEIGHT, regions))
+    (answer,) = selector.segment([sample])
+    if isinstance(answer, Edit):
+        apply_edit(sample.graph, attrs_without_values(answer), "select")
+    return answer
+
+
+def attrs_without_values(edit: Edit) -> Edit:
+    return attrs.evolve(edit, values=())
+
+
+def test_regions_of_nested_segmenters_confirm_and_are_not_stored() -> None:
+    annotated = [region((0, 0, 20, 10), made=None), region((50, 20, 60, 40), made=None)]
+    edit = selected(annotated, Finder((0, 0, 20, 9)), Finder((80, 40, 90, 50)), generated="drop", duplicates=1.0)
+    assert isinstance(edit, Edit)
+    assert [(one.index, one.status, one.reason) for one in edit.verdicts] == [
+        (1, "rejected", "unconfirmed"),
+        (0, "kept", None),
+    ]
+    assert (edit.regions, edit.values, edit.faults) == ((), (), {"generated": 2})
+
+
+def test_those_that_stay_are_added_with_their_values_and_the_parents_that_are_left() -> None:
+    annotated = [region((0, 0, 20, 10), made=None)]
+    # The second of the first finder covers what is annotated, so that it goes; what is a part of it has its parent now.
+    first, second = Finder((0, 0, 60, 50), (0, 0, 20, 10), (0, 0, 8, 8)), Finder((70, 0, 90, 20), (72, 2, 80, 10))
+    edit = selected(annotated, first, second, generated="uncovered")
+    assert isinstance(edit, Edit)
+    assert [one.box for one in edit.regions] == [(0, 0, 60, 50), (0, 0, 8, 8), (70, 0, 90, 20), (72, 2, 80, 10)]
+    assert [one.parent for one in edit.regions] == [None, 1, None, 3]
+    assert [(one.index, one.column, one.value) for one in edit.values] == [
+        (1, "sam.stability", 0.0),
+        (2, "sam.stability", 0.2),
+        (3, "sam.stability", 0.0),
+        (4, "sam.stability", 0.1),
+    ]
+    assert edit.faults == {"covered": 1}
+
+
+def test_what_one_nested_segmenter_cannot_do_fails_the_image() -> None:
+    answer = selected([], Finder(), Finder(fails=True))
+    assert answer == Failure("dark", "finder-1: too dark")
+
+
+def test_a_nested_segmenter_stays_in_its_role() -> None:
+    class Chatty(Finder):
+        def segment(self, samples: Sequence[Sample]) -> list[Edit | Failure]:
+            return [Edit.set("region", 0, label="cat") for _ in samples]
+
+    answer = selected([region((0, 0, 5, 5))], Chatty())
+    assert isinstance(answer, Failure)
+    assert (answer.reason, "finder-0" in answer.detail) == ("role", True)
