@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -15,9 +15,23 @@ from sgforge.stages import Failure, Resources
 from sgforge.text.blame import told, words_of
 from sgforge.text.wording import counted
 
-__all__ = ["Outcome", "StopRunError", "Stopped", "answer_batch", "failure_of", "goes_back", "recorded", "recorder"]
+__all__ = [
+    "Outcome",
+    "Raised",
+    "StopRunError",
+    "Stopped",
+    "answer_batch",
+    "failure_of",
+    "goes_back",
+    "listed",
+    "recorded",
+    "recorder",
+    "tried",
+]
 
 _log = logging.getLogger("sgforge.engine")
+Row = TypeVar("Row")
+Given = TypeVar("Given")
 _NOTHING: Final[AbstractContextManager[Sequence[str]]] = nullcontext(())
 
 
@@ -82,30 +96,54 @@ def answer_batch(
     `check` gives the answer, or a `Failure` for one that breaks the contract. Once `is_stopped` says so nothing more is
     asked: there are answers for the first samples alone, or for none.
     """
-    if is_stopped():
-        return []
-    try:
+
+    def asked(some: Sequence[Sample]) -> list[Outcome]:
+        if is_stopped():
+            raise Stopped
         with recorded(resources) as calls:
-            answers = _listed(call(samples), len(samples))
+            answers = listed(call(some), len(some))
         return [Outcome(check(answer), tuple(calls)) for answer in answers]
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # also sys.exit() or a panic of an extension module: the run goes on
-        if len(samples) == 1:
-            return [] if goes_back(error) else [Outcome(failure_of(error))]
-        _log.info("a batch of %d failed, trying one by one: %s", len(samples), told(error))
-    # Nothing says which sample it was, and a batch that failed has no answers that could be kept: all are asked again.
+
     outcomes: list[Outcome] = []
-    for sample in samples:
-        outcome = answer_batch(call, [sample], check, resources, is_stopped)
-        # From the first sample that was not asked there is no answer for the others, which would be taken for its own.
-        if not outcome:
+    for found in tried(asked, samples):
+        if isinstance(found, Outcome):
+            outcomes.append(found)
+        elif isinstance(found.error, KeyboardInterrupt):
+            raise found.error
+        elif isinstance(found.error, Stopped) or goes_back(found.error):
+            # From here on there is no answer: one for a later sample would be taken for this one's.
             break
-        outcomes += outcome
+        else:
+            outcomes.append(Outcome(failure_of(found.error)))
     return outcomes
 
 
-def _listed(given: Any, count: int) -> list[Any]:
+@attrs.frozen
+class Raised:
+    """In the place of an answer: what was raised instead."""
+
+    error: BaseException
+
+
+def tried(ask: Callable[[Sequence[Row]], Sequence[Given]], rows: Sequence[Row]) -> Iterator[Given | Raised]:
+    """What `ask` gives for each row of a batch; if it raises, each is tried alone, so that only the bad one fails."""
+    try:
+        given = ask(rows)
+    except BaseException as error:  # also sys.exit() or a panic of an extension module: the run goes on
+        if len(rows) == 1 or isinstance(error, (Stopped, KeyboardInterrupt)):
+            yield from [Raised(error)] * len(rows)
+            return
+        _log.info("a batch of %d failed, trying one by one: %s", len(rows), told(error))
+    else:
+        yield from given
+        return
+    # Nothing says which row it was, and a batch that failed has no answers that could be kept: all are asked again.
+    for row in rows:
+        yield from tried(ask, [row])
+
+
+def listed(given: Any, count: int) -> list[Any]:
+    """The answers of a component to a batch of so many, one for each; anything else is a `StepError`."""
     if not isinstance(given, Iterable):
         raise StepError(f"it answered {type(given).__name__} for a batch, not a list with an answer per sample")
     # Listed once: a generator runs the component's code here, where its errors are still its own.

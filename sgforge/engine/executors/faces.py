@@ -15,11 +15,10 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from sgforge.engine.executors.answering import Raised, listed, tried
 from sgforge.engine.executors.daemon_thread import DaemonThread
 from sgforge.engine.planning.components import ComponentSpec, is_async
-from sgforge.errors import StepError
 from sgforge.stages import KINDS
-from sgforge.text.wording import counted
 
 __all__ = ["InBatches", "LoopThread", "OneByOne", "is_async_part"]
 
@@ -126,19 +125,12 @@ class _Gathering:
             self._answer(batch)
 
     def _answer(self, batch: Sequence[tuple[Row, Future[Any]]]) -> None:
-        rows = [row for row, _ in batch]
-        try:
-            # A generator runs the component's code while it is read, so it is read here.
-            answers = list(self._method(*map(list, zip(*rows, strict=True))))
-            if len(answers) != len(batch):
-                raise StepError(f"it gave {counted(len(answers), 'answer')} for {counted(len(batch), 'sample')}")
-        except BaseException as error:  # it is the holder's, whatever it is
-            if len(batch) == 1:
-                batch[0][1].set_exception(error)
-                return
-            # Nothing says which sample it was.
-            for one in batch:
-                self._answer([one])
-            return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            future.set_result(answer)
+        for (_, future), found in zip(batch, tried(self._ask, [row for row, _ in batch]), strict=True):
+            if isinstance(found, Raised):
+                # It is the holder's, whatever it is.
+                future.set_exception(found.error)
+            else:
+                future.set_result(found)
+
+    def _ask(self, rows: Sequence[Row]) -> list[Any]:
+        return listed(self._method(*map(list, zip(*rows, strict=True))), len(rows))
