@@ -228,14 +228,17 @@ class Pipeline:
         responses: Path | str | None = None,
         verify_files: bool = False,
         executor: Any = None,
+        yes: bool = False,
+        reread: bool = False,
     ) -> Request:
         """What `run` with these arguments is asked to do, for `sgforge.engine`."""
         from sgforge.engine.launch import Request
+        from sgforge.engine.planning.anew import Consent
         from sgforge.models import GatewaySettings
 
         gateway = self.gateway or GatewaySettings()
-        if retry_failed:
-            gateway = attrs.evolve(gateway, retry_failed=True)
+        if retry_failed or reread:
+            gateway = attrs.evolve(gateway, retry_failed=retry_failed, reread=reread)
         file = self._file
         return Request(
             steps=self.steps if file is None else file.steps,
@@ -252,6 +255,7 @@ class Pipeline:
             keeps_larger=branch is None,
             verify_files=verify_files,
             executor=self._executor(executor),
+            consent=Consent(given=yes),
             faults=() if file is None else file.faults,
             places=None if file is None else file.places,
         )
@@ -276,6 +280,8 @@ class Pipeline:
         responses: Path | str | None = None,
         verify_files: bool = False,
         executor: Any = None,
+        yes: bool = False,
+        reread: bool = False,
         progress: Progress | bool | None = None,
     ) -> RunReport:
         """Run all steps on `source` (one, or several by name) into the dataset folder; finished work is reused.
@@ -286,7 +292,9 @@ class Pipeline:
         truncated or invalid. `responses`: the file of paid answers, by default the dataset's own.
         `verify_files`: read all files of the sources, though size and time of change say that they are as they were.
         `executor`: where components work: the name of an executor, one with options (`sgforge.executor("ray", ...)`)
-        or an instance; by default that of the config, else "local", this process. `progress`: True shows a display,
+        or an instance; by default that of the config, else "local", this process. `yes`: buy answers anew that a newer
+        revision of a component asks for; without it that is a `ConfigError`. `reread`: read stored bodies of answers
+        that were of no use once more, without a call. `progress`: True shows a display,
         False none, None one in a notebook and if stderr is a terminal.
 
         Works inside a running event loop. Ctrl-C lets what is in flight finish; a second one cancels. An error that
@@ -307,5 +315,7 @@ class Pipeline:
             responses=responses,
             verify_files=verify_files,
             executor=executor,
+            yes=yes,
+            reread=reread,
         )
         return run(request, progress)

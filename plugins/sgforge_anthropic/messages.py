@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from sgforge.models import BatchCalls, Capabilities, ChatRequest, EncodeImage, Reply, SdkProvider
+from sgforge.models import (
+    BatchCalls,
+    Capabilities,
+    ChatRequest,
+    EncodeImage,
+    Reply,
+    SdkProvider,
+    as_sent,
+    with_extra,
+)
 from sgforge_anthropic import batches
 from sgforge_anthropic.wire import message_body, read_message
 
@@ -45,7 +54,10 @@ class AnthropicProvider(SdkProvider):
 
     def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
         """A messages body."""
-        return message_body(model, request, encode)
+        body = message_body(model, as_sent(request, self.settings), encode)
+        if self.settings.thinking is not None:
+            body["thinking"] = {"type": "adaptive" if self.settings.thinking else "disabled"}
+        return with_extra(body, self.settings)
 
     def read(self, raw: bytes) -> Reply:
         """A message."""

@@ -6,7 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from sgforge.models import BatchCalls, Capabilities, ChatRequest, EncodeImage, Reply, SdkProvider
+from sgforge.models import (
+    BatchCalls,
+    Capabilities,
+    ChatRequest,
+    EncodeImage,
+    Reply,
+    SdkProvider,
+    as_sent,
+    with_extra,
+)
 from sgforge_openai import batches
 from sgforge_openai.answers import plain_completion, read_chat
 from sgforge_openai.wire import chat_body
@@ -51,7 +60,11 @@ class OpenAIProvider(SdkProvider):
     def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
         """A chat completions body."""
         probabilities = self.capabilities(model).probabilities
-        return chat_body(model, request, encode, "max_completion_tokens", probabilities=probabilities)
+        if self.settings.thinking is not None:
+            raise ValueError("thinking is for anthropic/ and compat/; for openai/ effort says how much it thinks")
+        asked = as_sent(request, self.settings)
+        body = chat_body(model, asked, encode, "max_completion_tokens", probabilities=probabilities)
+        return with_extra(body, self.settings)
 
     async def send(self, body: Mapping[str, Any]) -> bytes:
         """One call through the SDK's client."""

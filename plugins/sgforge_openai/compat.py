@@ -15,9 +15,12 @@ from sgforge.models import (
     ModelSettings,
     ProviderError,
     Reply,
+    as_sent,
     find_key,
     http_error,
+    identity_with,
     redact,
+    with_extra,
 )
 from sgforge_openai.answers import plain_completion, read_chat
 from sgforge_openai.proxies import proxy_for, without_user
@@ -40,11 +43,11 @@ class CompatProvider:
 
     def capabilities(self, model: str) -> Capabilities:
         """Everything but batches; what a server cannot do it says itself."""
-        return Capabilities(probabilities=self.settings.probabilities is not False)
+        return Capabilities(probabilities=self.settings.probabilities is not False, enforces_schema=False)
 
     def identity(self, model: str) -> str | None:
-        """The server: one name may be another model elsewhere."""
-        return self.settings.base_url and self.settings.base_url.rstrip("/")
+        """The server, as one name may be another model elsewhere, and what the settings add to requests."""
+        return identity_with(self.settings.base_url and self.settings.base_url.rstrip("/"), self.settings)
 
     def problems(self, model: str) -> list[str]:
         """A base_url is needed."""
@@ -52,7 +55,12 @@ class CompatProvider:
 
     def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
         """A chat completions body."""
-        return chat_body(model, request, encode, "max_tokens", self.capabilities(model).probabilities)
+        asked = as_sent(request, self.settings)
+        body = chat_body(model, asked, encode, "max_tokens", self.capabilities(model).probabilities)
+        if self.settings.thinking is not None:
+            # As vLLM and SGLang take it: the chat template decides whether the model thinks.
+            body["chat_template_kwargs"] = {"enable_thinking": self.settings.thinking}
+        return with_extra(body, self.settings)
 
     def load(self, model: str) -> None:
         """Nothing takes long here."""

@@ -13,21 +13,21 @@ _ASKS_A_MODEL = Needs(model=True, deterministic=False)
 def sgforge_register_teachers(register: Register) -> None:
     """Completes the relations of an annotated image."""
     register(
-        "svg", "sgforge_svg.completion:CompletionTeacher", config=CompletionConfig, needs=_ASKS_A_MODEL, revision=2
+        "svg", "sgforge_svg.completion:CompletionTeacher", config=CompletionConfig, needs=_ASKS_A_MODEL, revision=3
     )
 
 
 @hookimpl
 def sgforge_register_filters(register: Register) -> None:
     """Asks a judge model about each relation."""
-    register("vqa", "sgforge_svg.vqa:VqaFilter", config=VqaConfig, needs=_ASKS_A_MODEL, revision=2)
+    register("vqa", "sgforge_svg.vqa:VqaFilter", config=VqaConfig, needs=_ASKS_A_MODEL, revision=3)
 
 
 @hookimpl
 def sgforge_register_editors(register: Register) -> None:
     """Corrects what a student proposed; names regions that were found without names."""
-    register("svg", "sgforge_svg.editor:SgEditor", config=EditConfig, needs=_ASKS_A_MODEL, revision=2)
-    register("names", "sgforge_svg.names:NamesEditor", config=NamesConfig, needs=_ASKS_A_MODEL)
+    register("svg", "sgforge_svg.editor:SgEditor", config=EditConfig, needs=_ASKS_A_MODEL, revision=3)
+    register("names", "sgforge_svg.names:NamesEditor", config=NamesConfig, needs=_ASKS_A_MODEL, revision=2)
 
 
 @hookimpl

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.models import ChatRequest, ImagePart, Message, Reading, TextPart
@@ -13,7 +15,7 @@ from sgforge.stages import Failure, Model, Resources
 from sgforge_svg.prompts import SYSTEM
 from sgforge_svg.view import View, picture_of
 
-__all__ = ["bound_model", "cannot_be_shown", "chat", "picture_part"]
+__all__ = ["bound_model", "cannot_be_shown", "chat", "show"]
 
 
 def bound_model(resources: Resources, component: str) -> Model:
@@ -30,13 +32,19 @@ def cannot_be_shown(sample: Sample) -> Failure | None:
     return None
 
 
-async def picture_part(view: View, style: str, max_side: int) -> ImagePart:
-    """The picture of a view, drawn and encoded once, off the event loop."""
+async def show(view: View, model: Model, style: str, max_side: int, *, as_before: bool) -> tuple[View, ImagePart]:
+    """The picture of a view, drawn and encoded once, off the event loop; and the view in that picture's pixels.
+
+    `as_before`: as revision 2 drew it, with boxes in pixels of the graph.
+    """
+    limit = model.capabilities.max_image_side
+    side = max_side if as_before or limit is None else min(max_side, limit)
 
     def draw() -> ImagePart:
-        return ImagePart.from_pil(picture_of(view, style, max_side))
+        return ImagePart.from_pil(picture_of(view, style, side, as_before=as_before))
 
-    return await asyncio.to_thread(draw)
+    part = await asyncio.to_thread(draw)
+    return (view if as_before else attrs.evolve(view, sent=part.size)), part
 
 
 def chat(

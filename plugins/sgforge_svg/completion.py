@@ -8,7 +8,7 @@ from __future__ import annotations
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge_svg.answers import read_completion, told_with
-from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
+from sgforge_svg.asking import bound_model, cannot_be_shown, chat, show
 from sgforge_svg.config import CompletionConfig
 from sgforge_svg.prompts import COMPLETION_READING, COMPLETION_SCHEMA, ask_completion
 from sgforge_svg.view import look_at
@@ -37,19 +37,21 @@ class CompletionTeacher:
         failure = cannot_be_shown(sample)
         if failure is not None:
             return failure
+        seen, picture = await show(view, self._model, options.picture, options.max_side, as_before=options.prompts == 2)
         text = ask_completion(
-            view.facts(view.relations().values()),
+            seen.facts(view.relations().values()),
             subjects=options.subjects,
+            most_subjects=options.most_subjects(),
             relations_per_subject=options.relations_per_subject,
             picture=options.picture,
+            size=seen.sent,
         )
-        picture = await picture_part(view, options.picture, options.max_side)
         response = await self._model.complete(
             chat(
                 picture,
                 text,
                 schema=COMPLETION_SCHEMA,
-                max_tokens=options.max_tokens,
+                max_tokens=options.room(),
                 temperature=options.temperature,
                 reading=COMPLETION_READING,
             )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 import attrs
-from attrs.validators import and_, ge, gt, le
+from attrs.validators import and_, ge, gt, le, optional
+
+from sgforge.stages.revisions import revision_option, was_default
 
 __all__ = ["CompletionConfig", "EditConfig", "NamesConfig", "Spatial", "VqaConfig"]
 
@@ -14,6 +16,11 @@ Spatial = Literal["never", "without-rule", "always"]
 
 
 _SHARE: Final[Any] = and_(ge(0), le(1))
+_FRAME_TOKENS: Final = 256
+_SENTENCE_TOKENS: Final = 80
+_RELATION_TOKENS: Final = 40
+_ATTRIBUTE_TOKENS: Final = 12
+"""Generous for what models write, a quarter of what a tokenizer of bytes would need at the most."""
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +31,9 @@ class CompletionConfig:
     section 2.1). The other values are ours. `relations_per_subject`: at most how many new relations of each.
     `picture`: regions numbered on the image, or the plain image. `max_regions`: at most how many regions are shown,
     largest first; the rest is counted. `max_side`: longest side of the picture sent, in pixels. `max_predicate_words`:
-    longer predicates are refused, item by item. `max_tokens`, `temperature`: of the answer.
+    longer predicates are refused, item by item. `max_tokens`, `temperature`: of the answer; room that is not given
+    follows from subjects and relations. `max_subjects`: at most how many subjects, by default twice as many as at
+    least. `prompts`: 2 keeps the words, the picture and the room of revision 2, and the answers that were paid for it.
     """
 
     model: str
@@ -34,8 +43,22 @@ class CompletionConfig:
     max_regions: int = attrs.field(default=60, validator=ge(2))
     max_side: int = attrs.field(default=1024, validator=ge(64))
     max_predicate_words: int = attrs.field(default=6, validator=ge(1))
-    max_tokens: int = attrs.field(default=4096, validator=ge(64))
+    max_tokens: int | None = attrs.field(default=None, validator=optional(ge(64)), metadata=was_default(r2=4096))
     temperature: float | None = None
+    max_subjects: int | None = attrs.field(default=None, validator=optional(ge(1)))
+    prompts: Literal[2, 3] = revision_option(3, 2)
+
+    def room(self) -> int:
+        """The most tokens of an answer: of each subject a sentence and its relations, each with predicate and keys."""
+        if self.max_tokens is not None:
+            return self.max_tokens
+        if self.prompts == 2:
+            return 4096
+        return _FRAME_TOKENS + self.most_subjects() * (_SENTENCE_TOKENS + self.relations_per_subject * _RELATION_TOKENS)
+
+    def most_subjects(self) -> int:
+        """At most how many subjects are asked for."""
+        return 2 * self.subjects if self.max_subjects is None else max(self.max_subjects, self.subjects)
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +73,8 @@ class VqaConfig:
     of place (they are left to `spatial-rules`), judge those without a rule for their predicate, or all. `max_regions`:
     at most how many regions one picture marks; the relations of others get a picture of their own. `max_tokens`: of an
     answer to several questions; a single word gets `judge_max_tokens`, which a judge that thinks needs more of.
-    `least_mass`: where yes and no have less of the first token's probability together, the word decides.
+    `least_mass`: where yes and no have less of the first token's probability together, the word decides. `prompts`: 2
+    keeps the words and the picture of revision 2, and the answers that were paid for it.
     """
 
     model: str
@@ -65,6 +89,7 @@ class VqaConfig:
     max_tokens: int = attrs.field(default=1024, validator=gt(0))
     judge_max_tokens: int = attrs.field(default=16, validator=gt(0))
     least_mass: float = attrs.field(default=0.5, validator=_SHARE)
+    prompts: Literal[2, 3] = revision_option(3, 2)
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +97,8 @@ class EditConfig:
     """Options of the SG-Edit editor (SVG section 2.2; the paper used gpt-4o-2024-08-06 and gives no other value).
 
     `scope`: which relations may be removed: those that steps of the pipeline made, or all. Regions are never added,
-    moved or removed. `max_additions`: at most how many relations one answer may add.
+    moved or removed. `max_additions`: at most how many relations one answer may add. `max_tokens`, `prompts` as for the
+    completion teacher.
     """
 
     model: str
@@ -82,8 +108,18 @@ class EditConfig:
     max_regions: int = attrs.field(default=60, validator=ge(2))
     max_side: int = attrs.field(default=1024, validator=ge(64))
     max_predicate_words: int = attrs.field(default=6, validator=ge(1))
-    max_tokens: int = attrs.field(default=4096, validator=ge(64))
+    max_tokens: int | None = attrs.field(default=None, validator=optional(ge(64)), metadata=was_default(r2=4096))
     temperature: float | None = None
+    prompts: Literal[2, 3] = revision_option(3, 2)
+
+    def room(self, regions: int, proposed: int) -> int:
+        """The most tokens of an answer about so many regions and proposed relations."""
+        if self.max_tokens is not None:
+            return self.max_tokens
+        if self.prompts == 2:
+            return 4096
+        about_relations = (proposed + self.max_additions) * _RELATION_TOKENS * 2  # a removal is explained
+        return _FRAME_TOKENS + about_relations + regions * _SENTENCE_TOKENS
 
 
 @attrs.frozen(kw_only=True)
@@ -92,7 +128,7 @@ class NamesConfig:
 
     `scope`: regions without a label, or all. `max_label_words`: longer labels are refused, item by item.
     `max_attributes`: at most how many are taken of one region. `picture`, `max_regions`, `max_side`, `max_tokens` and
-    `temperature` as for the completion teacher.
+    `temperature` as for the completion teacher; `prompts`: 1 keeps those of revision 1.
     """
 
     model: str
@@ -102,5 +138,14 @@ class NamesConfig:
     picture: Picture = "marks"
     max_regions: int = attrs.field(default=60, validator=ge(1))
     max_side: int = attrs.field(default=1024, validator=ge(64))
-    max_tokens: int = attrs.field(default=4096, validator=ge(64))
+    max_tokens: int | None = attrs.field(default=None, validator=optional(ge(64)), metadata=was_default(r1=4096))
     temperature: float | None = None
+    prompts: Literal[1, 2] = revision_option(2, 1)
+
+    def room(self, asked: int) -> int:
+        """The most tokens of an answer about so many regions."""
+        if self.max_tokens is not None:
+            return self.max_tokens
+        if self.prompts == 1:
+            return 4096
+        return _FRAME_TOKENS + asked * (_RELATION_TOKENS + self.max_attributes * _ATTRIBUTE_TOKENS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge_svg.answers import told_with
-from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
+from sgforge_svg.asking import bound_model, cannot_be_shown, chat, show
 from sgforge_svg.config import EditConfig
 from sgforge_svg.corrections import read_corrections
 from sgforge_svg.prompts import EDIT_READING, EDIT_SCHEMA, ask_edit
@@ -39,15 +39,15 @@ class SgEditor:
         # Without a step's name a relation is the source's own: known, and not this editor's to remove.
         proposed = [index for index, row in shown.items() if options.scope == "all" or row.made_by is not None]
         known = [row for index, row in shown.items() if index not in proposed]
-        facts = view.facts(known, [shown[index] for index in proposed])
-        text = ask_edit(facts, max_additions=options.max_additions, picture=options.picture)
-        picture = await picture_part(view, options.picture, options.max_side)
+        seen, picture = await show(view, self._model, options.picture, options.max_side, as_before=options.prompts == 2)
+        facts = seen.facts(known, [shown[index] for index in proposed])
+        text = ask_edit(facts, max_additions=options.max_additions, picture=options.picture, size=seen.sent)
         response = await self._model.complete(
             chat(
                 picture,
                 text,
                 schema=EDIT_SCHEMA,
-                max_tokens=options.max_tokens,
+                max_tokens=options.room(len(view.regions), len(proposed)),
                 temperature=options.temperature,
                 reading=EDIT_READING,
             )

@@ -12,7 +12,7 @@ from sgforge.edits import Edit
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Model, Resources
 from sgforge_svg.answers import Reader, told_with
-from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
+from sgforge_svg.asking import bound_model, cannot_be_shown, chat, show
 from sgforge_svg.config import NamesConfig
 from sgforge_svg.prompts import NAMES_READING, NAMES_SCHEMA, ask_names
 from sgforge_svg.view import View, clean_text, look_at
@@ -42,19 +42,20 @@ class NamesEditor:
         failure = cannot_be_shown(sample)
         if failure is not None:
             return failure
+        seen, picture = await show(view, self._model, options.picture, options.max_side, as_before=options.prompts == 1)
         text = ask_names(
-            view.naming_facts(asked),
+            seen.naming_facts(asked),
             max_label_words=options.max_label_words,
             max_attributes=options.max_attributes,
             picture=options.picture,
+            size=seen.sent,
         )
-        picture = await picture_part(view, options.picture, options.max_side)
         response = await self._model.complete(
             chat(
                 picture,
                 text,
                 schema=NAMES_SCHEMA,
-                max_tokens=options.max_tokens,
+                max_tokens=options.room(len(asked)),
                 temperature=options.temperature,
                 reading=NAMES_READING,
             )

@@ -1,6 +1,7 @@
 """The words sent to models, and the JSON schemas of their answers.
 
-A change of words changes every request and so buys every answer anew: raise the revision of the component with it.
+A change of words changes every request and so buys every answer anew: raise the revision of the component with it, and
+keep the words of before for those who say so (`prompts`). What was said before is what follows where `size` is None.
 """
 
 from __future__ import annotations
@@ -124,9 +125,12 @@ def _facts(facts: str) -> str:
     return "<facts>" + facts.replace("<", "\\u003c") + "</facts>"
 
 
-def _reading(picture: str) -> str:
-    """How to find the regions of the facts in the image."""
+def _reading(picture: str, size: tuple[int, int] | None) -> str:
+    """How to find the regions of the facts in the image; `size` of the picture that is sent, None for earlier words,
+    whose boxes were in pixels of the recorded image."""
     boxes = "Boxes are x0, y0, x1, y1 in pixels of the recorded image size."
+    if size is not None:
+        boxes = f"The image is {size[0]} pixels wide and {size[1]} high; boxes are x0, y0, x1, y1 in its pixels."
     if picture == "plain":
         return f"The boxes in the facts say where each region is. {boxes}"
     return (
@@ -138,11 +142,21 @@ def _reading(picture: str) -> str:
 _DEPTH: Final = "depth_order, where it is known, counts from 1 for the region nearest to the camera."
 
 
-def ask_completion(facts: str, *, subjects: int, relations_per_subject: int, picture: str) -> str:
+def ask_completion(
+    facts: str,
+    *,
+    subjects: int,
+    most_subjects: int,
+    relations_per_subject: int,
+    picture: str,
+    size: tuple[int, int] | None,
+) -> str:
     """The request to complete the relations of one image (SVG section 2.1: at least K subjects, five categories)."""
+    most = "" if size is None else f" and at most {most_subjects}"
     return (
-        f"{_facts(facts)}\n{_reading(picture)} {_DEPTH}\n"
-        f"Choose at least {subjects} regions as subjects (all of them if there are fewer), those that matter most to "
+        f"{_facts(facts)}\n{_reading(picture, size)} {_DEPTH}\n"
+        f"Choose at least {subjects}{most} regions as subjects (all of them if there are fewer), those that "
+        "matter most to "
         "what the image shows. For each subject write one sentence that tells it apart from the other regions, and "
         f"list up to {relations_per_subject} relations it has to other regions that are missing from known_relations. "
         "Do not repeat a known relation, nor say it again in other words or from the other side. Give each relation "
@@ -152,29 +166,31 @@ def ask_completion(facts: str, *, subjects: int, relations_per_subject: int, pic
     )
 
 
-def ask_one(facts: str, picture: str) -> str:
+def ask_one(facts: str, picture: str, size: tuple[int, int] | None) -> str:
     """One yes/no question, to be answered by a single word."""
     return (
-        f"{_facts(facts)}\n{_reading(picture)}\nThe entry 'claim' of the facts says that its subject stands in its "
+        f"{_facts(facts)}\n{_reading(picture, size)}\nThe entry 'claim' of the facts says that its subject stands in "
+        "its "
         "predicate to its object. Does the image show that this is true? Answer with the single word yes if it does, "
         "and no if it does not or if one of the two is not there."
     )
 
 
-def ask_many(facts: str, picture: str) -> str:
+def ask_many(facts: str, picture: str, size: tuple[int, int] | None) -> str:
     """Several yes/no questions, answered by number."""
     return (
-        f"{_facts(facts)}\n{_reading(picture)}\nEach entry of 'claims' says that its subject stands in its predicate "
+        f"{_facts(facts)}\n{_reading(picture, size)}\nEach entry of 'claims' says that its subject stands in its "
+        "predicate "
         "to its object. For every claim, by its question number, answer yes if the image shows that it is true, and no "
         "if it does not or if one of the two is not there. Judge each claim by itself; many of them may be false."
     )
 
 
-def ask_edit(facts: str, *, max_additions: int, picture: str) -> str:
+def ask_edit(facts: str, *, max_additions: int, picture: str, size: tuple[int, int] | None) -> str:
     """The request to correct a proposed graph (SVG section 2.2: remove, add, sharpen)."""
     reasons = "; ".join(f"{code}: {meaning}" for code, meaning in REMOVAL_REASONS.items())
     return (
-        f"{_facts(facts)}\n{_reading(picture)} {_DEPTH}\n"
+        f"{_facts(facts)}\n{_reading(picture, size)} {_DEPTH}\n"
         "The entries of 'relations' were proposed by a model and may be wrong; those of 'known_relations' stand. "
         "Correct the proposal in four lists. remove: the numbers of proposed relations that should not stand, each "
         f"with a reason ({reasons}) and a short explanation. add: at most {max_additions} relations between the listed "
@@ -186,10 +202,12 @@ def ask_edit(facts: str, *, max_additions: int, picture: str) -> str:
     )
 
 
-def ask_names(facts: str, *, max_label_words: int, max_attributes: int, picture: str) -> str:
+def ask_names(
+    facts: str, *, max_label_words: int, max_attributes: int, picture: str, size: tuple[int, int] | None
+) -> str:
     """The request to name regions that were found without names."""
     return (
-        f"{_facts(facts)}\n{_reading(picture)}\n"
+        f"{_facts(facts)}\n{_reading(picture, size)}\n"
         "Say what the region behind each number of 'to_name' shows. label: the plain name of the thing, material or "
         f"part that fills the region, in lower case and the singular, of at most {max_label_words} words, such as "
         "'dog', 'wooden chair' or 'sky'; name a part as the part, not as the whole it belongs to. attributes: at most "

@@ -8,7 +8,7 @@ inside it is an instruction.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -40,12 +40,14 @@ def clean_text(text: str) -> str:
 class View:
     """The regions of a sample that a model sees, under the numbers 1..n in index order.
 
-    `regions`: shown regions by their index in the graph. `hidden`: how many kept regions are not shown.
+    `regions`: shown regions by their index in the graph. `hidden`: how many kept regions are not shown. `sent`: width
+    and height of the picture in whose pixels boxes are told; None for those of the graph.
     """
 
     sample: Sample
     regions: Mapping[int, Region]
     hidden: int
+    sent: tuple[int, int] | None = None
 
     @property
     def numbers(self) -> dict[int, int]:
@@ -86,7 +88,8 @@ class View:
 
     def image_size(self) -> dict[str, int]:
         """The size that boxes are measured in, as a fact."""
-        return {"width": self.sample.graph.width, "height": self.sample.graph.height}
+        width, height = self.sent or (self.sample.graph.width, self.sample.graph.height)
+        return {"width": width, "height": height}
 
     def place(self, index: int) -> dict[str, Any]:
         """Which region is meant, as a fact: its number, and its label and box where it has them."""
@@ -95,8 +98,20 @@ class View:
         if region.label is not None:
             fact["label"] = clean_text(region.label)
         if _has_place(region):
-            fact["box"] = [round(value) for value in self.sample.graph.box_of(index)]
+            fact["box"] = [
+                round(value * scale) for value, scale in zip(self._box(index), self._scale() * 2, strict=True)
+            ]
         return fact
+
+    def _box(self, index: int) -> Sequence[float]:
+        return self.sample.graph.box_of(index)
+
+    def _scale(self) -> tuple[float, float]:
+        """Pixels that are told per pixel of the graph, across and down."""
+        graph = self.sample.graph
+        if self.sent is None or not (graph.width and graph.height):
+            return 1.0, 1.0
+        return self.sent[0] / graph.width, self.sent[1] / graph.height
 
     def _triplet(self, row: Relation) -> dict[str, Any]:
         numbers = self.numbers
@@ -148,12 +163,14 @@ def _area(sample: Sample, index: int) -> float:
     return (x1 - x0) * (y1 - y0)
 
 
-def picture_of(view: View, style: str, max_side: int) -> Image.Image:
+def picture_of(view: View, style: str, max_side: int, *, as_before: bool = False) -> Image.Image:
     """The picture to send, RGB, its longest side at most `max_side`; with `style` "marks", regions are numbered on it.
 
-    Marks are drawn after resizing, so that they stay legible; a small picture is enlarged for them.
+    Marks are drawn after resizing, so that they stay legible; a small picture is enlarged for them. `as_before`: marks
+    as revision 2 drew them, pixel by pixel, since answers are named by the picture too.
     """
     from sgforge.draw import draw_marks
+    from sgforge.draw.marks import mark_regions
 
     if view.sample.image is None:
         raise GraphError(f"image {view.sample.image_id} has no picture to show")
@@ -165,4 +182,5 @@ def picture_of(view: View, style: str, max_side: int) -> Image.Image:
     if style == "plain":
         return image
     shown = {index: region for index, region in view.regions.items() if _has_place(region)}
-    return draw_marks(image, shown, numbers=view.numbers, scale=scale)
+    draw = draw_marks if as_before else mark_regions
+    return draw(image, shown, numbers=view.numbers, scale=scale)

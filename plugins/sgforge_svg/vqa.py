@@ -19,7 +19,7 @@ from sgforge.models import ChatRequest, ChatResponse, ImagePart, ModelError
 from sgforge.models.errors import DEFERRED
 from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge.text.wording import counted
-from sgforge_svg.asking import bound_model, cannot_be_shown, chat, picture_part
+from sgforge_svg.asking import bound_model, cannot_be_shown, chat, show
 from sgforge_svg.config import VqaConfig
 from sgforge_svg.prompts import VERDICT_READING, VERDICT_SCHEMA, ask_many, ask_one
 from sgforge_svg.questions import Claim, Round, has_no_rule, many_facts, one_fact, rounds_of
@@ -84,8 +84,12 @@ class VqaFilter:
         return Edit(faults={"spatial-without-rule": count} if count else {})
 
     async def _judge(self, part: Round) -> tuple[Round, list[_Reply]]:
-        picture = await picture_part(part.view, self.options.picture, self.options.max_side)
-        return part, await self._ask(part, picture)
+        assert self._model is not None, "setup() comes first"
+        options = self.options
+        view, picture = await show(
+            part.view, self._model, options.picture, options.max_side, as_before=options.prompts == 2
+        )
+        return part, await self._ask(attrs.evolve(part, view=view), picture)
 
     async def _ask(self, part: Round, picture: ImagePart) -> list[_Reply]:
         assert self._model is not None, "setup() comes first"
@@ -100,7 +104,7 @@ class VqaFilter:
     async def _ask_one(self, part: Round, claim: Claim, picture: ImagePart) -> _Reply:
         """One question. Whatever becomes of it, the other verdicts of the image stand."""
         options = self.options
-        text = ask_one(one_fact(part.view, claim), options.picture)
+        text = ask_one(one_fact(part.view, claim), options.picture, part.view.sent)
         response = await self._complete(chat(picture, text, max_tokens=options.judge_max_tokens, choices=("yes", "no")))
         if isinstance(response, _Reply):
             return response
@@ -112,7 +116,7 @@ class VqaFilter:
         return _Reply(word, {why: 1} if word is not None else {})
 
     async def _ask_many(self, part: Round, claims: Sequence[Claim], picture: ImagePart) -> list[_Reply]:
-        text = ask_many(many_facts(part.view, claims), self.options.picture)
+        text = ask_many(many_facts(part.view, claims), self.options.picture, part.view.sent)
         response = await self._complete(
             chat(picture, text, max_tokens=self.options.max_tokens, schema=VERDICT_SCHEMA, reading=VERDICT_READING)
         )

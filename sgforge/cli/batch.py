@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from sgforge.cli.requests import add_config_arguments, build_request
+from sgforge.cli.requests import add_config_arguments, add_yes, build_request
 from sgforge.text.safe_text import visible
 from sgforge.text.wording import counted
 
@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("action", choices=("submit", "status", "collect", "cancel", "forget"), help="what to do")
     add_config_arguments(parser, _EXAMPLES)
+    add_yes(parser)
     parser.add_argument(
         "tags", nargs="*", metavar="TAG", help="batches to cancel (default: all open ones) or to forget"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from sgforge.cli.requests import add_config_arguments, build_request
+from sgforge.cli.spent import ledger_of
 from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the forecast."""
     from sgforge.engine.forecast.costs import estimate_costs
     from sgforge.engine.forecast.forecast import forecast
+    from sgforge.engine.planning.anew import told_anew
     from sgforge.engine.sources.reading import unused_root
     from sgforge.plugins import load_plugins
 
@@ -39,8 +41,10 @@ def run(args: argparse.Namespace) -> int:
     plan = request.resolve(registry)
     found = forecast(plan, request.dataset, request.roots, request.limit)
     unused = () if request.limit is not None else tuple(unused_root(name) for name in request.roots.unused())
-    notes = (*plan.notes, *unused)
     costs = estimate_costs(request, plan, registry, found)
+    ledger = {row.model: row for row in ledger_of(request.responses or request.dataset / "responses.sqlite")}
+    anew = told_anew(found.anew, lambda model: ledger[model].usd if model in ledger else None)
+    notes = (*plan.notes, *unused, *anew)
     if args.json:
         print(json.dumps(_as_json(found, costs, notes)))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sgforge.config import PipelineConfig
     from sgforge.engine.launch import Request
 
-__all__ = ["add_config_arguments", "build_request"]
+__all__ = ["add_config_arguments", "add_yes", "build_request"]
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, examples: str, *, of_limit: str = "") -> None:
@@ -54,8 +55,24 @@ def build_request(args: argparse.Namespace) -> Request:
         responses=config.responses,
         verify_files=getattr(args, "verify_files", False),
         executor=args.executor,
+        yes=getattr(args, "yes", False),
+        reread=getattr(args, "reread", False),
     )
-    return attrs.evolve(request, keeps_larger=branch is None)
+    ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() and not args.json else None
+    return attrs.evolve(request, keeps_larger=branch is None, consent=attrs.evolve(request.consent, ask=ask))
+
+
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """The answer to the question whether answers are bought anew."""
+    parser.add_argument(
+        "--yes", action="store_true", help="buy answers anew that a newer revision of a component asks for"
+    )
+
+
+def _ask(line: str) -> bool:
+    sys.stderr.write(f"sgforge: {line}; go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def _roots(given: list[str]) -> dict[str, Path]:

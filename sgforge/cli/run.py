@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sgforge.cli.requests import add_config_arguments, build_request
+from sgforge.cli.requests import add_config_arguments, add_yes, build_request
 from sgforge.cli.spent import as_json, ledger_of, lines
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="buy answers again that were refused, truncated or invalid"
     )
+    parser.add_argument(
+        "--reread",
+        action="store_true",
+        help="read stored bodies of answers that were of no use once more, without a call",
+    )
+    add_yes(parser)
     parser.add_argument(
         "--verify-files",
         action="store_true",
@@ -73,6 +79,8 @@ def _say_how_to_go_on(why: str, args: argparse.Namespace) -> None:
     words += [] if args.branch is None else ["--branch", args.branch]
     words += [] if args.executor is None else ["--executor", args.executor]
     words += ["--retry-failed"] if args.retry_failed else []
+    words += ["--reread"] if args.reread else []
+    words += ["--yes"] if args.yes else []
     words += ["--verify-files"] if args.verify_files else []
     print(f"sgforge: {why}; go on with: {shlex.join(words)}", file=sys.stderr)
 

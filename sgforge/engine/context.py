@@ -15,6 +15,7 @@ from sgforge.engine.executors.door import Door
 from sgforge.engine.executors.training.metrics import MetricsReader
 from sgforge.engine.executors.work import Work
 from sgforge.engine.models.run_models import Models
+from sgforge.engine.planning.anew import Consent
 from sgforge.engine.planning.components import ComponentSpec
 from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.fingerprints import fingerprint
@@ -55,7 +56,7 @@ class Context:
     """One run while it lasts. `stop` is set when nothing new may begin; what is in flight is finished and kept.
 
     `nonce` stands in the fingerprints of components whose work can never be recognised. `checkpoints`: weights by the
-    name of the step that gave them. `door`: the way to components.
+    name of the step that gave them. `door`: the way to components. `consent`: whether answers may be bought anew.
     """
 
     run_id: str
@@ -70,6 +71,7 @@ class Context:
     stop: asyncio.Event
     door: Door
     checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict)
+    consent: Consent = Consent()  # noqa: RUF009
 
     async def in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         """Run a blocking call without holding up the event loop."""

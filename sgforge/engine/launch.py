@@ -29,6 +29,7 @@ from sgforge.dataset.folder import check_branch
 from sgforge.engine.context import Context, options_json
 from sgforge.engine.executors.door import open_door
 from sgforge.engine.models.run_models import open_models
+from sgforge.engine.planning.anew import Consent
 from sgforge.engine.planning.plan import LOCAL, Plan
 from sgforge.engine.planning.resolve import resolve
 from sgforge.engine.process.gc_pacing import seldom_collecting
@@ -61,8 +62,9 @@ class Request:
     """Everything that a run is asked to do. `responses`: the file of paid answers, None for the dataset's own.
     `keeps_larger`: with a limit, a branch whose version has more images stays where it is. `watcher`: what stands
     before calls that would be bought. `verify_files`: sources and pictures are read though they look as they were.
-    `executor`: the name of one, or an instance. `faults`, `places`: what is wrong with the file that this was read
-    from, and where in it things stand; a step or source that cannot be read is None."""
+    `executor`: the name of one, or an instance. `consent`: whether answers may be bought anew. `faults`, `places`: what
+    is wrong with the file that this was read from, and where in it things stand; a step or source that cannot be read
+    is None."""
 
     steps: tuple[Step | None, ...]
     sources: Mapping[str, SourceStep | None]
@@ -78,6 +80,7 @@ class Request:
     verify_files: bool = False
     watcher: Watcher | None = None
     executor: Any = LOCAL
+    consent: Consent = Consent()  # noqa: RUF009
     faults: tuple[Fault, ...] = ()
     places: Places | None = None
 
@@ -246,6 +249,7 @@ class _Runner:
                         progress=self._progress,
                         stop=self._stop,
                         door=door,
+                        consent=request.consent,
                     )
                     async with models.halted_by(self._stop), seldom_collecting():
                         return await _with_events(context, request, self._registry)

@@ -64,13 +64,16 @@ __all__ = [
     "SdkProvider",
     "TextPart",
     "Usage",
+    "as_sent",
     "collect_calls",
     "find_key",
     "http_error",
+    "identity_with",
     "joined_text",
     "read_json",
     "redact",
     "token_count",
+    "with_extra",
 ]
 
 _HOMES = {
@@ -99,12 +102,15 @@ _HOMES = {
     "TextPart": "sgforge.models.values",
     "UNREADABLE": "sgforge.models.provider",
     "Usage": "sgforge.models.values",
+    "as_sent": "sgforge.models.wire.dressing",
     "collect_calls": "sgforge.models.money.call_trace",
     "find_key": "sgforge.models.wire.api_keys",
     "http_error": "sgforge.models.wire.failures",
     "redact": "sgforge.models.wire.api_keys",
     "token_count": "sgforge.models.wire.bodies",
+    "with_extra": "sgforge.models.wire.dressing",
     "read_json": "sgforge.models.wire.bodies",
+    "identity_with": "sgforge.models.wire.dressing",
     "joined_text": "sgforge.models.wire.bodies",
 }
 
@@ -137,5 +143,6 @@ if TYPE_CHECKING:
     from sgforge.models.values import ChatRequest, ChatResponse, ImagePart, Message, Reading, TextPart, Usage
     from sgforge.models.wire.api_keys import find_key, redact
     from sgforge.models.wire.bodies import joined_text, read_json, token_count
+    from sgforge.models.wire.dressing import as_sent, identity_with, with_extra
     from sgforge.models.wire.failures import http_error
     from sgforge.models.wire.sdk import JSON_OPTIONS, BatchCalls, SdkProvider

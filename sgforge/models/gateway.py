@@ -122,6 +122,7 @@ class Gateway:
             raise ConfigError(f"model {name!r} must read provider/model, such as openai/gpt-6.2-sol")
         provider = self._resolve(provider_name, settings)
         capabilities = provider.capabilities(model)
+        self._decide_schema(name, provider, capabilities)
         # Here and not at the first call: a budget that cannot hold is told before any work is done.
         price = self.prices.needed(name, settings, self.settings.budget_usd) if capabilities.paid else _FREE
         gate = _gate(provider.settings, capabilities.slots)
@@ -141,6 +142,19 @@ class Gateway:
         )
         self._bound[name] = BoundModel(self, caller)
         return self._bound[name]
+
+    def _decide_schema(self, name: str, provider: Provider, can: Capabilities) -> None:
+        """What `schema_in_prompt = "auto"` means for a model: decided once, and the same in every run over the file."""
+        if provider.settings.schema_in_prompt != "auto":
+            return
+        entry = f"schema_in_prompt {name}"
+        stored = self.store.read("SELECT value FROM meta WHERE name = ?", (entry,))
+        decided = stored[0][0] == "true" if stored else not can.enforces_schema
+        if not stored and decided:
+            self.store.remember(entry, "true")
+        # Where servers enforce schemas nothing changes, so "auto" may stay: a repair has the schema in words.
+        if decided:
+            provider.settings = attrs.evolve(provider.settings, schema_in_prompt=True)
 
     def problems(self) -> list[str]:
         """What is missing before the bound models can be called, each with its mend; nothing is sent."""
@@ -228,8 +242,9 @@ class BoundModel:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the provider can do."""
-        return self.caller.capabilities
+        """What the provider can do, within the limits of the settings."""
+        can, side = self.caller.capabilities, self.caller.provider.settings.max_image_side
+        return can if side is None else attrs.evolve(can, max_image_side=side)
 
     @property
     def under_way(self) -> list[asyncio.Future[StoredAnswer]]:

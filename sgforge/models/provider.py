@@ -37,7 +37,8 @@ class Capabilities:
 
     `probabilities`: of `ChatRequest.choices`. `max_image_side` (pixels) and `max_image_bytes` (encoded): larger
     images are downscaled. `image_tokens`: a bound of what one image is billed as, of whatever size. `sampling`: names
-    of the request's optional fields it takes. `paid`: calls cost money, so a budget needs a price. `slots`: calls the
+    of the request's optional fields it takes. `enforces_schema`: whether its answers are known to be held to the schema
+    of a request. `paid`: calls cost money, so a budget needs a price. `slots`: calls the
     provider can use at one time, where that does not depend on a server.
     """
 
@@ -49,6 +50,7 @@ class Capabilities:
     max_image_bytes: int | None = None
     image_tokens: int | None = None
     slots: int | None = None
+    enforces_schema: bool = True
     sampling: frozenset[str] = frozenset({"temperature", "top_p", "seed", "stop", "effort"})
 
 

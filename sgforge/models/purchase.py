@@ -23,6 +23,7 @@ from sgforge.models.provider import Capabilities, Provider, Reply
 from sgforge.models.settings import GatewaySettings
 from sgforge.models.values import ChatRequest, Usage
 from sgforge.models.wire.api_keys import holds_key, redact, redact_body
+from sgforge.models.wire.dressing import schema_words
 from sgforge.models.wire.failures import no_answer
 from sgforge.models.wire.pictures import Fit, Pictures, Prepared
 
@@ -118,7 +119,8 @@ class Caller:
         """What is to be sent next for a request: itself, or the repair of the faulty answer that is stored."""
         if stored is None or stored.outcome != "unrepaired":
             return request
-        return repair_request(request, self.read(stored.raw), stored.detail)
+        with_schema = self.provider.settings.schema_in_prompt is not False
+        return repair_request(request, self.read(stored.raw), stored.detail, with_schema)
 
     def judge(
         self, key: bytes, request: ChatRequest, bought: Bought, faulty: StoredAnswer | None, base: bytes = b""
@@ -214,7 +216,12 @@ class Caller:
                 f"budget_usd is set and it is not known how many tokens {self.name} bills for an image of the size "
                 f'that is sent: give image_tokens in [models."{self.name}"]',
             )
-        return input_bound(request, image_tokens or 0)
+        # Where the schema stands in the text too, it is paid twice.
+        again = schema_words(request.schema or {}) if self._schema_in_text(request) else ""
+        return input_bound(request, image_tokens or 0) + len(again.encode())
+
+    def _schema_in_text(self, request: ChatRequest) -> bool:
+        return request.schema is not None and self.provider.settings.schema_in_prompt is True
 
     def _image_tokens(self) -> int | None:
         """The most tokens of one image; the price table knows them up to the provider's own limit of its size."""

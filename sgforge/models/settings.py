@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import attrs
+from attrs.validators import in_
 
 from sgforge.errors import ConfigError
 
 __all__ = ["GatewaySettings", "ModelSettings"]
+
+_OURS: Final = frozenset({"model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "response_format"})
 
 
 def _is_number(value: Any) -> bool:
@@ -31,6 +35,12 @@ def _price(instance: object, attribute: attrs.Attribute[Any], value: Any) -> Non
 def _whether(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
     if value is not None and not isinstance(value, bool):
         raise ConfigError(f"{attribute.name} must be true or false, got {value!r}")
+
+
+def _further(instance: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    taken = sorted(set(value) & _OURS)
+    if taken:
+        raise ConfigError(f"{attribute.name} may not hold {', '.join(taken)}: the gateway sets it")
 
 
 def _file(value: Any) -> Any:
@@ -66,9 +76,12 @@ class ModelSettings:
     `requests_per_minute`, `tokens_per_minute`: hard limits. `timeout_s`: of one call; `deadline_s`: of one request
     with all its retries. `max_image_side`, `max_image_bytes`: larger images are downscaled to fit (the provider's own
     limits if not given). `input_usd` ... `batch_factor`: prices per million tokens that override the table.
-    `image_tokens`: the most tokens one image is billed as. `probabilities`: whether a server gives probabilities of
-    answer tokens, where the provider's own idea of it is wrong. `batch_size`, `dtype`, `device`: for models that run in
-    process ("auto" takes what the run was given).
+    `image_tokens`: the most tokens one image is billed as. `schema_in_prompt`: whether the schema of an answer
+    stands in the text too ("auto": for servers that are not known to enforce it, and in every repair). `effort`,
+    `thinking`, `extra_body`: how much the model thinks, whether it does, further fields of the body; they are part
+    of what names its answers. `probabilities`: whether a server gives probabilities of answer tokens, where the
+    provider's own idea of it is wrong. `batch_size`, `dtype`, `device`: for models that run in process ("auto"
+    takes what the run was given).
     """
 
     base_url: str | None = attrs.field(default=None, validator=_web_address)
@@ -87,6 +100,10 @@ class ModelSettings:
     output_usd: float | None = attrs.field(default=None, validator=_price)
     batch_factor: float | None = attrs.field(default=None, validator=_price)
     image_tokens: int | None = attrs.field(default=None, validator=_positive)
+    schema_in_prompt: Literal["auto"] | bool = attrs.field(default="auto", validator=in_(("auto", True, False)))
+    effort: str | None = None
+    thinking: bool | None = attrs.field(default=None, validator=_whether)
+    extra_body: Mapping[str, Any] = attrs.field(factory=dict, validator=_further)
     probabilities: bool | None = attrs.field(default=None, validator=_whether)
     batch_size: int = attrs.field(default=8, validator=_positive)
     dtype: str = "auto"

@@ -23,10 +23,10 @@ MODEL = "compat/some-model"
 SERVER = "http://127.0.0.1:18731/v1"
 
 
-def row_of(registry: Registry, step: str) -> dict[str, Any]:
+def row_of(registry: Registry, step: str, **options: Any) -> dict[str, Any]:
     """Of a "verb component": the fingerprint of a step named as its component, what it is made of, all options."""
     verb, name = VERBS[step.partition(" ")[0]], step.partition(" ")[2]
-    given = {"model": MODEL} if registry.lookup(verb.kind, name).needs.model else {}
+    given = {"model": MODEL, **options} if registry.lookup(verb.kind, name).needs.model else dict(options)
     models = ModelIdentities(registry, {MODEL: {"base_url": SERVER}})
     found_spec, faults = find_spec(registry, verb.kind, name, given)
     assert not faults

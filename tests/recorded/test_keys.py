@@ -26,6 +26,8 @@ DATA: Final = ROOT / "tests" / "data" / "recorded"
 PORT: Final = 18731
 """Where the models were when the dataset was recorded: a server's address is part of its models' keys."""
 RECORDED: Final = json.loads((DATA / "fingerprints.json").read_text(encoding="utf-8"))
+AS_THEN: Final = [word for step in ("svg", "vqa", "sg-edit") for word in ("--set", f"step.{step}.prompts=2")]
+"""What was recorded was asked in the words of revision 2: whoever keeps them keeps the answers."""
 IMAGES: Final = 20
 JOURNALLED: Final = 6
 """Images of the last step of unfinished.toml that were answered when it was stopped."""
@@ -93,7 +95,7 @@ def server() -> Iterator[FakeProvider]:
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, tuple[int, int]]:
     """`sgforge run`; by step how many images were computed and reused."""
-    assert main(["run", "--json", *arguments]) == 0
+    assert main(["run", "--json", *arguments, *AS_THEN]) == 0
     steps = json.loads(capsys.readouterr().out.splitlines()[-1])["steps"]
     return {step: (counts["computed"], counts["reused"]) for step, counts in steps.items()}
 
@@ -110,6 +112,40 @@ def what_again_did(graph: SceneGraph) -> dict[str, list[Any]]:
     }
 
 
+def test_answers_of_an_earlier_revision_are_not_bought_anew_unasked(
+    folder: Path, server: FakeProvider, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a terminal and without --yes a run stops before the first call; a plan says the same."""
+    line = "svg: revision 2 -> 3: 14 answers will be bought anew"
+    assert main(["plan", "--json", "pipeline.toml"]) == 0
+    assert any(note.startswith(line) for note in json.loads(capsys.readouterr().out)["notes"])
+    assert main(["run", "--json", "pipeline.toml"]) == 2
+    told = capsys.readouterr().err
+    assert line in told
+    assert "vqa: revision 2 -> 3: 14 answers will be bought anew" in told
+    assert "--yes buys them; prompts = 2 in the step keeps" in told
+    assert server.ledger.received == 0
+    # Agreed to, they are bought; and then nothing is left to ask about.
+    assert main(["run", "--json", "pipeline.toml", "--yes"]) in (0, 4)
+    assert server.ledger.received > 0
+    bought = server.ledger.received
+    assert main(["run", "--json", "pipeline.toml"]) in (0, 4)
+    assert server.ledger.received == bought
+    # A first run buys nothing anew and is not asked.
+    assert main(["run", "--json", "pipeline.toml", "--set", 'dataset="first"']) in (0, 4)
+
+
+@pytest.mark.parametrize("step", ["complete svg", "edit svg", "filter vqa"])
+def test_an_earlier_revision_has_the_fingerprint_it_had(step: str, registry: Registry) -> None:
+    """`prompts = 2` is revision 2, also where what was its default is given in full."""
+    before = json.loads((DATA / "earlier.json").read_text(encoding="utf-8"))[step]
+    assert row_of(registry, step, prompts=2)["fingerprint"] == before
+    if step != "filter vqa":
+        assert row_of(registry, step, prompts=2, max_tokens=4096)["fingerprint"] == before
+        assert row_of(registry, step, prompts=2, max_tokens=2048)["fingerprint"] != before
+    assert row_of(registry, step)["fingerprint"] != before
+
+
 def test_a_run_over_a_recorded_dataset_computes_nothing_and_asks_nobody(
     folder: Path, server: FakeProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,7 +158,7 @@ def test_a_run_over_a_recorded_dataset_computes_nothing_and_asks_nobody(
 def test_recorded_answers_that_were_never_published_are_read(
     folder: Path, server: FakeProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = run(capsys, "unfinished.toml")
+    found = run(capsys, "unfinished.toml", "--set", "step.again.prompts=2")
     assert found.pop("again") == (IMAGES - JOURNALLED, JOURNALLED)
     assert {step: reused for step, (_, reused) in found.items()} == REUSED
     assert server.ledger.received == IMAGES - JOURNALLED

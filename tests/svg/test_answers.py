@@ -196,13 +196,15 @@ def prompt_of(sample: Sample, asked: str) -> str:
     view = look_at(sample, 60)
     rows = list(view.relations().values())
     if asked == "complete":
-        return ask_completion(view.facts(rows), subjects=5, relations_per_subject=10, picture="marks")
+        return ask_completion(
+            view.facts(rows), subjects=5, most_subjects=10, relations_per_subject=10, picture="marks", size=(80, 80)
+        )
     if asked == "edit":
-        return ask_edit(view.facts([], rows), max_additions=20, picture="plain")
+        return ask_edit(view.facts([], rows), max_additions=20, picture="plain", size=None)
     (part,) = rounds_of(sample, spatial="always", probe_rate=0.0, max_regions=60)
     if asked == "one":
-        return ask_one(one_fact(part.view, part.claims[0]), "marks")
-    return ask_many(many_facts(part.view, part.claims), "marks")
+        return ask_one(one_fact(part.view, part.claims[0]), "marks", None)
+    return ask_many(many_facts(part.view, part.claims), "marks", (80, 80))
 
 
 def test_facts_hold_what_is_known_and_nothing_that_ends_the_block() -> None:

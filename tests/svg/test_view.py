@@ -74,8 +74,8 @@ def test_depth_is_told_as_an_order_from_the_nearest_and_only_where_it_is_known(t
 
 
 def test_the_teacher_is_asked_for_k_subjects_and_all_five_categories() -> None:
-    prompt = ask_completion("{}", subjects=7, relations_per_subject=4, picture="marks")
-    assert "at least 7 regions as subjects" in prompt
+    prompt = ask_completion("{}", subjects=7, most_subjects=14, relations_per_subject=4, picture="marks", size=(64, 48))
+    assert "at least 7 and at most 14 regions as subjects" in prompt
     assert "up to 4 relations" in prompt
     five = [name for name in CATEGORIES if name != "unknown"]
     assert len(five) == 5

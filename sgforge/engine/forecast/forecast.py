@@ -20,6 +20,7 @@ from sgforge.engine.barriers.checkpoints import load_checkpoint
 from sgforge.engine.barriers.evaluation import load_report
 from sgforge.engine.barriers.selection import load_choices
 from sgforge.engine.context import step_fingerprint, weights_sha256
+from sgforge.engine.planning.anew import Anew, bought_anew
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.plan import Plan, PlannedStep, selects
 from sgforge.engine.sources.reading import FileHashes, known_hashes, read_sources
@@ -50,12 +51,13 @@ class StepForecast:
 @attrs.frozen
 class Forecast:
     """What a run would do. `samples`: for each step that asks a model, some of the images it would work on, with the
-    newest graph that is known of each."""
+    newest graph that is known of each. `anew`: answers of an earlier revision that would be bought anew."""
 
     images: int
     unreadable: int
     steps: tuple[StepForecast, ...]
     samples: Mapping[str, tuple[Sample, ...]]
+    anew: tuple[Anew, ...] = ()
 
 
 def forecast(plan: Plan, dataset: Path, roots: Roots, limit: int | None = None, sampled: int = 20) -> Forecast:
@@ -100,6 +102,7 @@ class _Forecaster:
         self._checkpoints: dict[str, Checkpoint] = {}
         self._samples: dict[str, tuple[Sample, ...]] = {}
         self._rows: list[_Row] = []
+        self._anew: list[Anew] = []
         # The first step that cannot be told, and with it everything behind it.
         self._unknown: str | None = None
 
@@ -115,7 +118,7 @@ class _Forecaster:
                 steps.append(told)
             else:
                 steps.append(self._barrier(group[0], source, images))
-        return Forecast(len(source), unreadable, tuple(steps), self._samples)
+        return Forecast(len(source), unreadable, tuple(steps), self._samples, tuple(self._anew))
 
     def _read(self, roots: Roots, limit: int | None) -> tuple[Images, int]:
         sources = {name: spec.build() for name, spec in self._plan.sources.items()}
@@ -156,6 +159,7 @@ class _Forecaster:
             if self._unknown is None:
                 told.append((step, self._fingerprint(step)))
         works = plan_group(images, told, self._find, self._has)
+        self._anew += bought_anew(images, works, self._fingerprint, self._find, self._has)
         forecasts = [StepForecast(work.step, work.to_compute, work.reused) for work in works]
         for number, work in enumerate(works):
             if work.step.spec.asked_models and work.to_compute:

@@ -15,6 +15,7 @@ from sgforge.engine.executors.answering import StopRunError
 from sgforge.engine.executors.crew import Crew, Lane, at_work, told_of_stop
 from sgforge.engine.items.load_known import recall
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
+from sgforge.engine.planning.anew import bought_anew, told_anew
 from sgforge.engine.planning.known_work import Images, StepWork, plan_group
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.engine.reporting.progress import StepTotal
@@ -43,6 +44,7 @@ class GroupRun:
         fingerprints = [(step, context.fingerprint(step)) for step in steps]
         journal = context.writer.journal
         self._works = plan_group(self.images, fingerprints, context.states.find, journal.has)
+        self._anew = bought_anew(self.images, self._works, context.fingerprint, context.states.find, journal.has)
         self._tallies = [context.tally(step.name) for step in steps]
         self.failures = dict(failures)
         self.failed: list[Failed] = []
@@ -54,6 +56,11 @@ class GroupRun:
         """Stream, and publish what is finished; after a stop, also one that a component asks for, the answers of the
         other steps are in the journal."""
         context, works = self._context, self._works
+        if self._anew:
+            lines = told_anew(self._anew, context.models.spent_on)
+            for line in lines:
+                context.progress.note(line)
+            await context.in_thread(context.consent.need, self._anew, lines)
         rows = self._rows_to_do()
         # Images of which every step is known are not even read: publishing gathers their states from where they are.
         self._count_known(rows)

@@ -105,6 +105,11 @@ class Models:
             self._cost = self._total() - self._spent_before
         return self._cost
 
+    def spent_on(self, name: str) -> float | None:
+        """USD that a model has cost so far, earlier runs included; None where its price is not known."""
+        rows = [] if self._gateway is None else [row for row in self._gateway.spending() if row.model == name]
+        return rows[0].usd if rows and not rows[0].unpriced else None
+
     def _total(self) -> float:
         return 0.0 if self._gateway is None else self._gateway.spent_usd()
 

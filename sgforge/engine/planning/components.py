@@ -20,6 +20,7 @@ from sgforge.plugins import Component, Registry
 from sgforge.plugins.hooks import RESERVED_STEP_KEYS
 from sgforge.stages import KINDS, Needs, Use
 from sgforge.stages.parts import PART_KEYS, kind_of_part
+from sgforge.stages.revisions import at_revision
 from sgforge.text.blame import told
 
 if TYPE_CHECKING:
@@ -129,7 +130,10 @@ class ComponentSpec:
     def own_identity(self, without: str | None = None) -> dict[str, Any]:
         """Class, revision, the options that differ (but `without`), and its model."""
         options = {} if self.options is None else differing_options(self.options, without)
-        found: dict[str, Any] = {"component": self.path, "revision": self.revision, "options": options}
+        revision = self.revision
+        if self.options is not None:
+            revision, options = at_revision(self.options, revision, options)
+        found: dict[str, Any] = {"component": self.path, "revision": revision, "options": options}
         if self.model is not None and self.models is not None:
             found["model"] = [self.model, self.models.of(self.model)]
         return found

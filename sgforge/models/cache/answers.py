@@ -15,6 +15,7 @@ from sgforge.models.errors import ModelError
 from sgforge.models.provider import Reply
 from sgforge.models.values import ChatRequest, Message, Reading, TextPart
 from sgforge.models.wire.bodies import read_json
+from sgforge.models.wire.dressing import schema_words
 
 __all__ = ["USABLE", "Checked", "Outcome", "check", "check_schema", "choice_probabilities", "repair_request"]
 
@@ -98,10 +99,13 @@ def _cut_off(request: ChatRequest, reply: Reply) -> str:
 def _judged(schema: Mapping[str, Any], reading: Reading, value: Any, is_known: bool = False) -> Checked:
     """One value: as the schema has it, or mended; "invalid" where nothing of use is left."""
     work = mended(schema, value, reading)
+    if is_known:
+        # It was of use when it was bought, and what was made of it then stays.
+        return Checked("ok", work.value, mended=work.count, dropped=dict(work.dropped))
     if work.numbered_from_0:
         names = ", ".join(reading.numbered)
         return Checked("invalid", detail=f"its numbers count from 0 where those given begin at 1 ({names})")
-    faults = [] if is_known and not work.count and not work.dropped else _faults(schema, work.value)
+    faults = _faults(schema, work.value)
     if not faults and _has_use(schema, reading, value, work):
         return Checked("ok", work.value, mended=work.count, dropped=dict(work.dropped))
     told = _faults(schema, value) or faults or ["nothing of use is in it"]
@@ -133,9 +137,11 @@ def check_schema(request: ChatRequest) -> None:
         raise ModelError("bad_schema", f"the request's schema is no JSON Schema: {error.message}") from error
 
 
-def repair_request(request: ChatRequest, reply: Reply, faults: str) -> ChatRequest:
-    """The same question with the faulty answer and what is wrong with it."""
+def repair_request(request: ChatRequest, reply: Reply, faults: str, with_schema: bool = True) -> ChatRequest:
+    """The same question with the faulty answer, what is wrong with it, and mostly the schema in words."""
     complaint = f"That answer does not satisfy the required JSON schema ({faults}). Answer again with valid JSON only."
+    if with_schema and request.schema is not None:
+        complaint = f"{complaint} {schema_words(request.schema)}"
     said = Message("assistant", (TextPart(reply.text or "(nothing)"),))
     return attrs.evolve(request, messages=(*request.messages, said, Message("user", (TextPart(complaint),))))
 

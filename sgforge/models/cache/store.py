@@ -128,6 +128,10 @@ class Store:
         """Whether the file may hold answers that stand in no index without max_tokens."""
         return self.read("SELECT value FROM meta WHERE name = 'any_limit'") != [("all",)]
 
+    def remember(self, name: str, value: str) -> None:
+        """Keep what was decided once, unless it is there already."""
+        self.post(lambda connection: connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value)))
+
     def check_room(self) -> None:
         """A `StoreError` once the disk was full: what room is left belongs to answers that are under way."""
         if self._commits.is_full:
@@ -186,6 +190,8 @@ class ReadStore(Store):
 
     def post(self, operation: Operation[Any]) -> None:
         raise StoreError(f"{self.path} is only read: nothing is bought")
+
+    def remember(self, name: str, value: str) -> None: ...
 
     def check_room(self) -> None: ...
 

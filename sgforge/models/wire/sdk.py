@@ -17,6 +17,7 @@ from sgforge.models.errors import RunStoppedError
 from sgforge.models.provider import BatchEntry, BatchResult, BatchState
 from sgforge.models.settings import ModelSettings
 from sgforge.models.wire.api_keys import find_key
+from sgforge.models.wire.dressing import identity_with
 from sgforge.models.wire.failures import sdk_errors
 
 __all__ = ["JSON_OPTIONS", "BatchCalls", "SdkProvider"]
@@ -69,9 +70,9 @@ class SdkProvider:
         self._opened: Any = None
 
     def identity(self, model: str) -> str | None:
-        """The base_url, unless it is the vendor's."""
+        """The base_url, unless it is the vendor's, and what the settings add to requests."""
         url = (self.settings.base_url or self.base_url).rstrip("/")
-        return None if url == self.base_url else url
+        return identity_with(None if url == self.base_url else url, self.settings)
 
     def problems(self, model: str) -> list[str]:
         """A key is needed."""

@@ -74,7 +74,8 @@ def _of_type(kind: str, schema: Mapping[str, Any], chance: random.Random, name: 
 
 
 def _bounds(schema: Mapping[str, Any]) -> tuple[int, int]:
-    low = schema.get("minimum", schema.get("exclusiveMinimum", -1) + 1)
+    # From 1, as what models are shown is numbered.
+    low = schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
     high = schema.get("maximum", schema.get("exclusiveMaximum", max(low, _DEFAULT_MAXIMUM) + 1) - 1)
     return int(low), int(max(low, high))
 
