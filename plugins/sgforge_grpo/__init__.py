@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from sgforge.hookspecs import Register, hookimpl
+from sgforge.stages import Needs
 from sgforge_grpo import config
 
 if TYPE_CHECKING:
@@ -40,6 +41,18 @@ def sgforge_register_rewards(register: Register) -> None:
     for name, (target, options) in _REWARDS.items():
         register(name, f"sgforge_grpo.rewards:{target}", config=options)
     register("gate", "sgforge_grpo.gate:GateReward", config=config.GateOptions)
+
+
+@hookimpl
+def sgforge_register_refiners(register: Register) -> None:
+    """`grpo`, `raft` and `dpo`."""
+    needs = Needs(modules=("torch",), extra="grpo", gpu="optional")
+    for name, target, options in (
+        ("grpo", "GrpoRefiner", config.GrpoOptions),
+        ("raft", "RaftRefiner", config.RaftOptions),
+        ("dpo", "DpoRefiner", config.DpoOptions),
+    ):
+        register(name, f"sgforge_grpo.refining.refiners:{target}", config=options, needs=needs)
 
 
 @hookimpl

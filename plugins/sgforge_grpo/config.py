@@ -12,19 +12,26 @@ from attrs import validators
 from sgforge.stages import Use, parts
 
 __all__ = [
+    "LOSSES",
     "MAX_PIXELS",
     "MIN_PIXELS",
     "PATCH",
     "UNITS",
+    "DpoOptions",
     "Family",
     "FamilyOptions",
     "GateOptions",
     "GraphRewardOptions",
+    "GrpoOptions",
     "HallucinationOptions",
     "LengthOptions",
+    "Loss",
     "Mode",
     "PresetOptions",
+    "RaftOptions",
     "RarityOptions",
+    "RefineOptions",
+    "Scaling",
     "Unit",
 ]
 
@@ -32,6 +39,10 @@ Mode = Literal["robust", "upstream", "upstream-head"]
 Family = Literal["hard", "relax", "soft"]
 Unit: TypeAlias = Literal["pixels", "thousand", "unit", "processed"]
 UNITS: Final[tuple[Unit, ...]] = get_args(Unit)
+
+Loss: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "luspo"]
+LOSSES: Final[tuple[Loss, ...]] = get_args(Loss)
+Scaling: TypeAlias = Literal["group", "none", "split"]
 
 PATCH: Final = 28
 """Sides of a processed picture are multiples of this, in pixels (Qwen2-VL and Qwen2.5-VL: 14 times 2)."""
@@ -129,3 +140,76 @@ class GateOptions:
 
     rewards: tuple[Use, ...] = parts("reward")
     least: float = attrs.field(default=0.5, validator=_UNIT)
+
+
+def _check_group(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
+    if value < 2:
+        raise ValueError(f"a group of {value} has no mean to be better than: let group be at least 2")
+
+
+@attrs.frozen(kw_only=True)
+class RefineOptions:
+    """What all refiners have in common.
+
+    `rewards`: their credits are weighed and added. `steps`: updates in all. `batch`: images of one step, of all
+    processes together. `group`: answers to each question (8 in R1-SGG). `rate`: of AdamW (1e-4 suits small models that
+    learn all their weights; R1-SGG's script: 6e-7 for 2 to 7 billion). `warmup`: steps over which the rate rises.
+    `clip`: most norm of a gradient. `iterations`: updates on the same answers. `pass_size`: answers that go through the
+    model at once while learning, 0 for all. `warm_rewards`: steps over which the weights of all rewards but the first
+    rise from 0. `mismatch`: most mean difference of the log-probabilities of the same tokens between sampling and
+    learning; above it the two are different models, and it stops. `max_failed`: share of answers that rewards may fail
+    on before it stops. `save_every`: steps between states to go on from. How answers are drawn (temperature, top-p,
+    length) are options of the student.
+    """
+
+    rewards: tuple[Use, ...] = parts("reward")
+    steps: int = attrs.field(default=100, validator=_POSITIVE)
+    batch: int = attrs.field(default=4, validator=_POSITIVE)
+    group: int = attrs.field(default=8, validator=_check_group)
+    rate: float = attrs.field(default=1e-4, validator=validators.gt(0.0))
+    warmup: int = attrs.field(default=0, validator=validators.ge(0))
+    clip: float = attrs.field(default=1.0, validator=validators.gt(0.0))
+    iterations: int = attrs.field(default=1, validator=_POSITIVE)
+    pass_size: int = attrs.field(default=0, validator=validators.ge(0))
+    warm_rewards: int = attrs.field(default=0, validator=validators.ge(0))
+    mismatch: float = attrs.field(default=0.05, validator=validators.gt(0.0))
+    max_failed: float = attrs.field(default=0.5, validator=_UNIT)
+    save_every: int = attrs.field(default=10, validator=_POSITIVE)
+
+
+@attrs.frozen(kw_only=True)
+class GrpoOptions(RefineOptions):
+    """`grpo`: a policy gradient in which each answer is measured by its group.
+
+    `loss`, `epsilon_low`, `epsilon_high` (None: as low), `beta`: see `sgforge_grpo.policy_loss`; with `beta` above 0
+    the policy as it was is kept in memory. `scaling`: see `sgforge_grpo.advantages`. `longest`: what `dr_grpo` divides
+    by, in tokens. `oversample`: so many times more groups are sampled than learnt from; those of the highest spread
+    are kept (R1-SGG's keep_top_group_ratio is 1 / `oversample`). Groups of equal rewards are skipped, and counted.
+    """
+
+    loss: Loss = "dapo"
+    beta: float = attrs.field(default=0.0, validator=validators.ge(0.0))
+    epsilon_low: float = attrs.field(default=0.2, validator=validators.gt(0.0))
+    epsilon_high: float | None = None
+    scaling: Scaling = "group"
+    longest: int = attrs.field(default=512, validator=_POSITIVE)
+    oversample: float = attrs.field(default=1.0, validator=validators.ge(1.0))
+
+
+@attrs.frozen(kw_only=True)
+class RaftOptions(RefineOptions):
+    """`raft`: the best answer of each group is learnt as if it were the truth (Dong et al. 2023), where it beats the
+    mean of its group.
+    """
+
+
+@attrs.frozen(kw_only=True)
+class DpoOptions(RefineOptions):
+    """`dpo`: the best answer of each group is preferred to the worst (Rafailov et al. 2023, equation 7), with pairs
+    sampled anew in each step.
+
+    `beta`: how far the policy may go from where it began. `margin`: least difference of their rewards.
+    """
+
+    beta: float = attrs.field(default=0.1, validator=validators.gt(0.0))
+    margin: float = attrs.field(default=0.0, validator=validators.ge(0.0))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from sgforge.errors import ConfigError
+from sgforge_grpo.config import LOSSES, Loss, Scaling
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["LOSSES", "Loss", "Scaling", "advantages", "keep_top_groups", "policy_loss"]
-
-Loss: TypeAlias = Literal["grpo", "bnpo", "dr_grpo", "dapo", "gspo", "cispo", "sapo", "luspo"]
-LOSSES: Final[tuple[Loss, ...]] = get_args(Loss)
-Scaling: TypeAlias = Literal["group", "none", "split"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "Scaling",
+    "advantages",
+    "keep_top_groups",
+    "loss_sum",
+    "normaliser",
+    "policy_loss",
+    "token_losses",
+]
 
 _EPSILON: Final = 1e-4
 _SEQUENCE_LOSSES: Final = ("gspo", "luspo")
@@ -88,11 +95,42 @@ def policy_loss(
     without gradient; sapo, a smooth gate instead of a clip (Gao et al. 2025); luspo, the sequence ratio weighed by
     length. `importance_sampling_level` overrides whether a ratio is of tokens or of sequences.
     """
+    mask = mask.to(logps.dtype)
+    each = token_losses(
+        logps,
+        advantages,
+        mask,
+        old_logps=old_logps,
+        ref_logps=ref_logps,
+        loss_type=loss_type,
+        beta=beta,
+        epsilon_low=epsilon_low,
+        epsilon_high=epsilon_high,
+        importance_sampling_level=importance_sampling_level,
+    )
+    counted = normaliser(loss_type, mask.sum(-1), max_completion_length or mask.shape[1])
+    loss: Tensor = loss_sum(loss_type, each, mask) / counted
+    return loss
+
+
+def token_losses(
+    logps: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    *,
+    old_logps: Tensor | None = None,
+    ref_logps: Tensor | None = None,
+    loss_type: Loss = "grpo",
+    beta: float = 0.0,
+    epsilon_low: float = 0.2,
+    epsilon_high: float | None = None,
+    importance_sampling_level: Literal["token", "sequence"] | None = None,
+) -> Tensor:
+    """The loss of each token (B, T), or of each sequence (B, 1) where it has one ratio; as `policy_loss`."""
     if loss_type not in LOSSES:
         raise ConfigError(f"loss must be one of {', '.join(LOSSES)}, not {loss_type!r}")
     if beta and ref_logps is None:
         raise ConfigError("a KL distance (beta above 0) needs the log-probabilities of a reference")
-    mask = mask.to(logps.dtype)
     level = importance_sampling_level or ("sequence" if loss_type in _SEQUENCE_LOSSES else "token")
     log_ratio = logps - (logps.detach() if old_logps is None else old_logps)
     if level == "sequence":
@@ -102,7 +140,7 @@ def policy_loss(
     if beta and ref_logps is not None:
         away = ref_logps - logps
         each = each + beta * (away.exp() - away - 1)
-    return _reduced(loss_type, each, mask, max_completion_length)
+    return each
 
 
 def _surrogate(
@@ -120,12 +158,19 @@ def _surrogate(
     return -torch.minimum(ratio * advantage, clipped * advantage)
 
 
-def _reduced(loss_type: Loss, each: Tensor, mask: Tensor, longest: int | None) -> Tensor:
+def loss_sum(loss_type: Loss, each: Tensor, mask: Tensor) -> Tensor:
+    """What `normaliser` divides: summed over answers, so that parts of a batch may be summed apart."""
     total = each * mask
-    if loss_type == "luspo":
-        return total.sum(-1).mean()
     if loss_type in ("grpo", "gspo", "sapo"):
-        return (total.sum(-1) / mask.sum(-1).clamp(min=1.0)).mean()
+        return (total.sum(-1) / mask.sum(-1).clamp(min=1.0)).sum()
+    return total.sum()
+
+
+def normaliser(loss_type: Loss, lengths: Any, longest: int) -> Any:
+    """What the sum over answers of these lengths is divided by."""
+    if loss_type in ("grpo", "gspo", "sapo", "luspo"):
+        return len(lengths)
     if loss_type == "dr_grpo":
-        return total.sum() / (len(mask) * (longest or mask.shape[1]))
-    return total.sum() / mask.sum().clamp(min=1.0)
+        return len(lengths) * longest
+    total = lengths.sum()
+    return total.clamp(min=1.0) if hasattr(total, "clamp") else max(1.0, float(total))

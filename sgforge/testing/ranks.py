@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.engine.executors.lifecycle import build
 from sgforge.engine.executors.training.processes import leave_process_group, surroundings
 from sgforge.engine.planning.components import ComponentSpec, find_spec
+from sgforge.engine.planning.part_resources import with_parts
 from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge.plugins import load_plugins
@@ -155,14 +157,13 @@ def _sample(orders: RankOrders, rank: int) -> dict[str, Any]:
 def _refine(orders: RankOrders, rank: int) -> dict[str, Any]:
     """How often a refiner called each method of its policy: as often on every rank."""
     assert orders.refiner is not None
-    refiner = _spec("refiner", orders.refiner, orders.refiner_options).build()
+    spec = _spec("refiner", orders.refiner, orders.refiner_options)
     student = _Watched(_spec(orders.kind, orders.student, orders.student_options).build())
     resources = attrs.evolve(_resources(orders, rank), student=student)
-    if hasattr(refiner, "setup"):
-        refiner.setup(resources)
+    entered = build(spec, with_parts(spec, resources, lambda name: None))
     out = Path(orders.folder) / "out"
     out.mkdir(exist_ok=True)
-    checkpoint = refiner.refine(Path(orders.snapshot), Selection(), out, resources)
+    checkpoint = entered.instance.refine(Path(orders.snapshot), Selection(), out, entered.resources)
     return {"calls": student.calls, "checkpoint": str(checkpoint.path) if rank == 0 else None}
 
 

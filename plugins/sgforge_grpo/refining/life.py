@@ -1,0 +1,99 @@
+"""The state of a refinement that goes on: what is learnt, the optimiser, how far it is; whole on disk or not there."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import torch
+
+from sgforge.durable import write_text
+from sgforge.errors import StepError
+from sgforge.stages.policies import Policy
+from sgforge_grpo.refining.ranks import Ranks
+
+__all__ = ["States", "asked_to_stop"]
+
+_PREFIX: Final = "state-"
+_PLAN: Final = "plan.json"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class States:
+    """States of one refinement under `folder`; `plan` must be equal for one to be gone on with."""
+
+    folder: Path
+    plan: str
+    ranks: Ranks
+
+    def save(self, step: int, policy: Policy, optimizer: torch.optim.Optimizer, written: int) -> None:
+        """Write the state after `step` steps, then remove older ones; every rank calls, and writes its own part."""
+        final = self.folder / f"{_PREFIX}{step:08d}"
+        aside = self.folder / f".{_PREFIX}aside"
+        if self.ranks.rank == 0:
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+        self.ranks.gather(None)
+        content = {
+            "step": step,
+            "written": written,
+            "policy": dict(policy.state_dict()),
+            "optimizer": optimizer.state_dict(),
+        }
+        torch.save(content, aside / f"{self.ranks.rank}.pt")
+        self.ranks.gather(None)
+        if self.ranks.rank == 0:
+            write_text(aside / _PLAN, self.plan)
+            shutil.rmtree(final, ignore_errors=True)
+            aside.replace(final)
+            for older in self._found()[:-1]:
+                shutil.rmtree(older, ignore_errors=True)
+        self.ranks.gather(None)
+
+    def load(self, policy: Policy, optimizer: torch.optim.Optimizer, device: str) -> tuple[int, int]:
+        """Take up the latest state: steps taken, and bytes of rollouts by then; (0, 0) without one.
+
+        Another number of ranks takes up what the first one wrote: a policy that shards itself needs as many as before.
+        """
+        found = self._found()
+        if not found:
+            return 0, 0
+        latest = found[-1]
+        if (latest / _PLAN).read_text() != self.plan:
+            raise StepError(f"{latest} is the state of another refinement: delete it to begin anew")
+        own = latest / f"{self.ranks.rank}.pt"
+        content: dict[str, Any] = torch.load(
+            own if own.exists() else latest / "0.pt", map_location=device, weights_only=True
+        )
+        policy.load_state_dict(content["policy"])
+        optimizer.load_state_dict(content["optimizer"])
+        return int(content["step"]), int(content["written"])
+
+    def clear(self) -> None:
+        """Remove all states, of a refinement that is done."""
+        if self.ranks.rank == 0:
+            for folder in self._found():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _found(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob(f"{_PREFIX}*") if (path / _PLAN).exists())
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, where this is the main thread: a state is saved before the end."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGTERM, before)
