@@ -15,7 +15,7 @@ from sgforge.engine.executors.work import Work
 from sgforge.engine.planning.components import find_spec
 from sgforge.graph import Sample
 from sgforge.images import Roots
-from sgforge.pipeline import Pipeline, complete, edit, evaluate, filter, generate, train
+from sgforge.pipeline import Pipeline, complete, edit, evaluate, executor, filter, generate, train
 from sgforge.stages import Resources
 from sgforge.testing.contracts.base import ComponentContract
 from sgforge.testing.samples import tiny_samples
@@ -52,8 +52,8 @@ class ExecutorContract(ComponentContract):
         """What `use` makes of a crew, which is closed after it."""
 
         async def using() -> T:
-            with self.built(folder) as executor:
-                crew: Crew = await executor.open(self.work(folder))
+            with self.built(folder) as opener:
+                crew: Crew = await opener.open(self.work(folder))
                 try:
                     return await use(crew)
                 finally:
@@ -62,8 +62,9 @@ class ExecutorContract(ComponentContract):
         return asyncio.run(using())
 
     def test_snapshots_and_reports_are_those_of_the_driver(self, tmp_path: Path) -> None:
-        runs = [_run(self.pipeline(), tmp_path, name) for name in ("local", self.component)]
-        assert runs[0] == runs[1], "another executor gave other answers"
+        away = executor(self.component, **self.options_in(tmp_path))
+        here = _run(self.pipeline(), tmp_path, "here", "local")
+        assert _run(self.pipeline(), tmp_path, "away", away) == here, "another executor gave other answers"
 
     def test_answers_come_in_the_order_of_the_samples(self, tmp_path: Path) -> None:
         samples = tiny_samples(tmp_path)
@@ -107,11 +108,11 @@ class _TinySource:
         yield from self._samples
 
 
-def _run(pipeline: Pipeline, folder: Path, executor: str) -> list[Any]:
+def _run(pipeline: Pipeline, folder: Path, name: str, executor: Any) -> list[Any]:
     """What a run says and leaves: counts, values, and every array of its snapshot but those of provenance."""
     import zarr
 
-    pictures, data = folder / "pictures", folder / executor
+    pictures, data = folder / "pictures", folder / name
     pictures.mkdir(exist_ok=True)
     source = _TinySource(tiny_samples(pictures))
     report = pipeline.run(source, data, roots={"tiny": pictures}, executor=executor, progress=False)

@@ -34,6 +34,12 @@ class TestChildren(ExecutorContract):
     component = "children"
 
 
+@pytest.mark.usefixtures("plugins")
+class TestChildrenWithoutFolders(ExecutorContract):
+    component = "children"
+    options = {"shares_roots": False}
+
+
 class Reversing(LocalExecutor):
     """Takes the samples of a batch, of which it has two, from the other end."""
 
