@@ -6,7 +6,16 @@ import sgforge
 from sgforge.columns import Column
 from sgforge.hookspecs import Register
 from sgforge.stages import Needs
-from sgforge_gas.config import CaptionerOptions, GasOptions, ParaphraseOptions, QuestionerOptions
+from sgforge_gas.config import (
+    CaptionerOptions,
+    DrawnJudgeOptions,
+    GasOptions,
+    JudgeOptions,
+    ParaphraseOptions,
+    ProceduralOptions,
+    QuestionerOptions,
+    SceneQuestionsOptions,
+)
 
 sgforge_api = 1
 
@@ -37,6 +46,25 @@ def sgforge_register_captioners(register: Register) -> None:
 def sgforge_register_questioners(register: Register) -> None:
     """gas: all questions that a graph answers."""
     register("gas", "sgforge_gas.questions.questioner:GasQuestioner", config=QuestionerOptions)
+
+
+@sgforge.hookimpl
+def sgforge_register_judges(register: Register) -> None:
+    """gas: any model of the gateway answers questions; drawn: from what the renderer procedural noted."""
+    register("gas", "sgforge_gas.judging.model_judge:GasJudge", config=JudgeOptions, needs=_ASKS_A_MODEL)
+    register("drawn", "sgforge_gas.judging.drawn:DrawnJudge", config=DrawnJudgeOptions)
+
+
+@sgforge.hookimpl
+def sgforge_register_renderers(register: Register) -> None:
+    """procedural: pictures without a model."""
+    register("procedural", "sgforge_gas.rendering.procedural:ProceduralRenderer", config=ProceduralOptions)
+
+
+@sgforge.hookimpl
+def sgforge_register_rewards(register: Register) -> None:
+    """scene-questions: how much of its graph a picture shows."""
+    register("scene-questions", "sgforge_gas.judging.reward:SceneQuestionsReward", config=SceneQuestionsOptions)
 
 
 @sgforge.hookimpl

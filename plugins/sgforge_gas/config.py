@@ -7,19 +7,26 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from sgforge.stages import Use, part
+
 __all__ = [
     "CaptionerOptions",
+    "DrawnJudgeOptions",
     "Draws",
     "GasOptions",
+    "JudgeOptions",
     "Over",
     "ParaphraseOptions",
     "Plausibility",
+    "ProceduralOptions",
     "QuestionerOptions",
+    "SceneQuestionsOptions",
     "Style",
 ]
 
 Over: TypeAlias = Literal["structures", "complexity", "sizes", "histogram"]
 Plausibility: TypeAlias = Literal["none", "types", "seen"]
+Figure: TypeAlias = Literal["balanced", "gated", "plain", "combined", "arithmetic", "geometric"]
 Style: TypeAlias = Literal["sentence", "list", "dense"]
 
 
@@ -125,4 +132,65 @@ class QuestionerOptions:
     negatives: bool = True
     choices: bool = False
     vocabulary: Path | None = None
+    seed: int = attrs.field(default=0, validator=_from_0)
+
+
+@attrs.frozen(kw_only=True)
+class JudgeOptions:
+    """Questions answered by a model that sees the picture.
+
+    `model`: "provider/model". `probabilities`: ask a model that gives token probabilities one question a request, and
+    read P(yes) from its first token; without them up to `questions_per_request` share a request, and yes or no counts
+    as 1 or 0. `gate`: do not ask what depends on something answered with no. `score`: which figure over the answers the
+    total is. `max_side`: longest side of the picture sent, in pixels.
+    """
+
+    model: str
+    probabilities: bool = True
+    questions_per_request: int = attrs.field(default=20, validator=attrs.validators.ge(1))
+    gate: bool = True
+    score: Figure = "balanced"
+    max_side: int = attrs.field(default=1024, validator=attrs.validators.ge(16))
+
+
+@attrs.frozen(kw_only=True)
+class SceneQuestionsOptions:
+    """How much of its graph a picture shows, asked question by question.
+
+    `judge`: who answers; without it the answers that stand with the sample. `score`: which figure is the total:
+    "balanced" (gated by dependencies, questions with the answer no weigh as much as the others), "gated", "plain" (as
+    the paper), "combined" (as its code), "arithmetic" or "geometric" (of P(right) over all questions). `counts`,
+    `negatives`, `vocabulary`: of the questions, where the sample has none.
+    """
+
+    judge: Use | None = part("judge", None)
+    score: Figure = "balanced"
+    counts: bool = True
+    negatives: bool = True
+    vocabulary: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DrawnJudgeOptions:
+    """Questions answered from what the renderer `procedural` noted. `score`: as of the judge `gas`."""
+
+    score: Figure = "balanced"
+
+
+def _share(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"must be in [0, 1], not {value}")
+
+
+@attrs.frozen(kw_only=True)
+class ProceduralOptions:
+    """Graphs drawn without a model.
+
+    `size`: of the square picture, in pixels, from 64. `setting`: room, meadow, beach or snow. `fault_rate`: the
+    probability, in [0, 1], that a thing is left out, has another colour or another's place. `seed`: of the faults.
+    """
+
+    size: int = attrs.field(default=256, validator=attrs.validators.ge(64))
+    setting: Literal["room", "meadow", "beach", "snow"] = "room"
+    fault_rate: float = attrs.field(default=0.0, validator=_share)
     seed: int = attrs.field(default=0, validator=_from_0)

@@ -19,7 +19,7 @@ from sgforge_gas.vocabulary import Adjective, Noun, Predicate, Vocabulary
 __all__ = ["Plausibility", "Populator", "Rows"]
 
 Plausibility: TypeAlias = Literal["none", "types", "seen"]
-_TRIES: Final = 200
+_TRIES: Final = 60
 K = TypeVar("K", bound=Hashable)
 
 
@@ -93,17 +93,18 @@ class Populator:
         if plausibility == "seen":
             self._count()
 
-    def fill(self, structure: Structure, dice: Dice) -> Rows:
-        """The rows of a graph of this structure."""
+    def fill(self, structure: Structure, dice: Dice) -> Rows | None:
+        """The rows of a graph of this structure; None where no words were found that fit."""
         for _ in range(_TRIES):
             drawn = _Drawn(self._draw_nouns(structure, dice))
             relations = self._draw_relations(structure, drawn, dice)
             attributes = None if relations is None else self._draw_attributes(structure, drawn.nouns, dice)
             if relations is not None and attributes is not None:
                 return self._rows(structure, drawn.nouns, relations, attributes)
-        raise ConfigError(self._refusal(structure))
+        return None
 
-    def _refusal(self, structure: Structure) -> str:
+    def refusal(self, structure: Structure) -> str:
+        """Why there are no words for a structure."""
         name = self._words.name
         if structure.edges and not self._words.predicates:
             return f"vocabulary {name} has no relation: bound relations to 0, or name some"

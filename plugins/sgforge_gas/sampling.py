@@ -10,7 +10,7 @@ from typing import Any, Final
 from sgforge.errors import ConfigError
 from sgforge.graph import Sample, SceneGraph
 from sgforge_gas.config import Draws
-from sgforge_gas.populating import Populator
+from sgforge_gas.populating import Populator, Rows
 from sgforge_gas.structures import Constraints, Drawer, Prior, Span
 from sgforge_gas.structures.constraints import Size
 from sgforge_gas.structures.cores import Kind
@@ -22,6 +22,8 @@ __all__ = ["PLAUSIBILITY", "Sampler", "constraints_of"]
 PLAUSIBILITY: Final = "gas.plausibility"
 """The column that keeps by what a graph is plausible, and which share of it is."""
 _CHUNK: Final = 1024
+_STRUCTURES: Final = 30
+"""So many are tried where a vocabulary has no words for one, such as five attributes of a thing that has three."""
 _DEFAULT_COMPLEXITY: Final = Span(3, 9)
 
 
@@ -64,9 +66,18 @@ class Sampler:
             yield Sample(f"{name}{number:08d}", graph, split=split, values=values)
 
     def _graph(self, dice: Dice) -> tuple[SceneGraph, Mapping[str, Any]]:
-        rows = self._populator.fill(self._drawer.draw(dice), dice)
+        rows = self._rows(dice)
         graph = SceneGraph(0, 0, rows.regions, rows.relations, attributes=self._scene_attributes(dice))
         return graph, {PLAUSIBILITY: {"by": self._plausibility, "score": round(rows.plausibility, 6)}}
+
+    def _rows(self, dice: Dice) -> Rows:
+        """Those of the first structure drawn for which the vocabulary has words."""
+        for _ in range(_STRUCTURES):
+            structure = self._drawer.draw(dice)
+            rows = self._populator.fill(structure, dice)
+            if rows is not None:
+                return rows
+        raise ConfigError(self._populator.refusal(structure))
 
     def _scene_attributes(self, dice: Dice) -> dict[str, str]:
         least, most = int(self._scene.least), int(self._scene.most)

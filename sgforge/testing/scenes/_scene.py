@@ -18,7 +18,7 @@ from sgforge.testing.scenes._paint import Canvas, Rgb
 from sgforge.testing.scenes._things import Camera, Thing
 from sgforge.testing.scenes._truth import true_relations
 
-__all__ = ["Scene", "make_scene"]
+__all__ = ["MIN_SIZE", "Scene", "fill_background", "make_scene", "setting_named"]
 
 MIN_SIZE: Final = 64
 _FARTHEST: Final = 8.0
@@ -121,7 +121,7 @@ def _draw(dice: Dice, camera: Camera, setting: _Setting) -> tuple[Layout, Canvas
         layout = lay_out(dice, camera, outdoors=setting.name != "room")
         ground = len(layout.things)
         canvas = Canvas(camera.size, ground + 2)
-        _fill_background(canvas, ground, dice, camera, setting)
+        fill_background(canvas, ground, dice, camera, setting)
         layers = [layer for i, thing in enumerate(layout.things) for layer in layers_of(thing, i, ground, camera)]
         canvas.paint(layers)
         counts = np.bincount(canvas.owner.ravel(), minlength=ground + 2)[:ground]
@@ -130,7 +130,16 @@ def _draw(dice: Dice, camera: Camera, setting: _Setting) -> tuple[Layout, Canvas
             return layout, canvas
 
 
-def _fill_background(canvas: Canvas, ground: int, dice: Dice, camera: Camera, setting: _Setting) -> None:
+def setting_named(name: str) -> _Setting:
+    """Ground and backdrop by name; an unknown one is a `GraphError`."""
+    found = next((setting for setting in _SETTINGS if setting.name == name), None)
+    if found is None:
+        raise GraphError(f"no setting {name!r}; there are {', '.join(setting.name for setting in _SETTINGS)}")
+    return found
+
+
+def fill_background(canvas: Canvas, ground: int, dice: Dice, camera: Camera, setting: _Setting) -> None:
+    """Paint ground and backdrop, owned by `ground` and the number after it."""
     size = camera.size
     rows = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     below = rows - np.float32(camera.horizon)

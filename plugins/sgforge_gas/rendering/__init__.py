@@ -1,0 +1,1 @@
+"""Renderers: pictures of graphs, drawn or made by models."""
