@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sgforge.errors import ConfigError
 from sgforge.graph import Sample, SceneGraph
+from sgforge.graph.values import HeldValues, Values
 from sgforge_gas.config import Draws
 from sgforge_gas.populating import Populator, Rows
 from sgforge_gas.structures import Constraints, Drawer, Prior, Span
@@ -50,10 +51,11 @@ class Sampler:
         self._drawer = Drawer(constraints_of(draws), Kind(draws.cycles, draws.parallel), prior)
         self._populator = Populator(self.vocabulary, draws.plausibility)
         self._plausibility = draws.plausibility
+        self._values = self._scored(1.0)
         self._scene = Span.of(draws.scene_attributes, "scene_attributes") or Span(0, 0)
         self._check_words()
 
-    def graphs(self, items: range) -> Iterator[tuple[SceneGraph, Mapping[str, Any]]]:
+    def graphs(self, items: range) -> Iterator[tuple[SceneGraph, Values]]:
         """The graphs of these numbers, each with the values of its columns."""
         for first in range(items.start, items.stop, _CHUNK):
             for dice in dice_of(self._seed, range(first, min(first + _CHUNK, items.stop))):
@@ -65,10 +67,13 @@ class Sampler:
         for number, (graph, values) in zip(items, self.graphs(items), strict=True):
             yield Sample(f"{name}{number:08d}", graph, split=split, values=values)
 
-    def _graph(self, dice: Dice) -> tuple[SceneGraph, Mapping[str, Any]]:
+    def _graph(self, dice: Dice) -> tuple[SceneGraph, Values]:
         rows = self._rows(dice)
         graph = SceneGraph(0, 0, rows.regions, rows.relations, attributes=self._scene_attributes(dice))
-        return graph, {PLAUSIBILITY: {"by": self._plausibility, "score": round(rows.plausibility, 6)}}
+        return graph, self._values if rows.plausibility == 1.0 else self._scored(rows.plausibility)
+
+    def _scored(self, score: float) -> Values:
+        return HeldValues({PLAUSIBILITY: {"by": self._plausibility, "score": round(score, 6)}})
 
     def _rows(self, dice: Dice) -> Rows:
         """Those of the first structure drawn for which the vocabulary has words."""

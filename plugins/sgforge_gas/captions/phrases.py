@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from functools import cached_property, lru_cache
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -37,27 +38,65 @@ _BEHIND: Final = re.compile(r"\w+ing\s|(?:with|without|in|on|at|of|from|to|under
 """Attributes that stand behind the noun (facing left, with spots)."""
 
 
+@lru_cache(maxsize=100_000)
 def plain(text: str | None) -> str:
     """A label as it is said: blanks and underscores are single blanks, nothing that a terminal obeys."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in (text or "").replace("_", " ")).split())
 
 
-@attrs.frozen
+Mark: TypeAlias = tuple[int, int, Literal["object", "attribute"], int | None]
+"""Start, end, what it says, and of an attribute its place in the region's list."""
+
+
+@attrs.frozen(slots=False, kw_only=True)
 class Phrase:
     """An object in words: label, its attributes in the order of speech as (word, place in the region), before and
-    behind the noun, the article of its first mention, whether its verb is a plural.
+    behind the noun, the article of its first mention with and without attributes, whether its verb is a plural.
     """
 
     label: str
     before: tuple[tuple[str, int], ...]
     behind: tuple[tuple[str, int], ...]
     article: str
+    bare_article: str
     is_plural: bool
 
-    @property
+    @cached_property
+    def folded(self) -> str:
+        """The label, whatever its case."""
+        return self.label.casefold()
+
+    @cached_property
     def words(self) -> frozenset[str]:
         """Its attributes, whatever their case."""
         return frozenset(word.casefold() for word, _ in (*self.before, *self.behind))
+
+    @cached_property
+    def bare(self) -> tuple[str, tuple[Mark, ...]]:
+        """The label alone, and where it stands."""
+        return self.label, ((0, len(self.label), "object", None),)
+
+    @cached_property
+    def whole(self) -> tuple[str, tuple[Mark, ...]]:
+        """All but the article, and where each word stands."""
+        text = ""
+        marks: list[Mark] = []
+        for word, place in self.before:
+            marks.append((len(text), len(text) + len(word), "attribute", place))
+            text += f"{word} "
+        marks.append((len(text), len(text) + len(self.label), "object", None))
+        text += self.label
+        for number, (word, place) in enumerate(self.behind):
+            text += " and " if number else " "
+            marks.append((len(text), len(text) + len(word), "attribute", place))
+            text += word
+        return text, tuple(marks)
+
+    @cached_property
+    def again(self) -> tuple[str, tuple[Mark, ...]]:
+        """The same at a later mention, which says the object alone."""
+        text, marks = self.whole
+        return text, tuple(mark for mark in marks if mark[2] == "object")
 
 
 class Phrases:
@@ -92,8 +131,14 @@ class Phrases:
         behind = tuple(item for item in words if " " in item[0] and _BEHIND.match(item[0]))
         before = tuple(item for item in words if item not in behind)
         is_plural = self._vocabulary.is_plural(noun)
-        article = self._article(noun, before, is_plural)
-        return Phrase(label=noun, before=before, behind=behind, article=article, is_plural=is_plural)
+        return Phrase(
+            label=noun,
+            before=before,
+            behind=behind,
+            article=self._article(noun, before, is_plural),
+            bare_article=self._article(noun, (), is_plural),
+            is_plural=is_plural,
+        )
 
     def _article(self, noun: str, before: Sequence[tuple[str, int]], is_plural: bool) -> str:
         known = self._vocabulary.noun_of.get(noun)
@@ -125,7 +170,7 @@ def numbered(phrases: Mapping[int, Phrase], *, by_label: bool) -> frozenset[int]
     """
     alike: dict[str, list[int]] = {}
     for index, phrase in phrases.items():
-        alike.setdefault(phrase.label.casefold(), []).append(index)
+        alike.setdefault(phrase.folded, []).append(index)
     found: list[int] = []
     for group in alike.values():
         words = frozenset(phrases[index].words for index in group)

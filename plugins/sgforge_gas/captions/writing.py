@@ -7,7 +7,6 @@ tells it from others of its label: its attributes, or its number in the order of
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
@@ -36,7 +35,7 @@ _SCENE_ORDER: Final = (
 _EMPTY: Final = "An empty scene."
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class ElementSpan:
     """Characters `start` to `end` (exclusive) say one element.
 
@@ -114,7 +113,7 @@ class Writer:
         page.finish()
         if graph.attributes:
             self._say_scene(page, graph.attributes)
-        return "".join(page.parts), page.marks
+        return page.text(), page.marks
 
     def _say_scene(self, page: _Page, attributes: Mapping[str, str]) -> None:
         known = {name: place for place, name in enumerate(_SCENE_ORDER)}
@@ -138,29 +137,31 @@ class _Page:
     def __init__(self, graph: SceneGraph, phrases: Phrases, style: Style) -> None:
         self.parts: list[str] = []
         self.marks: list[tuple[int, int, Kind, int | None, int | str | None]] = []
+        self._capitals = [0]  # places in `parts` where a sentence begins
         self._length = 0
-        self._capital = True
         self._is_open = False  # a clause was said, and no full stop behind it
         self._joint = "; " if style == "sentence" else ". "
         self._is_dense = style == "dense"
         self._phrases = phrases
         self._graph = graph
         self._objects: dict[int, Phrase] = {index: phrases.of(region) for index, region in graph.regions.items()}
-        self._labels = {index: phrase.label.casefold() for index, phrase in self._objects.items()}
-        self._alike = Counter(self._labels.values())
-        self._numbered = (
-            numbered(self._objects, by_label=self._is_dense) if len(self._alike) < len(self._labels) else ()
-        )
+        self._alike: dict[str, int] = {}
+        for phrase in self._objects.values():
+            self._alike[phrase.folded] = self._alike.get(phrase.folded, 0) + 1
+        is_told = len(self._alike) == len(self._objects)
+        self._numbered = () if is_told else numbered(self._objects, by_label=self._is_dense)
         self._number: dict[int, int] = {}
-        self._count: Counter[str] = Counter()
+        self._count: dict[str, int] = {}
+
+    def text(self) -> str:
+        """All that was said, sentences with a capital."""
+        for place in self._capitals:
+            if place < len(self.parts):
+                self.parts[place] = _capitalised(self.parts[place])
+        return "".join(self.parts)
 
     def say(self, text: str) -> None:
         """Words that belong to no element."""
-        if not text:
-            return
-        if self._capital and not text.isspace():
-            text = _capitalised(text)
-            self._capital = False
         self.parts.append(text)
         self._length += len(text)
 
@@ -211,44 +212,33 @@ class _Page:
     def _begin(self) -> None:
         if self._is_open:
             self.say(self._joint)
-            self._capital = self._joint == ". "
+            if self._joint == ". ":
+                self._capitals.append(len(self.parts))
         self._is_open = True
 
     def _say_object(self, index: int) -> None:
         phrase = self._objects[index]
         is_counted = index in self._numbered
-        is_new = index not in self._number
-        if is_new:
-            number = self._count[self._labels[index]] + 1
-            self._count[self._labels[index]] = self._number[index] = number
-            self._say_article(phrase, number if is_counted else 1)
+        if index not in self._number:
+            number = self._number[index] = self._count[phrase.folded] = self._count.get(phrase.folded, 0) + 1
+            before = self._article(phrase, number if is_counted else 1)
+            said = phrase.bare if self._is_dense else phrase.whole
         else:
-            self.say(f"the {english.ordinal(self._number[index])} " if is_counted else "the ")
-        # Later a counted object is told by its number, any other by its attributes where its label has several.
-        is_told = is_new or (not is_counted and self._alike[self._labels[index]] > 1)
-        with_words = is_told and not self._is_dense
-        for word, part in phrase.before if with_words else ():
-            self._say_word(word, index, part, is_new)
-            self.say(" ")
-        self.mark(phrase.label, "object", index)
-        for place, (word, part) in enumerate(phrase.behind if with_words else ()):
-            self.say(" and " if place else " ")
-            self._say_word(word, index, part, is_new)
+            before = f"the {english.ordinal(self._number[index])} " if is_counted else "the "
+            # A counted object is told by its number, any other by its attributes where its label has several.
+            is_bare = is_counted or self._is_dense or self._alike[phrase.folded] == 1
+            said = phrase.bare if is_bare else phrase.again
+        start = self._length + len(before)
+        text, marks = said
+        self.parts += (before, text) if before else (text,)
+        self._length = start + len(text)
+        self.marks += [(start + first, start + last, kind, index, part) for first, last, kind, part in marks]
 
-    def _say_word(self, word: str, index: int, part: int, is_new: bool) -> None:
-        if is_new:
-            self.mark(word, "attribute", index, part)
-        else:
-            self.say(word)
-
-    def _say_article(self, phrase: Phrase, number: int) -> None:
+    def _article(self, phrase: Phrase, number: int) -> str:
         if number > 1:
-            self.say(f"{'' if phrase.is_plural else 'a '}{english.ordinal(number)} ")
-        elif phrase.article:
-            article = phrase.article
-            if self._is_dense and article in ("a", "an"):
-                article = english.article(phrase.label)
-            self.say(f"{article} ")
+            return f"{'' if phrase.is_plural else 'a '}{english.ordinal(number)} "
+        article = phrase.bare_article if self._is_dense else phrase.article
+        return f"{article} " if article else ""
 
     def _say_verbs(self, verbs: Sequence[tuple[str, list[tuple[int, int]]]], is_plural: bool) -> None:
         for place, (predicate, targets) in enumerate(verbs):

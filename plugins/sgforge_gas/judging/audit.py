@@ -82,7 +82,14 @@ def audit(samples: Iterable[Sample], threshold: float = 0.5) -> Audit:
                 found[question.kind].setdefault(names[place], []).append(value >= threshold)
     rows = {kind: _rows(by_name) for kind, by_name in found.items()}
     share = sum(false) / len(false) if false else None
-    return Audit(rows["relation"], rows["existence"], rows["attribute"], share, images, dict(skipped))
+    return Audit(
+        predicates=rows["relation"],
+        labels=rows["existence"],
+        attributes=rows["attribute"],
+        said_yes_to_false=share,
+        images=images,
+        skipped=dict(skipped),
+    )
 
 
 def _names(sample: Sample, questions: Sequence[Question]) -> dict[int, str]:
