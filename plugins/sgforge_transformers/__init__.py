@@ -5,7 +5,7 @@ from __future__ import annotations
 from sgforge.hookspecs import Register, hookimpl
 from sgforge.models import ModelSettings
 from sgforge.stages import Needs
-from sgforge_transformers.config import DepthOptions
+from sgforge_transformers.config import DEPTH_MAP, DEPTH_RANGE, DepthOptions
 
 _LOCAL = Needs(modules=("torch", "transformers"), extra="transformers", gpu="optional")
 
@@ -19,4 +19,11 @@ def sgforge_register_models(register: Register) -> None:
 @hookimpl
 def sgforge_register_segmenters(register: Register) -> None:
     """How far each region is."""
-    register("depth", "sgforge_transformers.depth:DepthSegmenter", config=DepthOptions, needs=_LOCAL)
+    register(
+        "depth",
+        "sgforge_transformers.depth:DepthSegmenter",
+        config=DepthOptions,
+        needs=_LOCAL,
+        revision=2,
+        columns=(DEPTH_MAP, DEPTH_RANGE),
+    )

@@ -9,14 +9,15 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForDepthEstimation
 
 from sgforge.edits import Edit
 from sgforge.errors import StepError
 from sgforge.graph import Region, Sample
 from sgforge.masks import to_crop
-from sgforge.stages import Answer, Resources, pixels_of
-from sgforge_transformers.config import DepthOptions
+from sgforge.stages import Answer, Files, Resources, pixels_of
+from sgforge_transformers.config import DEPTH_MAP, DEPTH_RANGE, DepthOptions
 from sgforge_transformers.devices import auto_dtype
 
 __all__ = ["DepthModel", "DepthSegmenter"]
@@ -25,6 +26,7 @@ Map = NDArray[np.float32]
 
 _METRIC: Final = ("zoedepth",)
 _SHOWN: Final = 3
+_STEPS: Final = 65535
 
 
 class DepthModel:
@@ -88,15 +90,17 @@ class DepthModel:
 class DepthSegmenter:
     """Sets the depth of regions that have none: the median over the mask's pixels, or the box's where there is no mask.
 
-    Regions without a place are counted as `no-geometry`.
+    Regions without a place are counted as `no-geometry`. An image that has depths to set keeps its map, too.
     """
 
     def __init__(self, options: DepthOptions) -> None:
         self.options = options
         self._model: DepthModel | None = None
+        self._files: Files | None = None
 
     def setup(self, resources: Resources) -> None:
         """Loads the weights."""
+        self._files = resources.files if self.options.keep_map else None
         device = torch.device(resources.device)
         dtype = auto_dtype(device) if self.options.dtype == "auto" else getattr(torch, self.options.dtype)
         self._model = DepthModel.load(self.options.checkpoint, device, dtype)
@@ -111,8 +115,19 @@ class DepthSegmenter:
             places = [place for place in wanted if pixels[place].shape == shape]  # type: ignore[union-attr]
             maps = self._model.maps([pixels[place] for place in places])  # type: ignore[misc]
             for place, depths in zip(places, maps, strict=True):
-                answers[place] = _edit(samples[place], depths)
+                answers[place] = _edit(samples[place], depths) + self._kept(depths)
         return [answers[place] for place in range(len(samples))]
+
+    def _kept(self, depths: Map) -> Edit:
+        """What keeps a map (H, W): stretched to the column's shape, in steps from its nearest to its farthest depth."""
+        if self._files is None:
+            return Edit()
+        low, high = float(depths.min()), float(depths.max())
+        small = np.asarray(Image.fromarray(depths).resize(DEPTH_MAP.shape[::-1], Image.Resampling.BOX), np.float64)
+        steps = np.clip((small - low) / ((high - low) or 1.0), 0.0, 1.0) * _STEPS
+        kept = self._files.put(np.rint(steps).astype("<u2").tobytes(), ".u2")
+        edges = Edit.value("image", None, DEPTH_RANGE.name, [low, high])
+        return Edit.value("image", None, DEPTH_MAP.name, kept) + edges
 
 
 def _pixels(sample: Sample) -> NDArray[np.uint8] | Answer:

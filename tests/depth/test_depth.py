@@ -12,6 +12,8 @@ import torch
 from depth.tiny_depth import saved_depth
 from PIL import Image
 
+import sgforge as sg
+from sgforge.dataset.verification import verify_dataset
 from sgforge.edits import Edit, apply_edit
 from sgforge.errors import StepError
 from sgforge.graph import Region, Sample, SceneGraph
@@ -143,3 +145,33 @@ def test_a_mask_counts_more_than_the_box(tmp_path: Path) -> None:
     }
     assert edits["mask"] == edits["box"]
     assert to_array(from_array(strip)).sum() == 60
+
+
+def test_the_map_is_kept_in_a_file_of_its_column(tmp_path: Path) -> None:
+    path = saved_depth(tmp_path)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(2):
+        Image.fromarray(picture(number)).save(photos / f"{number}.png")
+    line = '{"image_id": "%d", "width": 80, "height": 60, "uri": "photos:%d.png", "regions": [{"box": [0, 0, 9, 9]}]}\n'
+    (tmp_path / "g.jsonl").write_text("".join(line % (number, number) for number in range(2)))
+    source = sg.source("jsonl", graphs=str(tmp_path / "g.jsonl"))
+
+    def run(folder: str, **options: Any) -> sg.Dataset:
+        step = sg.segment("depth", checkpoint=str(path), **options)
+        sg.Pipeline(step).run(source, tmp_path / folder, roots={"photos": photos}, progress=False)
+        return sg.Dataset.open(tmp_path / folder)
+
+    dataset = run("kept")
+    model = DepthModel.load(path, torch.device("cpu"), torch.float32)
+    files = dataset.column("image/transformers.depth_map").values
+    edges = dataset.column("image/transformers.depth_range").values
+    for number, depths in enumerate(model.maps([picture(0), picture(1)])):
+        low, high = edges[number]
+        assert (low, high) == pytest.approx((depths.min(), depths.max()), abs=1e-5)
+        steps = np.frombuffer(dataset.read_file(files[number]), "<u2").reshape(256, 256)
+        rows, columns = ((np.arange(256) + 0.5) * 60 / 256).astype(int), ((np.arange(256) + 0.5) * 80 / 256).astype(int)
+        off = np.abs(low + steps / 65535 * (high - low) - depths[np.ix_(rows, columns)])
+        assert np.quantile(off, 0.99) < 1e-3 * (high - low)
+    assert verify_dataset(tmp_path / "kept").problems == []
+    assert not run("dropped", keep_map=False).snapshot.meta.columns
