@@ -52,6 +52,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "publish": CommandEntry("sgforge.cli.publish", "seal what an unfinished step has so far"),
     "verify": CommandEntry("sgforge.cli.verify", "check every byte of a dataset"),
     "batch": CommandEntry("sgforge.cli.batch", "submit and collect a provider's batch jobs"),
+    "ledger": CommandEntry("sgforge.cli.ledger", "show what answers have cost, and calls that were lost"),
     "eval": CommandEntry("sgforge.cli.eval", "score predictions against ground truth"),
 }
 

@@ -12,9 +12,9 @@ from sgforge.errors import DatasetError
 from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
-    from sgforge.models.money.ledger import Spending
+    from sgforge.models.money.ledger import LostCall, Spending
 
-__all__ = ["as_json", "ledger_of", "lines"]
+__all__ = ["as_json", "ledger_of", "lines", "lost_of"]
 
 
 def ledger_of(responses: Path) -> list[Spending]:
@@ -27,6 +27,19 @@ def ledger_of(responses: Path) -> list[Spending]:
         pass  # a run may have begun or ended just now: how to open the file is then another
     try:
         return _read(responses)
+    except sqlite3.Error as error:
+        raise DatasetError(f"responses file {responses}: {error}") from error
+
+
+def lost_of(responses: Path) -> list[LostCall]:
+    """The calls that are counted at their worst case, oldest first."""
+    from sgforge.dataset.known_states import connect_to_read
+    from sgforge.models.cache.store import OpenToRead
+    from sgforge.models.money.ledger import lost_calls
+
+    try:
+        with closing(connect_to_read(responses)) as base:
+            return lost_calls(OpenToRead(responses, base))
     except sqlite3.Error as error:
         raise DatasetError(f"responses file {responses}: {error}") from error
 
@@ -45,9 +58,18 @@ def lines(ledger: list[Spending]) -> Iterator[str]:
     for row in ledger:
         given = row.usage.total - row.usage.output
         lost = f" ({row.lost} without an answer, at their worst case)" if row.lost else ""
+        apart = [
+            f"${usd:.4f} {meaning}"
+            for usd, meaning in (
+                (row.spent_usd, "spent"),
+                (row.reserved_usd, "reserved"),
+                (row.lost_usd, "for lost calls"),
+            )
+        ]
+        parts = f" ({', '.join(apart)})" if row.lost else ""
         free = f", {counted(row.unpriced, 'call')} of unknown price" if row.unpriced else ""
         tokens = f"{counted(given, 'token')} in, {row.usage.output} out"
-        told = f"{counted(row.calls, 'call')}{lost}, {tokens}, ${row.usd:.4f}{free}"
+        told = f"{counted(row.calls, 'call')}{lost}, {tokens}, ${row.usd:.4f}{parts}{free}"
         yield f"{row.model}: {told} in all runs so far"
 
 
@@ -64,6 +86,9 @@ def as_json(ledger: list[Spending]) -> dict[str, Any]:
             "output": row.usage.output,
             "reasoning": row.usage.reasoning,
             "usd": row.usd,
+            "spent_usd": row.spent_usd,
+            "reserved_usd": row.reserved_usd,
+            "lost_usd": row.lost_usd,
         }
         for row in ledger
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import attrs
@@ -16,9 +17,17 @@ from sgforge.models.limits.circuit_breaker import Guard
 from sgforge.models.limits.concurrency import Gate, Ticket
 from sgforge.models.limits.retry import MAX_LOST, backoff_s, judge, reason_of
 from sgforge.models.limits.trouble import Trouble
-from sgforge.models.money.ledger import CallKind, StoredAnswer, save_answer, save_fault
+from sgforge.models.money.ledger import (
+    CallKind,
+    StoredAnswer,
+    budget_nano,
+    committed_nano,
+    save_answer,
+    save_fault,
+)
 from sgforge.models.money.prices import Price, cost_nano, input_bound, worst_case
 from sgforge.models.money.reservations import Account, Reservation, Terms
+from sgforge.models.money.sizes import Sizes
 from sgforge.models.provider import Capabilities, Provider, Reply
 from sgforge.models.settings import GatewaySettings
 from sgforge.models.values import ChatRequest, Usage
@@ -46,21 +55,34 @@ _Judge: TypeAlias = Callable[[Bought], StoredAnswer]
 
 @attrs.define
 class _Tries:
-    """How far one request has come: tries made, tries that may have been billed for nothing, when it is given up."""
+    """How far one request has come: tries made, tries that may have been billed for nothing, when it is given up.
+
+    `needs_all_room`: with less than all of its max_tokens it was cut off.
+    """
 
     made: int = 0
     lost: int = 0
     deadline: float | None = None
+    needs_all_room: bool = False
 
 
 @attrs.frozen
 class _Sending:
-    """One request as it is sent, the same in every try: `tokens` bound its input, `notes` say what became of images."""
+    """One request as it is sent, the same in every try: `tokens` bound its input, `notes` say what became of images.
+
+    `shortened` makes its body with less room for the answer, where the worst case does not fit into the budget.
+    """
 
     body: Mapping[str, Any]
     tokens: int
     max_tokens: int
     notes: tuple[str, ...]
+    shortened: Callable[[int], Mapping[str, Any]]
+    is_shortened: bool = False
+
+    def at_most(self, max_tokens: int) -> _Sending:
+        """The same with less room for the answer."""
+        return attrs.evolve(self, body=self.shortened(max_tokens), max_tokens=max_tokens, is_shortened=True)
 
     @property
     def most_tokens(self) -> int:
@@ -85,6 +107,7 @@ class Caller:
     trouble: Trouble
     settings: GatewaySettings
     chance: random.Random = attrs.field(factory=random.Random)
+    sizes: Sizes = attrs.field(factory=Sizes, init=False)
     capabilities: Capabilities = attrs.field(init=False)
     _loading: asyncio.Task[None] | None = attrs.field(default=None, init=False)
 
@@ -109,7 +132,13 @@ class Caller:
         )
         async with self.pictures.prepare(asked.images, self.fit()) as prepared:
             await self._load()
-            sending = _Sending(self.body(asked, prepared), tokens, asked.max_tokens, prepared.notes)
+            sending = _Sending(
+                body=self.body(asked, prepared),
+                tokens=tokens,
+                max_tokens=asked.max_tokens,
+                notes=prepared.notes,
+                shortened=lambda most: self.body(attrs.evolve(asked, max_tokens=most), prepared),
+            )
             async with Reservation(self.account, self.store, self.settings, terms) as money:
                 return await self._try_until_done(
                     sending, money, lambda bought: self.judge(key, request, bought, faulty, base)
@@ -156,9 +185,12 @@ class Caller:
             try:
                 # A retry goes first: its money is reserved and its item half done, while new ones can wait.
                 async with self.gate.slot(sending.most_tokens, front=tries.made > 0) as ticket:
-                    changes = await self._reserve(money, tries)
-                    if changes is None:
-                        return await self._try_once(sending, money, judge, tries, ticket)
+                    found = await self._reserve(sending, money, tries)
+                    changes = found if isinstance(found, int) else None
+                    if isinstance(found, _Sending):
+                        answer = await self._try_once(found, money, judge, tries, ticket)
+                        if answer is not None:
+                            return answer
             except ProviderError as error:
                 failure = error
             # Both waits are outside of the slot: a call that only waits must not keep others from being sent.
@@ -169,7 +201,8 @@ class Caller:
 
     async def _try_once(
         self, sending: _Sending, money: Reservation, judge: _Judge, tries: _Tries, ticket: Ticket
-    ) -> StoredAnswer:
+    ) -> StoredAnswer | None:
+        """The answer; None for one that was cut off for want of the room that its request would have given it."""
         try:
             bought = await self._send(sending, money, ticket)
         except ProviderError as error:
@@ -182,7 +215,7 @@ class Caller:
             else:
                 money.returned()
             raise
-        return await self._settle(bought, judge, money, ticket)
+        return await self._settle(bought, judge, money, ticket, tries if sending.is_shortened else None)
 
     async def _load(self) -> None:
         """Let the provider get ready, once, without holding up the event loop or any timeout."""
@@ -239,8 +272,9 @@ class Caller:
         """What a usage costs; None without a price."""
         return None if self.price is None else cost_nano(self.price, usage, batch)
 
-    async def _reserve(self, money: Reservation, tries: _Tries) -> int | None:
-        """Enter the call in the ledger. Without room for it: the account's changes so far, to wait for the next.
+    async def _reserve(self, sending: _Sending, money: Reservation, tries: _Tries) -> _Sending | int:
+        """Enter the call in the ledger, and say how it is sent: with less room for the answer where all of it does not
+        fit into the budget. Without room for it: the account's changes so far, to wait for the next.
 
         Where nothing is under way whose true cost could make room, that is a `BudgetReachedError`, and the end of all.
         """
@@ -249,16 +283,43 @@ class Caller:
         try:
             await money.open()
         except BudgetReachedError as error:
-            if self.account.is_idle and self.account.changes == changes:
-                self.guard.budget_reached(error)
-                raise
-            return changes
+            shorter = None if tries.needs_all_room else await self._reserve_less(sending, money)
+            if shorter is None:
+                if self.account.is_idle and self.account.changes == changes:
+                    self.guard.budget_reached(error)
+                    raise
+                return changes
+            sending = shorter
         # Asked once more: the run may have been stopped while the reservation was being written.
         self.guard.check()
         if tries.deadline is None:
             # From the first try on, not from when it was asked: waiting for a turn is no failure.
             tries.deadline = asyncio.get_running_loop().time() + self.provider.settings.deadline_s
+        return sending
+
+    async def _reserve_less(self, sending: _Sending, money: Reservation) -> _Sending | None:
+        """Reserve what answers of this model have needed so far, or what is left if that is enough for a usual one."""
+        enough, usual = self.sizes.enough, self.sizes.usual
+        if enough is None or usual is None or self.price is None or self.settings.budget_usd is None:
+            return None
+        left = budget_nano(self.settings.budget_usd) - committed_nano(self.store)
+        for most in (enough, self._affordable(sending.tokens, left) if self.account.is_idle else 0):
+            if not usual <= most < sending.max_tokens:
+                continue
+            bound = worst_case(self.price, sending.tokens, most)
+            if bound > left:
+                continue
+            with suppress(BudgetReachedError):
+                await money.open(bound)
+                return sending.at_most(most)
         return None
+
+    def _affordable(self, tokens: int, nano: int) -> int:
+        """Output tokens that so much money holds beside the input, roughly from below."""
+        assert self.price is not None
+        given = worst_case(self.price, tokens, 1)
+        each = max(1, worst_case(self.price, tokens, 1001) - given) / 1000
+        return 1 + int((nano - given) / each) if nano >= given else 0
 
     async def _send(self, sending: _Sending, money: Reservation, ticket: Ticket) -> Bought:
         try:
@@ -298,14 +359,24 @@ class Caller:
             return attrs.evolve(reply, text=redact(reply.text), refusal=redact(reply.refusal))
         return reply
 
-    async def _settle(self, bought: Bought, judge: _Judge, money: Reservation, ticket: Ticket) -> StoredAnswer:
-        """Commit answer and cost together; the slot is still held."""
+    async def _settle(
+        self, bought: Bought, judge: _Judge, money: Reservation, ticket: Ticket, shortened: _Tries | None
+    ) -> StoredAnswer | None:
+        """Commit answer and cost together; the slot is still held. Of a `shortened` try that was cut off only the cost
+        and the body are kept."""
         answer = judge(bought)
         seconds = asyncio.get_running_loop().time() - ticket.sent_at
         # Before the wait for the disk: the answer is here, whether or not somebody is left who waits for it.
         self.guard.answered(self.name)
         self.gate.succeeded()
         self.gate.spent(ticket, bought.usage.total)
+        if shortened is not None and bought.reply.finish == "length" and answer.outcome != "ok":
+            shortened.needs_all_room = True
+            cut = save_fault(answer.key, ProviderError("cut off where the budget left less room", body=bought.raw))
+            await money.settle("shortened", bought.usage, bought.cost_nano, seconds, cut)
+            return None
+        if bought.reply.usage is not None and bought.reply.finish == "stop":
+            self.sizes.seen(bought.usage.output)
         await money.settle(
             answer.outcome, bought.usage, bought.cost_nano, seconds, lambda connection: save_answer(connection, answer)
         )

@@ -23,8 +23,10 @@ from sgforge.models.values import Usage
 
 __all__ = [
     "CallKind",
+    "LostCall",
     "Spending",
     "StoredAnswer",
+    "budget_nano",
     "check_budget",
     "close_call",
     "committed_nano",
@@ -33,7 +35,9 @@ __all__ = [
     "find_faulty",
     "is_open",
     "lose_call",
+    "lost_calls",
     "open_call",
+    "release_calls",
     "save_answer",
     "save_fault",
     "spending",
@@ -68,7 +72,11 @@ class StoredAnswer:
 
 @attrs.frozen
 class Spending:
-    """The ledger summed up for one model. `lost`: calls counted at their worst case, still open ones included."""
+    """The ledger summed up for one model. `lost`: calls counted at their worst case, still open ones included.
+
+    Of `usd`, `reserved_usd` is held for calls that are open, under way or of a process that was killed, and `lost_usd`
+    for those that were lost on their way; the rest was spent on answers.
+    """
 
     model: str
     calls: int
@@ -76,6 +84,64 @@ class Spending:
     unpriced: int
     usage: Usage
     usd: float
+    reserved_usd: float = 0.0
+    lost_usd: float = 0.0
+
+    @property
+    def spent_usd(self) -> float:
+        """What answers have cost."""
+        return max(0.0, self.usd - self.reserved_usd - self.lost_usd)
+
+
+@attrs.frozen
+class LostCall:
+    """One call that stands at its worst case: lost on its way, or open with nobody left who waits for it."""
+
+    id: int
+    model: str
+    kind: str
+    state: str
+    reason: str
+    usd: float | None
+    at: float
+
+
+def lost_calls(store: Rows, before: float | None = None) -> list[LostCall]:
+    """Calls without an answer, oldest first, those in batches that are open left out; `before`: entered until then."""
+    rows = store.read(
+        "SELECT id, model, kind, state, outcome, bound_nano, at FROM call WHERE state IN ('lost', 'open') "
+        "AND id NOT IN (SELECT call FROM batch_item) AND at <= ? ORDER BY id",
+        (time.time() if before is None else before,),
+    )
+    return [
+        LostCall(
+            id=row[0],
+            model=row[1],
+            kind=row[2],
+            state=row[3],
+            reason=row[4],
+            usd=None if row[5] is None else row[5] / NANO,
+            at=row[6],
+        )
+        for row in rows
+    ]
+
+
+def release_calls(calls: Sequence[LostCall]) -> Operation[int]:
+    """Free what is held for calls that the vendor has not billed; how many were still held."""
+
+    def operation(connection: sqlite3.Connection) -> int:
+        freed = 0
+        for call in calls:
+            held = connection.execute(
+                "SELECT 1 FROM call WHERE id = ? AND state IN ('lost', 'open')", (call.id,)
+            ).fetchone()
+            if held is not None:
+                void_call(call.id, "released")(connection)
+                freed += 1
+        return freed
+
+    return operation
 
 
 def open_call(
@@ -102,18 +168,26 @@ def check_budget(connection: sqlite3.Connection, nano: int, budget_usd: float | 
     if budget_usd is None:
         return
     (committed,) = connection.execute("SELECT committed_nano FROM account").fetchone()
-    if committed + nano > int(min(budget_usd, _MOST_USD) * NANO):
+    if committed + nano > budget_nano(budget_usd):
         raise BudgetReachedError(
             f"what is next may cost {nano / NANO:.6f} USD and {committed / NANO:.6f} of budget_usd = {budget_usd:g} "
             "is spent or reserved; raise budget_usd to go on"
         )
 
 
+def budget_nano(budget_usd: float) -> int:
+    """A budget in whole nano-dollars."""
+    return int(min(budget_usd, _MOST_USD) * NANO)
+
+
 def close_call(
     connection: sqlite3.Connection, call: int, outcome: str, usage: Usage, cost: int | None, seconds: float
 ) -> None:
     """Settle a call at its true cost."""
-    (bound,) = connection.execute("SELECT bound_nano FROM call WHERE id = ?", (call,)).fetchone()
+    # One that a person has let go of while it was under way holds nothing any more.
+    (bound,) = connection.execute(
+        "SELECT CASE state WHEN 'void' THEN 0 ELSE bound_nano END FROM call WHERE id = ?", (call,)
+    ).fetchone()
     _commit_money(connection, (cost or 0) - (bound or 0))
     connection.execute(
         "UPDATE call SET state = 'settled', outcome = ?, cost_nano = ?, input = ?, cache_read = ?, cache_write = ?, "
@@ -254,11 +328,22 @@ def spending(store: Rows) -> list[Spending]:
         "SELECT model, SUM(state != 'void'), SUM(state IN ('lost', 'open')), "
         "SUM(state != 'void' AND COALESCE(cost_nano, bound_nano) IS NULL), SUM(input), SUM(cache_read), "
         "SUM(cache_write), SUM(output), SUM(reasoning), "
-        "SUM(COALESCE(CASE state WHEN 'open' THEN bound_nano ELSE cost_nano END, 0)) "
+        "SUM(COALESCE(CASE state WHEN 'open' THEN bound_nano ELSE cost_nano END, 0)), "
+        "SUM(COALESCE(CASE state WHEN 'open' THEN bound_nano END, 0)), "
+        "SUM(COALESCE(CASE state WHEN 'lost' THEN cost_nano END, 0)) "
         "FROM call GROUP BY model ORDER BY model"
     )
     return [
-        Spending(model=row[0], calls=row[1], lost=row[2], unpriced=row[3], usage=_usage(row[4:9]), usd=row[9] / NANO)
+        Spending(
+            model=row[0],
+            calls=row[1],
+            lost=row[2],
+            unpriced=row[3],
+            usage=_usage(row[4:9]),
+            usd=row[9] / NANO,
+            reserved_usd=row[10] / NANO,
+            lost_usd=row[11] / NANO,
+        )
         for row in rows
     ]
 

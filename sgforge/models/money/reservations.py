@@ -104,10 +104,15 @@ class Reservation:
         """The key of the request it is for."""
         return self._terms.key
 
-    async def open(self) -> None:
-        """Enter the call, if it is not; a `BudgetReachedError` without room, a `StoreError` on a full disk."""
+    async def open(self, bound_nano: int | None = None) -> None:
+        """Enter the call, if it is not; a `BudgetReachedError` without room, a `StoreError` on a full disk.
+
+        `bound_nano`: what it may cost at most, if that is less than its terms say.
+        """
         if self._row is not None:
             return
+        if bound_nano is not None:
+            self._terms = attrs.evolve(self._terms, bound_nano=bound_nano)
         self._store.check_room()
         terms, row = self._terms, _Row()
 
