@@ -1,13 +1,18 @@
 """What Robin learns on made scenes, against `prior` and against its own twin that sees blank pictures.
 
-    python benchmarks/robin_learns.py --work FOLDER [--arm ARM] [--steps N] [--small]
+    python benchmarks/robin_learns.py --work FOLDER [--arm ARM] [--steps N] [--dtype bfloat16] [--small]
 
 Fixed before the first run: scenes 0 to 4999 at 128 pixels with `pixel_relations` train, 100000 to 100299 are held out;
 predcls; R@50 and ngR@50 as convention `sgforge` counts them, average precision of a predicate over all held-out pairs.
 All arms train on all 21 predicates. R@50, ngR@50 and mAP are scored on the 18 that boxes and labels may tell, `same
 colour as`, `same pattern as` and `paler than` by their own precision. Prints one JSON line an arm, with CPU minutes,
 and with the 95 % interval (1,000 paired resamples of images) of R@50 minus prior's where prior was run in this folder.
-Everything is kept in FOLDER, a training that was cut goes on. `--small`: 60 scenes, a few steps, to see that it runs.
+Arms: `prior`; `pair-head`, beside a decoder that speaks of a quarter of the images; `head-alone` and `blank`, its twin
+that sees grey pictures; `decoder`, words alone, ranked by the probabilities of words; and what might make words tell
+what only pixels do: `describe-first`, which writes objects with their attributes before it relates them, and
+`region-text-first`, which goes on from `region-text`, taught to say what regions are and are like. `--dtype bfloat16`
+is fast where the CPU has it, and many times slower where it has not. Everything is kept in FOLDER, a training that was
+cut goes on. `--small`: 60 scenes, a few steps, to see that it runs.
 """
 
 from __future__ import annotations
@@ -44,9 +49,15 @@ ARMS: Final[dict[str, dict[str, Any]]] = {
     "pair-head": {"steps": 1250, "spoken": 0.25},
     "head-alone": {"steps": 1250, "spoken": 0.0},
     "blank": {"steps": 1250, "spoken": 0.0},
+    "decoder": {"steps": 1250, "pair_head": False},
+    "describe-first": {"steps": 1250, "pair_head": False, "tasks": ("graph", "relations", "pair")},
+    "region-text": {"steps": 400, "pair_head": False, "tasks": ("describe", "attributes")},
+    "region-text-first": {"steps": 850, "pair_head": False},
     "prior": {},
 }
 """Four epochs; a quarter of the examples also speak. `head-alone` and its blank twin learn no words."""
+BEFORE: Final = {"region-text-first": "region-text"}
+"""Whose weights an arm goes on from."""
 
 
 @attrs.frozen(eq=False)
@@ -65,7 +76,8 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, help="a shorter training, for a look at it")
-    parser.add_argument("--ranker", choices=("pair-head", "language"), default="pair-head")
+    parser.add_argument("--ranker", choices=("pair-head", "language"), help="of an arm that has both")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
@@ -74,7 +86,8 @@ def main() -> None:
         folder = args.work / ("small" if args.small else "full")
         data = blanked(folder, train, held) if arm == "blank" else scenes(folder, train, held)
         steps = 4 if args.small else args.steps
-        print(json.dumps(run(arm, folder, data, args.ranker, steps)), flush=True)
+        ranker = args.ranker or ("pair-head" if ARMS[arm].get("pair_head", True) else "language")
+        print(json.dumps(run(arm, folder, data, ranker, steps, args.dtype)), flush=True)
 
 
 @attrs.frozen(eq=False)
@@ -121,22 +134,27 @@ def published(folder: Path, pictures: Path, count: int) -> Snapshot:
     return Snapshot.open(snapshot)
 
 
-def run(arm: str, folder: Path, data: Data, ranker: str, steps: int | None) -> dict[str, Any]:
+def run(arm: str, folder: Path, data: Data, ranker: str, steps: int | None, dtype: str) -> dict[str, Any]:
     """Train an arm, for so many steps where they are said, and score it."""
     started = time.process_time()
     options = {**ARMS[arm], **({"steps": steps} if steps and arm != "prior" else {})}
-    resources = sg.Resources(roots=data.roots, dtype="bfloat16")
-    name = "language" if arm != "prior" and ranker == "language" else arm
+    resources = sg.Resources(roots=data.roots, dtype=dtype)
+    if arm in BEFORE:
+        (before,) = sorted(folder.glob(f"out-{BEFORE[arm]}-*/training.json"))[-1:]
+        resources = attrs.evolve(resources, checkpoint=sg.Checkpoint.of(before.parent))
+    name = f"{arm}, by words" if arm == "pair-head" and ranker == "language" else arm
     out = folder / f"out-{arm}-{options.get('steps', 0)}"
     out.mkdir(exist_ok=True)
     student: Any
     if arm == "prior":
         student = PriorStudent(PriorOptions())
     else:
-        student = RobinStudent(RobinOptions(**ROBIN, **options, ranker=ranker))
+        student = RobinStudent(RobinOptions(**{**ROBIN, **options}, ranker=ranker))
     checkpoint = student.train(data.snapshot.path, sg.Selection(), out, resources)
     trained = time.process_time() - started
     student.setup(sg.Resources(checkpoint=checkpoint))
+    if arm == "region-text":  # it was asked of no relation
+        return {"benchmark": "robin_learns", "arm": arm, "cpu_min": round(trained / 60, 1), **checkpoint.metrics}
     rankings = [ranking for sample in data.held for ranking in student.rank([sample])]
     scored = score(rankings, data.held)
     np.save(folder / f"recall-{name}.npy", scored.recall)
@@ -149,7 +167,7 @@ def run(arm: str, folder: Path, data: Data, ranker: str, steps: int | None) -> d
     }  # fmt: skip
     if arm != "prior" and (folder / "recall-prior.npy").exists():
         figures["R@50 minus prior"] = interval(scored.recall - np.load(folder / "recall-prior.npy"))
-    if ranker == "language":
+    if ranker == "language" and arm != "prior":
         figures |= spoken(student, data.held)
     return figures
 

@@ -238,7 +238,8 @@ def profiled(step: Callable[[], float]) -> dict[str, Any]:
     took = time.perf_counter() - started
     spent: dict[str, list[float]] = {}
     for event in found.events():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
+        is_span = "#" in event.name  # a span of the host's, such as that of the optimizer, over kernels listed too
+        if event.device_type == torch.autograd.DeviceType.CUDA and not is_span:
             spent.setdefault(event.name[:70], []).append(event.device_time_total / 1000)
     longest = sorted(spent.items(), key=lambda item: -sum(item[1]))[:25]
     return {

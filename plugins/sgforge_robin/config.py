@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 from attrs import validators
@@ -14,6 +15,23 @@ __all__ = ["RobinOptions"]
 
 _POSITIVE = validators.ge(1)
 _NOT_NEGATIVE = validators.ge(0)
+
+
+_TASKS: Final = (
+    *("describe", "attributes", "relations", "graph", "detection"),
+    *("grounding", "referring", "question", "choice", "pair"),
+)
+
+
+def _texts(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+def _check_tasks(instance: Any, attribute: Any, value: tuple[str, ...]) -> None:
+    for name in value:
+        if name not in _TASKS:
+            near = get_close_matches(name, _TASKS, 1)
+            raise ValueError(f"there is no task {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
 def _check_weights(instance: Any, attribute: Any, value: Mapping[str, float]) -> None:
@@ -28,16 +46,16 @@ class RobinOptions:
 
     `preset`: its size when it is trained from random weights or from `language` and `tower`; "tiny" and "small" are
     ours, "3b" is the released one. `stage`: what learns, at which rates (`docs/robin.md`). `steps`: training steps, 0
-    for the stage's epochs; `images`: images a step, 0 for the stage's; `capacity`: positions of a packed row, 0 for the
-    stage's; `rate`: scales the stage's learning rates. `lora`: the rank of adapters that learn instead of the language
-    model's own weights, 0 for none. `source_weights`: how often an epoch shows the images of a source, by its name; 1
-    where it is not named. `save_every`: steps between saved states. `checkpointing`: compute activations again instead
-    of keeping them. `compile`: on CUDA, compile layers and blocks; the first steps take a minute more. `pair_head`:
-    train one beside the decoder, for the closed vocabulary of the training; `spoken`: the share of examples that ask
-    anything in words, the others teach the pair head alone. `language`, `tower`: folders with a plain language model
-    (weights and tokenizer.json) and with LAION's CLIP weights, to train from. `checkpoint`: a folder with a trained
-    Robin: what generates where no training runs before, and what a training goes on from. `parity`: reproduce the
-    released code where the default differs.
+    for the stage's epochs; `tasks`: what is asked in place of the stage's own; `images`: images a step, 0 for the
+    stage's; `capacity`: positions of a packed row, 0 for the stage's; `rate`: scales the stage's learning rates.
+    `lora`: the rank of adapters that learn instead of the language model's own weights, 0 for none. `source_weights`:
+    how often an epoch shows the images of a source, by its name; 1 where it is not named. `save_every`: steps between
+    saved states. `checkpointing`: compute activations again instead of keeping them. `compile`: on CUDA, compile layers
+    and blocks; the first steps take a minute more. `pair_head`: train one beside the decoder, for the closed vocabulary
+    of the training; `spoken`: the share of examples that ask anything in words, the others teach the pair head alone.
+    `language`, `tower`: folders with a plain language model (weights and tokenizer.json) and with LAION's CLIP weights,
+    to train from. `checkpoint`: a folder with a trained Robin: what generates where no training runs before, and what a
+    training goes on from. `parity`: reproduce the released code where the default differs.
 
     `mode`: ask about each subject, or for the whole graph at once, or where no region is given ("detect") for objects
     with their boxes and relations; images with regions are then asked about each subject. `constrained`: answers about
@@ -51,6 +69,7 @@ class RobinOptions:
     preset: Literal["tiny", "small", "3b"] = "tiny"
     stage: Literal["scratch", "projector", "extractor", "language", "1", "2"] = "scratch"
     steps: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
+    tasks: tuple[str, ...] = attrs.field(default=(), converter=_texts, validator=_check_tasks)
     images: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
     capacity: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
     rate: float = attrs.field(default=1.0, validator=validators.gt(0.0))

@@ -61,6 +61,7 @@ class RobinPolicy:
     """
 
     def __init__(self, robin: TrainedRobin, options: RobinOptions, resources: Resources) -> None:
+        robin.model.eval()  # while it is in training mode, and activations are computed again, no cache is kept
         self._robin = robin
         self._options = options
         self._device = torch.device(resources.device)

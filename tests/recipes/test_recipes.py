@@ -15,6 +15,7 @@ import attrs
 import pytest
 from docs.blocks import run_page
 from support.environment import ROOT
+from support.extras import needs_extra
 from support.waiting import LONGEST
 
 from sgforge.cli.main import main
@@ -25,6 +26,8 @@ from sgforge.testing.fake_provider import FakeProvider, FakeSettings
 PAGE = ROOT / "docs" / "recipes.md"
 RECIPES = [ROOT / "examples" / "svg" / f"{name}.toml" for name in ("rounds", "sg_edit", "stage1")]
 """Those of the page; `robin.toml` has a page of its own, and runs in the tests of that room."""
+needs_extra("robin")
+
 STAND_IN = "http://127.0.0.1:8800/v1"
 MODELS = re.compile(r'^model = "(compat/[^"]+)"$', re.M)
 WITH_TOOLS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -46,7 +49,7 @@ def test_the_recipes_run_as_their_page_says(tmp_path: Path, monkeypatch: pytest.
             text = recipe.read_text()
             assert STAND_IN in text
             (tmp_path / "examples" / "svg" / recipe.name).write_text(text.replace(STAND_IN, fake.openai_url))
-        assert run_page(PAGE, tmp_path, {**os.environ, "PATH": WITH_TOOLS}) == 8
+        assert run_page(PAGE, tmp_path, {**os.environ, "PATH": WITH_TOOLS}) == 9
         ran = Ran(tmp_path, fake)
         for recipe in RECIPES:
             check_that_a_second_run_computes_and_buys_nothing(recipe.name, ran)

@@ -119,6 +119,16 @@ def test_activations_computed_again_and_in_bfloat16(saved: Checkpoint, tmp_path:
     assert {one.dtype for one in made.parameters()} == {torch.float32}
 
 
+def test_a_model_that_is_given_in_training_mode(saved: Checkpoint, tmp_path: Path) -> None:
+    robin = TrainedRobin.load(saved.path)
+    robin.model.train()
+    robin.model.recompute_activations()
+    made = RobinPolicy(robin, RobinOptions(max_tokens=3, checkpointing=True), Resources())
+    rollouts = made.rollouts(scenes(tmp_path, 1), group=1, seed=0)
+    sum(one.sum() for one in made.logprobs(rollouts)).backward()
+    assert made.rollouts(scenes(tmp_path, 1), group=1, seed=0)  # after a pass that computed them again, too
+
+
 def test_a_state_of_another_policy_is_refused(saved: Checkpoint) -> None:
     made = policy(saved)
     with pytest.raises(StepError, match="of another policy"):

@@ -14,11 +14,13 @@ from robin.worlds import STAGE, example_of, maker, model, scenes, stream
 
 from sgforge.errors import StepError
 from sgforge.graph import Region, Sample, SceneGraph
+from sgforge_robin.config import _TASKS, RobinOptions
 from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.text.tasks import Task
 from sgforge_robin.training.ahead import ahead
 from sgforge_robin.training.loop import Life, StepReport, train
+from sgforge_robin.training.session import _stage
 from sgforge_robin.training.stages import STAGES, Stage
 from sgforge_robin.training.stream import PackedStream, Position
 
@@ -155,6 +157,26 @@ def test_a_position_is_where_the_stream_goes_on(tmp_path: Path) -> None:
         rows, _ = next(PackedStream(samples, maker(SHORT), 2, Counter()).steps(taken[place][1]))
         expected = [[one.image_id for one in row] for row in taken[place + 1][0]]
         assert [[one.image_id for one in row] for row in rows] == expected
+
+
+def test_out_of_memory_says_what_to_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(robin: RobinModel, row: object, attention: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("sgforge_robin.training.loop.packed_loss", full)
+    life = Life(tmp_path / "out", "", 9, lambda step: None, lambda: False)
+    with pytest.raises(StepError, match=r"out of memory at a row of \d+ positions: lower capacity, or set checkpoint"):
+        StepError, match=r"out of memory at a row of \d+ positions: lower capacity, or set checkpointing"
+    ):
+        train(model(), stream(scenes(tmp_path, 1), SHORT), SHORT, 2, life)
+
+
+def test_what_is_asked_can_be_chosen() -> None:
+    assert {task.value for task in Task} == set(_TASKS)
+    assert _stage(RobinOptions()).tasks == STAGE.tasks
+    assert _stage(RobinOptions(tasks=("graph",))).tasks == (Task.GRAPH,)
+    with pytest.raises(ValueError, match="there is no task 'grouding'; did you mean 'grounding'"):
+        RobinOptions(tasks=("grouding",))
 
 
 def test_reading_ahead_keeps_the_order_and_what_raises() -> None:

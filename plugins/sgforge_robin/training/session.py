@@ -31,6 +31,7 @@ from sgforge_robin.model.checkpoint import build, load_language, load_tower
 from sgforge_robin.model.lora import add_adapters
 from sgforge_robin.model.shape import PairShape
 from sgforge_robin.sizes import SIZES, Size
+from sgforge_robin.text.tasks import Task
 from sgforge_robin.tokens import RobinTokenizer
 from sgforge_robin.training.examples import ExampleMaker
 from sgforge_robin.training.loop import Life, train
@@ -258,6 +259,7 @@ def _stage(options: RobinOptions) -> Stage:
         rates={name: rate * options.rate for name, rate in stage.rates.items()},
         batch=options.images or stage.batch,
         capacity=options.capacity or stage.capacity,
+        tasks=tuple(map(Task, options.tasks)) or stage.tasks,
     )
 
 
