@@ -166,8 +166,6 @@ def test_out_of_memory_says_what_to_change(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("sgforge_robin.training.loop.packed_loss", full)
     life = Life(tmp_path / "out", "", 9, lambda step: None, lambda: False)
     with pytest.raises(StepError, match=r"out of memory at a row of \d+ positions: lower capacity, or set checkpoint"):
-        StepError, match=r"out of memory at a row of \d+ positions: lower capacity, or set checkpointing"
-    ):
         train(model(), stream(scenes(tmp_path, 1), SHORT), SHORT, 2, life)
 
 
