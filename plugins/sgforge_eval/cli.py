@@ -34,7 +34,18 @@ exit codes: 0 done, 1 failed, 2 usage or config"""
 
 
 _RECALL: Final = (
-    *("convention", "k", "localization", "predicates", "labels", "zero_shot", "in_order", "match", "aliases"),
+    *(
+        "convention",
+        "k",
+        "localization",
+        "predicates",
+        "labels",
+        "zero_shot",
+        "in_order",
+        "detection",
+        "match",
+        "aliases",
+    ),
     *("encoder", "threshold", "bootstrap", "compare", "per_predicate", "plot"),
 )
 _ASKING: Final = ("images", "graphs", "responses", "budget", "base_url", "checkpoint", "output")
@@ -51,9 +62,12 @@ class EvalCommand:
         parser.add_argument("--convention", default="sgforge", help="named way of counting (default: sgforge)")
         parser.add_argument("--k", default="20,50,100", help="cuts of the ranking (default: 20,50,100)")
         parser.add_argument("--localization", default="box", choices=("box", "mask"))
-        parser.add_argument("--predicates", type=Path, metavar="FILE", help="vocabulary, one a line (default: union)")
+        parser.add_argument(
+            "--predicates", type=Path, metavar="FILE", help="vocabulary, one a line (default: the truth's)"
+        )
         parser.add_argument("--labels", type=Path, metavar="FILE", help="closed set of region labels, one a line")
         parser.add_argument("--zero-shot", type=Path, metavar="FILE", help="triplets never trained on")
+        parser.add_argument("--detection", action="store_true", help="also AP of regions at IoU 0.5 to 0.95, per label")
         parser.add_argument("--in-order", action="store_true", help="rank predictions as listed, not by score")
         parser.add_argument(
             "--match",
@@ -135,7 +149,7 @@ def _run_recall(args: argparse.Namespace) -> None:
     report = recall_report(outcome, draws=draws)
     if args.plot is not None:
         plot_recall(report, args.plot)
-    details = ("per_category", *(("per_predicate",) if args.per_predicate else ()), "interval")
+    details = ("per_category", *(("per_predicate",) if args.per_predicate else ()), "per_class", "interval")
     _print_report(args, report, args.localization, details)
 
 
@@ -152,6 +166,7 @@ def _settings(args: argparse.Namespace) -> Any:
         labels=None if args.labels is None else read_names(args.labels, "labels"),
         zero_shot=args.zero_shot,
         in_order=args.in_order,
+        detection=args.detection,
     )
 
 

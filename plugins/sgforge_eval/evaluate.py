@@ -22,7 +22,7 @@ from sgforge_eval.intake.pairing import Meeting, Met, batch_of, gathered
 from sgforge_eval.intake.reading import Names, SideReader
 from sgforge_eval.measures.bootstrap import checked_draws
 from sgforge_eval.measures.conventions import DEFAULT, convention_named
-from sgforge_eval.measures.scorer import Measure, Scorer
+from sgforge_eval.measures.scorer import COCO_THRESHOLDS, Measure, Scorer
 from sgforge_eval.report import Outcome, recall_report
 from sgforge_eval.vocabulary_files import read_triplets
 
@@ -34,7 +34,8 @@ class Settings:
     """What to measure: mode, convention, cuts, localisation, vocabularies, ranking.
 
     `predicates`: the vocabulary mean recall divides by; None takes the truth's. `labels`: the closed set
-    of region labels, None for any. `in_order`: rank predictions as listed, not by score.
+    of region labels, None for any. `in_order`: rank predictions as listed, not by score. `detection`: average precision
+    of regions at IoU 0.5 to 0.95 and per label, not at 0.5 alone.
     """
 
     metric: Mode = "sgdet"
@@ -45,6 +46,7 @@ class Settings:
     labels: tuple[str, ...] | None = None
     zero_shot: Path | None = None
     in_order: bool = False
+    detection: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.metric not in ("predcls", "sgcls", "sgdet"):
@@ -139,6 +141,7 @@ def evaluate_graphs(
         zero_shot=zero_shot,
         in_order=settings.in_order,
         localization=settings.localization,
+        thresholds=COCO_THRESHOLDS if settings.detection else (0.5,),
     )
     dropped = Dropped()
     failures: Counter[str] = Counter()
@@ -174,6 +177,7 @@ def evaluate_graphs(
         meeting=meeting,
         remarks=words.remarks(),
         invented=not words.predicates.closed,
+        labels=words.labels,
     )
     said = (*outcome.remarks, *hints.lines(dropped), *_twins(words, named, set(outcome.predicates)))
     return attrs.evolve(outcome, remarks=said)
@@ -217,6 +221,7 @@ def score(
     labels: Sequence[str] | None = None,
     zero_shot: Path | None = None,
     in_order: bool = False,
+    detection: bool = False,
     bootstrap: int = 0,
     matching: Matching = "strict",
     aliases: Mapping[str, str] | None = None,
@@ -230,10 +235,10 @@ def score(
     ids to `Ranking`s; full distributions over predicates are scored as one table whatever form they come in.
 
     `predicates` is the vocabulary that mean recall divides by (default: the truth's), `labels` a closed set of region
-    labels, `zero_shot` a file of triplets never trained on, `in_order` ranks as listed and not by score, `bootstrap`
-    is the number of resamples for 95 % intervals. `matching` says how far a predicted name may be from the vocabulary
-    (by default that of the truth, which is then read twice), with `aliases`, and `encoder` and `threshold` for
-    similarity; see `sgforge.labels.LabelMapper`.
+    labels, `zero_shot` a file of triplets never trained on, `in_order` ranks as listed and not by score, `detection`
+    adds average precision of regions at IoU 0.5 to 0.95 and per label, `bootstrap` is the number of resamples for 95 %
+    intervals. `matching` says how far a predicted name may be from the vocabulary (by default that of the truth, which
+    is then read twice), with `aliases`, and `encoder` and `threshold` for similarity; see `sgforge.labels.LabelMapper`.
     """
     checked_draws(bootstrap)
     settings = Settings(
@@ -245,6 +250,7 @@ def score(
         labels=None if labels is None else tuple(labels),
         zero_shot=zero_shot,
         in_order=in_order,
+        detection=detection,
     )
     words = None
     if matching != "strict":

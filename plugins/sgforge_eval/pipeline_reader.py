@@ -169,7 +169,8 @@ class JudgedReader:
         weight, places = self._weight(answer.regions, pairs), rows[pairs]
         always = self._related(truth, places)
         if convention.ranked:
-            cells = listed_cells(scores, best, weight, self.measure.limit, convention.pair_limit, always)
+            limit = max(self.measure.limit, len(truth.relations))
+            cells = listed_cells(scores, best, weight, limit, convention.pair_limit, always)
         else:
             true = [self.words.predicates.find(row.predicate) for row in truth.relations.values()]
             cells = cells_of_columns(scores, best, weight, np.flatnonzero((codes >= 0) & np.isin(codes, true)), always)

@@ -16,8 +16,20 @@ from sgforge_eval.intake.arrays import Flags, Floats
 from sgforge_eval.intake.batch import Codebook
 from sgforge_eval.intake.dropped import Dropped
 from sgforge_eval.intake.pairing import Meeting
+from sgforge_eval.measures.average_precision import (
+    coco_average_precision,
+    envelope_average_precision,
+    triplet_average_precision,
+)
 from sgforge_eval.measures.bootstrap import Resamples, interval
-from sgforge_eval.measures.recall import GroupedFamily, Metrics, detection_values, measure_table, open_images_values
+from sgforge_eval.measures.recall import (
+    GroupedFamily,
+    Metrics,
+    detection_values,
+    measure_table,
+    open_images_values,
+    precision_values,
+)
 from sgforge_eval.measures.scorer import HitTable, Measure, Scorer
 
 __all__ = ["Outcome", "recall_report"]
@@ -25,6 +37,7 @@ __all__ = ["Outcome", "recall_report"]
 Row = Mapping[str, Any]
 _SHOWN = 100
 _INVENTED = "prediction: predicate name that the truth does not have, which no mean divides by"
+_GAIN = 0.01  # by which an open protocol may be higher before it is said
 _FEW = 50  # images below which a percentile interval is too narrow
 
 
@@ -33,7 +46,8 @@ class Outcome:
     """A finished scoring: its scorer, the vocabulary of predicates, dropped rows and failed images by reason.
 
     `meeting` tells which images one side lacks, where two streams of graphs were met; `remarks` how names were mapped.
-    `invented`: `book` may have names that only predictions have; they are counted, and no mean divides by them.
+    `labels`: the vocabulary of regions. `invented`: `book` may have names that only predictions have; they are counted,
+    and no mean divides by them.
     """
 
     scorer: Scorer
@@ -44,6 +58,7 @@ class Outcome:
     meeting: Meeting | None = None
     remarks: tuple[str, ...] = ()
     invented: bool = False
+    labels: Codebook | None = None
 
     @property
     def predicates(self) -> tuple[str, ...]:
@@ -53,6 +68,11 @@ class Outcome:
             return names
         said = self.scorer.table().predicate
         return tuple(names[code] for code in np.unique(said[said >= 0]).tolist())
+
+    @property
+    def closed(self) -> bool:
+        """Whether there are names that the vocabulary does not have."""
+        return self.book.closed
 
     @property
     def measure(self) -> Measure:
@@ -130,6 +150,55 @@ def intervals_by_name(draws: Mapping[str, Floats]) -> dict[str, Floats]:
     return dict(zip(draws, bounds.T, strict=True))
 
 
+def _per_class(outcome: Outcome) -> dict[str, list[Row]]:
+    """Average precision of each label with truth, at 0.5 and over all thresholds, where several were asked for."""
+    boxes = outcome.scorer.boxes
+    if len(boxes) < 2 or outcome.labels is None:
+        return {}
+    precisions = [coco_average_precision(found) for found in boxes]
+    names = outcome.labels.names
+    return {
+        "per_class": [
+            {
+                "label": names[code],
+                "AP50": float(precisions[0][code]),
+                "AP50_95": float(np.mean([p[code] for p in precisions])),
+            }
+            for code in np.flatnonzero(boxes[0].truth[: len(names)] > 0).tolist()
+        ]
+    }
+
+
+def _precisions(outcome: Outcome) -> Mapping[str, float]:
+    """Average precision of each predicate with truth, by name; of a convention with its own, that of relations."""
+    relations, triplets = outcome.scorer.relations, outcome.scorer.triplets
+    found = relations[0] if relations is not None else triplets
+    if found is None:
+        return {}
+    values = envelope_average_precision(found) if relations is not None else triplet_average_precision(found)
+    names = outcome.book.names
+    return {names[code]: float(values[code]) for code in np.flatnonzero(found.truth > 0).tolist()}
+
+
+def _opened(values: Mapping[str, float]) -> Iterator[str]:
+    """What to say of a model that gains by listing objects several times."""
+    gains = {name: value - values[name[4:]] for name, value in values.items() if name.startswith("openR@")}
+    if gains and max(gains.values()) > _GAIN:
+        name, gain = max(gains.items(), key=lambda item: item[1])
+        yield (
+            f"warning: where objects may be listed several times, {name[4:]} is {100 * gain:.1f} points higher: "
+            "compare such a model by this convention alone"
+        )
+
+
+def _cut_boxes(scorer: Scorer) -> Iterator[str]:
+    """What to say of regions that detection does not look at."""
+    boxes = scorer.boxes
+    if boxes and boxes[0].cut:
+        cut = counted(boxes[0].cut, "box", "boxes")
+        yield f"{cut} beyond the 100 best of a class and image are not counted in detection mAP"
+
+
 def few_images(used: int) -> str:
     """What to say of intervals over so few images; nothing where there are enough."""
     return (
@@ -144,7 +213,11 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
     table, metrics = outcome.scorer.table(), outcome.metrics()
     convention = outcome.measure.convention
     values = metrics.values()
+    if not outcome.closed:
+        # In an open vocabulary every name has a code: none is invalid, and none is said to be.
+        values = {name: value for name, value in values.items() if not name.startswith("invalid_rate")}
     values.update(detection_values(outcome.scorer.boxes))
+    values.update(precision_values(outcome.scorer.triplets, len(outcome.predicates)))
     recall = values.get("R@50", 0.0)
     values.update(open_images_values(outcome.scorer.relations, recall, len(outcome.predicates)))
     tables: dict[str, list[Row]] = {
@@ -152,7 +225,13 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         "per_predicate": per_group(metrics.grouped, outcome.book.names, "predicate"),
         "per_category": per_group((metrics.categories,), CATEGORIES, "category"),
         "counted": list(_counted(outcome)),
+        **_per_class(outcome),
     }
+    precisions = _precisions(outcome)
+    tables["per_predicate"] = [
+        {**row, "AP": precisions[row["predicate"]]} if row["predicate"] in precisions else row
+        for row in tables["per_predicate"]
+    ]
     used = int(metrics.used.sum())
     if draws and used:
         resampled = Resamples.of(len(metrics.used), draws).values(metrics)
@@ -167,6 +246,8 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         _listed(outcome.predicates),
         *outcome.remarks,
         *(_unmet(outcome.meeting) if outcome.meeting is not None else ()),
+        *_opened(values),
+        *_cut_boxes(outcome.scorer),
         *([few_images(used)] if draws and few_images(used) else []),
         *outcome.dropped.lines(),
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),

@@ -149,6 +149,8 @@ def evaluate(
         if mode == "sgdet":
             ranks["phrR"] = first_ranks(scene, mode, lists["R"], truth, rules, phrase=True)
         unseen = [(scene.true_labels[s], p, scene.true_labels[o]) in zero_shot for s, o, p in truth]
+        if rules.ranked:
+            _add(sums, "relR", [rank < len(truth) for rank in ranks["R"]], rules.pooled)
         for suffix, cut in cuts.items():
             for key, first in ranks.items():
                 hits = [rank < cut for rank in first]

@@ -24,7 +24,10 @@ __all__ = [
     "box_detections",
     "coco_average_precision",
     "envelope_average_precision",
+    "one_to_one",
     "relation_detections",
+    "triplet_average_precision",
+    "triplet_detections",
 ]
 
 _MOST = 100
@@ -35,7 +38,7 @@ class Detections:
     """`group` (D,) class or predicate codes, `score` (D,) float32, `right` (D,) bool; `truth` (size,) rows per group.
 
     `image` (D,) is the place of each one's image among all: equal scores are ordered by it. Detections of an image are
-    in descending order of score.
+    in descending order of score. `cut`: how many more there were than a class of an image may have.
     """
 
     image: Ints
@@ -43,6 +46,7 @@ class Detections:
     score: Floats
     right: Flags
     truth: Ints
+    cut: int = 0
 
     @classmethod
     def concat(cls, parts: Sequence[Detections]) -> Detections:
@@ -57,6 +61,7 @@ class Detections:
             score=np.concatenate([part.score for part in parts]),
             right=np.concatenate([part.right for part in parts]),
             truth=truth,
+            cut=sum(part.cut for part in parts),
         )
 
 
@@ -98,8 +103,8 @@ def _ordinals(batch: EvalBatch) -> Ints:
     return np.arange(batch.count) if batch.ordinal is None else batch.ordinal
 
 
-def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
-    """Right boxes at IoU 0.5 as COCO counts them: by descending score, each taking its best box that is still free.
+def box_detections(batch: EvalBatch, convention: Convention, least: float = 0.5) -> Detections:
+    """Right boxes at IoU `least` as COCO counts them: by descending score, each taking its best box that is still free.
 
     At most 100 boxes of a class in an image count. Boxes without a label are left out. Sides are those of the
     convention's detection. A convention may lose the very first truth box: its reference numbers annotations from 0,
@@ -111,6 +116,7 @@ def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
     order = np.lexsort((-predicted.scores, keys))
     order = order[keys[order] >= 0]
     rank = occurrence(keys[order])
+    cut = int(np.count_nonzero(rank >= _MOST))
     order, rank = order[rank < _MOST], rank[rank < _MOST]
     wanted = np.where(truth.labels >= 0, _image_of(truth) * span + truth.labels, -1)
     true_rows, listed = equal_keys(wanted, keys[order])
@@ -118,7 +124,7 @@ def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
     overlap = boxes.iou_rows(
         truth.boxes[true_rows] + true_side, predicted.boxes[order[listed]] + predicted_side, "continuous"
     )
-    near = overlap >= 0.5
+    near = overlap >= least
     lost = -1
     if convention.loses_first_box and (batch.ordinal is None or 0 in batch.ordinal):
         image = 0 if batch.ordinal is None else int(np.flatnonzero(batch.ordinal == 0)[0])
@@ -130,11 +136,46 @@ def box_detections(batch: EvalBatch, convention: Convention) -> Detections:
         score=predicted.scores[order],
         right=right,
         truth=np.bincount(truth.labels[truth.labels >= 0], minlength=span),
+        cut=cut,
     )
 
 
 def _overlaps(first: Floats, second: Floats, convention: Convention) -> Floats:
     return boxes.iou_rows(first.astype(np.float64), second.astype(np.float64), convention.pixels)
+
+
+def one_to_one(join: TripletJoin, matched: Flags, listed: Ranked, truths: int) -> Flags:
+    """Which listed triplets find a truth row that no better one of their image found before."""
+    rows, true_rows = join.listed_rows[matched], join.truth_rows[matched]
+    return _greedy(true_rows, rows, np.ones(len(rows)), listed.rank, truths, -1)
+
+
+def triplet_detections(batch: EvalBatch, listed: Ranked, taken: Flags) -> Detections:
+    """Listed triplets as detections of their predicates; right are those that `taken` finds one to one."""
+    kept = listed.predicate >= 0
+    known = batch.truth.predicate[batch.truth.predicate >= 0]
+    return Detections(
+        image=_ordinals(batch)[listed.image[kept]].astype(np.int32),
+        group=listed.predicate[kept].astype(np.int32),
+        score=listed.score[kept],
+        right=taken[kept],
+        truth=np.bincount(known, minlength=batch.predicates),
+    )
+
+
+def triplet_average_precision(found: Detections) -> Floats:
+    """AP per group as `envelope_average_precision`, all groups at once: there may be thousands. NaN without truth."""
+    rows = np.lexsort((found.image, -found.score, found.group))
+    group, right = found.group[rows].astype(np.int64), found.right[rows].astype(np.int64)
+    starts = np.searchsorted(group, np.arange(len(found.truth) + 1))
+    before = np.concatenate([[0], np.cumsum(right)])
+    precision = (before[1:] - before[starts[group]]) / (np.arange(len(group)) - starts[group] + 1)
+    # The best precision from here on within the group: what is read before, from the end, lies 2 or more below.
+    lift = 2.0 * (len(found.truth) - group)
+    highest = np.maximum.accumulate((precision + lift)[::-1])[::-1] - lift
+    total = np.bincount(group, highest * right, len(found.truth))
+    result: Floats = np.divide(total, found.truth, out=np.full(len(total), np.nan), where=found.truth > 0)
+    return result
 
 
 def _greedy(true_rows: Ints, listed: Ints, overlap: Floats, rank: Ints, truths: int, lost: int) -> Flags:

@@ -138,7 +138,8 @@ class Resamples:
         drawn = (self.counts[held] > 0).astype(np.float64)
         products = np.stack(sums)[:, held].astype(np.float64) @ drawn
         seen += products[0].astype(np.int64)
-        for place, values in enumerate(np.split(products[1:], len(totals))):
+        ends = np.cumsum([len(total) for total in totals])[:-1]
+        for place, values in enumerate(np.split(products[1:], ends)):
             totals[place] += values
 
     def _sums(self, image: Ints, place: Ints, weight: Floats) -> tuple[Ints, Floats]:

@@ -35,6 +35,7 @@ class Convention:
     and phrases also have an AP per predicate, weighted into one score, and nothing is ever ranked as listed.
     `pairs_after_cut`: pair accuracy cuts the list at K before it keeps the pairs that the truth relates, not after.
     `detection_sides`: pixels added to the far sides of true and of predicted boxes in detection mAP.
+    `single`: regions of one object are one, and each stands for one true region (`measures.single`).
     `loses_first_box`: in detection mAP the first truth box of all is never found, a defect of the reference (see
     `docs/metrics.md`).
     """
@@ -53,6 +54,7 @@ class Convention:
     average_precision: bool = False
     pairs_after_cut: bool = False
     detection_sides: tuple[int, int] = (0, 0)
+    single: bool = False
     loses_first_box: bool = False
 
 
@@ -82,6 +84,13 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             "openpsg",
             "plain IoU >= 0.5, equal truth triplets once, images without a prediction left out, mean over images",
             duplicates="drop",
+        ),
+        Convention(
+            "single",
+            "one region an object and one distribution a pair, plain IoU >= 0.5, images without a prediction count 0",
+            duplicates="drop",
+            unanswered="zero",
+            single=True,
         ),
         Convention(
             "maelic",

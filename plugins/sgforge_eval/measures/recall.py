@@ -6,14 +6,19 @@ gives the value, the counts of a resample give one bootstrap draw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
 
 from sgforge.graph import CATEGORIES
 from sgforge_eval.intake.arrays import Flags, Floats, Ints
-from sgforge_eval.measures.average_precision import Detections, coco_average_precision, envelope_average_precision
+from sgforge_eval.measures.average_precision import (
+    Detections,
+    coco_average_precision,
+    envelope_average_precision,
+    triplet_average_precision,
+)
 from sgforge_eval.measures.conventions import Convention
 from sgforge_eval.measures.scorer import HitTable, Measure
 
@@ -25,6 +30,7 @@ __all__ = [
     "harmonic_means",
     "measure_table",
     "open_images_values",
+    "precision_values",
 ]
 
 
@@ -105,11 +111,22 @@ class Metrics:
         return {name: float(value) for name, value in found.items() if not np.isnan(value)}
 
 
-def detection_values(boxes: Detections | None) -> dict[str, float]:
-    """detection_mAP50: the mean over labels with truth of COCO's average precision of the regions at IoU 0.5."""
-    if boxes is None or not (boxes.truth > 0).any():
+def detection_values(boxes: Sequence[Detections]) -> dict[str, float]:
+    """Means over labels with truth of COCO's average precision of the regions.
+
+    detection_mAP50 at IoU 0.5; detection_mAP50_95 the mean over all thresholds, where there are several.
+    """
+    if not boxes or not (boxes[0].truth > 0).any():
         return {}
-    return {"detection_mAP50": float(np.nanmean(coco_average_precision(boxes)))}
+    means = [float(np.nanmean(coco_average_precision(found))) for found in boxes]
+    return {"detection_mAP50": means[0], **({"detection_mAP50_95": sum(means) / len(means)} if len(means) > 1 else {})}
+
+
+def precision_values(triplets: Detections | None, predicates: int) -> dict[str, float]:
+    """mAP_rel of a convention without scores of its own: the mean over the vocabulary of AP per predicate."""
+    if triplets is None or not triplets.truth.sum() or not predicates:
+        return {}
+    return {"mAP_rel": float(np.nansum(triplet_average_precision(triplets)) / predicates)}
 
 
 def open_images_values(
@@ -133,14 +150,23 @@ def open_images_values(
 
 
 def harmonic_means(values: Mapping[str, Floats]) -> dict[str, Floats]:
-    """F1@K, the harmonic mean of R@K and mR@K (0 where both are 0), for each K that `values` has."""
-    found = {}
+    """Harmonic means, 0 where both are 0: F1@K of R@K and mR@K, oneF1@K of P@K and oneR@K, node_F1."""
+    found: dict[str, Floats] = {}
     for name in values:
         if name == "mR" or name.startswith("mR@"):
-            plain, mean = np.asarray(values[name[1:]]), np.asarray(values[name])
-            total = plain + mean
-            found["F1" + name[2:]] = np.where(total == 0, 0.0, 2 * plain * mean / np.where(total == 0, 1.0, total))
+            found["F1" + name[2:]] = _harmonic(values[name[1:]], values[name])
+        if name == "oneR" or name.startswith("oneR@"):
+            found["oneF1" + name[4:]] = _harmonic(values["P" + name[4:]], values[name])
+    if "node_P" in values:
+        found["node_F1"] = _harmonic(values["node_P"], values["node_R"])
     return found
+
+
+def _harmonic(first: Floats, second: Floats) -> Floats:
+    one, other = np.asarray(first), np.asarray(second)
+    total = one + other
+    mean: Floats = np.where(total == 0, 0.0, 2 * one * other / np.where(total == 0, 1.0, total))
+    return mean
 
 
 @attrs.frozen(eq=False)
@@ -151,9 +177,29 @@ class _Counter:
     convention: Convention
     ks: tuple[int, ...]
     used: Flags
+    relative: bool = False
 
     def names(self, prefix: str) -> tuple[str, ...]:
-        return tuple(f"{prefix}@{k}" for k in self.ks) if self.convention.ranked else (prefix,)
+        return tuple(f"{prefix}@{k}" for k in self.ks) if self.convention.ranked and not self.relative else (prefix,)
+
+    def precision(self) -> list[Family]:
+        """Precision and recall one to one, and the share of listed triplets with a name outside of the vocabulary.
+
+        Images that list nothing before a cut, as far as they count, have precision 0.
+        """
+        table, pooled = self.table, self.convention.average == "pooled"
+        used = self.used.astype(np.float64)
+        truth = np.maximum(table.truth_count, 1).astype(np.float64)
+        found: list[Family] = []
+        recall = table.taken * used[:, None] / (1.0 if pooled else truth[:, None])
+        found.append(Family(self.names("oneR"), recall, truth * used if pooled else used))
+        for column, (name, strange) in enumerate(zip(self.names("P"), self.names("invalid_rate"), strict=True)):
+            listed = table.listed[:, column].astype(np.float64)
+            taken, invalid = table.taken[:, column] * used, table.invalid[:, column].astype(np.float64)
+            share = np.divide(taken, listed, out=np.zeros(len(listed)), where=listed > 0)
+            found.append(Family((name,), (taken if pooled else share)[:, None], listed * used if pooled else used))
+            found.append(Family((strange,), invalid[:, None], listed))
+        return found
 
     def cuts(self) -> tuple[int, ...]:
         return self.ks if self.convention.ranked else (2**31 - 1,)
@@ -234,11 +280,25 @@ def measure_table(table: HitTable, measure: Measure, predicates: int, divisor: i
             families.append(counter.family("ngzR", table.free, table.zero_shot, pooled=pooled))
     if table.paired is not None:
         families.append(counter.family("A", table.paired, pooled=True))
-    families.append(Family(("failure_rate",), table.failed[:, None].astype(np.float64), np.ones(len(used))))
+    if table.open is not None:
+        families.append(counter.family("openR", table.open, pooled=pooled))
+    families += counter.precision()
+    ones = np.ones(len(used))
+    families.append(Family(("relations_per_image",), table.proposed[:, None].astype(np.float64), ones))
+    families.append(Family(("failure_rate",), table.failed[:, None].astype(np.float64), ones))
+    if table.nodes is not None:
+        right, given, true = table.nodes.astype(np.float64).T
+        families += [Family(("node_P",), right[:, None], given), Family(("node_R",), right[:, None], true)]
     means = tuple((mean, plain) for plain, mean, _ in measured)
     firsts = tuple(first for _, _, first in measured)
     divisor = predicates if divisor is None else divisor
     grouped = counter.grouped(means, firsts, table.predicate, predicates, divisor)
+    if convention.ranked:
+        # Each image cut at as many triplets as it has truth rows: what lies before the cut has rank 0 of a single one.
+        relative = np.where(table.constrained < table.truth_count[table.image], 0, 2**31 - 1)
+        as_one = attrs.evolve(counter, ks=(1,), relative=True)
+        families.append(as_one.family("relR", relative, pooled=pooled))
+        grouped += as_one.grouped((("relmR", "relR"),), (relative,), table.predicate, predicates, divisor)
     category = table.category.astype(np.int64)
     kinds = len(CATEGORIES)
     (by_category,) = counter.grouped((("mR", "R"),), (table.constrained,), category, kinds, kinds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 import numpy as np
@@ -13,13 +13,22 @@ from sgforge.matching import BoxLocalizer, Localizer, equal_keys, first_hit
 from sgforge.stages import Mode
 from sgforge_eval.intake.arrays import Flags, Ints, concat_rows, take_rows
 from sgforge_eval.intake.batch import Dense, EvalBatch, Listed, offsets_of
-from sgforge_eval.measures.average_precision import Detections, box_detections, relation_detections
+from sgforge_eval.measures.average_precision import (
+    Detections,
+    box_detections,
+    one_to_one,
+    relation_detections,
+    triplet_detections,
+)
 from sgforge_eval.measures.conventions import Convention
 from sgforge_eval.measures.ranking import Ranked, Rankings, rank_predictions, rank_within
+from sgforge_eval.measures.single import AssignedLocalizer, one_region_an_object
 from sgforge_eval.measures.triplets import TripletJoin, unique_truth
 
-__all__ = ["HitTable", "Measure", "Scorer", "triplet_codes"]
+__all__ = ["COCO_THRESHOLDS", "HitTable", "Measure", "Scorer", "triplet_codes"]
 
+COCO_THRESHOLDS: Final = tuple(float(value) for value in np.linspace(0.5, 0.95, 10))
+"""IoU from 0.5 to 0.95 in steps of 0.05, over which COCO takes its mean."""
 _EVERY = 2**31 - 2
 """The cut where a convention has none: every listed triplet."""
 
@@ -31,7 +40,7 @@ class Measure:
     `ks` ascending cuts. `zero_shot` gives the codes (`triplet_codes`) of triplets never trained on, as far as their
     names have codes by now; None if not asked.
     `in_order`: predictions are ranked as listed. `free`, `phrases`, `detection`: also without graph constraint, also
-    phrases, also the mean average precision of the regions themselves.
+    phrases, also the mean average precision of the regions themselves, at these `thresholds` of IoU (0.5 first).
     """
 
     mode: Mode
@@ -42,6 +51,7 @@ class Measure:
     free: bool = True
     phrases: bool = True
     detection: bool = True
+    thresholds: tuple[float, ...] = (0.5,)
 
     @classmethod
     def of(
@@ -53,6 +63,7 @@ class Measure:
         localization: Literal["box", "mask"] = "box",
         zero_shot: Callable[[], Ints] | None = None,
         in_order: bool = False,
+        thresholds: tuple[float, ...] = (0.5,),
     ) -> Measure:
         """A measure at the cuts `k` and those the convention's own scores need, in order.
 
@@ -71,6 +82,7 @@ class Measure:
             zero_shot=zero_shot,
             in_order=in_order,
             detection=localization == "box",
+            thresholds=thresholds,
         )
 
     @property
@@ -83,8 +95,11 @@ class Measure:
 class HitTable:
     """One row per truth triplet with the first rank that finds it in each list, NEVER (2**31 - 1) where none does.
 
-    `image`, `predicate`, `category`, `zero_shot` (R,) describe the row; `constrained`, `free`, `phrase`, `paired` (R,)
-    int32 are first ranks, None where not measured. `truth_count`, `answered`, `failed` (N,) describe the images.
+    `image`, `predicate`, `category`, `zero_shot` (R,) describe the row; `constrained`, `free`, `phrase`, `paired`,
+    `open` (R,) int32 are first ranks, None where not measured. `truth_count`, `answered`, `failed` (N,) describe the
+    images; so do `proposed` (N,), how many pairs or triplets are listed in all, `listed` and `taken` (N, K), how many
+    constrained triplets stand before each cut and how many of them find a truth row one to one, `invalid` (N, K), how
+    many of them have a name without a code, and `nodes` (N, 3): regions right, predicted and true.
     """
 
     image: Ints
@@ -95,9 +110,18 @@ class HitTable:
     free: Ints | None
     phrase: Ints | None
     paired: Ints | None
+    open: Ints | None
     truth_count: Ints
     answered: Flags
     failed: Flags
+    proposed: Ints
+    listed: Ints
+    taken: Ints
+    invalid: Ints
+    nodes: Ints | None
+
+
+_OF_IMAGES = ("truth_count", "answered", "failed", "proposed", "listed", "taken", "invalid", "nodes")
 
 
 def triplet_codes(subject: Ints, predicate: Ints, object_: Ints) -> Ints:
@@ -114,7 +138,8 @@ class Scorer:
         self.measure = measure
         self._parts: list[HitTable] = []
         self._ordinals: list[Ints] = []
-        self._boxes: list[Detections] = []
+        self._boxes: list[list[Detections]] = []
+        self._triplets: list[Detections] = []
         self._relations: list[tuple[Detections, Detections]] = []
 
     def add(self, batch: EvalBatch, localizer: Localizer | None = None) -> None:
@@ -122,13 +147,20 @@ class Scorer:
         measure, convention = self.measure, self.measure.convention
         if convention.duplicates == "drop":
             batch = attrs.evolve(batch, truth=batch.truth.rows(unique_truth(batch.truth)))
-        if localizer is None:
-            localizer = BoxLocalizer(
+        plain = localizer
+        if plain is None:
+            plain = BoxLocalizer(
                 batch.truth.objects.boxes, batch.predictions.objects.boxes, convention.pixels, strict=convention.strict
             )
+        given = batch
+        if convention.single:
+            localizer = AssignedLocalizer(batch, localizer)
+            batch = one_region_an_object(batch)
+        else:
+            localizer = plain
         rankings = rank_predictions(
             batch.predictions,
-            measure.limit,
+            self._limit(batch),
             pair_limit=convention.pair_limit,
             free=measure.free and convention.ranked,
             in_order=measure.in_order,
@@ -141,12 +173,34 @@ class Scorer:
             seen = sum(map(len, self._ordinals))
             ordinal = np.arange(seen, seen + batch.count)
             batch = attrs.evolve(batch, ordinal=ordinal)
+        nodes = None
         if measure.detection and measure.mode != "predcls":
-            self._boxes.append(box_detections(batch, convention))
+            found = [box_detections(batch, convention, least) for least in measure.thresholds]
+            nodes = _nodes(batch, found[0])
+            self._boxes.append(found)
         if convention.average_precision:
             self._relations.append(relation_detections(batch, rankings.constrained, convention))
-        self._parts.append(self._hits(batch, rankings, localizer, ordinal))
+        table = self._hits(batch, rankings, localizer, ordinal)
+        opened = self._opened(given, plain) if convention.single else None
+        self._parts.append(attrs.evolve(table, nodes=nodes, open=opened))
         self._ordinals.append(ordinal)
+
+    def _limit(self, batch: EvalBatch) -> int:
+        """How many triplets of an image are looked at: as many as the largest cut, and as it has truth rows."""
+        most = int(np.bincount(batch.truth.image, minlength=1).max(initial=0))
+        return max(self.measure.limit, most)
+
+    def _opened(self, batch: EvalBatch, localizer: Localizer) -> Ints:
+        """First ranks where an object may be listed as often as a model likes, each pair with its own predicate."""
+        listed = rank_predictions(
+            batch.predictions, self.measure.limit, free=False, in_order=self.measure.in_order
+        ).constrained
+        join = TripletJoin(batch, listed)
+        matched = join.both_regions(localizer)
+        return first_hit(len(batch.truth.image), join.truth_rows[matched], listed.rank[join.listed_rows[matched]])
+
+    def _cuts(self) -> tuple[int, ...]:
+        return self.measure.ks if self.measure.convention.ranked else (_EVERY,)
 
     def _hits(self, batch: EvalBatch, rankings: Rankings, localizer: Localizer, ordinal: Ints) -> HitTable:
         truth, size = batch.truth, len(batch.truth.image)
@@ -161,6 +215,17 @@ class Scorer:
         def first(which: Flags) -> Ints:
             return first_hit(size, rows[which], joined.rank[listed[which]])
 
+        own = rankings.constrained
+        kept = matched & ~is_free
+        taken = one_to_one(join, kept, joined, size)[: len(own.rank)]
+        self._triplets.append(triplet_detections(batch, own, taken))
+        said = batch.predictions.objects.labels
+        strange = (own.predicate < 0) | (said[own.subject] < 0) | (said[own.object] < 0)
+
+        def per_image(which: Flags) -> Ints:
+            counts = [np.bincount(own.image[which & (own.rank < k)], minlength=batch.count) for k in self._cuts()]
+            return np.stack(counts, axis=1)
+
         labels = truth.objects.labels.astype(np.int64)
         codes = triplet_codes(labels[truth.subject], truth.predicate, labels[truth.object])
         return HitTable(
@@ -168,13 +233,19 @@ class Scorer:
             predicate=truth.predicate.astype(np.int32),
             category=truth.category,
             zero_shot=None if self.measure.zero_shot is None else np.isin(codes, self.measure.zero_shot()),
-            constrained=first(matched & ~is_free),
+            constrained=first(kept),
             free=first(matched & is_free) if rankings.free is not None else None,
             phrase=first(join.phrases(localizer) & ~is_free) if phrases else None,
             paired=self._paired(batch, rankings.constrained, localizer) if batch.aligned else None,
             truth_count=np.bincount(truth.image, minlength=batch.count),
             answered=rankings.answered & ~batch.failed,
             failed=batch.failed,
+            open=None,
+            proposed=np.diff(batch.predictions.offsets),
+            listed=per_image(np.ones(len(own.rank), bool)),
+            taken=per_image(taken),
+            invalid=per_image(strange),
+            nodes=None,
         )
 
     def _paired(self, batch: EvalBatch, listed: Ranked, localizer: Localizer) -> Ints:
@@ -203,9 +274,14 @@ class Scorer:
         return not self._parts
 
     @property
-    def boxes(self) -> Detections | None:
-        """The detected regions of all batches, None if they were not measured."""
-        return Detections.concat(self._boxes) if self._boxes else None
+    def boxes(self) -> list[Detections]:
+        """The detected regions of all batches at each threshold; none if they were not measured."""
+        return [Detections.concat(parts) for parts in zip(*self._boxes, strict=True)]
+
+    @property
+    def triplets(self) -> Detections | None:
+        """The listed triplets of all batches as detections, None before any."""
+        return Detections.concat(self._triplets) if self._triplets else None
 
     @property
     def relations(self) -> tuple[Detections, Detections] | None:
@@ -220,15 +296,22 @@ class Scorer:
         parts = self._parts
         order = np.argsort(np.concatenate(self._ordinals), kind="stable")
         table = concat_rows(parts)
-        table = attrs.evolve(
-            table,
-            truth_count=table.truth_count[order],
-            answered=table.answered[order],
-            failed=table.failed[order],
-        )
+        columns = {name: getattr(table, name) for name in _OF_IMAGES}
+        table = attrs.evolve(table, **{name: part[order] for name, part in columns.items() if part is not None})
         # The whole takes the place of its parts: millions of rows are held once.
         self._parts, self._ordinals = [table], [np.arange(len(order))]
         return table
+
+
+def _nodes(batch: EvalBatch, found: Detections) -> Ints:
+    """(N, 3) regions found right one to one, predicted regions, and true ones with a label."""
+    ordinal = np.arange(batch.count) if batch.ordinal is None else batch.ordinal
+    place = np.searchsorted(np.sort(ordinal), found.image[found.right])
+    right = np.bincount(np.argsort(ordinal, kind="stable")[place], minlength=batch.count)
+    true = batch.truth.objects
+    image = np.repeat(np.arange(batch.count), np.diff(true.offsets))
+    labelled = np.bincount(image[true.labels >= 0], minlength=batch.count)
+    return np.stack([right, np.diff(batch.predictions.objects.offsets), labelled], axis=1)
 
 
 def _true_pairs_only(batch: EvalBatch) -> Dense | Listed:
