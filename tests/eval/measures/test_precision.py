@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from eval.batches import batch_of_scenes, reference_scenes
@@ -145,7 +146,7 @@ def test_average_precision_from_half_to_nearly_all(tmp_path) -> None:
 
 def test_average_precision_over_thresholds_is_that_of_pycocotools() -> None:
     scenes = reference_scenes("sgdet")[:80]
-    batch = batch_of_scenes(scenes, "sgdet", 16)
+    batch = attrs.evolve(batch_of_scenes(scenes, "sgdet", 16), labels=30)
     own = [coco_average_precision(box_detections(batch, CONVENTIONS["sgforge"], least)) for least in COCO_THRESHOLDS]
     truth, found = COCO(), []
     annotations = []
