@@ -46,7 +46,7 @@ def batch_of_scenes(scenes: list[Scene], mode: str, predicates: int, *, listed: 
         boxes = [scene.boxes if mode == "sgdet" else scene.true_boxes for scene in scenes]
         objects = _objects(boxes, [scene.labels for scene in scenes], [scene.scores for scene in scenes])
     made = _listed(scenes, objects) if listed else _dense(scenes, objects, predicates)
-    return EvalBatch(len(scenes), truth, made, np.zeros(len(scenes), bool), 10, predicates, mode != "sgdet")
+    return EvalBatch(len(scenes), truth, made, np.zeros(len(scenes), bool), 30, predicates, mode != "sgdet")
 
 
 def _dense(scenes, objects, predicates) -> Dense:

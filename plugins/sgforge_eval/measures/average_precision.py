@@ -38,7 +38,8 @@ class Detections:
     """`group` (D,) class or predicate codes, `score` (D,) float32, `right` (D,) bool; `truth` (size,) rows per group.
 
     `image` (D,) is the place of each one's image among all: equal scores are ordered by it. Detections of an image are
-    in descending order of score. `cut`: how many more there were than a class of an image may have.
+    in descending order of score. `cut`: how many more there were than a class of an image may have. `lost`:
+    images of those that are right but for a defect of the reference.
     """
 
     image: Ints
@@ -47,6 +48,7 @@ class Detections:
     right: Flags
     truth: Ints
     cut: int = 0
+    lost: Ints = attrs.field(factory=lambda: np.zeros(0, np.int32))
 
     @classmethod
     def concat(cls, parts: Sequence[Detections]) -> Detections:
@@ -62,6 +64,7 @@ class Detections:
             right=np.concatenate([part.right for part in parts]),
             truth=truth,
             cut=sum(part.cut for part in parts),
+            lost=np.concatenate([part.lost for part in parts]),
         )
 
 
@@ -129,14 +132,16 @@ def box_detections(batch: EvalBatch, convention: Convention, least: float = 0.5)
     if convention.loses_first_box and (batch.ordinal is None or 0 in batch.ordinal):
         image = 0 if batch.ordinal is None else int(np.flatnonzero(batch.ordinal == 0)[0])
         lost = int(truth.offsets[image])
-    right = _greedy(true_rows[near], listed[near], overlap[near], rank, len(wanted), lost)
+    taken = _greedy(true_rows[near], listed[near], overlap[near], rank, len(wanted))
+    image_of = _ordinals(batch)[_image_of(predicted)[order]].astype(np.int32)
     return Detections(
-        image=_ordinals(batch)[_image_of(predicted)[order]].astype(np.int32),
+        image=image_of,
         group=predicted.labels[order].astype(np.int32),
         score=predicted.scores[order],
-        right=right,
+        right=(taken >= 0) & (taken != lost),
         truth=np.bincount(truth.labels[truth.labels >= 0], minlength=span),
         cut=cut,
+        lost=image_of[(taken >= 0) & (taken == lost)],
     )
 
 
@@ -147,7 +152,7 @@ def _overlaps(first: Floats, second: Floats, convention: Convention) -> Floats:
 def one_to_one(join: TripletJoin, matched: Flags, listed: Ranked, truths: int) -> Flags:
     """Which listed triplets find a truth row that no better one of their image found before."""
     rows, true_rows = join.listed_rows[matched], join.truth_rows[matched]
-    return _greedy(true_rows, rows, np.ones(len(rows)), listed.rank, truths, -1)
+    return _greedy(true_rows, rows, np.ones(len(rows)), listed.rank, truths) >= 0
 
 
 def triplet_detections(batch: EvalBatch, listed: Ranked, taken: Flags) -> Detections:
@@ -178,13 +183,10 @@ def triplet_average_precision(found: Detections) -> Floats:
     return result
 
 
-def _greedy(true_rows: Ints, listed: Ints, overlap: Floats, rank: Ints, truths: int, lost: int) -> Flags:
-    """Which detections get a truth row of their own; those of equal rank belong to different classes or images.
-
-    The detection that takes row `lost` is not right.
-    """
+def _greedy(true_rows: Ints, listed: Ints, overlap: Floats, rank: Ints, truths: int) -> Ints:
+    """The truth row that each detection gets for its own, -1 for none; equal ranks are of other classes or images."""
     taken = np.zeros(truths, bool)
-    right = np.zeros(len(rank), bool)
+    found = np.full(len(rank), -1, np.int64)
     order = np.lexsort((true_rows, overlap, listed, rank[listed]))
     true_rows, listed = true_rows[order], listed[order]
     bounds = np.searchsorted(rank[listed], np.arange(int(rank.max(initial=-1)) + 2))
@@ -195,8 +197,8 @@ def _greedy(true_rows: Ints, listed: Ints, overlap: Floats, rank: Ints, truths: 
         # Ascending overlap within a detection: its last free row is its best.
         last = free[np.concatenate([listed[free][1:] != listed[free][:-1], [True]])]
         taken[true_rows[last]] = True
-        right[listed[last]] = true_rows[last] != lost
-    return right
+        found[listed[last]] = true_rows[last]
+    return found
 
 
 def relation_detections(batch: EvalBatch, listed: Ranked, convention: Convention) -> tuple[Detections, Detections]:

@@ -306,7 +306,7 @@ class Scorer:
 def _nodes(batch: EvalBatch, found: Detections) -> Ints:
     """(N, 3) regions found right one to one, predicted regions, and true ones with a label."""
     ordinal = np.arange(batch.count) if batch.ordinal is None else batch.ordinal
-    place = np.searchsorted(np.sort(ordinal), found.image[found.right])
+    place = np.searchsorted(np.sort(ordinal), np.concatenate([found.image[found.right], found.lost]))
     right = np.bincount(np.argsort(ordinal, kind="stable")[place], minlength=batch.count)
     true = batch.truth.objects
     image = np.repeat(np.arange(batch.count), np.diff(true.offsets))
