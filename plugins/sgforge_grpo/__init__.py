@@ -44,6 +44,18 @@ def sgforge_register_rewards(register: Register) -> None:
 
 
 @hookimpl
+def sgforge_register_students(register: Register) -> None:
+    """`vlm`."""
+    register(
+        "vlm",
+        "sgforge_grpo.vlm.student:VlmStudent",
+        config=config.VlmOptions,
+        needs=Needs(modules=("torch", "transformers"), extra="grpo", gpu="optional", checkpoint=True),
+        offers=("policy",),
+    )
+
+
+@hookimpl
 def sgforge_register_refiners(register: Register) -> None:
     """`grpo`, `raft` and `dpo`."""
     needs = Needs(modules=("torch",), extra="grpo", gpu="optional")

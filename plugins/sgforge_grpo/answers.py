@@ -25,6 +25,7 @@ __all__ = [
     "json_text",
     "label_of",
     "normal",
+    "parsed",
     "read_answer",
     "read_outcome",
 ]
@@ -201,20 +202,24 @@ def read_answer(text: str, frame: Frame) -> Answer:
     has no area within the picture, takes its object along, and that object's relations.
     """
     things = _Things()
-    if len(text) > _LONGEST:
-        things.faults.append("too-long")
+    whole, things.faults = parsed(text)
+    if whole is None:
         return things.answer(1, text=text)
-    body = json_text(text)
-    whole = _loaded(body)
-    if not isinstance(whole, dict):
-        things.faults.append("unreadable")
-        whole = _salvaged(body)
-        if whole is None:
-            return things.answer(1, text=text)
     objects, relations = (_listed(whole, key, things.faults) for key in ("objects", "relationships"))
     places, raw = _read_objects(objects, frame, things)
     _read_relations(relations, places, things)
     return things.answer(len(objects) + len(relations), text=text, raw=raw)
+
+
+def parsed(text: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The object that a completion holds, or what can be saved of it, and what was wrong."""
+    if len(text) > _LONGEST:
+        return None, ["too-long"]
+    body = json_text(text)
+    whole = _loaded(body)
+    if isinstance(whole, dict):
+        return whole, []
+    return _salvaged(body), ["unreadable"]
 
 
 def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[dict[str, int], list[list[float]]]:

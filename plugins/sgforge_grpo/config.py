@@ -33,6 +33,7 @@ __all__ = [
     "RefineOptions",
     "Scaling",
     "Unit",
+    "VlmOptions",
 ]
 
 Mode = Literal["robust", "upstream", "upstream-head"]
@@ -213,3 +214,46 @@ class DpoOptions(RefineOptions):
 
     beta: float = attrs.field(default=0.1, validator=validators.gt(0.0))
     margin: float = attrs.field(default=0.0, validator=validators.ge(0.0))
+
+
+@attrs.frozen(kw_only=True)
+class VlmOptions:
+    """`vlm`: a vision-language model that says graphs as JSON.
+
+    `base`: a folder or hub id that AutoModelForImageTextToText loads, to train from; `checkpoint`: a folder with
+    trained weights, where no training runs before. `task`: "relations" asks how the given regions relate, "graph" for
+    the whole graph, boxes included. `regions`: given ones are told as boxes in the text, or as numbered marks drawn on
+    the picture; at most `max_regions`, the largest. `boxes`: what numbers of boxes are, by default as the model's
+    family writes them. `labels`, `predicates`: files with one name a line, a closed vocabulary to be told.
+
+    `steps`: of training, 0 for `epochs`; `batch`: images a step; `rate`: of AdamW, falling to 0, after `warmup` steps
+    (1e-5 in R1-SGG's training on truth); `clip`: most norm of a gradient; `longest`: tokens of an answer that are
+    learnt. `lora`: rank of adapters (needs peft; R1-SGG: 16), 0 learns all weights. `save_every`: steps between states.
+
+    `temperature`: 0 takes the likeliest token; a policy draws at 1 then. `top_p`: of the likeliest tokens that make up
+    so much; probabilities are those after that. `max_tokens`: of an answer. `answers_at_once`: answers to one image
+    that go through the model together. `relations_per_subject`: `generate` adds at most so many (R).
+    """
+
+    base: str | None = None
+    checkpoint: Path | None = None
+    task: Literal["relations", "graph"] = "relations"
+    regions: Literal["boxes", "marks"] = "boxes"
+    max_regions: int = attrs.field(default=50, validator=_POSITIVE)
+    boxes: Literal["auto", "pixels", "thousand", "unit", "processed"] = "auto"
+    labels: Path | None = None
+    predicates: Path | None = None
+    steps: int = attrs.field(default=0, validator=validators.ge(0))
+    epochs: int = attrs.field(default=1, validator=_POSITIVE)
+    batch: int = attrs.field(default=8, validator=_POSITIVE)
+    rate: float = attrs.field(default=1e-5, validator=validators.gt(0.0))
+    warmup: int = attrs.field(default=0, validator=validators.ge(0))
+    clip: float = attrs.field(default=1.0, validator=validators.gt(0.0))
+    longest: int = attrs.field(default=2048, validator=_POSITIVE)
+    lora: int = attrs.field(default=0, validator=validators.ge(0))
+    save_every: int = attrs.field(default=100, validator=_POSITIVE)
+    temperature: float = attrs.field(default=0.0, validator=validators.ge(0.0))
+    top_p: float = attrs.field(default=1.0, validator=_SHARE)
+    max_tokens: int = attrs.field(default=1024, validator=_POSITIVE)
+    answers_at_once: int = attrs.field(default=8, validator=_POSITIVE)
+    relations_per_subject: int = attrs.field(default=5, validator=_POSITIVE)
