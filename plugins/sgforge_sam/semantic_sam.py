@@ -16,7 +16,7 @@ from sgforge_sam.frames import Pixels
 from sgforge_sam.generator import Grid, generate
 from sgforge_sam.regions import Found, added
 from sgforge_sam.semantic.model import SemanticSam, load_network
-from sgforge_sam.weights import shared_encoder
+from sgforge_sam.weights import shared_encoder, stamp_of
 
 __all__ = ["SemanticSamSegmenter"]
 
@@ -37,10 +37,13 @@ class SemanticSamSegmenter(EncodedSegmenter):
         options = self.options
 
         def load(checkpoint: Path | str, device: torch.device, dtype: torch.dtype) -> SemanticSam:
-            network = load_network(checkpoint, device)
+            # One network for whatever is asked of it: its weights are loaded once in a process.
+            key = ("semantic-sam network", stamp_of(checkpoint), device)
+            network = resources.shared.get(key, lambda: load_network(checkpoint, device))
             return SemanticSam(network, apart=options.independent_prompts, short=options.short_side, dtype=dtype)
 
-        return shared_encoder(options, resources, load, (SemanticSam, options.independent_prompts, options.short_side))
+        kind = (SemanticSam, options.independent_prompts, options.short_side)
+        return shared_encoder(options, resources, load, kind, f":{options.short_side}")
 
     def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Edit:
         """The masks of all levels."""

@@ -17,7 +17,7 @@ from sgforge_sam.original import OriginalSam
 from sgforge_sam.protocol import PromptedModel
 from sgforge_sam.tensors import read_tensors
 
-__all__ = ["dtype_of", "load_sam", "sam_encoder", "shared_encoder"]
+__all__ = ["dtype_of", "load_sam", "sam_encoder", "shared_encoder", "stamp_of"]
 
 
 def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
@@ -46,20 +46,24 @@ def shared_encoder(
     resources: Resources,
     load: Callable[[Path | str, torch.device, torch.dtype], PromptedModel],
     kind: Hashable,
+    made_as: str = "",
 ) -> Encoder:
-    """An encoder shared by all of one `kind` that name the same weights (unchanged since), device and dtype."""
+    """An encoder shared by all of one `kind` that name the same weights (unchanged since), device and dtype.
+
+    `made_as`: what features depend on beside these, as kept features must tell theirs apart.
+    """
     checkpoint, folder = options.checkpoint, options.feature_folder
     device = torch.device(resources.device)
     dtype = dtype_of(options.dtype, device)
 
     def loaded() -> Encoder:
-        name = "" if folder is None else f"{_content(checkpoint)}:{dtype}"
+        name = "" if folder is None else f"{_content(checkpoint)}:{dtype}{made_as}"
         return Encoder(load(checkpoint, device, dtype), options.feature_memory_mb * 1024 * 1024, folder, name)
 
-    return resources.shared.get((_stamp(checkpoint), kind, device, dtype, folder), loaded)
+    return resources.shared.get((stamp_of(checkpoint), kind, device, dtype, folder), loaded)
 
 
-def _stamp(checkpoint: Path | str) -> tuple[str, int, int]:
+def stamp_of(checkpoint: Path | str) -> tuple[str, int, int]:
     """What tells an unchanged checkpoint without reading it."""
     if isinstance(checkpoint, str) or not checkpoint.exists():
         return str(checkpoint), 0, 0

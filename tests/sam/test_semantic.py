@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sgforge.errors import StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.masks import to_array
-from sgforge.stages import Resources
+from sgforge.stages import Resources, Shared
 from sgforge_sam.config import SemanticSamOptions
 from sgforge_sam.features import Encoder
 from sgforge_sam.frames import IMAGENET
@@ -183,6 +184,41 @@ def test_encoding_together_keeps_order_and_results(network: Network) -> None:
         assert features.frame == alone.frame
         for ours, theirs in zip(features.tensors, alone.tensors, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
+
+
+def test_steps_of_other_sizes_share_the_weights_and_not_the_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those features that are kept in a folder, where they outlive the process."""
+    loaded: list[object] = []
+    monkeypatch.setattr(
+        "sgforge_sam.semantic_sam.load_network", lambda *given: loaded.append(given) or load_network(*given)
+    )
+    Image.fromarray(picture(40, 56)).save(tmp_path / "a.png")
+    given = Sample("a", SceneGraph(56, 40), image=Roots({"r": tmp_path}).image("r:a.png"))
+    options = semantic_options(tmp_path)
+    sizes = {"short_side": 64}, {"short_side": 32}, {"short_side": 64, "independent_prompts": False}
+
+    def found(resources: Resources, size: Mapping[str, Any], folder: Path | None) -> Edit:
+        told = {**options, **size}
+        segmenter = SemanticSamSegmenter(SemanticSamOptions(**told, levels=(3,), feature_folder=folder))
+        segmenter.setup(resources)
+        (edit,) = segmenter.segment([given])
+        assert isinstance(edit, Edit)
+        kept.append(segmenter)
+        return edit
+
+    kept: list[SemanticSamSegmenter] = []
+    alone = [found(Resources(shared=Shared()), size, None) for size in sizes]
+    assert len({len(edit.regions) and edit.regions[0].score for edit in alone[:2]}) == 2
+    loaded.clear()
+    together = Resources(shared=Shared())
+    assert [found(together, size, tmp_path / "features") for size in sizes] == alone
+    assert len(loaded) == 1
+    # Again, from what the folder has.
+    kept.clear()
+    assert [found(Resources(shared=Shared()), size, tmp_path / "features") for size in sizes] == alone
+    assert [segmenter.encoder.encoded for segmenter in kept] == [0, 0, 0]
 
 
 def test_regions_carry_their_level(tmp_path: Path) -> None:
