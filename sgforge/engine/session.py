@@ -106,6 +106,9 @@ class Session:
     async def _select(self, step: PlannedStep) -> StepReport:
         assert self.snapshot is not None
         done = await run_selection(self._context, step, self.snapshot, self._failures)
+        if done.report.status != "done":
+            # What comes after would work on images that the selection may have left out.
+            self._context.stop.set()
         self.snapshot = done.snapshot
         self._failures = dict(done.failures)
         self._failed.extend(done.failed)

@@ -17,9 +17,11 @@ import zarr
 import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.columns import Column
+from sgforge.dataset import DatasetWriter, JournalRow, StepRecord
 from sgforge.dataset.verification import verify_dataset
 from sgforge.graph import Caption, Span
 from sgforge.jsonl import dump_sample, read_jsonl
+from sgforge.packed import pack_edit
 from tests.columns import toys
 
 
@@ -275,3 +277,27 @@ def test_values_of_a_source_count_in_the_key_of_an_image_where_there_are_any(tmp
     # Every second image brings a value.
     assert [one == two for one, two in zip(given, plain, strict=True)] == [True, False] * 3
     assert [one == two for one, two in zip(given, other, strict=True)] == [True, False] * 3
+
+
+def test_a_column_that_a_step_does_not_touch_is_not_read(tmp_path):
+    """Nonsense is written over its bytes between two steps: who only links them does not notice."""
+    dataset = whole(tmp_path / "d")
+    chunks = [file for file in (dataset.snapshot.path / "region/toy.wide/values").rglob("c/*/*") if file.is_file()]
+    chunks += [file for file in (dataset.snapshot.path / "region/toy.wide/values").rglob("c/**/*") if file.is_file()]
+    assert chunks
+    for chunk in set(chunks):
+        chunk.chmod(0o644)
+        chunk.write_bytes(b"\0" * chunk.stat().st_size)
+    with DatasetWriter.open(tmp_path / "d") as writer:
+        parent = writer.snapshot("main")
+        keys = [bytes([number]) * 16 for number in range(len(parent))]
+        edit = pack_edit(sg.Edit.reject(0, "dull"))
+        writer.journal.put(
+            [
+                JournalRow(key=key, image_id=one, step="j", edit=edit)
+                for key, one in zip(keys, parent.image_ids, strict=True)
+            ]
+        )
+        made = writer.publish(StepRecord("j", "filter", "judge", "fp"), parent, keys)
+    assert [row.status for row in sg.Snapshot.open(made.path).graph(0).all.relations] == ["rejected"]
+    assert any("toy.wide" in problem for problem in verify_dataset(tmp_path / "d").problems)
