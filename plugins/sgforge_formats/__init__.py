@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sgforge
 from sgforge.hookspecs import Register
-from sgforge_formats.columns import POLYGONS
+from sgforge.stages import Needs
+from sgforge_formats.columns import ORIGIN, POLYGONS
 from sgforge_formats.config import (
     CocoExportOptions,
     CocoOptions,
@@ -12,21 +13,73 @@ from sgforge_formats.config import (
     JsonlOptions,
     ScenesOptions,
 )
+from sgforge_formats.open_images.options import OpenImagesExportOptions, OpenImagesOptions
+from sgforge_formats.panoptic_graphs.options import PsgExportOptions, PsgOptions
+from sgforge_formats.visual_genome.options import (
+    GqaOptions,
+    Vg150ExportOptions,
+    Vg150Options,
+    VisualGenomeOptions,
+)
 
 sgforge_api = 1
 
 
 @sgforge.hookimpl
 def sgforge_register_sources(register: Register) -> None:
-    """COCO instances and panoptic, graph JSONL, folders of images, procedural scenes."""
+    """Public data sets of boxes, masks and scene graphs; graph JSONL, folders of images, procedural scenes."""
     register("coco", "sgforge_formats.coco.source:CocoSource", config=CocoOptions, revision=3, columns=(POLYGONS,))
-    register("folder", "sgforge_formats.folder:FolderSource", config=FolderOptions, revision=2)
-    register("jsonl", "sgforge_formats.graphs:JsonlSource", config=JsonlOptions)
-    register("scenes", "sgforge_formats.made:ScenesSource", config=ScenesOptions)
+    register(
+        "folder",
+        "sgforge_formats.plain.folder:FolderSource",
+        config=FolderOptions,
+        revision=2,
+        identity="sgforge_formats.folder:FolderSource",
+    )
+    register(
+        "jsonl",
+        "sgforge_formats.plain.graphs:JsonlSource",
+        config=JsonlOptions,
+        identity="sgforge_formats.graphs:JsonlSource",
+    )
+    register(
+        "scenes",
+        "sgforge_formats.plain.made:ScenesSource",
+        config=ScenesOptions,
+        identity="sgforge_formats.made:ScenesSource",
+    )
+
+    origin = (ORIGIN,)
+    vg150 = Needs(modules=("h5py",), extra="formats")
+    register(
+        "vg", "sgforge_formats.visual_genome.source:VisualGenomeSource", config=VisualGenomeOptions, columns=origin
+    )
+    register("gqa", "sgforge_formats.visual_genome.gqa:GqaSource", config=GqaOptions, columns=origin)
+    register("svg-release", "sgforge_formats.visual_genome.gqa:GqaSource", config=GqaOptions, columns=origin)
+    register(
+        "vg150",
+        "sgforge_formats.visual_genome.vg150:Vg150Source",
+        config=Vg150Options,
+        needs=vg150,
+        columns=origin,
+    )
+    register("psg", "sgforge_formats.panoptic_graphs.source:PsgSource", config=PsgOptions, columns=origin)
+    register(
+        "open-images", "sgforge_formats.open_images.source:OpenImagesSource", config=OpenImagesOptions, columns=origin
+    )
 
 
 @sgforge.hookimpl
 def sgforge_register_exporters(register: Register) -> None:
-    """COCO instances, graph JSONL."""
+    """The forms of public data sets, and graph JSONL."""
     register("coco", "sgforge_formats.coco.exporter:CocoExporter", config=CocoExportOptions, revision=2)
-    register("jsonl", "sgforge_formats.graphs:JsonlExporter")
+    register("jsonl", "sgforge_formats.plain.graphs:JsonlExporter", identity="sgforge_formats.graphs:JsonlExporter")
+    register("vg", "sgforge_formats.visual_genome.exporter:VisualGenomeExporter")
+    register(
+        "vg150",
+        "sgforge_formats.visual_genome.vg150_exporter:Vg150Exporter",
+        config=Vg150ExportOptions,
+        needs=Needs(modules=("h5py",), extra="formats"),
+    )
+    register("psg", "sgforge_formats.panoptic_graphs.exporter:PsgExporter", config=PsgExportOptions)
+    register("open-images", "sgforge_formats.open_images.exporter:OpenImagesExporter", config=OpenImagesExportOptions)

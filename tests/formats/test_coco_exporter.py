@@ -198,7 +198,7 @@ def test_boxes_survive_xywh_exactly(x: float, y: float, width: float, height: fl
 
 def test_round_trip_through_jsonl_too(tmp_path: Path) -> None:
     """Two exporters, one snapshot: the graph file holds what COCO leaves out."""
-    from sgforge_formats.graphs import JsonlExporter
+    from sgforge_formats.plain.graphs import JsonlExporter
 
     sample = Sample("x", graph(), "data:deep/x.png")
     snapshot = publish_samples(tmp_path, [sample])

@@ -19,9 +19,9 @@ from sgforge.errors import ConfigError
 from sgforge.testing import ExporterContract, SourceContract
 from sgforge.testing.scenes import make_scene, write_scenes
 from sgforge_formats.config import FolderOptions, JsonlOptions, ScenesOptions
-from sgforge_formats.folder import FolderSource
-from sgforge_formats.graphs import JsonlSource
-from sgforge_formats.made import ScenesSource
+from sgforge_formats.plain.folder import FolderSource
+from sgforge_formats.plain.graphs import JsonlSource
+from sgforge_formats.plain.made import ScenesSource
 
 
 def picture(path: Path, size: tuple[int, int] = (8, 6)) -> None:
@@ -138,7 +138,7 @@ def test_other_suffixes_of_formats_that_are_read(tmp_path: Path, name: str, form
 def test_avif_is_read_where_pillow_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool) -> None:
     picture(tmp_path / "photos" / "a.png")
     (tmp_path / "photos" / "b.avif").write_bytes(b"")
-    monkeypatch.setattr("sgforge_formats.folder.can_decode", lambda form: is_there)
+    monkeypatch.setattr("sgforge_formats.plain.folder.can_decode", lambda form: is_there)
     source = FolderSource(FolderOptions("data:photos"))
     found = sort_out(source.samples(Roots({"data": tmp_path}), "given"))
     assert list(found.samples) == (["a.png", "b.avif"] if is_there else ["a.png"])

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-import sgforge_formats.jsonlists as module
-from sgforge_formats.jsonlists import BadRow, JsonLists, NotJsonError, parse_row, read_bytes_at
+import sgforge_formats.reading.jsonlists as module
+from sgforge_formats.reading.jsonlists import BadRow, JsonLists, NotJsonError, parse_row, read_bytes_at
 
 BLOCKS = pytest.mark.parametrize("block", [1, 7, 1 << 20], ids=["1 byte", "7 bytes", "1 MB"])
 """Blocks of all sizes: a row may begin and end anywhere in one."""

@@ -18,9 +18,9 @@ from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.jsonl import write_jsonl
 from sgforge.testing.scenes import _files
 from sgforge_formats.coco.source import CocoSource
-from sgforge_formats.folder import FolderSource
-from sgforge_formats.graphs import JsonlSource
-from sgforge_formats.made import ScenesSource
+from sgforge_formats.plain.folder import FolderSource
+from sgforge_formats.plain.graphs import JsonlSource
+from sgforge_formats.plain.made import ScenesSource
 
 SOURCES = {"coco": CocoSource, "folder": FolderSource, "jsonl": JsonlSource, "scenes": ScenesSource}
 

@@ -11,12 +11,12 @@ import attrs
 
 from sgforge.graph import Box
 from sgforge.text.wording import shortened
-from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.categories import Category, CategoryId, find_category
 from sgforge_formats.coco.document import Raw
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.images import ImageEntry
-from sgforge_formats.coco.numbers import read_number, read_whole
+from sgforge_formats.reading.checks import Fault, is_plain
+from sgforge_formats.reading.numbers import read_number, read_whole
 
 __all__ = ["CROWD", "OWN", "Annotation", "UnusableAnnotationError", "read_annotation"]
 

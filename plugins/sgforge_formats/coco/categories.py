@@ -13,9 +13,9 @@ import attrs
 from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
 from sgforge.utf8 import open_utf8
-from sgforge_formats.checks import Fault
-from sgforge_formats.coco.numbers import read_whole, to_whole
-from sgforge_formats.jsonlists import JsonLists, NotJsonError
+from sgforge_formats.reading.checks import Fault
+from sgforge_formats.reading.jsonlists import JsonLists, NotJsonError
+from sgforge_formats.reading.numbers import read_whole, to_whole
 
 __all__ = [
     "Category",

@@ -21,11 +21,11 @@ from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened
 from sgforge.utf8 import open_utf8
-from sgforge_formats.checks import Fault
 from sgforge_formats.coco.categories import Category, CategoryId, read_categories
 from sgforge_formats.coco.images import ImageEntry, ImageRows, image_id_of
-from sgforge_formats.coco.numbers import EXACT
-from sgforge_formats.jsonlists import BadRow, JsonLists, NotJsonError, RowBlock, parse_row, read_bytes_at
+from sgforge_formats.reading.checks import Fault
+from sgforge_formats.reading.jsonlists import BadRow, JsonLists, NotJsonError, RowBlock, parse_row, read_bytes_at
+from sgforge_formats.reading.numbers import EXACT
 
 __all__ = ["MAX_REGIONS", "REJECTED", "RELATIONS", "Document", "Item", "open_document"]
 

@@ -21,11 +21,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import attrs
-import orjson
 
-from sgforge.errors import DatasetError
 from sgforge.graph import Region, Sample
-from sgforge.jsonl import shown_json
 from sgforge_formats.coco.categories import CategoryId
 from sgforge_formats.coco.document import REJECTED, RELATIONS
 from sgforge_formats.coco.extras import Extras
@@ -33,7 +30,7 @@ from sgforge_formats.coco.numbering import Numbering, numbering_from_file, numbe
 from sgforge_formats.coco.rows import ImageName, Written, annotation_row, image_row, places_of, relation_row, usual_id
 from sgforge_formats.columns import POLYGONS
 from sgforge_formats.config import CocoExportOptions
-from sgforge_formats.exports import exported, file_name, image_folders, whole_file, without_collection
+from sgforge_formats.writing.exports import dumped, exported, file_name, image_folders, whole_file, without_collection
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
@@ -65,7 +62,7 @@ class CocoExporter:
             for samples in exported(snapshot, counts):
                 _write([self._named(sample, free, folders) for sample in samples], numbering, lists, counts)
             stream.write(b'{"info":{"description":"exported by sgforge"},"categories":')
-            stream.write(_dumped(numbering.rows))
+            stream.write(dumped(numbering.rows))
             lists.write_to(stream)
             stream.write(b"}\n")
         return counts
@@ -100,13 +97,6 @@ class _Named:
     extras: Extras
 
 
-def _dumped(row: Any) -> bytes:
-    try:
-        return shown_json(orjson.dumps(row))
-    except (TypeError, orjson.JSONEncodeError) as error:
-        raise DatasetError(f"a row cannot be written as JSON: {error}: {ascii(row)[:200]}") from None
-
-
 class _Lists:
     """The lists of a COCO file that grow while images come in, each in a file of its own."""
 
@@ -119,7 +109,7 @@ class _Lists:
     def add(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         file = self._files[name]
         if rows:
-            file.write((b",\n" if file.tell() else b"\n") + _dumped(rows)[1:-1])
+            file.write((b",\n" if file.tell() else b"\n") + dumped(rows)[1:-1])
 
     def write_to(self, stream: IO[bytes]) -> None:
         for name, file in self._files.items():

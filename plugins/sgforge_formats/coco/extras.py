@@ -17,10 +17,10 @@ from typing import Any, Final
 
 import attrs
 
-from sgforge_formats.checks import is_plain
 from sgforge_formats.coco.categories import CategoryId, category_id_of, category_of
 from sgforge_formats.coco.images import ImageEntry
 from sgforge_formats.coco.instances import FoundRegion
+from sgforge_formats.reading.checks import is_plain
 
 __all__ = ["Extras", "category_records", "graph_attributes"]
 

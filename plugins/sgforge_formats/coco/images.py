@@ -11,8 +11,8 @@ import attrs
 
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened, with_article
-from sgforge_formats.checks import is_plain
-from sgforge_formats.coco.numbers import read_whole, to_whole
+from sgforge_formats.reading.checks import is_plain
+from sgforge_formats.reading.numbers import read_whole, to_whole
 
 __all__ = ["ImageEntry", "ImageRows", "image_id_of"]
 

@@ -13,13 +13,13 @@ from sgforge.errors import GraphError
 from sgforge.graph import Mask, Region
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened, with_article
-from sgforge_formats.checks import Fault
 from sgforge_formats.coco.annotation import Annotation, UnusableAnnotationError, read_annotation
 from sgforge_formats.coco.categories import Category, CategoryId
 from sgforge_formats.coco.document import Item, Raw
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.images import ImageEntry
-from sgforge_formats.coco.numbers import read_number, read_whole, to_whole
+from sgforge_formats.reading.checks import Fault
+from sgforge_formats.reading.numbers import read_number, read_whole, to_whole
 
 __all__ = ["FoundRegion", "Regions", "instance_regions", "make_region"]
 

@@ -11,11 +11,11 @@ from sgforge.errors import GraphError
 from sgforge.graph import Relation
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened
-from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.annotation import CROWD, OWN
 from sgforge_formats.coco.categories import CategoryId, category_id_of
 from sgforge_formats.coco.document import Item, Raw
 from sgforge_formats.coco.instances import FoundRegion
+from sgforge_formats.reading.checks import Fault, is_plain
 
 __all__ = ["Related", "with_own_fields"]
 

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-from sgforge import masks
 from sgforge.errors import ImageError
-from sgforge.graph import Mask
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
-from sgforge_formats.checks import Fault, join_uri
 from sgforge_formats.coco.annotation import Annotation, UnusableAnnotationError, read_annotation
 from sgforge_formats.coco.categories import Category, CategoryId
 from sgforge_formats.coco.document import Item
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.images import ImageEntry
 from sgforge_formats.coco.instances import FoundRegion, Regions, make_region
-from sgforge_formats.coco.numbers import to_whole
+from sgforge_formats.reading.checks import Fault, join_uri
+from sgforge_formats.reading.numbers import to_whole
+from sgforge_formats.reading.segment_png import VOID, segment_ids, segment_masks
 
-__all__ = ["VOID", "Segments", "panoptic_regions"]
-
-VOID: Final = 0
-"""The id of pixels that belong to no segment."""
-_CHUNK: Final = 64_000_000
+__all__ = ["Segments", "panoptic_regions"]
 
 
 @attrs.frozen
@@ -64,7 +59,7 @@ def panoptic_regions(entry: ImageEntry, item: Item, source: Segments, findings: 
         fault = Fault("unlisted-segment", f"the PNG has pixels of segment {number}, which is not listed")
         failures.append(fault.of(where, entry.image_id))
     found = []
-    for (segment, annotation), mask in zip(good, _masks(ids, [one.raw["id"] for one, _ in good]), strict=True):
+    for (segment, annotation), mask in zip(good, segment_masks(ids, [one.raw["id"] for one, _ in good]), strict=True):
         found.append(FoundRegion(make_region(annotation, mask, findings), annotation, segment))
         failures += [fault.of(f"{source.name}: {segment.where}", entry.image_id) for fault in annotation.faults]
     return Regions(found, failures)
@@ -76,15 +71,14 @@ def _read_ids(entry: ImageEntry, item: Item, source: Segments) -> npt.NDArray[np
     if not isinstance(name, str) or not name:
         raise UnusableAnnotationError("bad-annotation", "a panoptic annotation needs file_name, its id PNG")
     try:
-        rgb = source.roots.image(join_uri(source.folder_uri, name)).array().astype(np.int32)
+        rgb = source.roots.image(join_uri(source.folder_uri, name)).array()
     except ImageError as error:
         raise UnusableAnnotationError("bad-segments-file", str(error)) from None
     if rgb.shape[:2] != (entry.height, entry.width):
         raise UnusableAnnotationError(
             "mask-size", f"id PNG {name} is {rgb.shape[1]}x{rgb.shape[0]}, its image {entry.width}x{entry.height}"
         )
-    ids: npt.NDArray[np.int32] = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
-    return ids
+    return segment_ids(rgb)
 
 
 def _segments(item: Item) -> Sequence[Any]:
@@ -104,11 +98,3 @@ def _segment_id(raw: Any, present: set[int], listed: set[int]) -> int:
     if number not in present:
         raise UnusableAnnotationError("missing-segment", f"no pixel of the PNG belongs to segment {number}")
     return number
-
-
-def _masks(ids: npt.NDArray[np.int32], numbers: Sequence[int]) -> Iterator[Mask]:
-    """The mask of each segment; some at a time, so that large images with many segments stay small in memory."""
-    step = max(1, _CHUNK // max(ids.size, 1))
-    for start in range(0, len(numbers), step):
-        chosen = np.array(numbers[start : start + step], np.int64)
-        yield from masks.from_arrays(ids[None] == chosen[:, None, None])

@@ -13,7 +13,6 @@ from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened
-from sgforge_formats.checks import Fault, is_plain
 from sgforge_formats.coco.document import MAX_REGIONS, RELATIONS, Document, Item
 from sgforge_formats.coco.extras import graph_attributes
 from sgforge_formats.coco.findings import Findings
@@ -22,7 +21,8 @@ from sgforge_formats.coco.instances import FoundRegion, Regions, instance_region
 from sgforge_formats.coco.own import with_own_fields
 from sgforge_formats.coco.panoptic import Segments, panoptic_regions
 from sgforge_formats.columns import POLYGONS
-from sgforge_formats.pictures import PictureFolder, Turner
+from sgforge_formats.reading.checks import Fault, is_plain
+from sgforge_formats.reading.pictures import PictureFolder, Turner
 
 __all__ = ["ImageReader"]
 

@@ -22,14 +22,14 @@ from sgforge.errors import ConfigError
 from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure, Stamp
-from sgforge_formats.checks import locate, locate_folder
 from sgforge_formats.coco.document import Document, open_document
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.panoptic import Segments
 from sgforge_formats.coco.reading import ImageReader
 from sgforge_formats.config import CocoOptions
-from sgforge_formats.listing import names_digest, stamps_digest
-from sgforge_formats.pictures import PictureFolder, Turner
+from sgforge_formats.reading.checks import locate, locate_folder
+from sgforge_formats.reading.listing import names_digest, stamps_digest
+from sgforge_formats.reading.pictures import PictureFolder, Turner
 
 __all__ = ["CocoSource"]
 

@@ -11,8 +11,8 @@ import attrs
 
 from sgforge.errors import ImageError
 from sgforge.images import Roots, turned_uri
-from sgforge_formats.checks import join_uri
 from sgforge_formats.config import Orientation
+from sgforge_formats.reading.checks import join_uri
 
 __all__ = ["FoundPicture", "PictureFolder", "Turner"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import json
+import secrets
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,17 +13,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
+import orjson
 
-from sgforge.durable import output_file
+from sgforge.durable import output_file, sync_file, sync_folder
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
 from sgforge.images import unturned_uri
-from sgforge_formats.checks import join_uri
+from sgforge.jsonl import shown_json
+from sgforge_formats.reading.checks import join_uri
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
 
-__all__ = ["exported", "file_name", "image_folders", "whole_file", "without_collection"]
+__all__ = [
+    "JsonList",
+    "dumped",
+    "exported",
+    "file_name",
+    "image_folders",
+    "whole_file",
+    "whole_folder",
+    "without_collection",
+]
 
 _READ_AT_ONCE: Final = 4096
 _AT_ONCE: Final = 64
@@ -93,3 +106,51 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         raise
     except OSError as error:
         raise DatasetError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder that appears at `path`, with all that was written into the one given, only when it is complete.
+
+    A folder that is there already must be empty; anything else there is a `DatasetError`.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise DatasetError(f"{path} is there already: name a folder that is not, or an empty one")
+    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        made.mkdir(parents=True)
+        yield made
+        for file in made.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        made.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+class JsonList:
+    """A JSON list in a stream, row after row."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._separator = b"[\n"
+
+    def add(self, row: object) -> None:
+        """One row more."""
+        self._stream.write(self._separator + dumped(row))
+        self._separator = b",\n"
+
+    def end(self) -> None:
+        """The end of the list."""
+        self._stream.write((b"[" if self._separator == b"[\n" else b"\n") + b"]")
+
+
+def dumped(row: object) -> bytes:
+    """A row as JSON text; one that is none is a `DatasetError`."""
+    try:
+        return shown_json(orjson.dumps(row, option=orjson.OPT_NON_STR_KEYS))
+    except (TypeError, orjson.JSONEncodeError) as error:
+        raise DatasetError(f"a row cannot be written as JSON: {error}: {ascii(row)[:200]}") from None

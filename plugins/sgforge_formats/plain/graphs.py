@@ -15,10 +15,10 @@ from sgforge.images import Roots, turned_uri, unturned_uri
 from sgforge.jsonl import GraphLine, dump_lines, parse_graph_line
 from sgforge.jsonl.files import numbered_lines
 from sgforge.stages import SourceFailure, Stamp
-from sgforge_formats.checks import is_plain, join_uri, locate, locate_folder
 from sgforge_formats.config import JsonlOptions
-from sgforge_formats.exports import exported, whole_file, without_collection
-from sgforge_formats.pictures import Turner
+from sgforge_formats.reading.checks import is_plain, join_uri, locate, locate_folder
+from sgforge_formats.reading.pictures import Turner
+from sgforge_formats.writing.exports import exported, whole_file, without_collection
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot

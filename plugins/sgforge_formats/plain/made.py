@@ -11,8 +11,8 @@ from sgforge.errors import ConfigError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure, Stamp
-from sgforge_formats.checks import join_uri
 from sgforge_formats.config import ScenesOptions
+from sgforge_formats.reading.checks import join_uri
 
 __all__ = ["ScenesSource"]
 

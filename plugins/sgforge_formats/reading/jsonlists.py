@@ -91,11 +91,13 @@ def read_bytes_at(stream: BinaryIO, start: int, stop: int) -> bytes:
 class JsonLists:
     """The lists of a file in UTF-8, from where it is; iterate to get their rows, block by block, in its order.
 
-    `keys` are the names at the top seen so far, `other_kinds` those of them whose value is neither list nor null. Bytes
-    that fit no JSON at the top, and an end in the middle, raise `NotJsonError` after all that could be read was given.
+    With `members` every member of an object is a row, an object of one. `keys` are the names at the top seen so far,
+    `other_kinds` those of them whose value is neither list nor null. Bytes that fit no JSON at the top, and an end in
+    the middle, raise `NotJsonError` after all that could be read was given.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, *, members: bool = False) -> None:
+        self._members_are_rows = members
         self._stream = stream
         self._data = b""
         self._start = stream.tell()
@@ -110,7 +112,7 @@ class JsonLists:
             yield from self._rows(None)
         elif opening == b"{":
             self._drop(1)
-            yield from self._members()
+            yield from self._rows(None) if self._members_are_rows else self._members()
         else:
             raise NotJsonError(f"it begins with {self._data[:20]!r}")
         while not self._data.strip():
@@ -167,13 +169,16 @@ class JsonLists:
     def _block(self, key: str | None, first: int, stops: npt.NDArray[np.int64]) -> RowBlock:
         starts = np.concatenate([[0], stops[:-1] + 1])
         data = self._data[: int(stops[-1])]
-        try:
-            values = orjson.loads(b"[%b]" % data)
-        except orjson.JSONDecodeError:
-            values = None
+        values: Any = None
+        if not self._members_are_rows:
+            try:
+                values = orjson.loads(b"[%b]" % data)
+            except orjson.JSONDecodeError:
+                values = None
         if values is None or len(values) != len(stops):
             places = zip(starts.tolist(), stops.tolist(), strict=True)
-            values = [parse_row(data[start:stop]) for start, stop in places]
+            form = b"{%b}" if self._members_are_rows else b"%b"
+            values = [parse_row(form % data[start:stop]) for start, stop in places]
         return RowBlock(
             key=key, first=first, values=values, starts=starts + self._start, stops=stops + self._start, data=data
         )

@@ -15,10 +15,10 @@ from sgforge.errors import ConfigError
 from sgforge.graph import Sample
 from sgforge.images import Roots, can_decode
 from sgforge.stages import SourceFailure, Stamp
-from sgforge_formats.checks import is_plain, join_uri, locate
 from sgforge_formats.config import FolderOptions
-from sgforge_formats.graphs import read_graphs
-from sgforge_formats.pictures import Turner
+from sgforge_formats.plain.graphs import read_graphs
+from sgforge_formats.reading.checks import is_plain, join_uri, locate
+from sgforge_formats.reading.pictures import Turner
 
 __all__ = ["SUFFIXES", "FolderSource"]
 

@@ -1,4 +1,4 @@
-"""Numbers as writers of COCO files have them: 1, 1.0 where a table of floats was written, "1" where one of texts."""
+"""Numbers as writers of annotation files have them: 1, 1.0 from a table of floats, "1" from one of texts."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Open Images: boxes and visual relationships in CSV."""

@@ -1,0 +1,1 @@
+"""PSG: scene graphs over the segments of COCO panoptic."""
