@@ -5,6 +5,7 @@ from __future__ import annotations
 import sgforge
 from sgforge.hookspecs import Register
 from sgforge.stages import Needs
+from sgforge_formats.ade20k.options import Ade20kOptions
 from sgforge_formats.columns import ORIGIN, POLYGONS
 from sgforge_formats.config import (
     CocoExportOptions,
@@ -13,8 +14,11 @@ from sgforge_formats.config import (
     JsonlOptions,
     ScenesOptions,
 )
+from sgforge_formats.conversations.options import ConversationsExportOptions, ConversationsOptions
 from sgforge_formats.open_images.options import OpenImagesExportOptions, OpenImagesOptions
 from sgforge_formats.panoptic_graphs.options import PsgExportOptions, PsgOptions
+from sgforge_formats.refcoco.options import RefcocoOptions
+from sgforge_formats.tabular.options import HfExportOptions, HfOptions
 from sgforge_formats.visual_genome.options import (
     GqaOptions,
     Vg150ExportOptions,
@@ -67,6 +71,12 @@ def sgforge_register_sources(register: Register) -> None:
     register(
         "open-images", "sgforge_formats.open_images.source:OpenImagesSource", config=OpenImagesOptions, columns=origin
     )
+    talk = "sgforge_formats.conversations.source:ConversationsSource"
+    register("conversations", talk, config=ConversationsOptions, columns=origin)
+    for name in ("hf", "r1-sgg"):
+        register(name, "sgforge_formats.tabular.source:HfSource", config=HfOptions, columns=origin)
+    register("ade20k", "sgforge_formats.ade20k.source:Ade20kSource", config=Ade20kOptions, columns=origin)
+    register("refcoco", "sgforge_formats.refcoco.source:RefcocoSource", config=RefcocoOptions, columns=origin)
 
 
 @sgforge.hookimpl
@@ -83,3 +93,14 @@ def sgforge_register_exporters(register: Register) -> None:
     )
     register("psg", "sgforge_formats.panoptic_graphs.exporter:PsgExporter", config=PsgExportOptions)
     register("open-images", "sgforge_formats.open_images.exporter:OpenImagesExporter", config=OpenImagesExportOptions)
+    llava = "sgforge_formats.conversations.exporter:LlavaExporter"
+    register("llava-conversations", llava, config=ConversationsExportOptions)
+    register("robin-conversations", "sgforge_formats.conversations.exporter:RobinExporter")
+    register(
+        "hf",
+        "sgforge_formats.tabular.exporter:HfExporter",
+        config=HfExportOptions,
+        needs=Needs(modules=("pyarrow",), extra="formats"),
+    )
+    register("r1-sgg", "sgforge_formats.tabular.exporter:R1Exporter")
+    register("graphml", "sgforge_formats.tabular.exporter:GraphmlExporter")

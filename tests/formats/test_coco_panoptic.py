@@ -64,7 +64,7 @@ def test_many_segments_in_small_portions(
     panoptic: dict[str, Any], read: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Masks are made a few segments at a time; the portions must fit together."""
-    import sgforge_formats.coco.panoptic as module
+    import sgforge_formats.reading.segment_png as module
 
     monkeypatch.setattr(module, "_CHUNK", 3 * 1200)
     array = np.arange(1200).reshape(30, 40) // 100 + 1

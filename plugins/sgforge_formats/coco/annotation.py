@@ -46,6 +46,9 @@ _READ: Final = frozenset(
         "isthing",
         "file_name",
         "segments_info",
+        "obj_ann_id",
+        "attribute_ids",
+        "dom_color_ids",
     ]
 )
 

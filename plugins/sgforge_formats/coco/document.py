@@ -21,13 +21,13 @@ from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened
 from sgforge.utf8 import open_utf8
-from sgforge_formats.coco.categories import Category, CategoryId, read_categories
+from sgforge_formats.coco.categories import Category, CategoryId, category_of, read_categories
 from sgforge_formats.coco.images import ImageEntry, ImageRows, image_id_of
 from sgforge_formats.reading.checks import Fault
 from sgforge_formats.reading.jsonlists import BadRow, JsonLists, NotJsonError, RowBlock, parse_row, read_bytes_at
 from sgforge_formats.reading.numbers import EXACT
 
-__all__ = ["MAX_REGIONS", "REJECTED", "RELATIONS", "Document", "Item", "open_document"]
+__all__ = ["MAX_REGIONS", "REJECTED", "RELATED", "RELATIONS", "Document", "Item", "open_document"]
 
 Raw: TypeAlias = Mapping[str, Any]
 Kind = Literal["instances", "panoptic"]
@@ -38,7 +38,11 @@ MAX_REGIONS: Final = 65_535
 ANNOTATIONS: Final = "annotations"
 REJECTED: Final = "sgforge_rejected_annotations"
 RELATIONS: Final = "sgforge_relations"
-_OF_IMAGES: Final = (ANNOTATIONS, REJECTED, RELATIONS)
+RELATED: Final = "rel_annotations"
+"""Relations as SGG-Annotate writes them, by ids of annotations and of predicates."""
+_OF_IMAGES: Final = (ANNOTATIONS, REJECTED, RELATIONS, RELATED)
+_NAMES: Final = ("rel_categories", "attributes")
+"""Lists of {id, name}: predicates of SGG-Annotate, attributes of PACO."""
 _READ: Final = (*_OF_IMAGES, "categories")
 _MOST_KEYS_SHOWN: Final = 6
 
@@ -72,7 +76,7 @@ class Document:
     """A COCO file: `images` in the file's order, `categories` by id (None: the file lists none).
 
     `failures` were found while looking through; they can be gone through once. Images are named by their numbers in
-    `images`.
+    `images`. `names`: those of predicates (rel_categories) and attributes by id, where the file lists them.
     """
 
     name: str
@@ -80,12 +84,13 @@ class Document:
     categories: Mapping[CategoryId, Category] | None
     images: Sequence[ImageEntry]
     failures: Iterable[SourceFailure]
+    names: Mapping[str, Mapping[CategoryId, str]]
     _stream: BinaryIO
     _places: Mapping[str, _Places]
 
     def count(self, number: int) -> int:
         """How many annotations image `number` has."""
-        found = (places for key, places in self._places.items() if key != RELATIONS)
+        found = (places for key, places in self._places.items() if key not in (RELATIONS, RELATED))
         return sum(int(places.begin[number + 1] - places.begin[number]) for places in found)
 
     def items(self, number: int) -> list[Item]:
@@ -172,6 +177,7 @@ class _Index:
         self._name = name
         self._images = ImageRows(name, may_measure=may_measure)
         self._categories: list[Any] | None = None
+        self._names: dict[str, dict[CategoryId, str]] = {key: {} for key in _NAMES}
         self._numbers: dict[str, int] = {}
         self._found: dict[str, list[npt.NDArray[np.int64]]] = {key: [] for key in _OF_IMAGES}
         self._unknown: dict[str, npt.NDArray[np.int64]] = {}
@@ -196,6 +202,9 @@ class _Index:
                 self._images.add(_exact(row, "id", block, at), block.first + at)
         elif key == "categories":
             self._categories = (self._categories or []) + list(block.values)
+        elif key in self._names:
+            found = (category_of(row) for row in block.values)
+            self._names[key].update((one.number, one.name) for one in found if one is not None)
         elif key in self._found:
             numbers = [self._number(raw, key, block, at) for at, raw in enumerate(block.values)]
             position = np.arange(block.first, block.first + len(numbers))
@@ -235,6 +244,7 @@ class _Index:
             categories=categories,
             images=images,
             failures=failures,
+            names=self._names,
             stream=stream,
             places=places,
         )

@@ -17,7 +17,7 @@ from sgforge_formats.coco.document import Item, Raw
 from sgforge_formats.coco.instances import FoundRegion
 from sgforge_formats.reading.checks import Fault, is_plain
 
-__all__ = ["Related", "with_own_fields"]
+__all__ = ["Related", "indices_of", "with_own_fields"]
 
 _REGION: Final = f"{OWN}region"
 _PARENT: Final = f"{OWN}parent"
@@ -44,7 +44,7 @@ def with_own_fields(found: Sequence[FoundRegion], relations: Sequence[Item], whe
     if not relations and not any(one.annotation.is_own for one in found):
         return Related(found, (), ())
     ordered = sorted(found, key=_order)
-    indices = _indices(ordered)
+    indices = indices_of(ordered)
     failures: list[SourceFailure] = []
     regions = []
     for index, one in enumerate(ordered):
@@ -67,7 +67,7 @@ def _order(one: FoundRegion) -> float:
     return value if isinstance(value, int) else float("inf")
 
 
-def _indices(found: Iterable[FoundRegion]) -> dict[CategoryId, int | None]:
+def indices_of(found: Iterable[FoundRegion]) -> dict[CategoryId, int | None]:
     """The index of each region by its annotation id; None where several have it."""
     indices: dict[CategoryId, int | None] = {}
     for index, one in enumerate(found):

@@ -13,13 +13,14 @@ from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened
-from sgforge_formats.coco.document import MAX_REGIONS, RELATIONS, Document, Item
+from sgforge_formats.coco.document import MAX_REGIONS, RELATED, RELATIONS, Document, Item
 from sgforge_formats.coco.extras import graph_attributes
 from sgforge_formats.coco.findings import Findings
 from sgforge_formats.coco.images import ImageEntry
 from sgforge_formats.coco.instances import FoundRegion, Regions, instance_regions
 from sgforge_formats.coco.own import with_own_fields
 from sgforge_formats.coco.panoptic import Segments, panoptic_regions
+from sgforge_formats.coco.parts import in_own_form, with_parts
 from sgforge_formats.columns import POLYGONS
 from sgforge_formats.reading.checks import Fault, is_plain
 from sgforge_formats.reading.pictures import PictureFolder, Turner
@@ -67,8 +68,9 @@ class ImageReader:
         yield from (rows for rows in found if isinstance(rows, SourceFailure))
         for rows, regions in zip(read, self._regions(read), strict=True):
             yield from rows.failures
-            yield from regions.failures
-            related = with_own_fields(regions.found, rows.relations, self.document.name)
+            parts = with_parts(regions, self.document.names["attributes"], self.document.name)
+            yield from parts.failures
+            related = with_own_fields(parts.found, rows.relations, self.document.name)
             yield from related.failures
             entry = rows.entry
             graph = SceneGraph(
@@ -128,8 +130,9 @@ class ImageReader:
         return attrs.evolve(entry, width=width, height=height)
 
     def _sorted(self, entry: ImageEntry, uri: str | None, items: Sequence[Item]) -> _Rows:
-        relations = [item for item in items if item.key == RELATIONS]
-        annotations = self._without_repeated([item for item in items if item.key != RELATIONS])
+        names = self.document.names["rel_categories"]
+        relations = [in_own_form(item, names) for item in items if item.key in (RELATIONS, RELATED)]
+        annotations = self._without_repeated([item for item in items if item.key not in (RELATIONS, RELATED)])
         captions: list[str] = []
         failures: list[SourceFailure] = []
         regions = []

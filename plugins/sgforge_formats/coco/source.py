@@ -4,12 +4,12 @@ Every row is kept whatever its id; only a row equal to another of its image in a
 what is good is kept: well-formed polygons make the mask without the others, without a usable outline there is the box,
 without a usable box the outline gives it. Failures that leave out no more than they name: bad-polygon, bad-mask,
 mask-size, bad-score, bad-attribute, bad-caption, bad-keypoints, bad-own-field, unknown-region and bad-relation (of
-what sgforge wrote), bad-category, duplicate-category; cut-off: the file ends in the middle. Failures of a whole
-annotation: bad-annotation, unknown-image, unknown-category, bad-label, bad-box, outside-image; of a panoptic one
-bad-segments-file, missing-segment, unlisted-segment, duplicate-annotation too. Failures of an image: bad-image,
-duplicate-image, too-many-regions; the image files themselves are looked at by the engine. A box that reaches beyond its
-image is kept as it is and counted in a remark. A crowd becomes the attribute `crowd`; what else a file says beside the
-graph becomes attributes of the graph (`extras`).
+what sgforge or SGG-Annotate wrote), bad-part (of PACO), bad-list, bad-category, duplicate-category; cut-off: the file
+ends in the middle. Failures of a whole annotation: bad-annotation, unknown-image, unknown-category, bad-label, bad-box,
+outside-image; of a panoptic one bad-segments-file, missing-segment, unlisted-segment, duplicate-annotation too.
+Failures of an image: bad-image, duplicate-image, too-many-regions; the image files themselves are looked at by the
+engine. A box that reaches beyond its image is kept as it is and counted in a remark. A crowd becomes the attribute
+`crowd`; what else a file says beside the graph becomes attributes of the graph (`extras`).
 """
 
 from __future__ import annotations

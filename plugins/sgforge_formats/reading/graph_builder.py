@@ -170,6 +170,10 @@ class GraphBuilder:
             else:
                 self.fault(reason, f"{shortened(text)} must be a text without control characters", item)
 
+    def rename(self, index: int, label: Any, item: str) -> None:
+        """Give a region its label."""
+        self.drawn[index] = self.drawn[index]._replace(label=self._label(label, item))
+
     def parent(self, child: int, parent: int, item: str) -> None:
         """Say which region another is a part of; a circle is a fault."""
         above: int | None = parent

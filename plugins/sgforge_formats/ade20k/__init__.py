@@ -1,0 +1,1 @@
+"""ADE20K with objects, parts and parts of parts."""

@@ -1,0 +1,1 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg: phrases that refer to objects of COCO."""

@@ -1,0 +1,1 @@
+"""Rows of tables: Parquet and folders as Hugging Face has them, R1-SGG, GraphML."""
