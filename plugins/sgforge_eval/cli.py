@@ -18,12 +18,15 @@ from sgforge_eval.config import MODES
 __all__ = ["EvalCommand"]
 
 _EPILOG = """\
-predictions and truth are graph JSONL files or datasets (folder@ref); for the other tasks predictions are JSONL lines
-{"id": question id, ...} and the truth is the task's public file; --set names its further files and options.
+predictions and truth are graph JSONL files, datasets (folder@ref), or public files as SOURCE:FILE,FILE@split; for the
+other tasks predictions are JSONL lines {"id": question id, ...} and the truth is the task's public file; --set names
+its further files and options.
 
 examples:
   sgforge eval predictions.jsonl truth.jsonl
   sgforge eval runs/svg@main truth.jsonl --metric predcls --convention sgb --k 20,50,100 --per-predicate
+  sgforge eval predictions.jsonl psg:psg.json@test
+  sgforge eval predictions.jsonl vg150:VG-SGG-with-attri.h5,VG-SGG-dicts-with-attri.json,image_data.json@test
   sgforge eval --compare old.jsonl new.jsonl truth.jsonl --json
   sgforge eval answers.jsonl vsr_test.jsonl --metric vsr
   sgforge eval boxes.jsonl "refs(unc).p" --metric refcoco --set instances=instances.json --set split=testA

@@ -15,6 +15,8 @@ from sgforge_formats.config import (
     ScenesOptions,
 )
 from sgforge_formats.conversations.options import ConversationsExportOptions, ConversationsOptions
+from sgforge_formats.joined.options import JoinOptions
+from sgforge_formats.label_studio.options import LabelStudioOptions
 from sgforge_formats.open_images.options import OpenImagesExportOptions, OpenImagesOptions
 from sgforge_formats.panoptic_graphs.options import PsgExportOptions, PsgOptions
 from sgforge_formats.refcoco.options import RefcocoOptions
@@ -75,6 +77,9 @@ def sgforge_register_sources(register: Register) -> None:
     register("conversations", talk, config=ConversationsOptions, columns=origin)
     for name in ("hf", "r1-sgg"):
         register(name, "sgforge_formats.tabular.source:HfSource", config=HfOptions, columns=origin)
+    studio = "sgforge_formats.label_studio.source:LabelStudioSource"
+    register("label-studio", studio, config=LabelStudioOptions, columns=origin)
+    register("join", "sgforge_formats.joined.source:JoinSource", config=JoinOptions, columns=(ORIGIN, POLYGONS))
     register("ade20k", "sgforge_formats.ade20k.source:Ade20kSource", config=Ade20kOptions, columns=origin)
     register("refcoco", "sgforge_formats.refcoco.source:RefcocoSource", config=RefcocoOptions, columns=origin)
 
@@ -104,3 +109,4 @@ def sgforge_register_exporters(register: Register) -> None:
     )
     register("r1-sgg", "sgforge_formats.tabular.exporter:R1Exporter")
     register("graphml", "sgforge_formats.tabular.exporter:GraphmlExporter")
+    register("label-studio", "sgforge_formats.label_studio.exporter:LabelStudioExporter")

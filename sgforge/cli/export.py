@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     dataset = Dataset.open(path, ref)
     snapshot = dataset.snapshot
     component = load_plugins().lookup("exporter", args.to)
-    options = structure_options(component, _options(args.options), "--set")
+    options = structure_options(component, options_given(args.options), "--set")
     counts = dict(component.build(options).export(snapshot, args.output))
     if args.images is not None:
         counts |= dataset.export_images(args.images)
@@ -65,7 +65,8 @@ def _is_our_output(path: Path) -> bool:
         return False
 
 
-def _options(given: list[str]) -> dict[str, object]:
+def options_given(given: list[str]) -> dict[str, object]:
+    """Options of a component as `--set` gives them."""
     import tomllib
 
     options: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""`sgforge import FILE.jsonl DATASET`: graph JSONL into a dataset, strictly; all faults at once."""
+"""`sgforge import`: graph JSONL into a dataset, strictly, all faults at once; or what any source reads."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 import msgpack
 import numpy as np
 
+from sgforge.cli.import_source import import_from_source
 from sgforge.cli.terminal import json_text, rows_counted
 from sgforge.columns import GraphColumns, Ragged, Vocabularies
 from sgforge.columns.schema import ColumnSpec, Table
 from sgforge.dataset import DatasetWriter
 from sgforge.dataset.folder import check_branch
 from sgforge.edits import Value
-from sgforge.errors import DatasetError, GraphError
+from sgforge.errors import ConfigError, DatasetError, GraphError
 from sgforge.jsonl import read_columns
 from sgforge.jsonl.columns import Further
 from sgforge.jsonl.lenient import LineFault
@@ -27,7 +28,15 @@ from sgforge.text.safe_text import visible
 _EXAMPLES = """\
 examples:
   sgforge import graphs.jsonl runs/first                  a new dataset, branch main
-  sgforge import graphs.jsonl runs/first --branch given   beside what is there"""
+  sgforge import graphs.jsonl runs/first --branch given   beside what is there
+  sgforge import coco instances.json runs/coco --images val2017
+  sgforge import psg psg.json runs/psg --images coco --set panoptic=panoptic
+  sgforge import vg scene_graphs.json image_data.json region_descriptions.json runs/vg --images VG
+  sgforge import vg150 VG-SGG-with-attri.h5 VG-SGG-dicts-with-attri.json image_data.json runs/vg150
+  sgforge plugins vg                                      the options of a source; OPTION=FILE names one
+
+A source leaves out what it cannot read, counts it by reason, and is not read again while nothing has changed.
+exit codes: 0 done, 1 failed, 2 usage or config, 4 imported without some images, 130 interrupted"""
 
 _SHOWN = 20
 _DEFAULT_BRANCH = "main"
@@ -36,8 +45,17 @@ _DEFAULT_BRANCH = "main"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.epilog = _EXAMPLES
-    parser.add_argument("file", type=Path, metavar="FILE.jsonl", help="graph JSONL, one image a line")
-    parser.add_argument("dataset", metavar="DATASET", help="the dataset's folder; made if it is not there")
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar="[SOURCE] FILE... DATASET",
+        help="graph JSONL, or a source with its files; the dataset's folder, which is made if it is not there",
+    )
+    parser.add_argument("--images", metavar="DIR", help="with SOURCE: the folder of the pictures")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="options", help="an option of SOURCE (TOML)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="with SOURCE: at most N images")
     parser.add_argument(
         "--branch", metavar="NAME", help="the branch that moves to what is imported (default: main, if no run made it)"
     )
@@ -46,11 +64,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import and say what was imported."""
+    if len(args.words) == len(("file", "dataset")) and not _is_of_source(args):
+        return _import_jsonl(args, Path(args.words[0]), args.words[1])
+    if len(args.words) < len(("source", "file", "dataset")):
+        raise ConfigError("name a source, its files and the dataset: sgforge import SOURCE FILE... DATASET")
+    name, *files, dataset = args.words
+    return import_from_source(args, name, files, dataset)
+
+
+def _is_of_source(args: argparse.Namespace) -> bool:
+    return args.images is not None or bool(args.options) or args.limit is not None
+
+
+def _import_jsonl(args: argparse.Namespace, file: Path, dataset: str) -> int:
     branch = args.branch or _DEFAULT_BRANCH
     check_branch(branch)
     values: dict[int, list[Value]] = {}
-    columns = _read(args.file, lambda image, value: values.setdefault(image, []).append(value))
-    with DatasetWriter.open(args.dataset) as writer:
+    columns = _read(file, lambda image, value: values.setdefault(image, []).append(value))
+    with DatasetWriter.open(dataset) as writer:
         if args.branch is None:
             _keep_runs(writer)
         snapshot = writer.publish_source(columns, _keys(columns, values), values)

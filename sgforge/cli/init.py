@@ -15,6 +15,9 @@ examples:
   sgforge init                                  writes pipeline.toml
   sgforge init photos.toml --images ~/photos    for the images you have
   sgforge init --segment sam --checkpoint sam_vit_b_01ec64.pth
+  sgforge init --coco instances.json --images val2017
+  sgforge init --psg psg.json --images coco
+  sgforge init --vg scene_graphs.json image_data.json --images VG
   sgforge check photos.toml && sgforge run photos.toml"""
 
 _TEMPLATE = """\
@@ -27,9 +30,7 @@ dataset = {dataset}
 # branch = "main"
 
 [source]                               # where the images come from
-use = "folder"
-images = {images}
-# graphs = "known.jsonl"               # what is known of some of them: regions, labels, relations (graph JSONL)
+{source}
 
 {segment}
 [[step]]                               # relations of the most salient regions
@@ -60,6 +61,16 @@ edit = "consistency"
 # budget_usd = 5.0                     # stop before this is exceeded
 """
 
+_FOLDER = """\
+use = "folder"
+images = {images}
+# graphs = "known.jsonl"               # what is known of some of them: regions, labels, relations (graph JSONL)"""
+_GIVEN = """\
+# The source gives the regions. To find more: [[step]] with segment = "superpixels" or "sam".
+"""
+_SOURCES = ("coco", "psg", "vg")
+"""Sources that have a flag of their own; `sgforge plugins` lists all."""
+
 _SEGMENT = {
     "superpixels": """\
 [[step]]                               # regions of each image, nested, by colour; no weights to fetch
@@ -87,7 +98,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.epilog = _EXAMPLES
     parser.add_argument("path", nargs="?", default="pipeline.toml", metavar="PATH", help="the file to write")
-    parser.add_argument("--images", default="images", metavar="FOLDER", help="the folder of your images (images)")
+    parser.add_argument("--images", metavar="FOLDER", help="the folder of your images (images)")
+    given = parser.add_mutually_exclusive_group()
+    for name in _SOURCES:
+        text = f"images, regions and what else the source {name!r} reads of these files"
+        given.add_argument(f"--{name}", nargs="+", metavar="FILE", help=text)
     parser.add_argument("--dataset", default="runs/first", metavar="FOLDER", help="the dataset to make (runs/first)")
     parser.add_argument("--segment", choices=list(_SEGMENT), default="superpixels", help="what finds the regions")
     parser.add_argument(
@@ -102,11 +117,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the config; an existing file is left alone without --force."""
     path = Path(args.path)
-    for given in (args.images, args.dataset, args.checkpoint):
+    use = next((name for name in _SOURCES if getattr(args, name)), None)
+    if use is None and args.images is None:
+        args.images = "images"
+    files = [] if use is None else getattr(args, use)
+    for given in (args.images or "", args.dataset, args.checkpoint, *files):
         _check_text(given)
     name = visible(shlex.quote(path.name))
-    segment = _SEGMENT[args.segment].format(checkpoint=_quote(args.checkpoint))
-    text = _TEMPLATE.format(name=name, dataset=_quote(args.dataset), images=_quote(args.images), segment=segment)
+    segment = _GIVEN if use else _SEGMENT[args.segment].format(checkpoint=_quote(args.checkpoint))
+    source = _FOLDER.format(images=_quote(args.images)) if use is None else _source(use, files, args.images)
+    text = _TEMPLATE.format(name=name, dataset=_quote(args.dataset), source=source, segment=segment)
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if args.force else os.O_EXCL)
     try:
         descriptor = os.open(path, flags, 0o666)
@@ -114,12 +134,22 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{path} exists; --force replaces it, another PATH leaves it alone") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         stream.write(text)
-    shown, images = visible(shlex.quote(str(path))), visible(args.images)
+    shown = visible(shlex.quote(str(path)))
     print(f"wrote {shown}")
-    if not Path(args.images).expanduser().is_dir():
+    if args.images is not None and not Path(args.images).expanduser().is_dir():
+        images = visible(args.images)
         print(f"there is no folder {images} yet: put your images there, or change `images` in {shown}")
     print(f"next: sgforge check {shown} && sgforge run {shown}")
     return 0
+
+
+def _source(use: str, files: list[str], images: str | None) -> str:
+    """The lines of [source] for a source with its files."""
+    from sgforge.config import source_options
+    from sgforge.plugins import load_plugins
+
+    options = source_options(load_plugins().lookup("source", use), files, images)
+    return "\n".join([f"use = {_quote(use)}", *(f"{name} = {_quote(value)}" for name, value in options.items())])
 
 
 def _check_text(name: str) -> None:

@@ -7,6 +7,7 @@ from sgforge.config.faults import Fault, Places
 from sgforge.config.load import load_config, parse_config
 from sgforge.config.options import check_options, structure_options
 from sgforge.config.secret import is_secret
+from sgforge.config.source_files import source_options
 from sgforge.config.values import DEFAULT_SOURCE, PipelineConfig, default_names
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "is_secret",
     "load_config",
     "parse_config",
+    "source_options",
     "structure_options",
 ]

@@ -17,6 +17,7 @@ from sgforge.graph import Sample
 from sgforge.stages import Ranking
 from sgforge_eval.intake.dense import DenseGraphs, DenseImage
 from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.public_files import read_public_files
 
 if TYPE_CHECKING:
     from sgforge.jsonl import PairTable
@@ -26,8 +27,8 @@ __all__ = ["Chunk", "GraphInput", "Tabled", "read_chunks"]
 GraphInput: TypeAlias = (
     "str | Path | GraphColumns | Iterable[Sample] | DenseGraphs | Iterable[DenseImage] | Mapping[str, Ranking]"
 )
-"""A path of graph JSONL, a dataset folder (a text may end in @ref), an .npz or .zarr of arrays; columns; samples;
-arrays of all images or image by image; rankings by image id.
+"""A path of graph JSONL, a dataset folder (a text may end in @ref), an .npz or .zarr of arrays, files of a source
+("psg:psg.json@test"); columns; samples; arrays of all images or image by image; rankings by image id.
 """
 
 
@@ -108,8 +109,13 @@ def _read_path(text: str, dropped: Dropped, what: str) -> Iterator[GraphColumns]
         yield from _read_dataset(folder, ref)
         return
     path = Path(text)
+    if not path.exists() and ":" in text:
+        yield from read_public_files(text, dropped, what, _CHUNK)
+        return
     if not path.exists():
-        raise ConfigError(f"{what} {text} does not exist: give a graph JSONL file or a dataset folder (with @ref)")
+        raise ConfigError(
+            f"{what} {text} does not exist: give a graph JSONL file, a dataset folder (with @ref), or SOURCE:FILE,FILE"
+        )
     from sgforge.jsonl import LineFault, read_columns
 
     def report(fault: LineFault) -> None:

@@ -80,7 +80,9 @@ class PsgSource(AnnotatedSource):
                 else:
                     found.add(row)
             classes = found.classes(path.name)
-            images = _Images(reading, path.name, classes, found.tested, self._segments_uri)
+            images = _Images(
+                reading=reading, name=path.name, classes=classes, tested=found.tested, segments_uri=self._segments_uri
+            )
             seen: set[str] = set()
             for position, start, stop in found.places:
                 value = parse_row(read_bytes_at(stream, start, stop))

@@ -209,7 +209,9 @@ class GraphBuilder:
         if more:
             self._relations_more[len(self.relations)] = more
         score = self._score(score, item)
-        self.relations.append(Relation(subject, predicate, other, category, score))
+        self.relations.append(
+            Relation(subject=subject, predicate=predicate, object=other, category=category, score=score)
+        )
         self._relation_ids.append(key)
         return None
 
@@ -224,11 +226,11 @@ class GraphBuilder:
         """The image with its graph; `more`: what else the file says of it."""
         try:
             graph = SceneGraph(
-                self.width,
-                self.height,
-                [self._region(index, drawn) for index, drawn in enumerate(self.drawn)],
-                self.relations,
-                attributes or {},
+                width=self.width,
+                height=self.height,
+                regions=[self._region(index, drawn) for index, drawn in enumerate(self.drawn)],
+                relations=self.relations,
+                attributes=attributes or {},
             )
         except GraphError as error:
             return SourceFailure(self.where, "bad-image", str(error), self.image_id)

@@ -61,7 +61,9 @@ def json_members(stream: BinaryIO, name: str, what: str) -> Iterator[JsonRow | S
                     continue
                 seen = True
                 ((key, row),) = value.items()
-                yield JsonRow(key, position, row, int(block.starts[at]), int(block.stops[at]))
+                yield JsonRow(
+                    key=key, position=position, value=row, start=int(block.starts[at]), stop=int(block.stops[at])
+                )
     except NotJsonError as error:
         if not seen:
             raise ConfigError(f"{name} is no file of {what}: it is not JSON, or was cut off: {error}") from None
@@ -88,7 +90,13 @@ def json_rows(
                 continue
             seen = True
             for at, value in enumerate(block.values):
-                row = JsonRow(block.key, block.first + at, value, int(block.starts[at]), int(block.stops[at]))
+                row = JsonRow(
+                    key=block.key,
+                    position=block.first + at,
+                    value=value,
+                    start=int(block.starts[at]),
+                    stop=int(block.stops[at]),
+                )
                 if isinstance(value, BadRow):
                     yield SourceFailure(f"{name}: {row.where}", "bad-row", value.detail)
                 else:
@@ -139,4 +147,5 @@ class RowIndex:
         if place is None:
             return None
         position, start, stop = self._table[place].tolist()
-        return JsonRow(None, position, parse_row(read_bytes_at(self._stream, start, stop)), start, stop)
+        value = parse_row(read_bytes_at(self._stream, start, stop))
+        return JsonRow(key=None, position=position, value=value, start=start, stop=stop)

@@ -1,0 +1,1 @@
+"""Several annotation sets of the same images as one."""

@@ -1,0 +1,1 @@
+"""Label Studio: tasks with boxes, polygons and relations, in and out."""
