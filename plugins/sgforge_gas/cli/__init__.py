@@ -13,6 +13,7 @@ _SUBCOMMANDS: Final = {
     "sample": "draw graphs, with captions and questions if wanted",
     "caption": "write captions of the graphs of a file",
     "check": "find captions that lost or swapped an element of their graph",
+    "scores": "say how good judged pictures are by complexity, degree, objects and attributes",
     "audit": "say how often a judge agrees with the graphs of a dataset",
     "vocabulary": "make a vocabulary of a WordNet folder or of a dataset's graphs",
 }

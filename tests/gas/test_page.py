@@ -1,0 +1,58 @@
+"""docs/gas.md shows what the code gives, and the recipes of examples/gas run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from docs.blocks import run_page
+from support.environment import ROOT
+
+from sgforge.cli.main import main
+from sgforge.dataset import Dataset
+
+
+def test_the_page_runs(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    assert run_page(ROOT / "docs/gas.md", tmp_path, {**os.environ, "PATH": path}) == 3
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_best_of_four_pictures_is_better_than_their_mean(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "examples/gas/candidates.toml"]) in (0, 4)
+    capsys.readouterr()
+    kept = list(Dataset.open(here / "runs/candidates"))
+    chosen = [sample for sample in kept if "chosen" in sample.values and sample.values["chosen"]["chosen"]]
+    assert len(chosen) >= 15
+    assert len({sample.values["group"] for sample in chosen}) == len(chosen)
+
+
+def test_scores_by_what_pictures_should_show(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "examples/gas/score.toml", "--set", "source.count=20", "--set", "step.render.size=64"]) in (
+        0,
+        4,
+    )
+    capsys.readouterr()
+    assert main(["gas", "scores", "runs/score", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    totals = [
+        sample.values["answers"]["total"] for sample in Dataset.open(here / "runs/score") if "answers" in sample.values
+    ]
+    (whole,) = [row for row in rows if row["by"] == "all"]
+    assert whole["count"] == len(totals)
+    assert whole["mean"] == pytest.approx(sum(totals) / len(totals))
+    by_complexity = [row for row in rows if row["by"] == "complexity"]
+    assert sum(row["count"] for row in by_complexity) == len(totals)
+    assert main(["gas", "scores", "runs/score", "--against", "runs/score", "--json"]) == 0
+    assert {row["mean"] for row in json.loads(capsys.readouterr().out)} == {0.0}
+    assert main(["gas", "scores", "runs/score"]) == 0
+    assert "complexity  pictures" in capsys.readouterr().out
