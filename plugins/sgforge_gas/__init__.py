@@ -8,6 +8,7 @@ from sgforge.hookspecs import Register
 from sgforge.stages import Needs
 from sgforge_gas.config import (
     CaptionerOptions,
+    DiffusersOptions,
     DrawnJudgeOptions,
     GasOptions,
     JudgeOptions,
@@ -57,8 +58,14 @@ def sgforge_register_judges(register: Register) -> None:
 
 @sgforge.hookimpl
 def sgforge_register_renderers(register: Register) -> None:
-    """procedural: pictures without a model."""
+    """procedural: pictures without a model; diffusers: any text-to-image pipeline."""
     register("procedural", "sgforge_gas.rendering.procedural:ProceduralRenderer", config=ProceduralOptions)
+    register(
+        "diffusers",
+        "sgforge_gas.rendering.diffusion:DiffusersRenderer",
+        config=DiffusersOptions,
+        needs=Needs(modules=("diffusers", "torch", "transformers"), extra="gas-images", gpu="optional"),
+    )
 
 
 @sgforge.hookimpl

@@ -8,9 +8,11 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from sgforge.stages import Use, part
+from sgforge.weights import path_or_hub_id
 
 __all__ = [
     "CaptionerOptions",
+    "DiffusersOptions",
     "DrawnJudgeOptions",
     "Draws",
     "GasOptions",
@@ -193,4 +195,22 @@ class ProceduralOptions:
     size: int = attrs.field(default=256, validator=attrs.validators.ge(64))
     setting: Literal["room", "meadow", "beach", "snow"] = "room"
     fault_rate: float = attrs.field(default=0.0, validator=_share)
+    seed: int = attrs.field(default=0, validator=_from_0)
+
+
+@attrs.frozen(kw_only=True)
+class DiffusersOptions:
+    """Captions rendered by a text-to-image pipeline of diffusers.
+
+    `checkpoint`: its folder, or a hub id. `lora`: a folder or file of LoRA weights for it. `steps`, `guidance`: of the
+    pipeline's scheduler. `size`: of the square picture, in pixels; the pipeline's own without it. `dtype`: "auto" is
+    float32 on a CPU, else float16. `seed`: of the noise, which each picture has its own of by its id.
+    """
+
+    checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
+    lora: Path | None = None
+    steps: int = attrs.field(default=30, validator=attrs.validators.ge(1))
+    guidance: float = attrs.field(default=7.5, validator=attrs.validators.ge(0.0))
+    size: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(8)))
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     seed: int = attrs.field(default=0, validator=_from_0)
