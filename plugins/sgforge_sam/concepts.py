@@ -15,6 +15,7 @@ from sgforge.stages import Answer, Failure, Resources, pixels_of
 from sgforge_sam.config import SamConceptsOptions
 from sgforge_sam.cutouts import masks_above
 from sgforge_sam.frames import CLIP_STYLE, Frame, Pixels
+from sgforge_sam.phrases import NOTHING_NAMED, Phrases
 from sgforge_sam.regions import Found, added
 from sgforge_sam.tensors import check_names, why_not_loaded
 from sgforge_sam.weights import dtype_of
@@ -95,20 +96,24 @@ class ConceptSegmenter:
     def __init__(self, options: SamConceptsOptions) -> None:
         self.options = options
         self._model: ConceptModel | None = None
+        self._phrases = Phrases(options)
 
     def setup(self, resources: Resources) -> None:
         """Loads the weights."""
+        self._phrases.setup(resources)
         device = torch.device(resources.device)
         self._model = load_concepts(self.options.checkpoint, device, dtype_of(self.options.dtype, device))
 
     def segment(self, samples: Sequence[Sample], /) -> list[Answer]:
         """An edit for each image; one that is missing, broken or of another size than its graph is a `Failure`."""
-        return [self._one(sample) for sample in samples]
+        return [self._one(*pair) for pair in zip(samples, self._phrases.of(samples), strict=True)]
 
-    def _one(self, sample: Sample) -> Edit | Failure:
+    def _one(self, sample: Sample, phrases: tuple[str, ...] | Failure) -> Edit | Failure:
         assert self._model is not None, "setup() comes first"
         pixels = pixels_of(sample)
         if isinstance(pixels, Failure):
             return pixels
-        found = self._model.find(pixels, self.options.phrases, self.options.threshold)
+        if isinstance(phrases, Failure) or not phrases:
+            return phrases if isinstance(phrases, Failure) else Edit(faults={NOTHING_NAMED: 1})
+        found = self._model.find(pixels, phrases, self.options.threshold)
         return added(found, len(sample.graph.all.regions), self.options.disjoint)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import attrs
-from attrs.validators import and_, ge, gt, instance_of, le, min_len, optional
+from attrs.validators import and_, ge, gt, instance_of, le, optional
 
 from sgforge.columns.declared import Column
-from sgforge.stages import Use, parts
+from sgforge.stages import Use, part, parts
 from sgforge.weights import path_or_hub_id
 
 __all__ = [
@@ -32,6 +32,7 @@ COLUMNS: Final = (STABILITY, PRESENCE)
 
 Preset = Literal["default", "whole", "part"]
 Disjoint = Literal["no", "small", "large"]
+Naming = Literal["labels", "caption"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 _SHARE: Final[Any] = and_(ge(0.0), le(1.0))
@@ -80,6 +81,11 @@ class SamOptions:
             raise ValueError("presets is empty and boxes is false: nothing would be segmented")
 
 
+def _check_named(options: SamTextOptions | SamConceptsOptions) -> None:
+    if not (options.phrases or options.also or options.captioner):
+        raise ValueError("nothing names what to look for: give phrases, also or a captioner")
+
+
 def _check_levels(instance: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
     if not value or len(set(value)) < len(value) or not set(value) <= set(range(1, 7)):
         raise ValueError(f"levels must be different numbers from 1 to 6, got {list(value)}")
@@ -120,16 +126,20 @@ class SemanticSamOptions:
 class SamTextOptions:
     """`sam-text` finds what a text names: a detector gives boxes for phrases, SAM their masks.
 
-    `checkpoint`, `dtype`, `points_per_batch`, `feature_memory_mb`, `feature_folder`: as for `sam`. `detector`: a folder
-    in transformers' form or a hub id, Grounding DINO or OWLv2. `phrases`: what to look for, such as ["dog", "red car"];
-    they become labels. `box_threshold`, `text_threshold`: scores below which a box, or a word of it, does not count
-    (Synthetic Visual Genome's region code: 0.15 both); OWLv2 has only the first. `duplicates`: of masks of a higher IoU
-    the one of the highest score stays (there 0.7).
+    `checkpoint`, `dtype`, `points_per_batch`, `feature_memory_mb`, `feature_folder`: as for `sam`. `detector`: a
+    folder in transformers' form or a hub id, Grounding DINO or OWLv2. `phrases`: what to look for, such as ["dog",
+    "red car"]; they become labels. `also`: of each image further phrases, the "labels" of its regions, or what its
+    "caption" lists, which an earlier step wrote: its spans, or without them what stands between commas, full stops and
+    lines. `captioner`: one that is asked for such a list. `box_threshold`, `text_threshold`: scores below which a box,
+    or a word of it, does not count (Synthetic Visual Genome's region code: 0.15 both); OWLv2 has only the first.
+    `duplicates`: of masks of a higher IoU the one of the highest score stays (there 0.7).
     """
 
     checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
     detector: Path | str = attrs.field(converter=path_or_hub_id)
-    phrases: tuple[str, ...] = attrs.field(converter=tuple, validator=min_len(1))
+    phrases: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    also: tuple[Naming, ...] = attrs.field(default=(), converter=tuple)
+    captioner: Use | None = part("captioner", None)
     box_threshold: float = attrs.field(default=0.15, validator=_SHARE)
     text_threshold: float = attrs.field(default=0.15, validator=_SHARE)
     duplicates: float = attrs.field(default=0.7, validator=_SHARE)
@@ -138,21 +148,30 @@ class SamTextOptions:
     feature_memory_mb: int = attrs.field(default=512, validator=ge(0), eq=False)
     feature_folder: Path | None = attrs.field(default=None, validator=optional(instance_of(Path)), eq=False)
 
+    def __attrs_post_init__(self) -> None:
+        _check_named(self)
+
 
 @attrs.frozen(kw_only=True)
 class SamConceptsOptions:
     """`sam-concepts` finds every instance of named concepts with SAM 3 and a text prompt.
 
     `checkpoint`: a folder in transformers' form or a hub id (facebook/sam3, which is gated). `phrases`: the concepts,
-    such as ["dog", "red car"]; they become labels. `threshold`: instances whose score, times the probability that the
-    concept is there at all, is not above it are dropped (transformers: 0.3). `disjoint`, `dtype`: as for `sam`.
+    such as ["dog", "red car"]; they become labels. `also`, `captioner`: as for `sam-text`. `threshold`: instances
+    whose score, times the probability that the concept is there at all, is not above it are dropped (transformers:
+    0.3). `disjoint`, `dtype`: as for `sam`.
     """
 
     checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
-    phrases: tuple[str, ...] = attrs.field(converter=tuple, validator=min_len(1))
+    phrases: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    also: tuple[Naming, ...] = attrs.field(default=(), converter=tuple)
+    captioner: Use | None = part("captioner", None)
     threshold: float = attrs.field(default=0.3, validator=_SHARE)
     disjoint: Disjoint = "no"
     dtype: Dtype = "auto"
+
+    def __attrs_post_init__(self) -> None:
+        _check_named(self)
 
 
 MergeName = Literal[

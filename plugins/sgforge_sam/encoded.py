@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from sgforge.edits import Edit
 from sgforge.graph import Sample
 from sgforge.stages import Answer, Failure, Resources, pixels_of
 from sgforge_sam.features import Encoder
@@ -25,7 +24,7 @@ class EncodedSegmenter(ABC):
         """The encoder, loaded or shared."""
 
     @abstractmethod
-    def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Edit:
+    def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Answer:
         """What it has to say of one image."""
 
     @property

@@ -11,12 +11,13 @@ import torch
 from sgforge.edits import Edit
 from sgforge.graph import Sample
 from sgforge.masks import selection
-from sgforge.stages import Resources
+from sgforge.stages import Answer, Failure, Resources
 from sgforge_sam.config import SamTextOptions
 from sgforge_sam.detector import Detector, load_detector
 from sgforge_sam.encoded import EncodedSegmenter
 from sgforge_sam.features import Encoder
 from sgforge_sam.frames import Pixels
+from sgforge_sam.phrases import NOTHING_NAMED, Phrases
 from sgforge_sam.regions import Found, added, measured
 from sgforge_sam.sam import masks_of_boxes
 from sgforge_sam.weights import sam_encoder
@@ -38,6 +39,8 @@ class SamTextSegmenter(EncodedSegmenter):
         super().__init__()
         self.options = options
         self._detector: Detector | None = None
+        self._phrases = Phrases(options)
+        self._named: dict[str, tuple[str, ...] | Failure] = {}
 
     def load(self, resources: Resources) -> Encoder:
         """The encoder, shared with `sam` steps of the same weights."""
@@ -52,12 +55,22 @@ class SamTextSegmenter(EncodedSegmenter):
             box_threshold=options.box_threshold,
             text_threshold=options.text_threshold,
         )
+        self._phrases.setup(resources)
         super().setup(resources)
 
-    def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Edit:
+    def segment(self, samples: Sequence[Sample], /) -> list[Answer]:
+        """As of any; a captioner is asked about all images of the batch at once."""
+        named = self._phrases.of(samples)
+        self._named = {sample.image_id: found for sample, found in zip(samples, named, strict=True)}
+        return super().segment(samples)
+
+    def edit(self, encoder: Encoder, sample: Sample, pixels: Pixels) -> Edit | Failure:
         """The regions of all phrases."""
         assert self._detector is not None
-        detected = self._detector.detect(pixels, self.options.phrases)
+        phrases = self._named[sample.image_id]
+        if isinstance(phrases, Failure) or not phrases:
+            return phrases if isinstance(phrases, Failure) else Edit(faults={NOTHING_NAMED: 1})
+        detected = self._detector.detect(pixels, phrases)
         detections = [one for one in detected if one.phrase is not None]
         boxes = np.array([one.box for one in detections], np.float64).reshape(-1, 4)
         masks = masks_of_boxes(encoder, pixels, boxes, self.options.points_per_batch)

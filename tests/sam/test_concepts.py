@@ -84,5 +84,5 @@ def test_regions_have_labels_and_scores(folder: Path, tmp_path: Path) -> None:
 def test_faults_of_checkpoints_are_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(StepError, match="cannot be loaded"):
         load_concepts(tmp_path / "none", CPU, torch.float32)
-    with pytest.raises(ValueError, match="phrases"):
+    with pytest.raises(ValueError, match="nothing names what to look for"):
         SamConceptsOptions(checkpoint=folder, phrases=())

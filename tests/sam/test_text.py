@@ -120,7 +120,7 @@ def test_faults_of_detectors_are_told(folders: dict[str, Path], tmp_path: Path) 
 
 def test_options_need_phrases(tmp_path: Path) -> None:
     options: dict[str, Any] = text_options(tmp_path)
-    with pytest.raises(ValueError, match="phrases"):
+    with pytest.raises(ValueError, match="nothing names what to look for"):
         SamTextOptions(**{**options, "phrases": ()})
 
 
