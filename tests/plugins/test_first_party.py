@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from plugins import format_contracts
 from sgforge.edits import Edit
 from sgforge.images import Roots
 from sgforge.jsonl import dump_edit
@@ -28,6 +29,9 @@ from sgforge.testing import (
     TeacherContract,
     tiny_samples,
 )
+
+globals().update({name: getattr(format_contracts, name) for name in format_contracts.__all__})
+"""They are collected here, with the others."""
 
 
 class TestRegions(SegmenterContract):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sgforge import masks
+from sgforge.digests import is_settled
 from sgforge.errors import ConfigError, GraphError
 from sgforge.graph import Mask, Sample
 from sgforge.images import Roots
@@ -54,11 +55,13 @@ class Ade20kSource:
         locate_folder(roots, self._options.folder, name, "folder")
 
     def stamp(self, roots: Roots, name: str) -> Stamp | None:
-        """The JSON files decide, by their names, sizes and times."""
+        """The JSON files decide, by their names, sizes and times; None while they are being written."""
         folder = roots.resolve(locate_folder(roots, self._options.folder, name, "folder"))
         total = hashlib.sha256()
         for path in _files(folder):
             status = (folder / path).stat()
+            if not is_settled(status.st_mtime_ns):  # it may be changed again and have the same size and time
+                return None
             total.update(f"{path}\0{status.st_size} {status.st_mtime_ns}\0".encode(errors="surrogateescape"))
         return Stamp(facts=total.hexdigest())
 

@@ -13,12 +13,12 @@ __all__ = ["LabelStudioOptions"]
 class LabelStudioOptions:
     """Label Studio's export as JSON (not JSON-MIN); plain or packed by gzip.
 
-    `annotations`: the file. `images`: the folder of pictures, found by the end of the task's address. `data_key`: the
+    `annotations`: the file. `images`: the folder of pictures, found by the end of the task's address. `data_field`: the
     name of the picture in a task's `data`. `split`, `orientation`: as for `coco`.
     """
 
     annotations: str
     images: str | None = None
-    data_key: str = "image"
+    data_field: str = "image"
     split: str | None = None
     orientation: Orientation = "stored"

@@ -66,7 +66,7 @@ class LabelStudioSource(AnnotatedSource):
         for position, result in enumerate(results):
             _relation(builder, result, f"result[{position}]")
         data = task.get("data")
-        address = data.get(self.options.data_key) if isinstance(data, dict) else None
+        address = data.get(self.options.data_field) if isinstance(data, dict) else None
         more = {"file_name": address} if isinstance(address, str) else None
         sample = builder.sample(reading.uri(*_file_names(address)), reading.split, more=more)
         yield from builder.faults
