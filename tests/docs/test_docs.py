@@ -21,7 +21,10 @@ README = ROOT / "README.md"
 ECHO = ROOT / "contrib" / "sgforge-echo"
 
 
-PAGES = [README, *(ROOT / "docs" / name for name in ("config.md", "dataset.md", "graph-jsonl.md", "refiners.md"))]
+PAGES = [
+    README,
+    *(ROOT / "docs" / name for name in ("config.md", "dataset.md", "graph-jsonl.md", "formats.md", "refiners.md")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
