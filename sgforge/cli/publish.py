@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from sgforge.cli.terminal import json_text
 from sgforge.dataset import DatasetWriter
@@ -31,10 +32,13 @@ def run(args: argparse.Namespace) -> int:
     DatasetFolder.open(args.dataset)
     with DatasetWriter.open(args.dataset) as writer:
         sealed = seal(writer, args.branch)
+        damaged = tuple(writer.journal.damaged)
+    for one in damaged:
+        print(f"{visible(one)}: it is left out, and the next run makes it again", file=sys.stderr)
     if args.json:
         print(json_text([{"snapshot": snapshot.id, "step": snapshot.meta.step.name} for snapshot in sealed]))
-        return 0
+        return int(bool(damaged))
     for snapshot in sealed:
         print(f"{snapshot.id[:12]}  {visible(snapshot.meta.step.name)} (unfinished)")
     print(f"branch {visible(args.branch)} is {sealed[-1].id[:12]}" if sealed else "nothing to seal")
-    return 0
+    return int(bool(damaged))

@@ -18,7 +18,15 @@ from typing import Any, Final
 import attrs
 
 from sgforge.dataset.damage import damaged_journal
-from sgforge.dataset.records import JournalRow, ReadingRecord, RunRecord, StepRecord
+from sgforge.dataset.records import (
+    ANSWER_COLUMNS,
+    JournalRow,
+    ReadingRecord,
+    RunRecord,
+    StepRecord,
+    answer_crc,
+    is_sound,
+)
 from sgforge.disk_reserve import DiskReserve
 from sgforge.durable import sync_folder
 from sgforge.errors import DatasetError
@@ -29,7 +37,7 @@ __all__ = ["FileHash", "Journal"]
 _TABLES: Final = {
     "answer": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
     "image_id TEXT NOT NULL, step TEXT NOT NULL, edit BLOB NOT NULL, calls TEXT NOT NULL, run TEXT NOT NULL, "
-    "counts TEXT NOT NULL, parent_key BLOB NOT NULL)",
+    "counts TEXT NOT NULL, parent_key BLOB NOT NULL, crc INTEGER)",
     "run": "CREATE TABLE IF NOT EXISTS {} (run_id TEXT PRIMARY KEY, config TEXT NOT NULL, versions TEXT NOT NULL, "
     "started TEXT NOT NULL)",
     "step": "CREATE TABLE IF NOT EXISTS {} (name TEXT PRIMARY KEY, verb TEXT NOT NULL, component TEXT NOT NULL, "
@@ -45,7 +53,7 @@ _RESERVE: Final = 500_000
 """Bytes held back for answers that are under way when the disk fills: a hundred, of a few kB each."""
 _NO_CALLS: Final = "[]"
 _NO_COUNTS: Final = "{}"
-_COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_key"
+_COLUMNS: Final = f"{ANSWER_COLUMNS}, crc"
 _BATCH: Final = 500
 _MOST_READINGS: Final = 64
 """Readings that are remembered: of each source and limit one, as often as its options change another."""
@@ -65,7 +73,11 @@ class FileHash:
 
 
 class Journal:
-    """Answers by key in one SQLite file (write-ahead log, every commit synchronous); safe to use from threads."""
+    """Answers by key in one SQLite file (write-ahead log, every commit synchronous); safe to use from threads.
+
+    An answer that is not what was kept, by its checksum, is taken out when it is met, and stands in `damaged`: its
+    image is done again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -75,6 +87,7 @@ class Journal:
         self._reserve.discard()
         self._commits: GroupCommit | None = None
         self._lock = threading.Lock()
+        self.damaged: list[str] = []
         with self._errors(), ExitStack() as opened:
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             opened.callback(self._base.close)
@@ -87,6 +100,9 @@ class Journal:
                 self._base.execute(f"PRAGMA {pragma}")
             for table, create in _TABLES.items():
                 self._base.execute(create.format(table))
+            if "crc" not in {name for _, name, *_ in self._base.execute("PRAGMA table_info(answer)")}:
+                # A file from before answers had checksums; those in it go on without.
+                self._base.execute("ALTER TABLE answer ADD COLUMN crc INTEGER")
             self._base.execute("CREATE TEMP TABLE forgotten (key BLOB PRIMARY KEY) WITHOUT ROWID")
             opened.pop_all()
 
@@ -144,11 +160,11 @@ class Journal:
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, JournalRow]:
         """The answers with these keys; keys that are not there are left out."""
-        return {row.key: row for row in map(_row, self._select(_COLUMNS, keys))}
+        return {row.key: row for row in map(_row, self._select(keys))}
 
     def has(self, keys: Iterable[bytes]) -> set[bytes]:
         """Which of these keys are there."""
-        return {key for (key,) in self._select("key", keys)}
+        return {values[0] for values in self._select(keys)}
 
     def __len__(self) -> int:
         with self._errors(), self._lock:
@@ -156,9 +172,16 @@ class Journal:
 
     def unpublished(self) -> list[tuple[bytes, bytes, str, str]]:
         """(parent key, key, image id, step) of every answer, in order of arrival."""
+        found, bad = [], []
         with self._errors(), self._lock:
-            query = f"SELECT parent_key, key, image_id, step {_REMAINING} ORDER BY number"
-            return self._base.execute(query).fetchall()
+            for number, *stored in self._base.execute(f"SELECT number, {_COLUMNS} {_REMAINING} ORDER BY number"):
+                if is_sound(stored):
+                    key, image_id, step, *_, parent_key, _ = stored
+                    found.append((parent_key, key, image_id, step))
+                else:
+                    bad.append((number, stored))
+        self._take_out(bad)
+        return found
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """Let go of answers that stand in a durable snapshot; their space is freed on closing."""
@@ -258,11 +281,28 @@ class Journal:
             found = [text for (text,) in self._base.execute("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
 
-    def _select(self, columns: str, keys: Iterable[bytes]) -> Iterator[tuple[Any, ...]]:
-        with self._errors(), self._lock:
-            for part in _batches(keys):
-                marks = ",".join("?" * len(part))
-                yield from self._base.execute(f"SELECT {columns} FROM answer WHERE key IN ({marks})", part).fetchall()
+    def _select(self, keys: Iterable[bytes]) -> Iterator[Sequence[Any]]:
+        """The sound answers of these keys."""
+        for part in _batches(keys):
+            marks = ",".join("?" * len(part))
+            # Not held while the rows are looked at: an error there would leave the others waiting for ever.
+            with self._errors(), self._lock:
+                query = f"SELECT number, {_COLUMNS} FROM answer WHERE key IN ({marks})"
+                rows = self._base.execute(query, part).fetchall()
+            bad = [(number, stored) for number, *stored in rows if not is_sound(stored)]
+            self._take_out(bad)
+            gone = {number for number, _ in bad}
+            yield from (stored for number, *stored in rows if number not in gone)
+
+    def _take_out(self, bad: Sequence[tuple[int, Sequence[Any]]]) -> None:
+        """Remove damaged answers, by their numbers, so that sound ones can take their places."""
+        if not bad:
+            return
+        with self._transaction() as base:
+            base.executemany("DELETE FROM answer WHERE number = ?", [(number,) for number, _ in bad])
+            # Where it was the key that changed, the index still has the one that was.
+            base.execute("REINDEX answer")
+        self.damaged += [f"the answer of step {stored[2]!r} for image {stored[1]!r} is damaged" for _, stored in bad]
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -295,24 +335,25 @@ class Journal:
 
 
 def _insert(base: sqlite3.Connection, rows: Sequence[JournalRow]) -> None:
-    values = [
-        (
-            row.key,
-            row.image_id,
-            row.step,
-            row.edit,
-            json.dumps(row.calls) if row.calls else _NO_CALLS,
-            row.run,
-            json.dumps(dict(row.counts)) if row.counts else _NO_COUNTS,
-            row.parent_key,
-        )
-        for row in rows
-    ]
-    base.executemany(f"INSERT OR IGNORE INTO answer ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?)", values)
+    values = [(*stored, answer_crc(stored)) for stored in map(_stored, rows)]
+    base.executemany(f"INSERT OR IGNORE INTO answer ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", values)
 
 
-def _row(values: tuple[Any, ...]) -> JournalRow:
-    key, image_id, step, edit, calls, run, counts, parent_key = values
+def _stored(row: JournalRow) -> tuple[Any, ...]:
+    return (
+        row.key,
+        row.image_id,
+        row.step,
+        row.edit,
+        json.dumps(row.calls) if row.calls else _NO_CALLS,
+        row.run,
+        json.dumps(dict(row.counts)) if row.counts else _NO_COUNTS,
+        row.parent_key,
+    )
+
+
+def _row(stored: Sequence[Any]) -> JournalRow:
+    key, image_id, step, edit, calls, run, counts, parent_key, _ = stored
     # Most answers used no call and left nothing out; publishing reads very many.
     call_ids = () if calls == _NO_CALLS else tuple(json.loads(calls))
     return JournalRow(

@@ -11,11 +11,11 @@ from typing import Final, TypeVar
 
 from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.dataset.records import ReadingRecord
+from sgforge.dataset.records import ANSWER_COLUMNS, ReadingRecord, is_sound
 from sgforge.dataset.state_index import StateIndex
 from sgforge.errors import DatasetError
 
-__all__ = ["KnownWork", "connect_to_read"]
+__all__ = ["KnownWork", "answer_columns", "connect_to_read"]
 
 T = TypeVar("T")
 
@@ -29,6 +29,12 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     """
     mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+
+
+def answer_columns(base: sqlite3.Connection) -> str:
+    """The columns of an answer and its checksum, which is null in a file that no run has opened since there is one."""
+    has_crc = "crc" in {name for _, name, *_ in base.execute("PRAGMA table_info(answer)")}
+    return f"{ANSWER_COLUMNS}, {'crc' if has_crc else 'NULL'}"
 
 
 class KnownWork:
@@ -57,10 +63,12 @@ class KnownWork:
 
         def ask(base: sqlite3.Connection) -> set[bytes]:
             found: set[bytes] = set()
+            columns = answer_columns(base)
             remaining = iter(wanted)
             while part := tuple(islice(remaining, _BATCH)):
                 marks = ",".join("?" * len(part))
-                found.update(key for (key,) in base.execute(f"SELECT key FROM answer WHERE key IN ({marks})", part))
+                rows = base.execute(f"SELECT {columns} FROM answer WHERE key IN ({marks})", part)
+                found.update(stored[0] for stored in rows if is_sound(stored))
             return found
 
         return self._ask(ask, set())

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
+import google_crc32c
 
 from sgforge.edits import Value
 
-__all__ = ["SOURCE_STEP", "JournalRow", "ReadingRecord", "RunRecord", "Selected", "StateRef", "StepRecord"]
+__all__ = [
+    "ANSWER_COLUMNS",
+    "SOURCE_STEP",
+    "JournalRow",
+    "ReadingRecord",
+    "RunRecord",
+    "Selected",
+    "StateRef",
+    "StepRecord",
+    "answer_crc",
+    "is_sound",
+]
+
+ANSWER_COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_key"
+"""The columns of an answer in the journal; `crc` is over these."""
+
 
 SOURCE_STEP: Final = "source"
 """The name of the step whose snapshot holds what sources gave; its rows have no `made_by`."""
@@ -44,6 +60,23 @@ class JournalRow:
     run: str = ""
     counts: Mapping[str, int] = attrs.field(factory=dict, converter=_counts, hash=False)
     parent_key: bytes = b""
+
+
+def answer_crc(values: Sequence[Any]) -> int:
+    """crc32c over an answer as the journal stores it, its values in the order of `ANSWER_COLUMNS`."""
+    key, image_id, step, edit, calls, run, counts, parent_key = values
+    texts = "\0".join((image_id, step, calls, run, counts)).encode()
+    crc: int = google_crc32c.value(b"\0".join((key, texts, parent_key, edit)))
+    return crc
+
+
+def is_sound(stored: Sequence[Any]) -> bool:
+    """Whether an answer and its crc, which stands behind it, are what was kept; before there was one it is None."""
+    *values, crc = stored
+    try:
+        return crc is None or crc == answer_crc(values)
+    except (TypeError, ValueError):  # a text that is none any more
+        return False
 
 
 @attrs.frozen

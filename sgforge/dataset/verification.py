@@ -6,23 +6,28 @@ import hashlib
 import math
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 
 from sgforge.columns import Ragged, Vocabularies
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.dataset.known_states import connect_to_read
+from sgforge.dataset.known_states import KnownWork, answer_columns, connect_to_read
+from sgforge.dataset.publishing.apply_packed import index_faults
 from sgforge.dataset.publishing.write_snapshot import checksum
+from sgforge.dataset.records import is_sound
 from sgforge.dataset.snapshot import Snapshot
+from sgforge.dataset.state_index import StateIndex
 from sgforge.errors import DatasetError, GraphError
 from sgforge.file_refs import is_made
 from sgforge.made_files import MadeFiles
-from sgforge.packed import unpack_edit
+from sgforge.packed import edit_columns
+from sgforge.statekey import KEY_BYTES
 
 __all__ = ["SnapshotCheck", "Verification", "verify_dataset"]
 
@@ -61,7 +66,7 @@ def verify_dataset(path: Path | str) -> Verification:
     known = folder.snapshot_ids()
     checks = tuple(_check_snapshot(folder, snapshot_id, known) for snapshot_id in known)
     others = [*_ref_problems(folder, known), *folder.files.problems()]
-    answers, problems = _check_journal(folder.journal)
+    answers, problems = _check_journal(folder)
     return Verification(checks, answers, (*others, *problems))
 
 
@@ -161,25 +166,62 @@ def _ref_problems(folder: DatasetFolder, known: list[str]) -> Iterator[str]:
                 yield f"{kind}/{name} names snapshot {snapshot_id}, which is not here"
 
 
-def _check_journal(path: Path) -> tuple[int, list[str]]:
+def _check_journal(folder: DatasetFolder) -> tuple[int, list[str]]:
     """How many answers the journal holds, and what is wrong with it; it is opened without the right to write."""
+    path = folder.journal
     if not path.exists():
         return 0, []
     problems: list[str] = []
     answers = 0
     try:
+        check = _AnswerCheck(KnownWork(folder).states)
+    except DatasetError:  # of a snapshot, and told there
+        check = _AnswerCheck(None)
+    try:
         with closing(connect_to_read(path)) as base:
             problems += [f"journal: {text}" for (text,) in base.execute("PRAGMA integrity_check") if text != "ok"]
-            for image_id, edit in base.execute("SELECT image_id, edit FROM answer"):
+            for stored in base.execute(f"SELECT {answer_columns(base)} FROM answer ORDER BY number"):
                 answers += 1
-                problems.extend(_edit_problem(image_id, edit))
+                problems.extend(check.problem(stored))
     except sqlite3.Error as error:
         problems.append(f"journal: {error}")
     return answers, problems
 
 
-def _edit_problem(image_id: str, edit: bytes) -> Iterator[str]:
-    try:
-        unpack_edit(edit)
-    except (GraphError, ValueError, LookupError, TypeError) as error:
-        yield f"journal: the answer for image {image_id!r} cannot be unpacked: {error}"
+class _AnswerCheck:
+    """Looks at answers in the order they were kept: each may build on the one before."""
+
+    def __init__(self, states: StateIndex | None) -> None:
+        self._states = states
+        self._counts: dict[bytes, tuple[int, int]] = {}
+
+    def problem(self, stored: Sequence[Any]) -> Iterator[str]:
+        """What is wrong with one, if anything."""
+        key, image_id, step, edit, *_, parent_key, _ = stored
+        where = f"journal: the answer of step {step!r} for image {image_id!r}"
+        if not is_sound(stored):
+            yield f"{where} is damaged: its checksum does not fit, and the next run makes it again"
+            return
+        try:
+            edits = edit_columns([edit])
+        except (GraphError, ValueError, LookupError, TypeError) as error:
+            yield f"{where} cannot be unpacked: {error}"
+            return
+        before = self._rows_of(parent_key)
+        if before is None:
+            return
+        self._counts[key] = before[0] + int(edits.regions_added[0]), before[1] + int(edits.relations_added[0])
+        for what in index_faults(edits, np.asarray(before[:1]), np.asarray(before[1:])).values():
+            yield f"{where} names {what}"
+
+    def _rows_of(self, key: bytes) -> tuple[int, int] | None:
+        """How many regions and relations a state has; None where it is not known."""
+        if key in self._counts or len(key) != KEY_BYTES or self._states is None:
+            return self._counts.get(key)
+        (ref,) = self._states.find([key])
+        if ref is None:
+            return None
+        snapshot = self._states.snapshot(ref.snapshot_id)
+        columns = (np.asarray(snapshot.column(f"image/{kind}_count")) for kind in ("region", "relation"))
+        regions, relations = (int(column[ref.row]) for column in columns)
+        return regions, relations

@@ -383,12 +383,12 @@ def test_verify_finds_lost_chunks_loose_modes_torn_refs_and_bad_answers(tmp_path
     assert any("tags/lost" in text for text in verify_dataset(tmp_path).problems)
     (tmp_path / "refs/tags/lost").unlink()
     base = sqlite3.connect(tmp_path / "journal.sqlite")
-    base.execute("INSERT INTO answer VALUES (1, x'00', 'a', 's', x'c1', '[]', '', '{}', x'')")
+    base.execute("INSERT INTO answer VALUES (1, x'00', 'a', 's', x'c1', '[]', '', '{}', x'', NULL)")
     base.commit()
     base.close()
     found = verify_dataset(tmp_path)
     assert found.answers == 1
-    assert any("answer for image 'a'" in text for text in found.problems)
+    assert any("of step 's' for image 'a' cannot be unpacked" in text for text in found.problems)
 
 
 def test_equal_data_has_equal_sha256_in_two_copies(tmp_path):

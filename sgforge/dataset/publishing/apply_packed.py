@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -17,7 +17,7 @@ from sgforge.errors import DatasetError
 from sgforge.graph import ImageRef
 from sgforge.packed import REGION_FIELD_NAMES, RELATION_FIELD_NAMES, EditColumns, edit_columns
 
-__all__ = ["apply_columns", "apply_packed"]
+__all__ = ["apply_columns", "apply_packed", "index_faults"]
 
 _T = TypeVar("_T", bound=Table)
 _REGION_COLUMNS: Final = {
@@ -44,11 +44,49 @@ def apply_columns(base: GraphColumns, rows: np.ndarray, edits: EditColumns, step
     step_ids = {text: index for index, text in enumerate(words.step)}
     steps_by_edit = np.asarray([step_ids[step] for step in steps], np.int32)
     images = np.asarray(rows, np.int64)
+    for number, what in index_faults(edits, base.image.region_count[images], base.image.relation_count[images]).items():
+        image_id = base.image.id.text_at(int(images[number]))
+        raise DatasetError(f"an edit of image {image_id!r} names {what}; it does not belong to this parent")
     grown = _append_rows(base, images, edits)
     dropped = grown.image.dropped.copy()
     dropped[images] = np.where(edits.dropped >= 0, edits.dropped, dropped[images])
     grown = attrs.evolve(grown, image=attrs.evolve(_with_made(grown.image, images, edits.images), dropped=dropped))
     return _judge(_set_fields(grown, images, edits), images, edits, steps_by_edit)
+
+
+def index_faults(edits: EditColumns, regions: np.ndarray, relations: np.ndarray) -> dict[int, str]:
+    """What edits name that is not there, by the number of the edit; each is for a graph of so many rows, (E,) both."""
+    every = np.arange(len(regions))
+    regions, relations = regions + edits.regions_added, relations + edits.relations_added
+    of_region, of_relation = np.repeat(every, edits.regions_added), np.repeat(every, edits.relations_added)
+    is_parent = (edits.set_target == 0) & (edits.set_field == REGION_FIELD_NAMES.index("parent"))
+    named = [
+        (of_relation, edits.relation.subject, regions, "region"),
+        (of_relation, edits.relation.object, regions, "region"),
+        # -1 stands for no parent.
+        (of_region, np.where(edits.region.parent == -1, 0, edits.region.parent), regions, "region"),
+        (edits.set_edit[is_parent], _new_parents(edits, is_parent), regions, "region"),
+        *_judged_and_set(edits, regions, relations),
+    ]
+    found: dict[int, str] = {}
+    for owner, index, counts, kind in named:
+        for at in np.flatnonzero((index < 0) | (index >= counts[owner])).tolist():
+            found.setdefault(int(owner[at]), f"{kind} {index[at]} of {counts[owner[at]]}")
+    return found
+
+
+def _new_parents(edits: EditColumns, is_parent: np.ndarray) -> np.ndarray:
+    parents: np.ndarray = edits.region_values.parent[edits.set_value[is_parent]]
+    return np.where(parents == -1, 0, parents)
+
+
+def _judged_and_set(
+    edits: EditColumns, regions: np.ndarray, relations: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, str]]:
+    for target, counts, kind in ((0, regions, "region"), (1, relations, "relation")):
+        judged, given = edits.verdict_target == target, edits.set_target == target
+        yield edits.verdict_edit[judged], edits.verdict_row[judged], counts, kind
+        yield edits.set_edit[given], edits.set_row[given], counts, kind
 
 
 def _with_made(image: ImageColumns, images: np.ndarray, made: Mapping[int, ImageRef]) -> ImageColumns:

@@ -56,6 +56,9 @@ class GroupRun:
         """Stream, and publish what is finished; after a stop, also one that a component asks for, the answers of the
         other steps are in the journal."""
         context, works = self._context, self._works
+        damaged = context.writer.journal.damaged
+        while damaged:
+            context.progress.note(f"{damaged.pop(0)}: it is made again")
         if self._anew:
             lines = told_anew(self._anew, context.models.spent_on)
             for line in lines:
