@@ -34,7 +34,7 @@ class Found:
         """The sample with the regions in its graph."""
         graph = sample.graph
         width, height = _size(sample)
-        return attrs.evolve(sample, graph=SceneGraph(width, height, self.regions, (), graph.attributes))
+        return attrs.evolve(sample, graph=SceneGraph(width, height, self.regions, attributes=graph.attributes))
 
 
 def find_objects(robin: TrainedRobin, samples: Sequence[Sample], sampling: Sampling) -> list[Found]:

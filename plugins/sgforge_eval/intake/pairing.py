@@ -194,9 +194,23 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int, dropped: Droppe
         dropped.add("prediction: relation of a region that is none of the truth's", int(pointless.sum()))
     predictions: Dense | Listed
     if table is None:
-        predictions = Listed(objects, offsets, subject, target, side.predicates.astype(np.int64), side.scores)
+        predictions = Listed(
+            objects=objects,
+            offsets=offsets,
+            subject=subject,
+            object=target,
+            predicate=side.predicates.astype(np.int64),
+            scores=side.scores,
+        )
     else:
-        predictions = Dense(objects, offsets, subject, target, table.scores, table.columns)
+        predictions = Dense(
+            objects=objects,
+            offsets=offsets,
+            subject=subject,
+            object=target,
+            scores=table.scores,
+            columns=table.columns,
+        )
     if pointless.any():
         kept = np.flatnonzero(~pointless)
         predictions = predictions.rows(kept, offsets_of(np.bincount(image[kept], minlength=len(side))))
@@ -213,7 +227,13 @@ def batch_of(met: Met, mode: Mode, labels: int, predicates: int, dropped: Droppe
 
 
 def _rows(side: Side) -> RelationRows:
-    return RelationRows(side.relation_offsets, side.subject, side.object, side.predicates, side.scores)
+    return RelationRows(
+        offsets=side.relation_offsets,
+        subject=side.subject,
+        object=side.object,
+        predicates=side.predicates,
+        scores=side.scores,
+    )
 
 
 def _all_named(objects: Objects, labels: int) -> Objects:

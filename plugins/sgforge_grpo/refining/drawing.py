@@ -56,7 +56,7 @@ class Group:
 def bare(sample: Sample) -> Sample:
     """The sample as a policy may see it: without the relations, which are what it is to say."""
     graph = sample.graph
-    shown = SceneGraph(graph.width, graph.height, graph.all.regions, (), graph.attributes)
+    shown = SceneGraph(graph.width, graph.height, graph.all.regions, attributes=graph.attributes)
     return attrs.evolve(sample, graph=shown, relation_values={})
 
 
@@ -66,7 +66,7 @@ def truth_of(sample: Sample, part: int | None) -> Sample:
         return sample
     graph = sample.graph
     own = [row for row in graph.all.relations if row.subject == part]
-    rows = SceneGraph(graph.width, graph.height, graph.all.regions, own, graph.attributes)
+    rows = SceneGraph(graph.width, graph.height, graph.all.regions, own, attributes=graph.attributes)
     return attrs.evolve(sample, graph=rows, relation_values={})
 
 

@@ -152,7 +152,7 @@ def outcome_of(vlm: Vlm, sample: Sample, prompt: Prompt, ids: Sequence[int], opt
     else:
         relations, faults = read_relations(text, prompt.question)
         rows = sample.graph
-        graph = SceneGraph(rows.width, rows.height, rows.all.regions, relations, rows.attributes)
+        graph = SceneGraph(rows.width, rows.height, rows.all.regions, relations, attributes=rows.attributes)
     return Outcome(graph, text=text, faults=tuple(faults if ended else [*faults, "truncated"]))
 
 

@@ -133,7 +133,11 @@ def read_relations(text: str, question: Question) -> tuple[list[Relation], list[
             faults.append(fault)
     count = len(found)
     scores = [1 - place / (count + 1) for place in range(count)]
-    return [Relation(*row, score=score) for row, score in zip(found, scores, strict=True)], faults
+    relations = [
+        Relation(subject, predicate, target, score=score)
+        for (subject, predicate, target), score in zip(found, scores, strict=True)
+    ]
+    return relations, faults
 
 
 def _take(one: Any, question: Question, found: dict[tuple[int, str, int], None]) -> str | None:

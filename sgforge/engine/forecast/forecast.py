@@ -118,7 +118,7 @@ class _Forecaster:
                 steps.append(told)
             else:
                 steps.append(self._barrier(group[0], source, images))
-        return Forecast(len(source), unreadable, tuple(steps), self._samples, tuple(self._anew))
+        return Forecast(len(source), unreadable, tuple(steps), samples=self._samples, anew=tuple(self._anew))
 
     def _read(self, roots: Roots, limit: int | None) -> tuple[Images, int]:
         sources = {name: spec.build() for name, spec in self._plan.sources.items()}
