@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -21,6 +22,7 @@ __all__ = ["XYXY", "Drawn", "GraphBuilder", "xyxy_of_xywh"]
 
 _OUTSIDE: Final = 0.5
 """Pixels that a box may end outside its picture before it is remarked: annotation tools round."""
+_NUMBERS: Final = frozenset({int, float})
 _LEAVING: Final = "boxes that leave their picture, kept as they are"
 
 XYXY = Sequence[Any]
@@ -130,8 +132,8 @@ class GraphBuilder:
     def _box(self, given: XYXY, item: str) -> tuple[float, float, float, float] | None:
         try:
             x0, y0, x1, y1 = given
-            is_one = x0 < x1 and y0 < y1 and all(type(value) in (int, float) for value in given)
-            is_one = is_one and float("-inf") < x0 and float("-inf") < y0 and x1 < float("inf") and y1 < float("inf")
+            is_one = {type(x0), type(y0), type(x1), type(y1)} <= _NUMBERS and x0 < x1 and y0 < y1
+            is_one = is_one and x0 > -math.inf and y0 > -math.inf and x1 < math.inf and y1 < math.inf
         except (TypeError, ValueError):
             is_one = False
         if not is_one:
@@ -150,7 +152,8 @@ class GraphBuilder:
             self.fault("outside-image", detail, item)
             return False
         is_leaving = x0 < -_OUTSIDE or y0 < -_OUTSIDE or x1 > self.width + _OUTSIDE or y1 > self.height + _OUTSIDE
-        self.tally.add(_LEAVING, is_leaving)
+        if is_leaving:
+            self.tally.add(_LEAVING)
         return True
 
     def attributes(self, index: int, given: Any, item: str) -> None:

@@ -197,6 +197,8 @@ def _more_of(row: Mapping[str, Any], names: list[Any]) -> dict[str, Any]:
 
 def _id_of(value: Any) -> RowId | None:
     """An id as the file has it: a whole number, or a text; a text of one is that number."""
+    if type(value) is int:
+        return value
     if isinstance(value, str):
         number = read_whole(value)
         return value if number is None or str(number) != value else number
