@@ -127,9 +127,10 @@ class RobinPolicy:
         return [found[place] for place in range(len(rollouts))]
 
     def reference(self) -> Policy:
-        """A copy of the model."""
-        made = copy.copy(self)
-        made._robin = attrs.evolve(self._robin, model=copy.deepcopy(self._robin.model).requires_grad_(False))
+        """A copy of what learns; it shares what does not, as no step changes that."""
+        made, model = copy.copy(self), self._robin.model
+        shared: dict[int, Any] = {id(value): value for value in model.parameters() if not value.requires_grad}
+        made._robin = attrs.evolve(self._robin, model=copy.deepcopy(model, shared).requires_grad_(False))
         made._learns = False
         return made
 

@@ -29,6 +29,7 @@ from sgforge_robin.looking import (
     score_labels,
     see_sample,
 )
+from sgforge_robin.questions import Prompted, answer_prompts
 
 __all__ = ["RobinStudent"]
 
@@ -128,6 +129,11 @@ class RobinStudent:
             if score >= self.options.min_score
         ]
         return Edit(regions=found.regions, relations=relations, faults=found.faults)
+
+    def answer(self, prompts: Sequence[Prompted], /) -> list[str | Failure]:
+        """Answers to free questions about whole pictures, as evaluations of question answering ask them."""
+        robin, _ = self._ready()
+        return answer_prompts(robin, prompts, sampling_of(robin, self.options, self._seed, whole=False))
 
     def rank(self, samples: Sequence[Sample], /) -> list[Ranking | Failure]:
         """Every candidate pair of the regions shown, with the probability of every predicate of the vocabulary."""

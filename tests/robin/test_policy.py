@@ -107,6 +107,29 @@ def test_what_learns_is_what_the_stage_says(saved: Checkpoint, tmp_path: Path) -
     assert all(one.grad is not None for one in made.parameters())
 
 
+@pytest.mark.parametrize("options", [{"stage": "language"}, {"lora": 2}])
+def test_a_reference_shares_what_does_not_learn(saved: Checkpoint, tmp_path: Path, options: dict[str, Any]) -> None:
+    made = policy(saved, **options)
+    assert isinstance(made, RobinPolicy)
+    reference = made.reference()
+    assert isinstance(reference, RobinPolicy)
+    own, other = (dict(one._robin.model.named_parameters()) for one in (made, reference))
+    learns = set(made.state_dict())
+    assert {name for name in own if own[name].data_ptr() != other[name].data_ptr()} == learns
+    assert learns
+    rollouts = made.rollouts(scenes(tmp_path, 1), group=1, seed=0)
+    before = reference.logprobs(rollouts)
+    with torch.no_grad():
+        for value in made.parameters():
+            value.add_(0.1)
+    assert all(torch.equal(one, two) for one, two in zip(before, reference.logprobs(rollouts), strict=True))
+    assert not all(torch.equal(one, two) for one, two in zip(before, made.logprobs(rollouts), strict=True))
+    made.save(tmp_path / "saved")
+    again = policy(Checkpoint.of(tmp_path / "saved"))
+    for one, two in zip(made.logprobs(rollouts), again.logprobs(rollouts), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+
+
 def test_activations_computed_again_and_in_bfloat16(saved: Checkpoint, tmp_path: Path) -> None:
     resources = Resources(checkpoint=saved, dtype="bfloat16")
     made = RobinStudent(RobinOptions(max_tokens=9, checkpointing=True)).policy(resources)

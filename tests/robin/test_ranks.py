@@ -97,6 +97,7 @@ def kill_after(folder: Path, step: int, victim: str) -> None:
     wait_until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in ranks), "the end of both ranks")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 def test_killed_at_any_step_it_goes_on_to_the_bit(tmp_path: Path) -> None:
     finish(tmp_path / "whole")

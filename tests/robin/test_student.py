@@ -22,7 +22,9 @@ from sgforge.dataset import DatasetWriter, Snapshot
 from sgforge.errors import StepError
 from sgforge.images import Roots
 from sgforge.stages import check_role
+from sgforge_eval.tasks.ask import Prompt, open_student
 from sgforge_robin.config import RobinOptions
+from sgforge_robin.questions import _answer
 from sgforge_robin.student import RobinStudent
 
 torch.set_num_threads(1)
@@ -156,6 +158,25 @@ def test_the_whole_graph_at_once(trained: tuple[Path, Checkpoint]) -> None:
     for sample, edit in zip(samples, student(trained, mode="full-graph").generate(samples), strict=True):
         assert isinstance(edit, Edit)
         assert check_role("generate", edit, sample.graph) is None
+
+
+def test_free_questions_about_pictures(trained: tuple[Path, Checkpoint], tmp_path: Path) -> None:
+    (sample,) = scenes(trained[0], 1, 100)
+    gone = Roots({"scenes": tmp_path}).image("scenes:gone.png")
+    prompts = [Prompt("What is <mask> there?", sample.image), Prompt("And here?", gone), Prompt("Blind?")]
+    found = student(trained).answer(prompts)
+    assert isinstance(found[0], str)
+    assert isinstance(found[1], Failure)
+    assert isinstance(found[2], Failure)
+    assert (found[1].reason, found[2].reason) == ("image-missing", "image-missing")
+    assert _answer("Objects:\nregion1: cup\n\nAnswer: two cups") == "two cups"
+    assert _answer(" red") == "red"
+
+
+def test_the_lmms_adapter_finds_it(trained: tuple[Path, Checkpoint]) -> None:
+    (sample,) = scenes(trained[0], 1, 100)
+    (said,) = open_student("robin", trained[1].path, "cpu").answer([Prompt("What is it?", sample.image)])
+    assert isinstance(said, str)
 
 
 def test_no_relations_no_training(tmp_path: Path) -> None:
