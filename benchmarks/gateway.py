@@ -25,12 +25,14 @@ from pathlib import Path
 
 import attrs
 from asking import INPUT_USD, MAX_TOKENS, OUTPUT_USD, arrays, question, run_pipeline
+from odd_answers import measure_odd, measure_pictures
 
 from sgforge.testing.fake_provider import FAULTS
 
 LATENCY = 0.2
 BARS = {"rate_100": 0.85, "rate_400": 0.85, "compat_100": 0.75, "tail": 0.9, "limit_s": 10.0, "limit_tries": 1.3}
-BARS |= {"warm_s": 5.0}
+BARS |= {"warm_s": 5.0, "odd_readable_lost": 0, "odd_asked_twice": 0, "odd_ledger_of_bill": 1.0}
+BARS |= {"odd_commit_ms_median": 50.0, "pictures_share": 0.85}
 KILL_IN_FLIGHT = 16
 
 
@@ -247,6 +249,8 @@ PARTS = {
     "warm": measure_warm,
     "kill": measure_kills,
     "soak": measure_soak,
+    "odd": measure_odd,
+    "pictures": measure_pictures,
 }
 
 

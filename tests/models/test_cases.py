@@ -102,6 +102,8 @@ RIGHT: Final[dict[str, Right]] = {
 
 def test_every_case_has_what_is_right_of_it() -> None:
     assert set(CASES) == set(RIGHT)
+    unread = {name for name, right in RIGHT.items() if right.reason is not None or "refused" in right.faults}
+    assert {name for name, case in CASES.items() if not case["readable"]} == unread
 
 
 class Server:

@@ -19,7 +19,7 @@ from sgforge.models.cache.json_text import values_in
 from sgforge.models.values import Reading
 from sgforge.models.wire.bodies import token_count
 
-__all__ = ["Mended", "mended"]
+__all__ = ["Mended", "is_whole", "mended"]
 
 _NUMBER: Final = re.compile(r"(?:[a-z]+\s*)?[\[(<#]*\s*(\d{1,9})(?:\.0+)?\s*[\])>.]*", re.IGNORECASE)
 _BLANK: Final = " \t\r\n.!,:;\"'*`_"
@@ -29,12 +29,14 @@ _YES_NO: Final = {True: "yes", False: "no"}
 @attrs.define
 class Mended:
     """A value as it can be used. `count`: places that were mended; `dropped`: items left out, by the name of what was
-    wrong with them; `numbered_from_0`: it holds a number that counts from 1, and is 0."""
+    wrong with them; `numbered_from_0`: it holds a number that counts from 1, and is 0. `is_sound`: what
+    could not be mended was left out, and not the whole of it."""
 
     value: Any = None
     count: int = 0
     dropped: Counter[str] = attrs.field(factory=Counter)
     numbered_from_0: bool = False
+    is_sound: bool = True
 
 
 class _BadError(Exception):
@@ -47,8 +49,25 @@ def mended(schema: Mapping[str, Any], value: Any, reading: Reading) -> Mended:
     try:
         work.found.value = work.value(schema, value, "")
     except _BadError:
-        work.found.value = value
+        work.found.value, work.found.is_sound = value, False
     return work.found
+
+
+def is_whole(schema: Any) -> bool:
+    """Whether what `mended` gives for a schema needs no further look: it sees to all that the schema says."""
+    if not isinstance(schema, Mapping) or not set(schema) <= _SEEN_TO:
+        return False
+    kind = schema.get("type")
+    if kind == "object":
+        properties = schema.get("properties")
+        if not isinstance(properties, Mapping) or not isinstance(schema.get("additionalProperties", True), bool):
+            return False
+        return set(schema.get("required", ())) <= set(properties) and all(map(is_whole, properties.values()))
+    if kind == "array":
+        return is_whole(schema.get("items"))
+    if kind == "string":
+        return all(isinstance(word, str) for word in schema.get("enum", ()))
+    return kind in ("integer", "number") and "enum" not in schema
 
 
 class _Work:
@@ -216,3 +235,4 @@ class _Work:
 
 
 _SINGLE: Final = ("object", "string")
+_SEEN_TO: Final = frozenset({"type", "properties", "required", "additionalProperties", "items", "enum"})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sgforge.models.cache.answers import check
 from sgforge.models.cache.json_text import cut_value, values_in
-from sgforge.models.cache.mending import mended
+from sgforge.models.cache.mending import is_whole, mended
 from sgforge.models.provider import Reply
 from sgforge.models.values import ChatRequest, Message, Reading
 
@@ -211,3 +211,24 @@ def test_any_value_is_either_of_the_schema_in_the_end_or_of_no_use(value: Any) -
     else:
         assert checked.outcome == "invalid"
         assert checked.detail
+
+
+@pytest.mark.parametrize(
+    ("schema", "whole"),
+    [
+        (SCHEMA, True),
+        ({"type": "string"}, True),
+        ({"type": "array", "items": {"type": "integer"}}, True),
+        ({"type": "array"}, False),
+        ({"type": "object"}, False),
+        ({"type": "integer", "minimum": 1}, False),
+        ({"type": ["string", "null"]}, False),
+        ({"anyOf": [{"type": "string"}]}, False),
+        ({"type": "object", "properties": {}, "required": ["x"]}, False),
+        ({"type": "object", "properties": {}, "additionalProperties": {"type": "string"}}, False),
+        ({"type": "integer", "enum": [1, 2]}, False),
+        ({"type": "string", "enum": ["a", 1]}, False),
+    ],
+)
+def test_a_validator_is_spared_only_where_mending_sees_to_everything(schema: Any, whole: bool) -> None:
+    assert is_whole(schema) == whole
