@@ -16,6 +16,7 @@ from sgforge_gas.config import (
     ProceduralOptions,
     QuestionerOptions,
     SceneQuestionsOptions,
+    TokensOptions,
 )
 
 sgforge_api = 1
@@ -58,13 +59,20 @@ def sgforge_register_judges(register: Register) -> None:
 
 @sgforge.hookimpl
 def sgforge_register_renderers(register: Register) -> None:
-    """procedural: pictures without a model; diffusers: any text-to-image pipeline."""
+    """procedural: pictures without a model; diffusers: any text-to-image pipeline; tokens: a tiny model that learns."""
     register("procedural", "sgforge_gas.rendering.procedural:ProceduralRenderer", config=ProceduralOptions)
     register(
         "diffusers",
         "sgforge_gas.rendering.diffusion:DiffusersRenderer",
         config=DiffusersOptions,
         needs=Needs(modules=("diffusers", "torch", "transformers"), extra="gas-images", gpu="optional"),
+    )
+    register(
+        "tokens",
+        "sgforge_gas.rendering.tokens:TokensRenderer",
+        config=TokensOptions,
+        needs=Needs(modules=("torch", "safetensors"), extra="gas-images", gpu="optional", checkpoint=True),
+        offers=("train", "policy"),
     )
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "QuestionerOptions",
     "SceneQuestionsOptions",
     "Style",
+    "TokensOptions",
 ]
 
 Over: TypeAlias = Literal["structures", "complexity", "sizes", "histogram"]
@@ -214,3 +215,22 @@ class DiffusersOptions:
     size: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(8)))
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     seed: int = attrs.field(default=0, validator=_from_0)
+
+
+@attrs.frozen(kw_only=True)
+class TokensOptions:
+    """A tiny autoregressive renderer of drawn scenes.
+
+    `checkpoint`: a folder of its weights; random ones without it. `width`, `layers`: of the model. `size`: of the
+    square picture, in pixels, from 64. `temperature`: of sampled pictures; rendered ones are the likeliest. `steps`,
+    `batch`, `rate`: of its training.
+    """
+
+    checkpoint: Path | None = None
+    width: int = attrs.field(default=64, validator=attrs.validators.ge(8))
+    layers: int = attrs.field(default=2, validator=attrs.validators.ge(1))
+    size: int = attrs.field(default=64, validator=attrs.validators.ge(64))
+    temperature: float = attrs.field(default=1.0, validator=attrs.validators.gt(0.0))
+    steps: int = attrs.field(default=400, validator=attrs.validators.ge(1))
+    batch: int = attrs.field(default=32, validator=attrs.validators.ge(1))
+    rate: float = attrs.field(default=3e-3, validator=attrs.validators.gt(0.0))

@@ -46,7 +46,7 @@ class DiffusersRenderer:
         options = self.options
         dtype = _DTYPES["float32" if resources.device == "cpu" and options.dtype == "auto" else _name(options.dtype)]
         try:
-            pipeline = DiffusionPipeline.from_pretrained(
+            pipeline = DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
                 options.checkpoint, torch_dtype=dtype, use_safetensors=True, trust_remote_code=False
             )
             if options.lora is not None:
