@@ -1,10 +1,10 @@
 """Generate Any Scene, shown on drawn scenes: selection by questions, and a round of self-improvement.
 
 `select`: of four pictures with faults planted in them, the one that `scene-questions` prefers (with the judge that
-knows what was drawn) against a random one, and the one whose words are most like the caption's. How good a
+knows what was drawn) against a random one, and against that whose words are most like the caption's. How good a
 picture is, is told by no question: the share of things that have their kind, colour, column and row.
-`improve`: the renderer `tokens`, taught on faulty pictures, renders four candidates of new graphs; it is taught again on
-those that the reward prefers; its score on held-out graphs before and after.
+`improve`: the renderer `tokens`, taught on faulty pictures, renders four candidates of new graphs; it is taught again
+on those that the reward prefers; its score on held-out graphs before and after.
 
 Scenes and seeds are those of the constants below, fixed before the first run. Prints one JSON line.
 """
