@@ -41,6 +41,7 @@ class Ran:
     fake: FakeProvider
 
 
+@pytest.mark.slow
 def test_the_recipes_run_as_their_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One test, because the page is run once for all that is checked of it."""
     (tmp_path / "examples" / "svg").mkdir(parents=True)
