@@ -68,6 +68,13 @@ def sgforge_register_refiners(register: Register) -> None:
 
 
 @hookimpl
+def sgforge_register_exporters(register: Register) -> None:
+    """Rows for other trainers."""
+    for name, target in (("ms-swift", "SwiftExporter"), ("verifiers", "VerifiersExporter"), ("trl", "TrlExporter")):
+        register(name, f"sgforge_grpo.trainers.rows:{target}", config=config.RowsOptions)
+
+
+@hookimpl
 def sgforge_register_commands(register: Register) -> None:
     """`sgforge reward`."""
     register("reward", "sgforge_grpo.command:RewardCommand")

@@ -31,6 +31,7 @@ __all__ = [
     "RaftOptions",
     "RarityOptions",
     "RefineOptions",
+    "RowsOptions",
     "Scaling",
     "Unit",
     "VlmOptions",
@@ -257,3 +258,18 @@ class VlmOptions:
     max_tokens: int = attrs.field(default=1024, validator=_POSITIVE)
     answers_at_once: int = attrs.field(default=8, validator=_POSITIVE)
     relations_per_subject: int = attrs.field(default=5, validator=_POSITIVE)
+
+
+@attrs.frozen(kw_only=True)
+class RowsOptions:
+    """Rows for another trainer: a question for the whole graph, the picture, and the truth.
+
+    `images`: the folder that the root of the pictures stands for, put before their paths. `boxes`: what the model that
+    will be trained writes boxes in; the reward must be told the same. `labels`, `predicates`: files with one name a
+    line, a closed vocabulary to be told.
+    """
+
+    images: Path | None = None
+    boxes: Unit = "thousand"
+    labels: Path | None = None
+    predicates: Path | None = None
