@@ -19,6 +19,8 @@ __all__ = ["DETAILS", "Format", "Table", "render", "report_remarks", "report_tab
 DETAILS: Final = ("per_category", "interval")
 """The tables of a report that are shown beside its values, where there is no wish for others."""
 
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
 Format = Literal["terminal", "markdown", "csv"]
 Cell = str | int | float | None
 
@@ -93,10 +95,15 @@ def _as_csv(table: Table) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     last = ("convention",) if table.convention else ()
-    writer.writerow((*table.columns, *last))
+    writer.writerow((*(_unable_to_act(name, name) for name in table.columns), *last))
     end = (table.convention,) if table.convention else ()
-    writer.writerows([(*(_shown(cell, "csv") for cell in row), *end) for row in table.rows])
+    writer.writerows([(*(_unable_to_act(cell, _shown(cell, "csv")) for cell in row), *end) for row in table.rows])
     return stream.getvalue()
+
+
+def _unable_to_act(cell: Cell, shown: str) -> str:
+    """A text that a spreadsheet would take for a formula, behind a quote: names in a report come from anywhere."""
+    return f"'{shown}" if isinstance(cell, str) and shown.startswith(_FORMULA) else shown
 
 
 def _as_text(table: Table, form: Format) -> str:

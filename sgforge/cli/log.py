@@ -60,7 +60,5 @@ def _line(meta: SnapshotMeta, names: list[str]) -> str:
     named = f" as {visible(step.name)}" if step.name not in (step.component, "source") else ""
     done = "".join(f", {count} {visible(name)}" for name, count in step.counts.items() if count)
     refs = f"  <- {', '.join(names)}" if names else ""
-    return (
-        f"{meta.snapshot_id[:12]}  {meta.created}  {visible(what)}{named}{' (unfinished)' if meta.partial else ''}: "
-        f"{rows_counted(counts)}{done}{refs}"
-    )
+    name = f"{visible(what)}{named}{' (unfinished)' if meta.partial else ''}"
+    return f"{meta.snapshot_id[:12]}  {visible(meta.created)}  {name}: {rows_counted(counts)}{done}{refs}"

@@ -176,6 +176,16 @@ class DatasetFolder:
         except OSError as error:
             raise DatasetError(f"{self.snapshots}: {error.strerror}") from None
 
+    @property
+    def steps(self) -> Path:
+        """The folders of checkpoints and reports."""
+        return self.path / "steps"
+
+    @property
+    def responses(self) -> Path:
+        """The file of paid answers, where no other was named."""
+        return self.path / "responses.sqlite"
+
     def step(self, fingerprint: str) -> Path:
         """The folder of a step's checkpoints and reports; not made here."""
         if not _FINGERPRINT.fullmatch(fingerprint):

@@ -1,15 +1,16 @@
-"""Checking every byte of a dataset: checksums, row counts, indices, file modes, refs and the journal."""
+"""Checking a dataset: checksums, row counts, indices, file modes, refs, journal, checkpoints and paid answers."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import sqlite3
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import attrs
@@ -21,8 +22,9 @@ from sgforge.dataset.known_states import KnownWork, answer_columns, connect_to_r
 from sgforge.dataset.publishing.apply_packed import index_faults
 from sgforge.dataset.publishing.write_snapshot import checksum
 from sgforge.dataset.records import is_sound
-from sgforge.dataset.snapshot import Snapshot
+from sgforge.dataset.snapshot import Snapshot, read_meta
 from sgforge.dataset.state_index import StateIndex
+from sgforge.digests import folder_sha256
 from sgforge.errors import DatasetError, GraphError
 from sgforge.file_refs import is_made
 from sgforge.made_files import MadeFiles
@@ -63,9 +65,12 @@ class Verification:
 def verify_dataset(path: Path | str) -> Verification:
     """Read everything in the dataset at `path` and report what is wrong; nothing is changed."""
     folder = DatasetFolder.open(path)
+    # Before the snapshots: one that a run publishes meanwhile is there before anything names it.
+    named = {kind: folder.refs(kind) for kind in ("heads", "tags")}
     known = folder.snapshot_ids()
     checks = tuple(_check_snapshot(folder, snapshot_id, known) for snapshot_id in known)
-    others = [*_ref_problems(folder, known), *folder.files.problems()]
+    others = [*_ref_problems(folder, named, known), *folder.files.problems()]
+    others += [*_circles(folder, known), *_checkpoint_problems(folder), *_response_problems(folder)]
     answers, problems = _check_journal(folder)
     return Verification(checks, answers, (*others, *problems))
 
@@ -81,6 +86,7 @@ def _check_snapshot(folder: DatasetFolder, snapshot_id: str, known: list[str]) -
     if snapshot.id != snapshot_id:
         problems.append(f"calls itself {snapshot.id}")
     problems.extend(f"its parent {parent} is gone" for parent in snapshot.meta.parents if parent not in known)
+    problems.extend(_group_problems(path, snapshot))
     for name, record in sorted(snapshot.meta.arrays.items()):
         try:
             array = snapshot.array(name)
@@ -105,6 +111,19 @@ def _check_snapshot(folder: DatasetFolder, snapshot_id: str, known: list[str]) -
         sha256=digest.hexdigest(),
         problems=tuple(problems),
     )
+
+
+def _group_problems(path: Path, snapshot: Snapshot) -> Iterator[str]:
+    """Groups on the way to the arrays that plain zarr could not open."""
+    groups = {str(parent) for name in snapshot.meta.arrays for parent in PurePosixPath(name).parents}
+    for group in sorted(groups - {"."}):
+        try:
+            found = json.loads((path / group / "zarr.json").read_bytes())
+            is_group = (found["zarr_format"], found["node_type"]) == (3, "group")
+        except (OSError, ValueError, LookupError, TypeError):
+            is_group = False
+        if not is_group:
+            yield f"{group}/zarr.json is no group of zarr: it is lost or was changed"
 
 
 def _told(blocks: Iterator[np.ndarray], digest: hashlib._Hash) -> Iterator[np.ndarray]:
@@ -158,12 +177,59 @@ def _lost_files(snapshot: Snapshot, files: MadeFiles) -> Iterator[str]:
                     yield f"{found.group}: file {ref.sha256[:12]} is gone"
 
 
-def _ref_problems(folder: DatasetFolder, known: list[str]) -> Iterator[str]:
-    for kind in ("heads", "tags"):
+def _ref_problems(folder: DatasetFolder, named: Mapping[str, Mapping[str, str]], known: list[str]) -> Iterator[str]:
+    for kind, refs in named.items():
         yield from map(str, folder.damaged_refs(kind))
-        for name, snapshot_id in folder.refs(kind).items():
+        for name, snapshot_id in refs.items():
             if snapshot_id not in known:
                 yield f"{kind}/{name} names snapshot {snapshot_id}, which is not here"
+
+
+def _circles(folder: DatasetFolder, known: list[str]) -> Iterator[str]:
+    """Snapshots that came from themselves, by the first parent of each."""
+    parents: dict[str, str] = {}
+    for snapshot_id in known:
+        with suppress(DatasetError):  # told of the snapshot itself
+            parents.update((snapshot_id, parent) for parent in read_meta(folder.snapshot(snapshot_id)).parents[:1])
+    done: set[str] = set()
+    for start in parents:
+        way: dict[str, None] = {}
+        at = start
+        while at in parents and at not in done and at not in way:
+            way[at] = None
+            at = parents[at]
+        if at in way:
+            yield f"snapshot {at} names a parent that came from it"
+        done.update(way)
+
+
+def _checkpoint_problems(folder: DatasetFolder) -> Iterator[str]:
+    """Trained weights that are not those that the training left; a folder without a checkpoint is not trained yet."""
+    for file in sorted(folder.steps.glob("*/checkpoint.json")):
+        where = f"steps/{file.parent.name[:12]}"
+        try:
+            found = json.loads(file.read_bytes())
+            weights = file.parent / str(found["path"])
+            is_here, told = weights.resolve().is_relative_to(file.parent.resolve()), str(found["sha256"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            yield f"{where}: its checkpoint.json describes no checkpoint ({error})"
+            continue
+        if not is_here:
+            yield f"{where}: its checkpoint.json leads out of its folder"
+        elif weights.is_dir() and folder_sha256(weights) != told:
+            yield f"{where}: the weights are not those that the training left"
+
+
+def _response_problems(folder: DatasetFolder) -> Iterator[str]:
+    """What SQLite finds wrong with the file of paid answers."""
+    if not folder.responses.exists():
+        return
+    try:
+        with closing(connect_to_read(folder.responses)) as base:
+            found = [text for (text,) in base.execute("PRAGMA integrity_check")]
+    except sqlite3.Error as error:
+        found = [str(error)]
+    yield from (f"responses: {text}" for text in found if text != "ok")
 
 
 def _check_journal(folder: DatasetFolder) -> tuple[int, list[str]]:

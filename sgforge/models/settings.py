@@ -63,7 +63,9 @@ def _web_address(instance: object, attribute: attrs.Attribute[str | None], value
     if "@" in value:
         raise ConfigError(f"{attribute.name} must hold no user and no password: put the key into api_key_file")
     if not is_address or any(letter.isspace() for letter in value) or parts.query or parts.fragment:
-        raise ConfigError(f"{attribute.name} must read http(s)://HOST[:PORT][/PATH] and no more, got {value!r}")
+        # Without what stands behind it, which may be a key.
+        plain = value.partition("?")[0].partition("#")[0]
+        raise ConfigError(f"{attribute.name} must read http(s)://HOST[:PORT][/PATH] and no more, got {plain!r}...")
 
 
 @attrs.frozen

@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-import attrs
 import numpy as np
 import pytest
+from dataset.plain import run
 
-import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset, DatasetWriter, JournalRow, KnownWork, RunRecord, StepRecord
 from sgforge.dataset.verification import verify_dataset
 from sgforge.edits import Edit, FieldSet, Verdict
 from sgforge.engine.reporting.progress import NoProgress
 from sgforge.errors import DatasetError
-from sgforge.graph import Region, Relation, Sample, SceneGraph
+from sgforge.graph import Region, Relation
 from sgforge.packed import edit_columns, pack_edit
-
-
-@attrs.frozen
-class Options:
-    word: str = "near"
-
-
-class Source:
-    """Six images of two regions and a relation."""
-
-    revision, options = 1, Options()
-
-    def samples(self, roots, name):
-        for number in range(6):
-            regions = [Region("a", (0, 0, 5, 5)), Region("b", (1, 1, 9, 9))]
-            yield Sample(f"im{number}", SceneGraph(100, 100, regions, [Relation(0, "on", 1)]), split="train")
-
-
-class Teacher:
-    revision, options = 1, Options()
-
-    def complete(self, samples: Sequence[Sample]) -> list[Edit]:
-        return [Edit.add(Relation(0, f"holding-{sample.image_id}", 1, score=0.25)) for sample in samples]
 
 
 class Told(NoProgress):
@@ -51,10 +26,6 @@ class Told(NoProgress):
 
     def note(self, message: str) -> None:
         self.notes.append(message)
-
-
-def run(data: Path, told: Told | None = None):
-    return sg.Pipeline(sg.complete(Teacher())).run(Source(), data, progress=told or False)
 
 
 @pytest.fixture
@@ -84,7 +55,7 @@ CHANGES = {
     "parent": "UPDATE answer SET parent_key = x'00000000000000000000000000000000'",
     "calls": "UPDATE answer SET calls = '{{'",
     "counts": "UPDATE answer SET counts = '{\"x\": 1}'",
-    "step": "UPDATE answer SET step = 'complet'",
+    "step": "UPDATE answer SET step = 'holdin'",
     "run": "UPDATE answer SET run = ''",
     "a number": "UPDATE answer SET calls = 7",
     "crc": "UPDATE answer SET crc = crc + 1",
@@ -97,8 +68,8 @@ def test_one_bad_answer_is_named_and_costs_its_image(data: Path, what: str, caps
     (problem,) = verify_dataset(data).problems
     assert "for image 'im3' is damaged: its checksum does not fit, and the next run makes it again" in problem
     told = Told()
-    report = run(data, told)
-    assert (report.step("complete").counts.computed, report.step("complete").counts.reused) == (1, 5)
+    report = run(data, progress=told)
+    assert (report.step("holding").counts.computed, report.step("holding").counts.reused) == (1, 5)
     (note,) = [note for note in told.notes if "damaged" in note]
     assert note.endswith("for image 'im3' is damaged: it is made again")
     assert [row.predicate for row in Dataset.open(data)["im3"].graph.relations.values()] == ["on", "holding-im3"]
@@ -108,11 +79,11 @@ def test_one_bad_answer_is_named_and_costs_its_image(data: Path, what: str, caps
 def test_what_is_published_unfinished_leaves_it_out(data: Path, capsys) -> None:
     change(data, f"{CHANGES['edit']} WHERE image_id = 'im3'")
     assert main(["publish", str(data)]) == 1
-    assert "the answer of step 'complete' for image 'im3' is damaged: it is left out" in capsys.readouterr().err
+    assert "the answer of step 'holding' for image 'im3' is damaged: it is left out" in capsys.readouterr().err
     dataset = Dataset.open(data)
     assert [len(dataset[f"im{n}"].graph.relations) for n in range(6)] == [2, 2, 2, 1, 2, 2]
     assert verify_dataset(data).problems == []
-    assert run(data).step("complete").counts.computed == 1
+    assert run(data).step("holding").counts.computed == 1
 
 
 @pytest.mark.parametrize("bit", [0, 7])
@@ -123,7 +94,7 @@ def test_a_flipped_bit_in_the_file_is_found(data: Path, offset: int, bit: int) -
     content[content.find(b"holding-im4") + offset] ^= 1 << bit
     path.write_bytes(content)
     assert any("for image 'im4' is damaged" in problem for problem in verify_dataset(data).problems)
-    assert run(data).step("complete").counts.computed == 1
+    assert run(data).step("holding").counts.computed == 1
     assert verify_dataset(data).problems == []
 
 
@@ -138,7 +109,7 @@ def test_a_flipped_bit_of_a_key_is_found_and_harms_nothing(data: Path) -> None:
     path.write_bytes(content)
     assert verify_dataset(data).problems
     # By the index, which is sound, it is found under the key that it was kept under.
-    assert run(data).step("complete").counts.reused == 6
+    assert run(data).step("holding").counts.reused == 6
     assert [row.predicate for row in Dataset.open(data)["im2"].graph.relations.values()] == ["on", "holding-im2"]
     assert verify_dataset(data).problems == []
 
@@ -150,7 +121,7 @@ def test_answers_from_before_there_were_checksums_are_kept(data: Path) -> None:
         base.commit()
     assert verify_dataset(data).problems == []
     assert KnownWork.open(data).answered(keys) == set(keys)
-    assert run(data).step("complete").counts.reused == 6
+    assert run(data).step("holding").counts.reused == 6
 
 
 def keep(data: Path, edit: Edit) -> None:
