@@ -24,6 +24,7 @@ from sgforge.testing import (
     PolicyContract,
     RewardContract,
     SegmenterContract,
+    SelectorContract,
     SourceContract,
     StudentContract,
     TeacherContract,
@@ -154,6 +155,16 @@ class TestSgcls(EvaluatorContract):
 
 class TestSgdet(EvaluatorContract):
     component = "sgdet"
+
+
+class TestBestOf(HolderContract, SelectorContract):
+    component = "best-of"
+    options = {"rewards": ["spatial"]}
+
+
+class TestTopFraction(HolderContract, SelectorContract):
+    component = "top-fraction"
+    options = {"rewards": [{"use": "spatial", "untold": 0.5}], "fraction": 0.3, "others": "keep"}
 
 
 class TestFolder(SourceContract):
