@@ -11,14 +11,21 @@ from pathlib import Path
 import pytest
 import skimage.data
 from PIL import Image
-from sam.tiny import FEW, saved_sam, semantic_options
+from sam.tiny import FEW, picture, saved_sam, semantic_options
 from support.environment import ROOT
 from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
+from sgforge.edits import Edit
+from sgforge.graph import Sample, SceneGraph
+from sgforge.images import Roots
 from sgforge.masks import areas
+from sgforge.stages import Part, Resources, Shared
+from sgforge_sam.config import SamOptions, SelectOptions
+from sgforge_sam.sam import SamSegmenter
+from sgforge_sam.select_regions import RegionSelector
 
 PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png")
 QUICK = "points_per_side = 4\npred_iou = 0.6\nstability = 0.0\nbox_nms = 0.97\n"
@@ -191,3 +198,24 @@ def test_the_device_benchmark_runs_on_a_cpu() -> None:
     assert [one["batch"] for one in found["encoding"]] == [1, 2]
     assert min(one["images_s"] for one in found["encoding"]) > 0
     assert found["points"] == 16
+
+
+def test_nested_segmenters_of_equal_weights_encode_an_image_once(tmp_path: Path) -> None:
+    Image.fromarray(picture(60, 80)).save(tmp_path / "a.png")
+    given = Sample("a", SceneGraph(80, 60), image=Roots({"r": tmp_path}).image("r:a.png"))
+    weights = saved_sam(tmp_path)
+    resources = Resources(shared=Shared())
+    segmenters = [
+        SamSegmenter(SamOptions(checkpoint=weights, presets=(preset,), **FEW)) for preset in ("whole", "part")
+    ]
+    for one in segmenters:
+        one.setup(resources)
+    selector = RegionSelector(SelectOptions(confirm=False))
+    held = tuple(Part(f"sam-{place}", 1.0, resources, one) for place, one in enumerate(segmenters))
+    selector.setup(Resources(parts={"by": held}))
+    (edit,) = selector.segment([given])
+    assert isinstance(edit, Edit)
+    assert {region.source for region in edit.regions} <= {"sam:whole", "sam:part"}
+    assert edit.regions
+    assert segmenters[0].encoder is segmenters[1].encoder
+    assert segmenters[0].encoder.encoded == 1
