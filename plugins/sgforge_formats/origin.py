@@ -7,6 +7,7 @@ appended, so an index stays right; rows that later steps made have no id here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, TypeAlias
@@ -68,9 +69,25 @@ class Origin:
         rows = {"regions": _as_texts(self.regions), "relations": _as_texts(self.relations)}
         more = {name: said for name, said in ({"image": dict(self.image)} | rows).items() if said}
         for value in ({**found, "more": more} if more else found, found):
-            if value and len(orjson.dumps(value)) <= _LARGEST:
-                return {ORIGIN.name: value}
+            plain = _as_json(value)
+            if plain:
+                return {ORIGIN.name: plain}
         return {}
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any] | None:
+    """The value as JSON reads it again, NaN and infinities as null; None for one that is too long or no JSON."""
+    try:
+        text, reads = orjson.dumps(value), orjson.loads
+    except TypeError:  # numbers beyond 64 bits
+        try:
+            text, reads = json.dumps(value, allow_nan=False).encode(), json.loads
+        except (TypeError, ValueError):
+            return None
+    if len(text) > _LARGEST:
+        return None
+    found: dict[str, Any] = reads(text)
+    return found
 
 
 def _as_texts(rows: Mapping[int, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

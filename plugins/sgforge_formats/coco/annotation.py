@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -152,7 +151,7 @@ def _box(value: Any, entry: ImageEntry, findings: Findings) -> tuple[Box | None,
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, str) and read_number(value) is not None
 
 
 def _score(value: Any, faults: list[Fault]) -> float | None:

@@ -74,11 +74,16 @@ class LabelStudioSource(AnnotatedSource):
 
 
 def _results(task: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    given = task.get("annotations") or task.get("completions") or []
-    whole = [one for one in given if isinstance(one, dict) and not one.get("was_cancelled")]
-    chosen = whole[-1:] or [one for one in (task.get("predictions") or [])[:1] if isinstance(one, dict)]
+    whole = [one for one in _listed(task, "annotations", "completions") if not one.get("was_cancelled")]
+    chosen = whole[-1:] or _listed(task, "predictions")[:1]
     rows = chosen[0].get("result") if chosen else None
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+
+def _listed(task: Mapping[str, Any], *names: str) -> list[Mapping[str, Any]]:
+    """The objects in the first of these lists that is one and not empty."""
+    given = next((task[name] for name in names if task.get(name)), None)
+    return [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
 
 
 def _size(results: list[Mapping[str, Any]]) -> tuple[int, int]:
@@ -140,7 +145,7 @@ def _polygon(builder: GraphBuilder, value: Mapping[str, Any], item: str) -> tupl
     try:
         points = [(float(x) * builder.width / 100, float(y) * builder.height / 100) for x, y in value["points"]]
         mask = masks.from_polygons([[number for point in points for number in point]], builder.height, builder.width)
-    except (GraphError, KeyError, TypeError, ValueError) as error:
+    except (GraphError, KeyError, OverflowError, TypeError, ValueError) as error:
         builder.fault("bad-mask", f"its points: {error}", item)
         return None, None
     return None, mask

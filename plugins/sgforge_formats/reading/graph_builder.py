@@ -69,9 +69,9 @@ class GraphBuilder:
         where = f"{self.where}: {item}" if item else self.where
         self.faults.append(Fault(reason, detail).of(where, self.image_id))
 
-    def index_of(self, key: Hashable) -> int | None:
-        """The region that an id of the file stands for."""
-        return self._index.get(key)
+    def index_of(self, key: Any) -> int | None:
+        """The region that an id of the file stands for; None where it is none, or no id at all."""
+        return self._index.get(key) if isinstance(key, Hashable) else None
 
     def alias(self, key: Hashable, index: int) -> None:
         """Let a further id stand for a region, unless it stands for one of its own."""

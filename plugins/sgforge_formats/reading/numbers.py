@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ __all__ = ["EXACT", "read_number", "read_whole", "to_whole"]
 
 EXACT: Final = 2**53
 """From here on a float is not one whole number, but several."""
+_LARGEST: Final = 1.7976931348623157e308
 _WHOLE: Final = re.compile(r"\s*([-+]?[0-9]{1,4000})(?:\.0*)?\s*", re.ASCII)
 _NUMBER: Final = re.compile(
     r"\s*[-+]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?\s*", re.ASCII
@@ -38,4 +38,4 @@ def read_number(value: Any) -> float | None:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and math.isfinite(value) else None
+    return value if is_number and -_LARGEST <= value <= _LARGEST else None

@@ -181,7 +181,8 @@ def _object(builder: GraphBuilder, row: Mapping[str, Any], item: str) -> int:
         names = row.get("names")
         names = names if isinstance(names, list) and names else [row.get("name")]
         index = builder.region(key, names[0], xyxy_of_xywh(row), item, more=_more_of(row, names))
-        for merged in row.get("merged_object_ids") or ():
+        others = row.get("merged_object_ids")
+        for merged in others if isinstance(others, list) else ():
             builder.alias(_id_of(merged), index)
     if row.get("attributes"):
         builder.attributes(index, row["attributes"], item)
