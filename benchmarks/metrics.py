@@ -32,7 +32,7 @@ from sgforge_eval.compare import compare
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.evaluate import Settings, evaluate_graphs, score
 from sgforge_eval.intake.dense import DenseGraphs
-from sgforge_eval.pipeline_evaluators import SgdetEvaluator
+from sgforge_eval.pipeline.evaluators import SgdetEvaluator
 
 OBJECTS, PREDICATES, LABELS, TRUTH = 30, 50, 150, 20
 

@@ -37,7 +37,7 @@ from sgforge.testing.scenes import scene_samples
 from sgforge_baseline.config import PriorOptions
 from sgforge_baseline.prior import PriorStudent
 from sgforge_eval.config import RecallOptions
-from sgforge_eval.pipeline_evaluators import PredclsEvaluator
+from sgforge_eval.pipeline.evaluators import PredclsEvaluator
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.student import RobinStudent
 

@@ -35,7 +35,7 @@ def sgforge_register_evaluators(register: Register) -> None:
     for name, target in (("predcls", "PredclsEvaluator"), ("sgcls", "SgclsEvaluator"), ("sgdet", "SgdetEvaluator")):
         register(
             name,
-            f"sgforge_eval.pipeline_evaluators:{target}",
+            f"sgforge_eval.pipeline.evaluators:{target}",
             config=RecallOptions,
             needs=_TRUTH,
             identity=f"sgforge_eval.evaluators:{target}",

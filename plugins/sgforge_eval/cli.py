@@ -30,6 +30,8 @@ examples:
   sgforge eval --compare old.jsonl new.jsonl truth.jsonl --json
   sgforge eval answers.jsonl vsr_test.jsonl --metric vsr
   sgforge eval boxes.jsonl "refs(unc).p" --metric refcoco --set instances=instances.json --set split=testA
+  sgforge eval --compare old.jsonl new.jsonl vsr_test.jsonl --metric vsr
+  sgforge eval --suite svg-table3 results/table3 --format markdown
   sgforge eval --ask openai/gpt-6.2-sol sugarcrepe.json --metric sugarcrepe --images val2017
   sgforge eval --ask openai/gpt-6.2-sol questions.json --metric vqa --set annotations=answers.json --graphs runs/svg
 
@@ -49,7 +51,7 @@ _RECALL: Final = (
         "match",
         "aliases",
     ),
-    *("encoder", "threshold", "bootstrap", "compare", "per_predicate", "plot"),
+    *("encoder", "threshold", "per_predicate", "plot", "chart"),
 )
 _ASKING: Final = ("images", "graphs", "responses", "budget", "base_url", "checkpoint", "output")
 
@@ -84,6 +86,9 @@ class EvalCommand:
         parser.add_argument("--bootstrap", type=int, metavar="N", help="resamples for intervals (--compare: 1000)")
         parser.add_argument("--compare", action="store_true", help="A B GROUND_TRUTH: paired difference of B and A")
         parser.add_argument("--per-predicate", action="store_true", help="also a table per predicate (--json always)")
+        parser.add_argument(
+            "--suite", metavar="TABLE", help="score a folder of files as a row of svg-table2 to svg-table5"
+        )
         parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of a task")
         parser.add_argument("--ask", metavar="MODEL", help="ask provider/model or student:NAME instead of a file")
         parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --ask: where the task's images are")
@@ -94,15 +99,25 @@ class EvalCommand:
         parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="with --ask student:NAME: its weights")
         parser.add_argument("--output", type=Path, metavar="FILE", help="with --ask: where the answers are written")
         parser.add_argument("--format", default="terminal", choices=("terminal", "markdown", "csv"))
-        parser.add_argument("--plot", type=Path, metavar="FILE", help="recall per predicate as .svg or .png")
+        parser.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .svg or .png")
+        parser.add_argument(
+            "--chart",
+            default="predicates",
+            choices=("predicates", "curve", "reliability", "cost"),
+            help="with --plot: recall per predicate, recall over K, how right scores are, or of a JSON list of "
+            '{"name", "cost", "recall"} recall over cost (default: predicates)',
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def run(self, args: argparse.Namespace) -> int:
         """Score, and print."""
         self._refuse_idle(args)
-        if args.metric not in MODES:
-            report = _run_task(args)
-            _print_report(args, report, "none", tuple(report.tables))
+        if args.suite is not None:
+            _run_suite(args)
+        elif args.chart == "cost":
+            _run_cost(args)
+        elif args.metric not in MODES:
+            _run_task(args)
         elif args.compare:
             _run_comparison(args)
         else:
@@ -117,8 +132,15 @@ class EvalCommand:
         idle = [(name, f"not with {args.metric}") for name in (_RECALL if is_task else ("set", "ask"))]
         idle += [(name, "only with --ask") for name in _ASKING if not (is_task and args.ask)]
         idle += [("plot", "not with --compare")] if args.compare else []
+        idle += [("chart", "only with --plot")] if args.plot is None and args.chart != "cost" else []
         idle += [("format", "not with --json")] if args.json else []
-        idle += [("encoder", "only with --match similarity")] if args.match != "similarity" else []
+        is_near = args.match == "similarity" or args.suite is not None
+        idle += [("encoder", "only with --match similarity or --suite")] if not is_near else []
+        idle += (
+            [(name, "not with --suite") for name in (*_RECALL, "metric", "compare") if name != "encoder"]
+            if args.suite is not None
+            else []
+        )
         for name, when in idle:
             if getattr(args, name) != parser.get_default(name):
                 raise ConfigError(f"--{name.replace('_', '-')} works {when}: leave it out")
@@ -140,7 +162,7 @@ def _cuts(text: str) -> tuple[int, ...]:
 def _run_recall(args: argparse.Namespace) -> None:
     from sgforge_eval.evaluate import evaluate_graphs
     from sgforge_eval.measures.bootstrap import checked_draws
-    from sgforge_eval.plot import check_plot, plot_recall
+    from sgforge_eval.plots.canvas import check_plot
     from sgforge_eval.report import recall_report
 
     draws = checked_draws(args.bootstrap or 0)
@@ -151,9 +173,50 @@ def _run_recall(args: argparse.Namespace) -> None:
     outcome = evaluate_graphs(predictions, truth, settings, _vocabulary(args, settings, truth))
     report = recall_report(outcome, draws=draws)
     if args.plot is not None:
-        plot_recall(report, args.plot)
+        _plot(args, outcome, report)
     details = ("per_category", *(("per_predicate",) if args.per_predicate else ()), "per_class", "interval")
     _print_report(args, report, args.localization, details)
+
+
+def _plot(args: argparse.Namespace, outcome: Any, report: Report) -> None:
+    from sgforge_eval.measures.average_precision import reliability
+    from sgforge_eval.measures.recall import recall_curves
+    from sgforge_eval.plots.charts import Bin, Curve, plot_curves, plot_recall, plot_reliability
+
+    about = f"{report.metric}, convention {report.convention}"
+    if args.chart == "predicates":
+        plot_recall(report, args.plot)
+    elif args.chart == "curve":
+        found = recall_curves(outcome.scorer.table(), outcome.measure)
+        if not found:
+            raise ConfigError(f"convention {report.convention} cuts nothing at K, so there is no curve")
+        curves = [
+            Curve(name, tuple(range(1, len(values) + 1)), tuple(values.tolist())) for name, values in found.items()
+        ]
+        plot_curves(f"{about}: recall over K", curves, args.plot)
+    else:
+        rows = reliability(outcome.scorer.triplets).tolist()
+        plot_reliability(
+            f"{about}: listed triplets", [Bin(score, right, int(n)) for score, right, n in rows], args.plot
+        )
+
+
+def _run_cost(args: argparse.Namespace) -> None:
+    from sgforge_eval.plots.canvas import check_plot
+    from sgforge_eval.plots.charts import Point, plot_cost
+
+    (path,) = _paths(args, ("POINTS",))
+    if args.plot is None:
+        raise ConfigError("--chart cost draws a file: give --plot FILE")
+    check_plot(args.plot)
+    try:
+        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+        points = [Point(str(row["name"]), 0.0 + row["cost"], 0.0 + row["recall"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            f'{path} must be a JSON list of {{"name": text, "cost": dollars, "recall": fraction}}'
+        ) from None
+    plot_cost("recall against cost", points, args.plot)
 
 
 def _settings(args: argparse.Namespace) -> Any:
@@ -211,7 +274,77 @@ def _run_comparison(args: argparse.Namespace) -> None:
     _print_notes(args, comparison.notes)
 
 
-def _run_task(args: argparse.Namespace) -> Report:
+def _run_suite(args: argparse.Namespace) -> None:
+    from sgforge_eval.measures.bootstrap import checked_draws
+    from sgforge_eval.suites import run_suite
+
+    (folder,) = _paths(args, ("FOLDER",))
+    draws = checked_draws(1000 if args.bootstrap is None else args.bootstrap)
+    report = run_suite(args.suite, Path(folder), draws=draws, encoder="" if args.encoder == "none" else args.encoder)
+    _print_report(args, report, "none", ("interval",))
+
+
+def _run_task(args: argparse.Namespace) -> None:
+    from sgforge_eval.measures.bootstrap import checked_draws
+    from sgforge_eval.tasks.units import with_intervals
+
+    if args.compare:
+        _compare_answers(args)
+        return
+    draws = checked_draws(args.bootstrap or 0)
+    task, answers = _task_and_answers(args)
+    report = task.evaluate(answers)
+    if draws:
+        report = with_intervals(report, answers, draws)
+    _print_report(args, report, "none", tuple(report.tables))
+
+
+def _compare_answers(args: argparse.Namespace) -> None:
+    from sgforge.tables import Table, render
+    from sgforge_eval.tasks import task_named
+    from sgforge_eval.tasks.base import Predictions
+    from sgforge_eval.tasks.options import task_options
+    from sgforge_eval.tasks.units import compare_answers
+
+    first, second, questions = _paths(args, ("A", "B", "GROUND_TRUTH"))
+    kind = task_named(args.metric, also=MODES)
+    task = kind(task_options(kind.options, args.metric, Path(questions), args.set))
+    draws = 1000 if args.bootstrap is None else args.bootstrap
+    if draws < 1:
+        raise ConfigError("--compare needs at least one resample: leave out --bootstrap, or give more than 0")
+    rows, reports = compare_answers(task, Predictions.read(Path(first)), Predictions.read(Path(second)), draws)
+    if args.json:
+        found = {
+            row.metric: {
+                "a": row.first,
+                "b": row.second,
+                "difference": row.second - row.first,
+                "low": row.low,
+                "high": row.high,
+            }
+            for row in rows
+        }
+        _print_json({"metric": args.metric, "convention": reports["A"].convention, "draws": draws, "values": found})
+        return
+    title = f"B - A, 95 % interval of {draws} paired resamples"
+    columns = ("metric", "A", "B", "B - A", "low", "high", "")
+    body = tuple(
+        (
+            row.metric,
+            row.first,
+            row.second,
+            row.second - row.first,
+            row.low,
+            row.high,
+            "*" if row.low > 0 or row.high < 0 else "",
+        )
+        for row in rows
+    )
+    print(render([Table(title, columns, body, convention=reports["A"].convention)], args.format))
+    _print_notes(args, [f"{side}: {note}" for side, report in reports.items() for note in report.notes])
+
+
+def _task_and_answers(args: argparse.Namespace) -> tuple[Any, Any]:
     from sgforge_eval.tasks import task_named
     from sgforge_eval.tasks.base import Predictions
     from sgforge_eval.tasks.options import task_options
@@ -235,7 +368,7 @@ def _run_task(args: argparse.Namespace) -> Report:
         answers = ask_task(task, asking, args.output)
     else:
         answers = Predictions.read(Path(predictions[0]))
-    return task.evaluate(answers)
+    return task, answers
 
 
 def _print_report(args: argparse.Namespace, report: Report, localization: str, details: Sequence[str]) -> None:

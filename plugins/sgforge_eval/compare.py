@@ -12,9 +12,9 @@ from sgforge.errors import ConfigError
 from sgforge_eval.evaluate import Settings, Vocabulary, evaluate_graphs
 from sgforge_eval.intake.arrays import Floats
 from sgforge_eval.intake.inputs import GraphInput
-from sgforge_eval.measures.bootstrap import Resamples, interval
+from sgforge_eval.measures.bootstrap import Resamples, few_units, interval
 from sgforge_eval.measures.recall import Metrics
-from sgforge_eval.report import Outcome, few_images, recall_report
+from sgforge_eval.report import Outcome, recall_report
 
 __all__ = ["Comparison", "Difference", "compare", "compare_outcomes"]
 
@@ -84,7 +84,7 @@ def compare_outcomes(first: Outcome, second: Outcome, *, draws: int = 1000) -> C
     resamples = Resamples.of(len(both[0].used), draws)
     drawn = [resamples.values(metrics) for metrics in both]
     reports = [recall_report(outcome) for outcome in (first, second)]
-    few = [few_images(min(report.images_used for report in reports))]
+    few = [few_units(min(report.images_used for report in reports), "image")]
     return Comparison(
         metrics=tuple(_by_metric(reports[0].values, reports[1].values, drawn)),
         predicates=tuple(_by_predicate(both, resamples, first.book.names)),

@@ -21,7 +21,7 @@ from sgforge_eval.measures.average_precision import (
     envelope_average_precision,
     triplet_average_precision,
 )
-from sgforge_eval.measures.bootstrap import Resamples, interval
+from sgforge_eval.measures.bootstrap import Resamples, few_units, interval
 from sgforge_eval.measures.recall import (
     GroupedFamily,
     Metrics,
@@ -38,7 +38,6 @@ Row = Mapping[str, Any]
 _SHOWN = 100
 _INVENTED = "prediction: predicate name that the truth does not have, which no mean divides by"
 _GAIN = 0.01  # by which an open protocol may be higher before it is said
-_FEW = 50  # images below which a percentile interval is too narrow
 
 
 @attrs.frozen(eq=False)
@@ -199,15 +198,6 @@ def _cut_boxes(scorer: Scorer) -> Iterator[str]:
         yield f"{cut} beyond the 100 best of a class and image are not counted in detection mAP"
 
 
-def few_images(used: int) -> str:
-    """What to say of intervals over so few images; nothing where there are enough."""
-    return (
-        f"intervals over {counted(used, 'image')}: below {_FEW}, percentile intervals are too narrow"
-        if used < _FEW
-        else ""
-    )
-
-
 def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
     """The report of an evaluation; `draws` resamples give 95 % intervals (table "interval"), 0 none."""
     table, metrics = outcome.scorer.table(), outcome.metrics()
@@ -248,7 +238,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         *(_unmet(outcome.meeting) if outcome.meeting is not None else ()),
         *_opened(values),
         *_cut_boxes(outcome.scorer),
-        *([few_images(used)] if draws and few_images(used) else []),
+        *([few] if draws and (few := few_units(used, "image")) else []),
         *outcome.dropped.lines(),
         *(f"{count} failed predictions: {reason}" for reason, count in sorted(outcome.failures.items())),
     ]

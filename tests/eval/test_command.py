@@ -25,7 +25,7 @@ from sgforge.jsonl import read_columns
 from sgforge.stages import Failure, Judged, Ranking
 from sgforge.statekey import KEY_BYTES
 from sgforge_eval.config import RecallOptions
-from sgforge_eval.pipeline_evaluators import SgdetEvaluator
+from sgforge_eval.pipeline.evaluators import SgdetEvaluator
 
 ON = [relation(0, "on", 1), relation(2, "near", 1)]
 

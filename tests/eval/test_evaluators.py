@@ -8,7 +8,7 @@ import pytest
 from eval.batches import reference_scenes
 from eval.oracle import RULES, Scene, evaluate
 
-import sgforge_eval.pipeline_reader
+import sgforge_eval.pipeline.reader
 from sgforge.config import structure_options
 from sgforge.errors import ConfigError
 from sgforge.graph import Region, Relation, SceneGraph
@@ -17,7 +17,7 @@ from sgforge.plugins import load_plugins
 from sgforge.stages import Failure, Judged, Ranking
 from sgforge_eval.config import RecallOptions
 from sgforge_eval.measures.conventions import CONVENTIONS
-from sgforge_eval.pipeline_evaluators import PredclsEvaluator, SgclsEvaluator, SgdetEvaluator
+from sgforge_eval.pipeline.evaluators import PredclsEvaluator, SgclsEvaluator, SgdetEvaluator
 
 EVALUATORS = {"predcls": PredclsEvaluator, "sgcls": SgclsEvaluator, "sgdet": SgdetEvaluator}
 PREDICATES = tuple(f"p{code}" for code in range(16))
@@ -27,7 +27,7 @@ PREDICATES = tuple(f"p{code}" for code in range(16))
 def form(request, monkeypatch) -> str:
     """Both forms that rankings are held in; the second is that of rankings over very many predicates."""
     if request.param == "held as cells":
-        monkeypatch.setattr(sgforge_eval.pipeline_reader, "_WIDE", 1)
+        monkeypatch.setattr(sgforge_eval.pipeline.reader, "_WIDE", 1)
     return request.param
 
 
@@ -85,7 +85,7 @@ def _wide_scene(rng: np.random.Generator, predicates: int) -> Scene:
 @pytest.mark.parametrize("convention", RULES)
 def test_hundreds_of_predicates_agree_with_the_plain_evaluator(mode, convention) -> None:
     rng = np.random.default_rng(3)
-    names = tuple(f"p{code}" for code in range(sgforge_eval.pipeline_reader._WIDE + 9))
+    names = tuple(f"p{code}" for code in range(sgforge_eval.pipeline.reader._WIDE + 9))
     scenes = [_wide_scene(rng, len(names)) for _ in range(3)]
     judged = (_judged(number, scene, names, names) for number, scene in enumerate(scenes))
     expected = evaluate(scenes, convention, mode, (5, 20, 50), len(names))

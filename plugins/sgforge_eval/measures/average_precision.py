@@ -26,6 +26,7 @@ __all__ = [
     "envelope_average_precision",
     "one_to_one",
     "relation_detections",
+    "reliability",
     "triplet_average_precision",
     "triplet_detections",
 ]
@@ -166,6 +167,15 @@ def triplet_detections(batch: EvalBatch, listed: Ranked, taken: Flags) -> Detect
         right=taken[kept],
         truth=np.bincount(known, minlength=batch.predicates),
     )
+
+
+def reliability(found: Detections, bins: int = 10) -> Floats:
+    """(B, 3) of detections by score, in equal steps from 0 to 1: mean score, share right, how many; no empty ones."""
+    step = np.minimum((np.clip(found.score, 0, 1) * bins).astype(np.int64), bins - 1)
+    count = np.bincount(step, minlength=bins)
+    held = np.flatnonzero(count)
+    sums = [np.bincount(step, values, bins)[held] for values in (found.score, found.right)]
+    return np.stack([*(total / count[held] for total in sums), count[held]], axis=1)
 
 
 def triplet_average_precision(found: Detections) -> Floats:

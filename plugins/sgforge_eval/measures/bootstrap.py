@@ -14,12 +14,14 @@ import attrs
 import numpy as np
 
 from sgforge.errors import ConfigError
+from sgforge.text.wording import counted
 from sgforge_eval.intake.arrays import Floats, Ints
 from sgforge_eval.measures.recall import Family, GroupedFamily, Metrics, harmonic_means
 
-__all__ = ["Resamples", "checked_draws", "interval"]
+__all__ = ["Resamples", "checked_draws", "few_units", "interval"]
 
 _BLOCK = 4096
+_FEW = 50  # images or questions below which a percentile interval is too narrow
 _CELLS = 1 << 22  # numbers of a block of groups, or of the images they occur in, worked on at once: 32 MB
 _FILLED = 1 / 16  # the share of (image, group) from which a matrix product is faster than adding up what is there
 
@@ -29,6 +31,13 @@ def checked_draws(draws: int) -> int:
     if draws < 0:
         raise ConfigError(f"bootstrap = {draws} must be a number of resamples, 0 for no intervals")
     return draws
+
+
+def few_units(count: int, noun: str) -> str:
+    """What to say of intervals over so few images or questions, "" of none or enough: percentiles are short there."""
+    if not 0 < count < _FEW:
+        return ""
+    return f"intervals over {counted(count, noun)}: below {_FEW}, percentile intervals are too narrow"
 
 
 def interval(draws: Floats, level: float = 0.95) -> Floats:

@@ -31,6 +31,7 @@ __all__ = [
     "measure_table",
     "open_images_values",
     "precision_values",
+    "recall_curves",
 ]
 
 
@@ -261,12 +262,30 @@ class _Counter:
         return tuple(families)
 
 
+def recall_curves(table: HitTable, measure: Measure) -> dict[str, Floats]:
+    """R and ngR at every K from 1 to the largest cut, (K,) each; none where a convention cuts nothing."""
+    if not measure.convention.ranked:
+        return {}
+    counter = _Counter(
+        table, measure.convention, tuple(range(1, max(measure.ks) + 1)), _used(table, measure.convention)
+    )
+    pooled = measure.convention.average == "pooled"
+    lists = {"R@K": table.constrained, "ngR@K": table.free}
+    return {
+        name: counter.family("R", first, pooled=pooled).values() for name, first in lists.items() if first is not None
+    }
+
+
+def _used(table: HitTable, convention: Convention) -> Flags:
+    """Which images count."""
+    used = table.truth_count > 0
+    return used & table.answered if convention.unanswered == "skip" else used
+
+
 def measure_table(table: HitTable, measure: Measure, predicates: int, divisor: int | None = None) -> Metrics:
     """All metrics of `table`; `predicates`: how many have a code, `divisor`: what mean recall divides by (all)."""
     convention = measure.convention
-    used = table.truth_count > 0
-    if convention.unanswered == "skip":
-        used &= table.answered
+    used = _used(table, convention)
     counter = _Counter(table, convention, measure.ks, used)
     pooled = convention.average == "pooled"
     lists = [("R", "mR", table.constrained), ("ngR", "ngmR", table.free), ("phrR", "phrmR", table.phrase)]

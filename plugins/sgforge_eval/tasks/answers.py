@@ -107,6 +107,7 @@ class GqaTask:
             len(questions),
             convention="exact match",
             tables={"per_type": table},
+            units={"accuracy": right},
         )
 
 
@@ -179,6 +180,7 @@ def _soft_report(
         len(questions),
         convention=convention,
         tables={"per_type": table},
+        units={"accuracy": scores},
     )
 
 
@@ -246,5 +248,12 @@ class AokvqaTask:
             convention = "min(1, matches / 3) over all answers, letter for letter"
             return _soft_report(self.name, self.open_questions(), predictions, match_share, convention)
         chosen = score_choices(self.questions(), predictions)
-        values = {"accuracy": accuracy(item.right for item in chosen)}
-        return task_report(self.name, values, predictions, len(chosen), convention="accuracy over four choices")
+        right = [item.right for item in chosen]
+        return task_report(
+            self.name,
+            {"accuracy": accuracy(right)},
+            predictions,
+            len(chosen),
+            convention="accuracy over four choices",
+            units={"accuracy": right},
+        )

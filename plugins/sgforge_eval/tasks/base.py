@@ -125,7 +125,8 @@ def field_of(row: Mapping[str, Any], key: str, kind: type[Any] | tuple[type[Any]
 class Predictions:
     """Predictions by question id; `skipped` counts lines left out by reason, `failed` those marked as failed.
 
-    `first`: where the first line of a reason stands, as far as it is known.
+    `first`: where the first line of a reason stands, as far as it is known. `units`: once scored, what each value that
+    is a mean is the mean of: one score for each question, or group of questions, in the order of the file.
 
     A line is {"id": ..., and the fields a task reads}; "question_id" may stand for "id". {"id", "failed": reason} says
     that there is no answer, which counts as a wrong one.
@@ -135,6 +136,7 @@ class Predictions:
     skipped: Counter[str] = attrs.field(factory=Counter)
     failed: Counter[str] = attrs.field(factory=Counter)
     first: dict[str, str] = attrs.field(factory=dict)
+    units: dict[str, list[float]] = attrs.field(factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Predictions:
@@ -199,8 +201,13 @@ def task_report(
     convention: str,
     tables: Mapping[str, list[dict[str, Any]]] | None = None,
     notes: Iterable[str] = (),
+    units: Mapping[str, Iterable[float]] | None = None,
 ) -> Report:
-    """The report of a task; `used` questions were scored, `convention` says how an answer counts."""
+    """The report of a task; `used` questions were scored, `convention` says how an answer counts.
+
+    `units`: the scores that a value is the mean of, kept in `predictions` for intervals.
+    """
+    predictions.units = {value: [float(score) for score in scores] for value, scores in (units or {}).items()}
     failed = sum(predictions.failed.values())
     return Report(
         metric=name,

@@ -20,7 +20,15 @@ from sgforge_eval.tasks.base import (
     rows_of,
     task_report,
 )
-from sgforge_eval.tasks.choice import ChoiceQuestion, circular_accuracy, lettered, rotations, score_choices, shuffled
+from sgforge_eval.tasks.choice import (
+    ChoiceQuestion,
+    by_question,
+    circular_accuracy,
+    lettered,
+    rotations,
+    score_choices,
+    shuffled,
+)
 
 __all__ = ["SugarCrepeTask", "WhatsUpTask"]
 
@@ -83,6 +91,10 @@ class SugarCrepeTask:
             predictions,
             len(chosen) // 2,
             convention="mean over both orders of the captions",
+            units={
+                "accuracy": map(accuracy, by_question(chosen)),
+                "both_orders": map(all, by_question(chosen)),
+            },
         )
 
 
@@ -167,6 +179,7 @@ class WhatsUpTask:
             len(chosen),
             convention="accuracy over four captions",
             tables={"per_preposition": table},
+            units={"accuracy": [item.right for item in chosen]},
         )
 
 

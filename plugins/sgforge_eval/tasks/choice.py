@@ -15,6 +15,7 @@ from sgforge_eval.tasks.saying import LETTERS, chosen_letter
 __all__ = [
     "ChoiceQuestion",
     "Chosen",
+    "by_question",
     "circular_accuracy",
     "lettered",
     "rotations",
@@ -126,9 +127,14 @@ def score_choices(
     return found
 
 
+def by_question(chosen: Iterable[Chosen]) -> list[list[bool]]:
+    """Which of each group of questions are right, in order of first occurrence."""
+    groups: dict[str, list[bool]] = {}
+    for item in chosen:
+        groups.setdefault(item.question.group, []).append(item.right)
+    return list(groups.values())
+
+
 def circular_accuracy(chosen: Iterable[Chosen]) -> float:
     """The share of groups of which every question is right."""
-    groups: dict[str, bool] = {}
-    for item in chosen:
-        groups[item.question.group] = groups.get(item.question.group, True) and item.right
-    return accuracy(groups.values())
+    return accuracy(map(all, by_question(chosen)))

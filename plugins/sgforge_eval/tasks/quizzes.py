@@ -28,6 +28,7 @@ from sgforge_eval.tasks.base import (
 from sgforge_eval.tasks.choice import (
     ChoiceQuestion,
     Chosen,
+    by_question,
     circular_accuracy,
     lettered,
     rotations,
@@ -112,7 +113,20 @@ class CrpeTask:
             len(chosen),
             convention="circular: all four rotations right, answers of one letter",
             tables={"per_category": table},
+            units=_crpe_units(chosen),
         )
+
+
+def _crpe_units(chosen: Sequence[Chosen]) -> dict[str, list[bool]]:
+    """Scores of groups; the mean over three categories is one over their groups where they are equally many."""
+    units = {"accuracy": list(map(all, by_question(chosen))), "vanilla_accuracy": [item.right for item in chosen]}
+    parts = [
+        list(map(all, by_question(item for item in chosen if item.question.category == name)))
+        for name in ("subject", "predicate", "object")
+    ]
+    if len({len(part) for part in parts if part}) == 1:
+        units["relation"] = [right for part in parts for right in part]
+    return units
 
 
 class MMBenchTask:
@@ -177,6 +191,10 @@ class MMBenchTask:
             len(chosen),
             convention="circular" if self._options.circular else "vanilla",
             tables={"per_category": _circular_table(chosen)},
+            units={
+                "accuracy": map(all, by_question(chosen)),
+                "vanilla_accuracy": [item.right for item in chosen],
+            },
         )
 
 
@@ -232,7 +250,13 @@ class SeedTask:
         """Plain accuracy over all, and per question type."""
         chosen = score_choices(self.questions(), predictions)
         table = by_group(((item.question.category, item.right) for item in chosen), "category")
-        values = {"accuracy": accuracy(item.right for item in chosen)}
+        right = [item.right for item in chosen]
         return task_report(
-            self.name, values, predictions, len(chosen), convention="accuracy", tables={"per_category": table}
+            self.name,
+            {"accuracy": accuracy(right)},
+            predictions,
+            len(chosen),
+            convention="accuracy",
+            tables={"per_category": table},
+            units={"accuracy": right},
         )

@@ -135,6 +135,7 @@ class ReferringTask:
             len(expressions),
             convention=f"IoU {'>' if self._options.strict else '>='} 0.5, boxes in {self._options.scale}",
             tables={"per_split": table},
+            units={"accuracy": right, "mean_IoU": overlap.tolist()},
         )
 
     def _box(self, expression: Expression, predictions: Predictions) -> Numbers:

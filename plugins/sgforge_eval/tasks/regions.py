@@ -90,15 +90,18 @@ class RegionTask:
         said = [self._answer(region, predictions) for region in regions]
         overlap = [semantic_iou(one, two) for one, two in zip(said, true, strict=True)]
         values = {"S-IoU": sum(overlap) / len(overlap) if overlap else 0.0}
+        units = {"S-IoU": overlap}
         if self._options.encoder:
             similar = semantic_similarity(said, true, encoder_named(self._options.encoder))
             values = {"SS": sum(similar) / len(similar) if similar else 0.0, **values}
+            units["SS"] = similar
         return task_report(
             self.name,
             values,
             predictions,
             len(regions),
             convention=f"free text, encoder {self._options.encoder or 'none'}",
+            units=units,
         )
 
     @staticmethod

@@ -109,6 +109,7 @@ class VsrTask:
             len(statements),
             convention="accuracy of yes and no",
             tables={"per_relation": table},
+            units={"accuracy": right},
         )
 
     @staticmethod

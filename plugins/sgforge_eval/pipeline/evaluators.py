@@ -12,7 +12,7 @@ from sgforge_eval.config import RecallOptions
 from sgforge_eval.evaluate import Settings, Vocabulary
 from sgforge_eval.measures.conventions import convention_named
 from sgforge_eval.measures.scorer import Measure, Scorer
-from sgforge_eval.pipeline_reader import JudgedReader
+from sgforge_eval.pipeline.reader import JudgedReader
 from sgforge_eval.report import Outcome, recall_report
 from sgforge_eval.vocabulary_files import read_aliases, read_names, read_triplets
 
