@@ -257,8 +257,7 @@ def _vocabulary(args: argparse.Namespace, settings: Any, truth: str) -> Any:
 
 def _run_comparison(args: argparse.Namespace) -> None:
     from sgforge.tables import render
-    from sgforge_eval.compare import compare
-    from sgforge_eval.render import comparison_json, comparison_tables
+    from sgforge_eval.compare import compare, comparison_json, comparison_tables
 
     first, second, truth = _paths(args, ("A", "B", "GROUND_TRUTH"))
     settings = _settings(args)
@@ -373,7 +372,7 @@ def _task_and_answers(args: argparse.Namespace) -> tuple[Any, Any]:
 
 def _print_report(args: argparse.Namespace, report: Report, localization: str, details: Sequence[str]) -> None:
     from sgforge.tables import render, report_remarks, report_tables
-    from sgforge_eval.render import report_json
+    from sgforge_eval.report import report_json
 
     if args.json:
         _print_json(report_json(report, localization))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import attrs
 import numpy as np
 
 from sgforge.errors import ConfigError
+from sgforge.tables import Table
 from sgforge_eval.evaluate import Settings, Vocabulary, evaluate_graphs
 from sgforge_eval.intake.arrays import Floats
 from sgforge_eval.intake.inputs import GraphInput
@@ -16,7 +18,7 @@ from sgforge_eval.measures.bootstrap import Resamples, few_units, interval
 from sgforge_eval.measures.recall import Metrics
 from sgforge_eval.report import Outcome, recall_report
 
-__all__ = ["Comparison", "Difference", "compare", "compare_outcomes"]
+__all__ = ["Comparison", "Difference", "compare", "compare_outcomes", "comparison_json", "comparison_tables"]
 
 _PREDICATES = 500  # whose resamples are held at once
 
@@ -133,3 +135,51 @@ def _by_predicate(both: list[Metrics], resamples: Resamples, predicates: tuple[s
                     low=float(bounds[0, place, column]),
                     high=float(bounds[1, place, column]),
                 )
+
+
+def comparison_tables(comparison: Comparison, *, per_predicate: bool = True) -> list[Table]:
+    """Differences per metric and per predicate; "*" marks an interval that leaves out 0."""
+    title = f"B - A, 95 % interval of {comparison.draws} paired resamples"
+    tables = [_differences(title, comparison.metrics, named=False)]
+    if per_predicate and comparison.predicates:
+        tables.append(_differences(f"{title}, per predicate", comparison.predicates, named=True))
+    return [attrs.evolve(table, convention=comparison.convention) for table in tables]
+
+
+def _differences(title: str, rows: Sequence[Difference], *, named: bool) -> Table:
+    columns = (*(("predicate",) if named else ()), "metric", "A", "B", "B - A", "low", "high", "")
+    return Table(
+        title,
+        columns,
+        tuple(
+            (
+                *((row.name,) if named else ()),
+                *(row.metric, row.first, row.second, row.value, row.low, row.high),
+                "*" if row.clear else "",
+            )
+            for row in rows
+        ),
+    )
+
+
+def comparison_json(comparison: Comparison, metric: str, localization: str) -> dict[str, Any]:
+    """The object that `--compare --json` prints."""
+
+    def numbers(row: Difference) -> dict[str, float | None]:
+        bounds = {"low": row.low, "high": row.high}
+        known = {name: None if math.isnan(value) else value for name, value in bounds.items()}
+        return {"a": row.first, "b": row.second, "difference": row.value, **known}
+
+    per_predicate: dict[str, dict[str, Any]] = {}
+    for row in comparison.predicates:
+        per_predicate.setdefault(row.name, {})[row.metric] = numbers(row)
+    return {
+        "metric": metric,
+        "convention": comparison.convention,
+        "localization": localization,
+        "draws": comparison.draws,
+        "values": {row.metric: numbers(row) for row in comparison.metrics},
+        "per_predicate": per_predicate,
+        "images": {side: dict(counts) for side, counts in comparison.images.items()},
+        "notes": list(comparison.notes),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -32,7 +32,7 @@ from sgforge_eval.measures.recall import (
 )
 from sgforge_eval.measures.scorer import HitTable, Measure, Scorer
 
-__all__ = ["Outcome", "recall_report"]
+__all__ = ["Outcome", "recall_report", "report_json"]
 
 Row = Mapping[str, Any]
 _SHOWN = 100
@@ -251,3 +251,34 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         images_skipped=skipped_images(table, metrics.used, outcome.meeting),
         notes=tuple(notes),
     )
+
+
+def report_json(report: Report, localization: str) -> dict[str, Any]:
+    """The object that `--json` prints; values are fractions.
+
+    Tables of scene-graph recall become objects by name: `per_predicate` and `per_category` of values, `interval` of
+    [low, high], `counted` of numbers by reason, `predicates` the vocabulary. Other tables are lists of their rows.
+    """
+    found: dict[str, Any] = {
+        "metric": report.metric,
+        "convention": report.convention,
+        "localization": localization,
+        "values": dict(report.values),
+        "images": {"used": report.images_used, "skipped": dict(report.images_skipped)},
+        "notes": list(report.notes),
+    }
+    for name, rows in report.tables.items():
+        found[name] = _by_name(name, rows)
+    return found
+
+
+def _by_name(table: str, rows: Sequence[Mapping[str, Any]]) -> Any:
+    if table == "predicates":
+        return [row["predicate"] for row in rows]
+    if table == "counted":
+        return {row["reason"]: row["count"] for row in rows}
+    if table == "interval":
+        return {row["metric"]: [row["low"], row["high"]] for row in rows}
+    if table in ("per_predicate", "per_category") and all(table[4:] in row for row in rows):
+        return {row[table[4:]]: {key: value for key, value in row.items() if key != table[4:]} for row in rows}
+    return list(rows)
