@@ -9,6 +9,7 @@ Prints one JSON line. `--dataset N` also writes N captions into a dataset.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import resource
@@ -66,6 +67,7 @@ def captions(rounds: int, count: int) -> tuple[float, float]:
     from sgforge_gas.sampling import Sampler
 
     sampler, writer = Sampler(GasOptions(complexity=(7,))), Writer()
+    gc.disable()  # as `sgforge gas sample` does
     best = (0.0, 0.0)
     for number in range(rounds):
         before = loop()

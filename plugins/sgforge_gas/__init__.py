@@ -17,6 +17,7 @@ from sgforge_gas.config import (
     QuestionerOptions,
     SceneQuestionsOptions,
     TokensOptions,
+    VqaScoreOptions,
 )
 
 sgforge_api = 1
@@ -52,8 +53,9 @@ def sgforge_register_questioners(register: Register) -> None:
 
 @sgforge.hookimpl
 def sgforge_register_judges(register: Register) -> None:
-    """gas: any model of the gateway answers questions; drawn: from what the renderer procedural noted."""
+    """gas: a model answers questions; vqascore: whether the caption fits; drawn: from what procedural noted."""
     register("gas", "sgforge_gas.judging.model_judge:GasJudge", config=JudgeOptions, needs=_ASKS_A_MODEL)
+    register("vqascore", "sgforge_gas.judging.vqascore:VqaScoreJudge", config=VqaScoreOptions, needs=_ASKS_A_MODEL)
     register("drawn", "sgforge_gas.judging.drawn:DrawnJudge", config=DrawnJudgeOptions)
 
 

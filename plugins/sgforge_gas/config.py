@@ -25,6 +25,7 @@ __all__ = [
     "SceneQuestionsOptions",
     "Style",
     "TokensOptions",
+    "VqaScoreOptions",
 ]
 
 Over: TypeAlias = Literal["structures", "complexity", "sizes", "histogram"]
@@ -234,3 +235,10 @@ class TokensOptions:
     steps: int = attrs.field(default=400, validator=attrs.validators.ge(1))
     batch: int = attrs.field(default=32, validator=attrs.validators.ge(1))
     rate: float = attrs.field(default=3e-3, validator=attrs.validators.gt(0.0))
+
+
+@attrs.frozen(kw_only=True)
+class VqaScoreOptions:
+    """Whether a picture shows its caption, asked of a model. `model`: "provider/model", best one with probabilities."""
+
+    model: str

@@ -22,10 +22,11 @@ from sgforge.stages import Failure, Outcome, Part, Resources
 from sgforge.testing import RewardContract
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 from sgforge_gas.captions.captioner import ParaphrasingCaptioner
-from sgforge_gas.config import JudgeOptions, ParaphraseOptions, SceneQuestionsOptions
+from sgforge_gas.config import JudgeOptions, ParaphraseOptions, SceneQuestionsOptions, VqaScoreOptions
 from sgforge_gas.judging.audit import audit, wilson
 from sgforge_gas.judging.model_judge import GasJudge
 from sgforge_gas.judging.reward import SceneQuestionsReward, credit_of, trl_reward
+from sgforge_gas.judging.vqascore import VqaScoreJudge
 from sgforge_gas.questions import Asker, score_answers
 
 
@@ -146,6 +147,21 @@ def test_a_sample_without_questions_or_picture_fails(park: Sample, ask) -> None:
     found, seen = ask(judge(), "judge", attrs.evolve(park, image=None), says(lambda text: "yes"))
     assert found.reason == "no-image"
     assert not seen
+
+
+@pytest.mark.parametrize(("word", "total"), [("Yes.", 1.0), ("no", 0.0), ("maybe", None)])
+def test_vqascore_asks_whether_the_caption_fits(park: Sample, ask, word: str, total: float | None) -> None:
+    captioned = attrs.evolve(park, values={"caption": Caption("a red dog")})
+    found, seen = ask(
+        VqaScoreJudge(VqaScoreOptions(model="compat/any")), "judge", captioned, lambda request: FakeAnswer(word)
+    )
+    assert "a red dog" in text_of(seen[0])
+    if total is None:
+        assert found.reason == "unanswered"
+    else:
+        assert found.values[0].value == {"yes": [], "total": total}
+    bare, _ = ask(VqaScoreJudge(VqaScoreOptions(model="compat/any")), "judge", park, lambda request: FakeAnswer("yes"))
+    assert bare.reason == "no-caption"
 
 
 # The reward
