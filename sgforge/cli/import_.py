@@ -69,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
     if len(args.words) < len(("source", "file", "dataset")):
         raise ConfigError("name a source, its files and the dataset: sgforge import SOURCE FILE... DATASET")
     name, *files, dataset = args.words
+    if args.branch is None and Path(dataset, "journal.sqlite").exists():
+        with DatasetWriter.open(dataset) as writer:
+            _keep_runs(writer)
     return import_from_source(args, name, files, dataset)
 
 

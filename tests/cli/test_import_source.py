@@ -48,6 +48,20 @@ def test_a_source_is_imported_counted_and_not_read_twice(here: Path, capsys: pyt
     assert (again["snapshot"], again["counts"]["computed"], again["counts"]["reused"]) == (told["snapshot"], 0, 2)
 
 
+def test_main_is_not_moved_away_from_what_a_run_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = 'dataset = "d"\n[source]\nuse = "coco"\nannotations = "instances.json"\n[[step]]\ncomplete = "geometry"\n'
+    Path("p.toml").write_text(text)
+    assert main(["run", "p.toml"]) == 0
+    made = Dataset.open("d").snapshot.id
+    capsys.readouterr()
+    words = ["import", "coco", "instances.json", "d", "--images", "img"]
+    assert main(words) == 1
+    assert "--branch" in capsys.readouterr().err
+    assert main([*words, "--branch", "given"]) == 0
+    assert Dataset.open("d").snapshot.id == made
+    assert Dataset.open("d").branches()["given"] != made
+
+
 def test_files_go_to_options_by_their_names_or_in_order() -> None:
     registry = load_plugins()
 
