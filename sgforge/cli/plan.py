@@ -73,6 +73,8 @@ def _cost_lines(cost: Estimate) -> Iterator[str]:
     tokens = f"{_between(cost.input_tokens, '.0f')} in, {_between(cost.output_tokens, '.0f')} out"
     yield f"tokens {tokens}{' (output at its limit)' if cost.is_bound else ''}"
     price = "of unknown price" if cost.cost_usd is None else f"${_between(cost.cost_usd, '.2f')}"
+    others = ((cost.cached_usd, "with prompts cached"), (cost.batch_usd, "in a batch"))
+    price += "".join(f", ${other.mean:.2f} {meaning}" for other, meaning in others if other is not None)
     yield f"cost {price}, {_between(cost.seconds, '.0f')} s, from {counted(cost.sampled, 'sampled image')}"
     if cost.failed:
         yield f"{cost.failed} of the sampled images ended in an error"

@@ -24,7 +24,7 @@ from sgforge.models.errors import DeferredError
 from sgforge.models.gateway import BoundModel, Gateway
 from sgforge.models.money.call_trace import Observed, note_observed, observe_calls
 from sgforge.models.money.prices import usd
-from sgforge.models.values import ChatRequest, Usage
+from sgforge.models.values import ChatRequest, ImagePart, TextPart, Usage
 
 __all__ = ["DryRun", "Estimate", "Interval", "ItemCalls", "estimate", "observe"]
 
@@ -55,7 +55,8 @@ class Interval:
 class Estimate:
     """For all images of one step. `calls` counts those to be bought; `cached_share`: of the sample's requests, held by
     the cache already. `cost_usd` is None if a price is not known. `is_bound`: output tokens were taken as
-    `max_tokens`, so cost and tokens are upper bounds. `failed`: sampled images that ended in an error."""
+    `max_tokens`, so cost and tokens are upper bounds. `failed`: sampled images that ended in an error. `cached_usd`,
+    `batch_usd`: the cost with prompts read from the vendor's cache where they begin as one before, and in a batch."""
 
     images: int
     sampled: int
@@ -67,6 +68,8 @@ class Estimate:
     cached_share: float
     is_bound: bool
     failed: int
+    cached_usd: Interval | None = None
+    batch_usd: Interval | None = None
 
 
 class DryRun:
@@ -75,6 +78,7 @@ class DryRun:
     def __init__(self) -> None:
         self._outputs: dict[str, float | None] = {}
         self._seconds: dict[str, float] = {}
+        self._sent: set[tuple[str, str]] = set()
 
     async def miss(self, model: BoundModel, key: bytes, request: ChatRequest) -> None:
         """Count the call that would be made."""
@@ -84,8 +88,10 @@ class DryRun:
             input=request.text_bytes // _CHARS_PER_TOKEN + images,
             output=request.max_tokens if history is None else round(history),
         )
-        cost = model.caller.cost(usage)
-        cost_usd = None if cost is None else usd(cost)
+        again = min(usage.input, self._sent_before(model.name, request))
+        read = attrs.evolve(usage, input=usage.input - again, cache_read=again)
+        batch = model.caller.cost(usage, batch=True) if model.capabilities.batch else None
+        cost_usd = _usd(model.caller.cost(usage))
         note_observed(
             Observed(
                 model=model.name,
@@ -94,9 +100,24 @@ class DryRun:
                 cost_usd=cost_usd,
                 seconds=self._seconds[model.name],
                 is_bound=history is None,
+                cached_usd=_usd(model.caller.cost(read)),
+                batch_usd=_usd(batch),
             )
         )
         raise DeferredError(f"{model.name}: not asked, this only counts")
+
+    def _sent_before(self, model: str, request: ChatRequest) -> int:
+        """Tokens at the beginning of a request that an earlier one began with: instructions and pictures, in order."""
+        tokens, goes_on = 0, True
+        for part in (part for message in request.messages for part in message.parts):
+            name = part.text if isinstance(part, TextPart) else part.sha256
+            goes_on = goes_on and (model, name) in self._sent
+            self._sent.add((model, name))
+            if goes_on and isinstance(part, TextPart):
+                tokens += len(part.text.encode()) // _CHARS_PER_TOKEN
+            elif goes_on and isinstance(part, ImagePart):
+                tokens += part.size[0] * part.size[1] // _PIXELS_PER_TOKEN
+        return tokens
 
     async def close(self, gateway: Gateway) -> None:
         """Nothing to finish."""
@@ -151,6 +172,10 @@ def estimate(observed: Sequence[ItemCalls], images: int, in_flight: int) -> Esti
     def total(value: Callable[[Observed], float]) -> Interval:
         return _scaled([sum(map(value, calls)) for calls in per_item], images)
 
+    def known(price: str) -> bool:
+        asked = [call for call in everything if not call.cached]
+        return bool(asked) and all(getattr(call, price) is not None for call in asked)
+
     work = total(lambda call: call.seconds)
     lanes = max(1, in_flight)
     return Estimate(
@@ -160,11 +185,17 @@ def estimate(observed: Sequence[ItemCalls], images: int, in_flight: int) -> Esti
         input_tokens=total(lambda call: call.usage.total - call.usage.output),
         output_tokens=total(lambda call: call.usage.output),
         cost_usd=total(lambda call: call.cost_usd or 0.0) if priced else None,
+        cached_usd=total(lambda call: call.cached_usd or 0.0) if known("cached_usd") else None,
+        batch_usd=total(lambda call: call.batch_usd or 0.0) if known("batch_usd") else None,
         seconds=Interval(work.mean / lanes, work.low / lanes, work.high / lanes),
         cached_share=sum(call.cached for call in everything) / len(everything) if everything else 0.0,
         is_bound=any(call.is_bound for call in everything),
         failed=sum(item.failed for item in observed),
     )
+
+
+def _usd(nano: int | None) -> float | None:
+    return None if nano is None else usd(nano)
 
 
 def _scaled(values: Sequence[float], images: int) -> Interval:

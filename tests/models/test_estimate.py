@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from models.support import ask, at, gateway, picture, run
 
-from sgforge.models import BoundModel, Usage
+from sgforge.models import BoundModel, ChatRequest, Message, ModelSettings, TextPart, Usage
 from sgforge.models.estimate import DryRun, Estimate, ItemCalls, estimate, observe
 from sgforge.models.money.call_trace import Observed
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider
@@ -106,3 +106,30 @@ def test_items_that_fail_are_counted(tmp_path: Path) -> None:
         return estimate(await observe(one, range(10)), 100, 1)
 
     assert run(work()).failed == 5
+
+
+def test_prices_stand_side_by_side(tmp_path: Path) -> None:
+    """Live, with what was sent before read from the cache, and in a batch: by hand."""
+    price = {"input_usd": 10.0, "cache_read_usd": 1.0, "output_usd": 0.0, "batch_factor": 0.5}
+    text, shown = "w" * 4000, picture((750, 100))
+
+    async def work() -> list[Observed]:
+        async with gateway(tmp_path, DryRun()) as opened:
+            model = opened.bind("openai/m", ModelSettings(**price))
+            return [call for item in await observe(model.complete, asked) for call in item.calls]
+
+    asked = [
+        ChatRequest((Message("system", text), Message("user", (shown, TextPart(question)))), max_tokens=1)
+        for question in ("aaaa", "bbbb")
+    ]
+    first, second = run(work())
+    live = (1000 + 100 + 1) * 10 / 1e6
+    assert [first.cost_usd, second.cost_usd] == pytest.approx([live, live])
+    # The second begins with the same instructions and the same picture.
+    assert [first.cached_usd, second.cached_usd] == pytest.approx([live, (1 * 10 + 1100 * 1) / 1e6])
+    assert [first.batch_usd, second.batch_usd] == pytest.approx([live / 2, live / 2])
+    told = estimate([ItemCalls((first, second), False)] * 2, 10, 1)
+    assert told.cached_usd is not None
+    assert told.batch_usd is not None
+    assert told.cached_usd.mean == pytest.approx(10 * (live + 1110 / 1e6))
+    assert told.batch_usd.mean == pytest.approx(10 * live)

@@ -16,7 +16,11 @@ __all__ = ["Observed", "asked_in_full", "collect_calls", "note_call", "note_not_
 
 @attrs.frozen
 class Observed:
-    """One request as an estimate counts it; `is_bound`: its output is taken as the most it may be."""
+    """One request as an estimate counts it; `is_bound`: its output is taken as the most it may be.
+
+    `cached_usd`, `batch_usd`: what it would cost where the vendor reads what was sent before from its prompt cache, and
+    in a batch; None where that is not known, or there is none.
+    """
 
     model: str
     cached: bool
@@ -24,6 +28,8 @@ class Observed:
     cost_usd: float | None
     seconds: float
     is_bound: bool = False
+    cached_usd: float | None = None
+    batch_usd: float | None = None
 
 
 _CALLS: ContextVar[list[str] | None] = ContextVar("sgforge_calls", default=None)
