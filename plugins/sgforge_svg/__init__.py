@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgforge.hookspecs import Register, hookimpl
 from sgforge.stages import Needs
-from sgforge_svg.config import CompletionConfig, EditConfig, NamesConfig, VqaConfig
+from sgforge_svg.config import CompletionConfig, CounterfactualConfig, EditConfig, NamesConfig, VqaConfig
 
 _ASKS_A_MODEL = Needs(model=True, deterministic=False)
 
@@ -19,7 +19,13 @@ def sgforge_register_teachers(register: Register) -> None:
 
 @hookimpl
 def sgforge_register_filters(register: Register) -> None:
-    """Asks a judge model about each relation."""
+    """Asks a judge model about each relation, and again with its regions hidden."""
+    register(
+        "counterfactual",
+        "sgforge_svg.counterfactual:CounterfactualFilter",
+        config=CounterfactualConfig,
+        needs=_ASKS_A_MODEL,
+    )
     register("vqa", "sgforge_svg.vqa:VqaFilter", config=VqaConfig, needs=_ASKS_A_MODEL, revision=3)
 
 

@@ -9,7 +9,7 @@ from attrs.validators import and_, ge, gt, le, optional
 
 from sgforge.stages.revisions import revision_option, was_default
 
-__all__ = ["CompletionConfig", "EditConfig", "NamesConfig", "Spatial", "VqaConfig"]
+__all__ = ["CompletionConfig", "CounterfactualConfig", "EditConfig", "NamesConfig", "Spatial", "VqaConfig"]
 
 Picture = Literal["marks", "plain"]
 Spatial = Literal["never", "without-rule", "always"]
@@ -90,6 +90,27 @@ class VqaConfig:
     judge_max_tokens: int = attrs.field(default=16, validator=gt(0))
     least_mass: float = attrs.field(default=0.5, validator=_SHARE)
     prompts: Literal[2, 3] = revision_option(3, 2)
+
+
+@attrs.frozen(kw_only=True)
+class CounterfactualConfig:
+    """Options of the counterfactual filter; all values are ours.
+
+    `model`: a judge that gives probabilities; with words alone a drop is 0 or 1. `threshold`: relations with a P(yes)
+    below it are left as they are. `least_drop`: how far P(yes) must fall with an end hidden, or the relation is
+    rejected. `hide`: which end, or each in turn. The others as for the vqa filter.
+    """
+
+    model: str
+    threshold: float = attrs.field(default=0.5, validator=_SHARE)
+    least_drop: float = attrs.field(default=0.2, validator=_SHARE)
+    hide: Literal["either", "subject", "object"] = "either"
+    spatial: Spatial = "never"
+    picture: Picture = "marks"
+    max_regions: int = attrs.field(default=60, validator=ge(2))
+    max_side: int = attrs.field(default=1024, validator=ge(64))
+    judge_max_tokens: int = attrs.field(default=16, validator=gt(0))
+    least_mass: float = attrs.field(default=0.5, validator=_SHARE)
 
 
 @attrs.frozen(kw_only=True)

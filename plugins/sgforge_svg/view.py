@@ -163,18 +163,23 @@ def _area(sample: Sample, index: int) -> float:
     return (x1 - x0) * (y1 - y0)
 
 
-def picture_of(view: View, style: str, max_side: int, *, as_before: bool = False) -> Image.Image:
+def picture_of(
+    view: View, style: str, max_side: int, *, as_before: bool = False, image: Image.Image | None = None
+) -> Image.Image:
     """The picture to send, RGB, its longest side at most `max_side`; with `style` "marks", regions are numbered on it.
 
     Marks are drawn after resizing, so that they stay legible; a small picture is enlarged for them. `as_before`: marks
-    as revision 2 drew them, pixel by pixel, since answers are named by the picture too.
+    as revision 2 drew them, pixel by pixel, since answers are named by the picture too. `image`: in place of the
+    sample's.
     """
     from sgforge.draw import draw_marks
     from sgforge.draw.marks import mark_regions
 
-    if view.sample.image is None:
+    if image is None and view.sample.image is None:
         raise GraphError(f"image {view.sample.image_id} has no picture to show")
-    image = view.sample.image.pil()
+    if image is None:
+        assert view.sample.image is not None
+        image = view.sample.image.pil()
     longest = max(image.size)
     scale = min(max_side, longest if style == "plain" else max(longest, _SMALL_SIDE)) / longest
     if scale != 1.0:
