@@ -14,7 +14,6 @@ from models.support import ask, picture, run
 from models.toy_provider import ToyProvider, bind, toy_gateway
 
 from sgforge.models import ChatRequest, Gateway, ModelError
-from sgforge.models.cache.single_flight import SingleFlight
 from sgforge.models.errors import BudgetReachedError, NotSentError, ProviderError
 from sgforge.models.gateway import BoundModel
 
@@ -343,57 +342,5 @@ def test_who_leads_and_who_follows_are_cancelled_together(tmp_path: Path) -> Non
             assert follower.cancelled()
             await assert_nothing_is_taken(opened, model)
             assert provider.sent["same"] == 0
-
-    run(work())
-
-
-def test_single_flight_tells_all_the_same_error_and_forgets_it() -> None:
-    async def work() -> None:
-        flights: SingleFlight[int] = SingleFlight()
-        begun = 0
-
-        async def fail() -> int:
-            nonlocal begun
-            begun += 1
-            await asyncio.sleep(0)
-            raise ModelError("invalid", "no")
-
-        ends = await asyncio.gather(*(flights.run(b"k", fail) for _ in range(4)), return_exceptions=True)
-        assert [str(end) for end in ends] == ["invalid: no"] * 4
-        assert begun == 1
-
-        async def succeed() -> int:
-            await asyncio.sleep(0)
-            return 7
-
-        found = await asyncio.gather(*(flights.run(b"k", succeed) for _ in range(3)), flights.run(b"other", succeed))
-        assert found == [(7, False), (7, True), (7, True), (7, False)]
-        assert flights._flying == {}
-
-    run(work())
-
-
-def test_single_flight_hands_the_work_on_until_somebody_does_it() -> None:
-    async def work() -> None:
-        flights: SingleFlight[int] = SingleFlight()
-        go = asyncio.Event()
-        begun = 0
-
-        async def one() -> int:
-            nonlocal begun
-            begun += 1
-            await go.wait()
-            return begun
-
-        tasks = [asyncio.create_task(flights.run(b"k", one)) for _ in range(4)]
-        for leader in tasks[:2]:
-            await asyncio.sleep(0.001)
-            leader.cancel()
-            await asyncio.wait((leader,))
-        await asyncio.sleep(0.001)
-        go.set()
-        assert await asyncio.gather(*tasks[2:]) == [(3, False), (3, True)]
-        assert [task.cancelled() for task in tasks[:2]] == [True, True]
-        assert flights._flying == {}
 
     run(work())
