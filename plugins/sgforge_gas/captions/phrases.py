@@ -105,6 +105,7 @@ class Phrases:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._known: dict[tuple[str | None, tuple[str, ...]], Phrase] = {}
+        self._nouns: dict[str | None, tuple[str, bool, str]] = {}
         self._verbs: dict[tuple[str, bool], str] = {}
 
     def of(self, region: Region) -> Phrase:
@@ -123,22 +124,35 @@ class Phrases:
         return found
 
     def _make(self, label: str | None, attributes: Sequence[str]) -> Phrase:
-        noun = plain(label) or NAMELESS
-        words = [(plain(word), place) for place, word in enumerate(attributes)]
-        # A word that stands twice in a region is said once.
-        words = list({word.casefold(): (word, place) for word, place in reversed(words) if word}.values())
-        words.sort(key=lambda item: (self._rank(item[0]), item[1]))
-        behind = tuple(item for item in words if " " in item[0] and _BEHIND.match(item[0]))
-        before = tuple(item for item in words if item not in behind)
-        is_plural = self._vocabulary.is_plural(noun)
+        noun, is_plural, bare = self._noun(label)
+        before, behind = self._words(attributes) if attributes else ((), ())
         return Phrase(
             label=noun,
             before=before,
             behind=behind,
-            article=self._article(noun, before, is_plural),
-            bare_article=self._article(noun, (), is_plural),
+            article=self._article(noun, before, is_plural) if before else bare,
+            bare_article=bare,
             is_plural=is_plural,
         )
+
+    def _noun(self, label: str | None) -> tuple[str, bool, str]:
+        """Of a label what is said, whether it is a plural, and its article without attributes."""
+        found = self._nouns.get(label)
+        if found is None:
+            noun = plain(label) or NAMELESS
+            is_plural = self._vocabulary.is_plural(noun)
+            found = self._nouns[label] = noun, is_plural, self._article(noun, (), is_plural)
+        return found
+
+    def _words(self, attributes: Sequence[str]) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
+        """Attributes in the order of speech, before and behind the noun."""
+        words = [(plain(word), place) for place, word in enumerate(attributes)]
+        if len(words) > 1:
+            # A word that stands twice in a region is said once.
+            words = list({word.casefold(): (word, place) for word, place in reversed(words)}.values())
+            words.sort(key=lambda item: (self._rank(item[0]), item[1]))
+        behind = tuple(item for item in words if " " in item[0] and _BEHIND.match(item[0]))
+        return tuple(item for item in words if item[0] and item not in behind), behind
 
     def _article(self, noun: str, before: Sequence[tuple[str, int]], is_plural: bool) -> str:
         known = self._vocabulary.noun_of.get(noun)
