@@ -46,6 +46,7 @@ _RECALL: Final = (
         "predicates",
         "labels",
         "zero_shot",
+        "seen",
         "in_order",
         "detection",
         "match",
@@ -53,6 +54,7 @@ _RECALL: Final = (
     ),
     *("encoder", "threshold", "per_predicate", "plot", "chart"),
 )
+_PLACES: Final = ("per_distance", "per_size", "per_seen")
 _ASKING: Final = ("images", "graphs", "responses", "budget", "base_url", "checkpoint", "output")
 
 
@@ -72,12 +74,15 @@ class EvalCommand:
         )
         parser.add_argument("--labels", type=Path, metavar="FILE", help="closed set of region labels, one a line")
         parser.add_argument("--zero-shot", type=Path, metavar="FILE", help="triplets never trained on")
+        parser.add_argument(
+            "--seen", type=Path, metavar="FILE", help="names seen in training, for recall of unseen ones"
+        )
         parser.add_argument("--detection", action="store_true", help="also AP of regions at IoU 0.5 to 0.95, per label")
         parser.add_argument("--in-order", action="store_true", help="rank predictions as listed, not by score")
         parser.add_argument(
             "--match",
             default="strict",
-            choices=("strict", "exact", "lemma", "similarity"),
+            choices=("strict", "exact", "lemma", "similarity", "entail"),
             help="how far a predicted name may be from the vocabulary (default: strict)",
         )
         parser.add_argument("--aliases", type=Path, metavar="FILE", help='JSON {"further name": "name"}')
@@ -174,7 +179,7 @@ def _run_recall(args: argparse.Namespace) -> None:
     report = recall_report(outcome, draws=draws)
     if args.plot is not None:
         _plot(args, outcome, report)
-    details = ("per_category", *(("per_predicate",) if args.per_predicate else ()), "per_class", "interval")
+    details = ("per_category", *(("per_predicate",) if args.per_predicate else ()), *_PLACES, "per_class", "interval")
     _print_report(args, report, args.localization, details)
 
 
@@ -233,6 +238,8 @@ def _settings(args: argparse.Namespace) -> Any:
         zero_shot=args.zero_shot,
         in_order=args.in_order,
         detection=args.detection,
+        entail=args.match == "entail",
+        seen=args.seen,
     )
 
 
@@ -241,7 +248,7 @@ def _vocabulary(args: argparse.Namespace, settings: Any, truth: str) -> Any:
     from sgforge_eval.evaluate import Vocabulary
     from sgforge_eval.vocabulary_files import read_aliases
 
-    if args.match == "strict":
+    if args.match in ("strict", "entail"):
         if args.aliases is not None or args.threshold is not None:
             raise ConfigError("--aliases needs --match exact, lemma or similarity; --threshold needs similarity")
         return None

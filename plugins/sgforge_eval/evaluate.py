@@ -22,9 +22,10 @@ from sgforge_eval.intake.pairing import Meeting, Met, batch_of, gathered
 from sgforge_eval.intake.reading import Names, SideReader
 from sgforge_eval.measures.bootstrap import checked_draws
 from sgforge_eval.measures.conventions import DEFAULT, convention_named
+from sgforge_eval.measures.lattice import entailments
 from sgforge_eval.measures.scorer import COCO_THRESHOLDS, Measure, Scorer
 from sgforge_eval.report import Outcome, recall_report
-from sgforge_eval.vocabulary_files import read_triplets
+from sgforge_eval.vocabulary_files import read_seen, read_triplets
 
 __all__ = ["Settings", "TruthNames", "Vocabulary", "evaluate_graphs", "names_of", "score"]
 
@@ -35,7 +36,8 @@ class Settings:
 
     `predicates`: the vocabulary mean recall divides by; None takes the truth's. `labels`: the closed set
     of region labels, None for any. `in_order`: rank predictions as listed, not by score. `detection`: average precision
-    of regions at IoU 0.5 to 0.95 and per label, not at 0.5 alone.
+    of regions at IoU 0.5 to 0.95 and per label, not at 0.5 alone. `entail`: a predicate also finds what it entails
+    (`measures.lattice`). `seen`: a file of the names seen in training.
     """
 
     metric: Mode = "sgdet"
@@ -47,6 +49,8 @@ class Settings:
     zero_shot: Path | None = None
     in_order: bool = False
     detection: bool = False
+    entail: bool = False
+    seen: Path | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.metric not in ("predcls", "sgcls", "sgdet"):
@@ -142,6 +146,8 @@ def evaluate_graphs(
         in_order=settings.in_order,
         localization=settings.localization,
         thresholds=COCO_THRESHOLDS if settings.detection else (0.5,),
+        entails=(lambda: entailments(words.predicates.names)) if settings.entail else None,
+        seen=None if settings.seen is None else read_seen(settings.seen, words.labels, words.predicates),
     )
     dropped = Dropped()
     failures: Counter[str] = Counter()
@@ -222,8 +228,9 @@ def score(
     zero_shot: Path | None = None,
     in_order: bool = False,
     detection: bool = False,
+    seen: Path | None = None,
     bootstrap: int = 0,
-    matching: Matching = "strict",
+    matching: Matching | Literal["entail"] = "strict",
     aliases: Mapping[str, str] | None = None,
     encoder: Encoder | None = None,
     threshold: float | None = None,
@@ -236,9 +243,10 @@ def score(
 
     `predicates` is the vocabulary that mean recall divides by (default: the truth's), `labels` a closed set of region
     labels, `zero_shot` a file of triplets never trained on, `in_order` ranks as listed and not by score, `detection`
-    adds average precision of regions at IoU 0.5 to 0.95 and per label, `bootstrap` is the number of resamples for 95 %
-    intervals. `matching` says how far a predicted name may be from the vocabulary (by default that of the truth, which
-    is then read twice), with `aliases`, and `encoder` and `threshold` for similarity; see `sgforge.labels.LabelMapper`.
+    adds average precision of regions at IoU 0.5 to 0.95 and per label, `seen` (a file) recall of names seen in
+    training, `bootstrap` is the number of resamples for 95 % intervals. `matching` says how far a predicted name may be
+    from the vocabulary (by default that of the truth, which is then read twice), with `aliases`, and `encoder` and
+    `threshold` for similarity (see `sgforge.labels.LabelMapper`), or "entail".
     """
     checked_draws(bootstrap)
     settings = Settings(
@@ -251,9 +259,11 @@ def score(
         zero_shot=zero_shot,
         in_order=in_order,
         detection=detection,
+        entail=matching == "entail",
+        seen=seen,
     )
     words = None
-    if matching != "strict":
+    if matching not in ("strict", "entail"):
         words = Vocabulary.mapped(
             settings, truth, matching=matching, aliases=aliases, encoder=encoder, threshold=threshold
         )

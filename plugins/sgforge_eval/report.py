@@ -22,6 +22,7 @@ from sgforge_eval.measures.average_precision import (
     triplet_average_precision,
 )
 from sgforge_eval.measures.bootstrap import Resamples, few_units, interval
+from sgforge_eval.measures.groups import DISTANCES, NOVELTIES, SIZES
 from sgforge_eval.measures.recall import (
     GroupedFamily,
     Metrics,
@@ -149,6 +150,15 @@ def intervals_by_name(draws: Mapping[str, Floats]) -> dict[str, Floats]:
     return dict(zip(draws, bounds.T, strict=True))
 
 
+def _per_place(metrics: Metrics) -> dict[str, list[Row]]:
+    """Recall by distance, by size ratio and by names seen in training, one table each."""
+    kinds = (("distance", DISTANCES), ("size", SIZES), ("seen", NOVELTIES))
+    return {
+        f"per_{kind}": per_group((family,), names, kind)
+        for family, (kind, names) in zip(metrics.places, kinds, strict=False)
+    }
+
+
 def _per_class(outcome: Outcome) -> dict[str, list[Row]]:
     """Average precision of each label with truth, at 0.5 and over all thresholds, where several were asked for."""
     boxes = outcome.scorer.boxes
@@ -214,6 +224,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
         "predicates": [{"predicate": name} for name in sorted(outcome.predicates)],
         "per_predicate": per_group(metrics.grouped, outcome.book.names, "predicate"),
         "per_category": per_group((metrics.categories,), CATEGORIES, "category"),
+        **_per_place(metrics),
         "counted": list(_counted(outcome)),
         **_per_class(outcome),
     }
@@ -256,8 +267,9 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
 def report_json(report: Report, localization: str) -> dict[str, Any]:
     """The object that `--json` prints; values are fractions.
 
-    Tables of scene-graph recall become objects by name: `per_predicate` and `per_category` of values, `interval` of
-    [low, high], `counted` of numbers by reason, `predicates` the vocabulary. Other tables are lists of their rows.
+    Tables of scene-graph recall become objects by name: `per_predicate`, `per_category`, `per_distance`, `per_size` and
+    `per_seen` of values, `interval` of [low, high], `counted` of numbers by reason, `predicates` the vocabulary. Other
+    tables are lists of their rows.
     """
     found: dict[str, Any] = {
         "metric": report.metric,
@@ -272,6 +284,9 @@ def report_json(report: Report, localization: str) -> dict[str, Any]:
     return found
 
 
+_NAMED = ("per_predicate", "per_category", "per_distance", "per_size", "per_seen")
+
+
 def _by_name(table: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     if table == "predicates":
         return [row["predicate"] for row in rows]
@@ -279,6 +294,6 @@ def _by_name(table: str, rows: Sequence[Mapping[str, Any]]) -> Any:
         return {row["reason"]: row["count"] for row in rows}
     if table == "interval":
         return {row["metric"]: [row["low"], row["high"]] for row in rows}
-    if table in ("per_predicate", "per_category") and all(table[4:] in row for row in rows):
+    if table in _NAMED and all(table[4:] in row for row in rows):
         return {row[table[4:]]: {key: value for key, value in row.items() if key != table[4:]} for row in rows}
     return list(rows)

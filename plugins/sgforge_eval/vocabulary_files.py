@@ -15,7 +15,7 @@ from sgforge_eval.intake.arrays import Ints
 from sgforge_eval.intake.batch import Codebook
 from sgforge_eval.measures.scorer import triplet_codes
 
-__all__ = ["ZeroShot", "read_aliases", "read_names", "read_triplets"]
+__all__ = ["Seen", "ZeroShot", "read_aliases", "read_names", "read_seen", "read_triplets"]
 
 Kind = Literal["labels", "predicates"]
 
@@ -88,6 +88,31 @@ class ZeroShot:
         ).reshape(-1, 3)
         codes = triplet_codes(rows[:, 0], rows[:, 1], rows[:, 2])
         return np.unique(codes[codes >= 0])
+
+
+@attrs.frozen(eq=False)
+class Seen:
+    """Names of labels and predicates seen in training; called, it gives the codes of those that have one by now."""
+
+    names: tuple[tuple[str, ...], tuple[str, ...]]
+    labels: Codebook
+    predicates: Codebook
+
+    def __call__(self) -> tuple[Ints, Ints]:
+        books = (self.labels, self.predicates)
+        found = [np.array([book.find(name) for name in names]) for book, names in zip(books, self.names, strict=True)]
+        return found[0], found[1]
+
+
+def read_seen(path: Path, labels: Codebook, predicates: Codebook) -> Seen:
+    """Names seen in training: a JSON object {"labels": [...], "predicates": [...]}."""
+    found = _read_json(path, "seen file")
+    lists = [found.get(key) for key in ("labels", "predicates")] if isinstance(found, dict) else []
+    if not lists or not all(
+        isinstance(names, list) and all(isinstance(name, str) for name in names) for names in lists
+    ):
+        raise ConfigError(f'seen file {path} must be a JSON object {{"labels": [names], "predicates": [names]}}')
+    return Seen((tuple(lists[0] or ()), tuple(lists[1] or ())), labels, predicates)
 
 
 def read_triplets(path: Path, labels: Codebook, predicates: Codebook) -> ZeroShot:

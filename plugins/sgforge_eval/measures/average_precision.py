@@ -150,10 +150,12 @@ def _overlaps(first: Floats, second: Floats, convention: Convention) -> Floats:
     return boxes.iou_rows(first.astype(np.float64), second.astype(np.float64), convention.pixels)
 
 
-def one_to_one(join: TripletJoin, matched: Flags, listed: Ranked, truths: int) -> Flags:
-    """Which listed triplets find a truth row that no better one of their image found before."""
-    rows, true_rows = join.listed_rows[matched], join.truth_rows[matched]
-    return _greedy(true_rows, rows, np.ones(len(rows)), listed.rank, truths) >= 0
+def one_to_one(true_rows: Ints, listed_rows: Ints, rank: Ints, truths: int) -> Flags:
+    """Which listed triplets find a truth row that no better one of their image found before.
+
+    `true_rows`, `listed_rows` (n,) say which match, `rank` is that of every listed one.
+    """
+    return _greedy(true_rows, listed_rows, np.ones(len(listed_rows)), rank, truths) >= 0
 
 
 def triplet_detections(batch: EvalBatch, listed: Ranked, taken: Flags) -> Detections:

@@ -20,6 +20,7 @@ from sgforge_eval.measures.average_precision import (
     triplet_average_precision,
 )
 from sgforge_eval.measures.conventions import Convention
+from sgforge_eval.measures.groups import DISTANCES, NOVELTIES, SIZES
 from sgforge_eval.measures.scorer import HitTable, Measure
 
 __all__ = [
@@ -93,6 +94,8 @@ class GroupedFamily:
 class Metrics:
     """All metrics of one table of hits: `families` and `grouped` (per predicate), `categories`; `used` (N,) bool.
 
+    `places`: constrained recall by distance, by size ratio, and where asked for by names seen in training.
+
     The families of `grouped` have the same rows: `image`, `group` and `bottom` are equal.
     """
 
@@ -100,6 +103,7 @@ class Metrics:
     grouped: tuple[GroupedFamily, ...]
     categories: GroupedFamily
     used: Flags
+    places: tuple[GroupedFamily, ...] = ()
 
     def values(self) -> dict[str, float]:
         """Every value by name, F1@K (harmonic mean of R@K and mR@K) included; what no image counts for is left out."""
@@ -321,4 +325,9 @@ def measure_table(table: HitTable, measure: Measure, predicates: int, divisor: i
     category = table.category.astype(np.int64)
     kinds = len(CATEGORIES)
     (by_category,) = counter.grouped((("mR", "R"),), (table.constrained,), category, kinds, kinds)
-    return Metrics(tuple(families), grouped, by_category, used)
+    places = []
+    for group, names in ((table.distance, DISTANCES), (table.size, SIZES), (table.novelty, NOVELTIES)):
+        if group is not None:
+            count = len(names)
+            places += counter.grouped((("mR", "R"),), (table.constrained,), group.astype(np.int64), count, count)
+    return Metrics(families=tuple(families), grouped=grouped, categories=by_category, used=used, places=tuple(places))

@@ -21,6 +21,7 @@ from sgforge_eval.measures.average_precision import (
     triplet_detections,
 )
 from sgforge_eval.measures.conventions import Convention
+from sgforge_eval.measures.groups import novelties, pair_distances, pair_sizes
 from sgforge_eval.measures.ranking import Ranked, Rankings, rank_predictions, rank_within
 from sgforge_eval.measures.single import AssignedLocalizer, one_region_an_object
 from sgforge_eval.measures.triplets import TripletJoin, unique_truth
@@ -38,9 +39,11 @@ class Measure:
     """What to measure and how.
 
     `ks` ascending cuts. `zero_shot` gives the codes (`triplet_codes`) of triplets never trained on, as far as their
-    names have codes by now; None if not asked.
-    `in_order`: predictions are ranked as listed. `free`, `phrases`, `detection`: also without graph constraint, also
-    phrases, also the mean average precision of the regions themselves, at these `thresholds` of IoU (0.5 first).
+    names have codes by now; None if not asked. `in_order`: predictions are ranked as listed. `free`, `phrases`,
+    `detection`: also without graph constraint, also phrases, also the mean average precision of the regions themselves,
+    at these `thresholds` of IoU (0.5 first). `entails` gives (n, 2) codes of predicates of which the first also finds
+    the second. `seen` gives the codes of labels and of predicates that a model was trained on, for recall of names seen
+    and unseen.
     """
 
     mode: Mode
@@ -52,6 +55,8 @@ class Measure:
     phrases: bool = True
     detection: bool = True
     thresholds: tuple[float, ...] = (0.5,)
+    entails: Callable[[], Ints] | None = None
+    seen: Callable[[], tuple[Ints, Ints]] | None = None
 
     @classmethod
     def of(
@@ -64,6 +69,8 @@ class Measure:
         zero_shot: Callable[[], Ints] | None = None,
         in_order: bool = False,
         thresholds: tuple[float, ...] = (0.5,),
+        entails: Callable[[], Ints] | None = None,
+        seen: Callable[[], tuple[Ints, Ints]] | None = None,
     ) -> Measure:
         """A measure at the cuts `k` and those the convention's own scores need, in order.
 
@@ -83,6 +90,8 @@ class Measure:
             in_order=in_order,
             detection=localization == "box",
             thresholds=thresholds,
+            entails=entails,
+            seen=seen,
         )
 
     @property
@@ -99,7 +108,8 @@ class HitTable:
     `open` (R,) int32 are first ranks, None where not measured. `truth_count`, `answered`, `failed` (N,) describe the
     images; so do `proposed` (N,), how many pairs or triplets are listed in all, `listed` and `taken` (N, K), how many
     constrained triplets stand before each cut and how many of them find a truth row one to one, `invalid` (N, K), how
-    many of them have a name without a code, and `nodes` (N, 3): regions right, predicted and true.
+    many of them have a name without a code, and `nodes` (N, 3): regions right, predicted and true. `distance`, `size`,
+    `novelty` (R,) int8 put truth rows into the groups of `measures.groups`.
     """
 
     image: Ints
@@ -119,6 +129,9 @@ class HitTable:
     taken: Ints
     invalid: Ints
     nodes: Ints | None
+    distance: Ints
+    size: Ints
+    novelty: Ints | None
 
 
 _OF_IMAGES = ("truth_count", "answered", "failed", "proposed", "listed", "taken", "invalid", "nodes")
@@ -195,9 +208,9 @@ class Scorer:
         listed = rank_predictions(
             batch.predictions, self.measure.limit, free=False, in_order=self.measure.in_order
         ).constrained
-        join = TripletJoin(batch, listed)
+        join, rows = self._joined(batch, listed)
         matched = join.both_regions(localizer)
-        return first_hit(len(batch.truth.image), join.truth_rows[matched], listed.rank[join.listed_rows[matched]])
+        return first_hit(len(batch.truth.image), join.truth_rows[matched], listed.rank[rows[matched]])
 
     def _cuts(self) -> tuple[int, ...]:
         return self.measure.ks if self.measure.convention.ranked else (_EVERY,)
@@ -207,8 +220,8 @@ class Scorer:
         phrases = self.measure.phrases and self.measure.mode == "sgdet"
         lists = [rankings.constrained] + ([rankings.free] if rankings.free is not None else [])
         joined = concat_rows(lists)
-        join = TripletJoin(batch, joined)
-        listed, rows = join.listed_rows, join.truth_rows
+        join, listed = self._joined(batch, joined)
+        rows = join.truth_rows
         matched = join.both_regions(localizer)
         is_free = listed >= len(rankings.constrained.rank)
 
@@ -217,7 +230,7 @@ class Scorer:
 
         own = rankings.constrained
         kept = matched & ~is_free
-        taken = one_to_one(join, kept, joined, size)[: len(own.rank)]
+        taken = one_to_one(rows[kept], listed[kept], joined.rank, size)[: len(own.rank)]
         self._triplets.append(triplet_detections(batch, own, taken))
         said = batch.predictions.objects.labels
         strange = (own.predicate < 0) | (said[own.subject] < 0) | (said[own.object] < 0)
@@ -246,6 +259,9 @@ class Scorer:
             taken=per_image(taken),
             invalid=per_image(strange),
             nodes=None,
+            distance=pair_distances(truth),
+            size=pair_sizes(truth),
+            novelty=None if self.measure.seen is None else novelties(truth, *self.measure.seen()),
         )
 
     def _paired(self, batch: EvalBatch, listed: Ranked, localizer: Localizer) -> Ints:
@@ -264,9 +280,23 @@ class Scorer:
             ranking = rank_predictions(
                 kept.predictions, self.measure.limit, free=False, in_order=self.measure.in_order
             ).constrained
-        join = TripletJoin(kept, ranking)
+        join, rows = self._joined(kept, ranking)
         matched = join.both_regions(localizer)
-        return first_hit(size, join.truth_rows[matched], ranking.rank[join.listed_rows[matched]])
+        return first_hit(size, join.truth_rows[matched], ranking.rank[rows[matched]])
+
+    def _joined(self, batch: EvalBatch, listed: Ranked) -> tuple[TripletJoin, Ints]:
+        """Truth rows and listed triplets whose names agree, or whose predicate entails the true one, and their rows."""
+        rows = np.arange(len(listed.rank))
+        pairs = None if self.measure.entails is None else self.measure.entails()
+        if pairs is not None and len(pairs):
+            said, more = equal_keys(pairs[:, 0], listed.predicate)
+            rows = np.concatenate([rows, more])
+            wider = take_rows(listed, rows)
+            predicate = wider.predicate.copy()
+            predicate[len(listed.rank) :] = pairs[said, 1]
+            listed = attrs.evolve(wider, predicate=predicate)
+        join = TripletJoin(batch, listed)
+        return join, rows[join.listed_rows]
 
     @property
     def is_empty(self) -> bool:
