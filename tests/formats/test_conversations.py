@@ -140,7 +140,7 @@ def conversations(draw: st.DrawFn, regions: bool) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("regions", [False, True])
-@settings(max_examples=12, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(data=st.data())
 def test_there_and_back_is_an_identity(regions: bool, data: st.DataObject) -> None:
     rows = data.draw(conversations(regions))

@@ -94,7 +94,7 @@ def test_the_last_annotation_counts_and_bad_results_cost_themselves(tmp_path: Pa
     }
 
 
-@settings(max_examples=12, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.integers(0, 60)), max_size=4), st.booleans())
 def test_there_and_back_is_an_identity(regions: list[tuple[str | None, int]], is_related: bool) -> None:
     results = [result(f"r{at}", label, x) for at, (label, x) in enumerate(regions)]

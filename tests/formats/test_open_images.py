@@ -101,7 +101,7 @@ mids = st.sampled_from([MAN, GUITAR])
 lines_of_one_image = st.tuples(mids, mids, *[shares] * 4, st.sampled_from(["on", "is"]))
 
 
-@settings(max_examples=12, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(st.lists(lines_of_one_image, max_size=5))
 def test_there_and_back_is_an_identity(rows: list[tuple[str, str, float, float, float, float, str]]) -> None:
     """Boxes of sixteenths of the picture, which float32 holds; the order of regions is that of the file."""

@@ -136,7 +136,7 @@ def entries(draw: st.DrawFn) -> list[dict[str, Any]]:
     return found
 
 
-@settings(max_examples=12, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(entries())
 def test_there_and_back_is_an_identity(content: list[dict[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as made:

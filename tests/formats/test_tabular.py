@@ -191,7 +191,7 @@ def test_without_pictures_rows_name_them(tmp_path: Path) -> None:
 labels = st.text("ab ", min_size=1, max_size=3).filter(str.strip)
 
 
-@settings(max_examples=12, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(
     st.lists(st.lists(st.tuples(labels, st.integers(0, 20), st.integers(21, 40)), max_size=3), min_size=1, max_size=3)
 )

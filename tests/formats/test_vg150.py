@@ -114,7 +114,7 @@ def test_files_of_different_releases_and_of_other_formats_are_refused(tmp_path: 
 SQUARES = [{"image_id": number, "width": side, "height": side} for number, side in ((1, 1024), (2, 512), (3, 2048))]
 
 
-@settings(max_examples=10, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(st.data())
 def test_there_and_back_is_an_identity(data: st.DataObject) -> None:
     """Boxes are centre and sides in whole units, so that they come back exactly."""

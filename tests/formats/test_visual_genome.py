@@ -204,7 +204,7 @@ def scene_graphs(draw: st.DrawFn) -> tuple[list[Any], list[Any], list[Any]]:
     return graphs, facts, phrases
 
 
-@settings(max_examples=15, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(scene_graphs())
 def test_there_and_back_is_an_identity(content: tuple[list[Any], list[Any], list[Any]]) -> None:
     names = ("scene_graphs", "image_data", "region_descriptions")
