@@ -309,6 +309,7 @@ def is_at(data: Path, step: int, child: subprocess.Popen[bytes]) -> bool:
     return max(told(data), default=0) >= step or child.poll() is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "world"), [("grpo", 1), ("dpo", 1), ("grpo", 2)])
 def test_killed_at_any_step_it_goes_on_to_the_same_losses(tmp_path, kind, world):
     whole = pipeline(kind, world, tmp_path / "whole")
@@ -331,6 +332,7 @@ def test_killed_at_any_step_it_goes_on_to_the_same_losses(tmp_path, kind, world)
     assert not list(folder.glob("state-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ranks_learn_what_one_learns(tmp_path, kind):
     alone, both = (pipeline(kind, world, tmp_path / str(world), steps=6) for world in (1, 2))
