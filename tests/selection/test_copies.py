@@ -16,6 +16,7 @@ from sgforge.dataset.verification import verify_dataset
 from sgforge.engine.sources.reading import split_of
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.jsonl import dump_sample
+from sgforge.plugins import load_plugins
 from tests.selection.toys import Captioner, Few, Source
 
 
@@ -110,12 +111,12 @@ def test_an_image_that_cannot_be_read_is_told_once_and_a_source_that_has_not_cha
     assert [failure.image_id for failure in report.failures] == ["bad.png"]
     assert report.step("source").counts.computed == 6
 
-    from sgforge_formats.folder import FolderSource
+    folder_source = load_plugins().lookup("source", "folder").load()
 
     def read(self, roots, name):
         raise AssertionError("it was read")
 
-    monkeypatch.setattr(FolderSource, "samples", read)
+    monkeypatch.setattr(folder_source, "samples", read)
     again = sg.Pipeline(sg.caption(Captioner())).run(source, tmp_path / "d", progress=False)
     assert (counts(again, "source"), counts(again, "caption")) == ((0, 6), (0, 6))
     monkeypatch.undo()
