@@ -37,7 +37,9 @@ def test_the_best_of_four_pictures_is_better_than_their_mean(here: Path, capsys:
 
 
 def test_scores_by_what_pictures_should_show(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "examples/gas/score.toml", "--set", "source.count=20", "--set", "step.render.size=64"]) in (
+    assert main(
+        ["run", "examples/gas/score_drawn.toml", "--set", "source.count=20", "--set", "step.render.size=64"]
+    ) in (
         0,
         4,
     )
@@ -56,3 +58,29 @@ def test_scores_by_what_pictures_should_show(here: Path, capsys: pytest.CaptureF
     assert {row["mean"] for row in json.loads(capsys.readouterr().out)} == {0.0}
     assert main(["gas", "scores", "runs/score"]) == 0
     assert "complexity  pictures" in capsys.readouterr().out
+
+
+def test_a_model_is_scored_by_one_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from support.extras import needs_extra
+
+    needs_extra("gas-images")
+    from gas.tiny_pipeline import save_tiny_pipeline
+
+    from sgforge.testing.fake_provider import FakeProvider
+
+    folder = save_tiny_pipeline(here / "tiny")
+    changed = {
+        "source.count": 2,
+        "step.render.checkpoint": folder,
+        "step.render.steps": 1,
+        "step.judge.probabilities": "false",
+    }
+    with FakeProvider() as fake:
+        text = (ROOT / "examples/gas/score.toml").read_text().replace("http://127.0.0.1:8800/v1", fake.openai_url)
+        (here / "score.toml").write_text(text)
+        sets = [word for name, value in changed.items() for word in ("--set", f"{name}={value}")]
+        assert main(["run", "score.toml", *sets]) in (0, 4)
+    capsys.readouterr()
+    assert main(["gas", "scores", "runs/score", "--json"]) == 0
+    (whole,) = [row for row in json.loads(capsys.readouterr().out) if row["by"] == "all"]
+    assert whole["count"] == 2
