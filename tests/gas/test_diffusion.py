@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +20,21 @@ from sgforge.graph import Caption, Sample  # noqa: E402
 from sgforge.images import Roots  # noqa: E402
 from sgforge.made_files import MadeFiles  # noqa: E402
 from sgforge.stages import Failure, Resources  # noqa: E402
+from sgforge.testing import RendererContract  # noqa: E402
 from sgforge_gas.config import DiffusersOptions  # noqa: E402
 from sgforge_gas.rendering.diffusion import DiffusersRenderer, seed_of  # noqa: E402
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+class TestDiffusers(RendererContract):
+    component = "diffusers"
+
+    def options_in(self, folder: Path) -> Mapping[str, Any]:
+        return {"checkpoint": str(save_tiny_pipeline(folder / "pipeline")), "steps": 2}
+
+    def samples(self, folder: Path) -> list[Sample]:
+        return [sample("a"), sample("b", "a blue cat")]
 
 
 @pytest.fixture(scope="module")

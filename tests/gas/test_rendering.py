@@ -16,8 +16,10 @@ from PIL import Image
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
 from sgforge.errors import GraphError
-from sgforge.graph import Region, Relation, SceneGraph
+from sgforge.graph import Region, Relation, Sample, SceneGraph
+from sgforge.images import Roots
 from sgforge.stages import Failure
+from sgforge.testing import JudgeContract, RendererContract
 from sgforge.testing.scenes import STAGED_KINDS, Prop, staged_scene
 from sgforge_gas.config import GasOptions
 from sgforge_gas.judging.drawn import answers_of
@@ -35,6 +37,27 @@ WORDS = load_vocabulary(SCENES)
 def graphs(count: int, **more):
     options = GasOptions(**{"complexity": (3, 8), "vocabulary": SCENES, "scene_attributes": (0,), **more})
     return [graph for graph, _ in Sampler(options).graphs(range(count))]
+
+
+class TestProcedural(RendererContract):
+    component = "procedural"
+
+    def samples(self, folder: Path) -> list[Sample]:
+        return [Sample(f"graph-{number}", graph) for number, graph in enumerate(graphs(3))]
+
+
+class TestDrawn(JudgeContract):
+    component = "drawn"
+
+    def samples(self, folder: Path) -> list[Sample]:
+        """Pictures that were drawn, with what can be asked of their graphs."""
+        found = []
+        for number, graph in enumerate(graphs(2)):
+            (folder / f"{number}.png").write_bytes(png_of(laid_out(graph), 64, "room"))
+            image = Roots({"made": folder}).image(f"made:{number}.png")
+            values = {"questions": tuple(Asker().ask(graph))}
+            found.append(Sample(f"{number}", graph, uri=f"made:{number}.png", image=image, values=values))
+        return found
 
 
 def test_most_graphs_of_the_vocabulary_can_be_drawn_and_show_all_that_is_asked() -> None:
