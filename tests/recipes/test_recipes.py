@@ -50,7 +50,7 @@ def test_the_recipes_run_as_their_page_says(tmp_path: Path, monkeypatch: pytest.
             text = recipe.read_text()
             assert STAND_IN in text
             (tmp_path / "examples" / "svg" / recipe.name).write_text(text.replace(STAND_IN, fake.openai_url))
-        assert run_page(PAGE, tmp_path, {**os.environ, "PATH": WITH_TOOLS}) == 9
+        assert run_page(PAGE, tmp_path, {**os.environ, "PATH": WITH_TOOLS}) == 10
         ran = Ran(tmp_path, fake)
         for recipe in RECIPES:
             check_that_a_second_run_computes_and_buys_nothing(recipe.name, ran)

@@ -33,7 +33,7 @@ def test_the_one_for_a_gpu(tmp_path: Path) -> None:
     found = figures(*command)
     assert float(str(found["loss_apart"])) < 1e-5
     assert float(str(found["gradient_apart"])) < 1e-4
-    (tmp_path / "training.json").unlink()
+    (tmp_path / "trainer.json").unlink()
     again = figures(*command)  # cut before its last part
     assert again["answers_s"] == found["answers_s"]
 
