@@ -6,6 +6,7 @@ import json
 
 import pytest
 from grpo.graphs import DATA, bigram, built, cases, exact
+from support.extras import needs_extra
 
 import sgforge_grpo
 from sgforge.errors import ConfigError
@@ -115,7 +116,9 @@ def test_what_was_never_released_has_no_such_mode():
 
 
 def test_losses_and_gradients_are_those_of_released_trainers():
-    torch = pytest.importorskip("torch")
+    needs_extra("grpo")
+    import torch
+
     kinds = set()
     for line in (DATA / "losses.jsonl").read_text().splitlines():
         case = json.loads(line)
@@ -138,7 +141,9 @@ def test_losses_and_gradients_are_those_of_released_trainers():
 
 
 def test_gspo_is_grpo_by_the_ratio_of_the_sequence():
-    torch = pytest.importorskip("torch")
+    needs_extra("grpo")
+    import torch
+
     logps = torch.tensor([[-1.0, -2.0, 0.0], [-0.5, -0.1, -0.7]])
     old, mask = (
         logps + torch.tensor([[0.3, -0.1, 9.0], [0.2, 0.2, -0.4]]),
@@ -150,7 +155,9 @@ def test_gspo_is_grpo_by_the_ratio_of_the_sequence():
 
 
 def test_advantages_are_those_of_the_formula():
-    torch = pytest.importorskip("torch")
+    needs_extra("grpo")
+    import torch
+
     for line in (DATA / "advantages.jsonl").read_text().splitlines():
         case = json.loads(line)
         for key, scaling in (("scaled", "group"), ("unscaled", "none"), ("split_rewards", "split")):
@@ -163,7 +170,7 @@ def test_advantages_are_those_of_the_formula():
 
 
 def test_groups_of_one_are_refused_with_the_reason():
-    pytest.importorskip("torch")
+    needs_extra("grpo")
     with pytest.raises(ConfigError, match="a group of 1 has no mean to be better than"):
         sgforge_grpo.advantages([1.0, 2.0], 1)
     with pytest.raises(ConfigError, match=r"no groups of 3"):

@@ -158,7 +158,9 @@ def test_trl_learns_from_them_on_a_tiny_llava(tmp_path, beta):
 
 
 def test_a_loss_that_sees_no_picture_stops_trl():
-    torch = pytest.importorskip("torch")
+    needs_extra("grpo")
+    import torch
+
     from sgforge_grpo.trainers.trl import PixelCheck
 
     tower = torch.nn.Linear(2, 2)

@@ -182,7 +182,8 @@ def test_a_faulty_answer_is_repaired_once_and_both_calls_are_billed(name: str, t
     assert (response.usage.input, response.usage.output) == (300, 30)
     assert spent == pytest.approx((300 + 2 * 30) / 1e6)
     assert len(asked) == 2
-    assert asked[0] in asked[1]
+    question, _, _ = asked[0].partition("\n")  # the schema in words behind it stands in the complaint instead
+    assert question in asked[1]
     assert '{"label": 5}' in asked[1]
     assert "$.label" in asked[1]
 

@@ -110,6 +110,13 @@ class Dense:
     scores: Floats
     columns: Ints
 
+    @property
+    def proposed(self) -> Ints:
+        """(N,) relations an image: every predicate of a pair that has a score."""
+        of_image = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        of_pair = np.count_nonzero(self.scores > 0, axis=1)
+        return np.bincount(of_image, of_pair, minlength=len(self.offsets) - 1).astype(np.int64)
+
     def rows(self, kept: Ints, offsets: Ints) -> Dense:
         """The pairs of these row numbers, with their new offsets."""
         return attrs.evolve(
@@ -131,6 +138,11 @@ class Listed:
     object: Ints
     predicate: Ints
     scores: Floats
+
+    @property
+    def proposed(self) -> Ints:
+        """(N,) relations an image."""
+        return np.diff(self.offsets)
 
     def rows(self, kept: Ints, offsets: Ints) -> Listed:
         """The triplets of these row numbers, with their new offsets."""

@@ -106,7 +106,7 @@ class HitTable:
 
     `image`, `predicate`, `category`, `zero_shot` (R,) describe the row; `constrained`, `free`, `phrase`, `paired`,
     `open` (R,) int32 are first ranks, None where not measured. `truth_count`, `answered`, `failed` (N,) describe the
-    images; so do `proposed` (N,), how many pairs or triplets are listed in all, `listed` and `taken` (N, K), how many
+    images; so do `proposed` (N,), how many relations are proposed in all, `listed` and `taken` (N, K), how many
     constrained triplets stand before each cut and how many of them find a truth row one to one, `invalid` (N, K), how
     many of them have a name without a code, and `nodes` (N, 3): regions right, predicted and true. `distance`, `size`,
     `novelty` (R,) int8 put truth rows into the groups of `measures.groups`.
@@ -254,7 +254,7 @@ class Scorer:
             answered=rankings.answered & ~batch.failed,
             failed=batch.failed,
             open=None,
-            proposed=np.diff(batch.predictions.offsets),
+            proposed=batch.predictions.proposed,
             listed=per_image(np.ones(len(own.rank), bool)),
             taken=per_image(taken),
             invalid=per_image(strange),
