@@ -114,6 +114,14 @@ def test_it_is_done_once_and_again_when_a_key_it_read_or_an_option_is_another(tm
     assert opened(tmp_path / "d").snapshot.id == first
 
 
+def test_progress_is_told_of_a_selection_that_is_known_already(tmp_path, capsys):
+    """More images than are counted before something is told of them, asked for and known."""
+    pipeline = sg.Pipeline(sg.select(Selector(Options(("i1:dull",)))))
+    for expected in ((70, 0, 1, 0), (0, 70, 1, 0)):
+        assert counts(pipeline.run(Source(70), tmp_path / "d", progress=True))["select"] == expected
+    assert "select: 0 computed, 70 reused" in capsys.readouterr().err
+
+
 def test_one_more_image_redoes_the_selection_alone(tmp_path):
     def steps():
         return (

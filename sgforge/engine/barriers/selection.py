@@ -89,15 +89,17 @@ async def run_selection(context: Context, step: PlannedStep, snapshot: Snapshot,
     folder = context.writer.folder_for(fingerprint)
     answers: Sequence[Answer] | None = load_choices(folder)
     reused = answers is not None
-    if answers is None:
-        try:
-            async with context.telling([StepTotal(step.name, len(rows))], [tally]):
+    total = StepTotal(step.name, 0, len(rows)) if reused else StepTotal(step.name, len(rows))
+    try:
+        # Counted while it is told: a display knows no step that has not begun, or has ended.
+        async with context.telling([total], [tally]):
+            if answers is None:
                 answers = await select(_job(context, step, snapshot, rows, folder), context.stop)
-        except Stopped:
-            report = StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
-            return Selection(report=report, snapshot=snapshot, failures=failures)
-    for row, answer in zip(rows, answers, strict=True):
-        _count(tally, row, images.ids[row], answer, reused=reused)
+            for row, answer in zip(rows, answers, strict=True):
+                _count(tally, row, images.ids[row], answer, reused=reused)
+    except Stopped:
+        report = StepReport(step.name, step.verb.name, step.spec.name, StepCounts(), status="unfinished")
+        return Selection(report=report, snapshot=snapshot, failures=failures)
     failures = {**failures, **{images.ids[row]: (step.name, reason) for row, reason in tally.failures.items()}}
     report = _report(step, tally, len(images))
     record = context.record(step, fingerprint, report)
