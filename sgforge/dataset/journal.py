@@ -46,6 +46,7 @@ _TABLES: Final = {
     "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)",
     "reading": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, "
     "stamp TEXT NOT NULL, snapshot TEXT NOT NULL, told TEXT NOT NULL)",
+    "start": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, snapshot TEXT NOT NULL)",
 }
 _PAGE: Final = 8192
 """Bytes of a page: answers are a few kB each."""
@@ -57,6 +58,8 @@ _COLUMNS: Final = f"{ANSWER_COLUMNS}, crc"
 _BATCH: Final = 500
 _MOST_READINGS: Final = 64
 """Readings that are remembered: of each source and limit one, as often as its options change another."""
+_MOST_STARTS: Final = 64
+"""Snapshots from which steps started that are remembered: an unfinished run is among the last."""
 _REMAINING: Final = "FROM answer WHERE key NOT IN (SELECT key FROM temp.forgotten)"
 _FEW: Final = 2000
 """As many answers are deleted one by one; more are left behind in a rewritten file, which is far cheaper."""
@@ -232,6 +235,17 @@ class Journal:
         values = (step.name, step.verb, step.component, step.fingerprint, step.options_json)
         with self._transaction() as base:
             base.execute("INSERT OR REPLACE INTO step VALUES (?,?,?,?,?)", values)
+
+    def begin_at(self, snapshot_id: str) -> None:
+        """Remember the snapshot to which steps begin to answer: several may hold the states that they answer to."""
+        with self._transaction() as base:
+            base.execute("INSERT INTO start (snapshot) VALUES (?)", (snapshot_id,))
+            base.execute("DELETE FROM start WHERE number <= (SELECT MAX(number) FROM start) - ?", (_MOST_STARTS,))
+
+    def starts(self) -> list[str]:
+        """The snapshots to which steps began to answer, the last one last."""
+        with self._errors(), self._lock:
+            return [snapshot for (snapshot,) in self._base.execute("SELECT snapshot FROM start ORDER BY number")]
 
     def step(self, name: str) -> StepRecord:
         """What is known of a step by this name."""

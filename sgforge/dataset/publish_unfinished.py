@@ -14,8 +14,8 @@ __all__ = ["seal"]
 def seal(writer: DatasetWriter, branch: str = "main") -> list[Snapshot]:
     """Publish every answer that no snapshot holds yet, one partial snapshot per step, and move `branch` to the last.
 
-    Each answer names the state it was made from, so the chain is followed from the snapshot that most answers start
-    from. Images without an answer keep the state they have. Empty if there is nothing to seal.
+    Each answer names the state it was made from, so the chain is followed from the snapshot that the last run began
+    to answer. Images without an answer keep the state they have. Empty if there is nothing to seal.
     """
     rows = writer.journal.unpublished()
     known = writer.states().find([key for _, key, _, _ in rows])
@@ -47,16 +47,22 @@ def seal(writer: DatasetWriter, branch: str = "main") -> list[Snapshot]:
 def _start(
     writer: DatasetWriter, children: dict[bytes, tuple[bytes, str]], branch: str
 ) -> tuple[Snapshot, list[bytes]]:
-    """The snapshot whose images have most of the answers, and its keys; the branch's own where it is among the best."""
-    best: tuple[int, str, Snapshot, list[bytes]] | None = None
+    """The snapshot to seal on, and its keys: of those whose images have answers the last that a run began to answer.
+
+    Most answers alone do not tell it: what a selection left as it was stands in the version before it too. They do for
+    a journal from before beginnings were kept; then, of equals, the branch's own counts.
+    """
+    best: tuple[int, int, str, Snapshot, list[bytes]] | None = None
     heads = writer.branches()
+    begun = {snapshot_id: number for number, snapshot_id in enumerate(writer.journal.starts(), 1)}
     for snapshot_id in writer.snapshot_ids():
         snapshot = writer.states().snapshot(snapshot_id)
         keys = [key.tobytes() for key in np.asarray(snapshot.keys)]
         count = sum(key in children for key in keys)
-        rank = (count, "~" if heads.get(branch) == snapshot_id else snapshot.meta.created)
-        if best is None or rank > best[:2]:
+        created = "~" if heads.get(branch) == snapshot_id else snapshot.meta.created
+        rank = (begun.get(snapshot_id, 0) if count else -1, count, created)
+        if best is None or rank > best[:3]:
             best = (*rank, snapshot, keys)
-    if best is None or best[0] == 0:
+    if best is None or best[1] == 0:
         raise DatasetError(f"{writer.path}: the journal's answers belong to no snapshot here; run the pipeline again")
-    return best[2], best[3]
+    return best[3], best[4]

@@ -19,6 +19,7 @@ from sgforge.engine.forecast.forecast import forecast
 from sgforge.engine.planning.resolve import resolve
 from sgforge.graph import Region
 from sgforge.jsonl import dump_sample, read_jsonl
+from sgforge.models.errors import BudgetReachedError
 from sgforge.plugins import load_plugins
 from sgforge.steps import SourceStep
 from tests.selection import toys
@@ -288,6 +289,37 @@ def test_a_stop_leaves_the_selection_for_the_next_run(tmp_path):
         "select": (6, 0, 0, 0),
         "caption": (6, 0, 0, 0),
     }
+
+
+class Stopped(Captioner):
+    """A captioner whose second image ends the run."""
+
+    def caption(self, samples):
+        if self.asked:
+            raise BudgetReachedError("the budget is reached")
+        return super().caption(samples)
+
+
+@pytest.mark.parametrize("tried", [(), ("i2:dark", "i4:dark"), ("i5:dark",)])
+def test_what_a_stopped_run_made_behind_a_selection_is_sealed_behind_it(tmp_path, capsys, tried):
+    """Versions before it and of other choices hold the same states, and the branch stands at one of them."""
+    folder, dull = tmp_path / "d", Options(("i1:dull",))
+    run(folder, sg.caption(Captioner()))
+    for drop in (dull.drop, tried, dull.drop):
+        steps = (
+            sg.caption(Captioner()),
+            sg.select(Selector(Options(drop))),
+            sg.caption(Stopped(), batch_size=1, name="again"),
+        )
+        assert run(folder, *steps).status == "budget"
+    assert opened(folder).snapshot.meta.step.name == "caption"
+    assert main(["publish", str(folder)]) == 0
+    assert "again (unfinished)" in capsys.readouterr().out
+    snapshot = opened(folder).snapshot
+    words, dropped = snapshot.vocabulary("reason"), snapshot.column("image/dropped").tolist()
+    assert {words[one] for one in dropped if one >= 0} == {"dull"}
+    assert [number for number, one in enumerate(dropped) if one >= 0] == [1]
+    assert verify_dataset(folder).problems == []
 
 
 def lines_of(folder: Path) -> list[bytes]:

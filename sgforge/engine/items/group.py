@@ -89,6 +89,8 @@ class GroupRun:
 
     async def _stream(self, rows: Sequence[int]) -> None:
         context = self._context
+        # As each step below, known to the journal before the first answer to it.
+        context.writer.journal.begin_at(self._parent.id)
         async with at_work() as crews:
             stages = [await self._stage(number, crews) for number in range(len(self._works))]
             stream = Stream(stages, context.writer.journal.keep, context.run_id)
