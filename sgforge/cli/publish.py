@@ -8,7 +8,7 @@ import sys
 from sgforge.cli.terminal import json_text
 from sgforge.dataset import DatasetWriter
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.dataset.publish_unfinished import seal
+from sgforge.dataset.maintenance.publish_unfinished import seal
 from sgforge.text.safe_text import visible
 
 _EXAMPLES = """\

@@ -33,7 +33,7 @@ def ledger_of(responses: Path) -> list[Spending]:
 
 def lost_of(responses: Path) -> list[LostCall]:
     """The calls that are counted at their worst case, oldest first."""
-    from sgforge.dataset.known_states import connect_to_read
+    from sgforge.dataset.states.known_states import connect_to_read
     from sgforge.models.cache.store import OpenToRead
     from sgforge.models.money.ledger import lost_calls
 
@@ -45,7 +45,7 @@ def lost_of(responses: Path) -> list[LostCall]:
 
 
 def _read(responses: Path) -> list[Spending]:
-    from sgforge.dataset.known_states import connect_to_read
+    from sgforge.dataset.states.known_states import connect_to_read
     from sgforge.models.cache.store import OpenToRead
     from sgforge.models.money.ledger import spending
 

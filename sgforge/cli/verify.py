@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from sgforge.cli.terminal import json_text
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.text.safe_text import visible
 from sgforge.text.wording import counted
 

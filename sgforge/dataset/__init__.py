@@ -28,12 +28,12 @@ _HOMES = {
     "DatasetWriter": "sgforge.dataset.writer",
     "Journal": "sgforge.dataset.journal",
     "JournalRow": "sgforge.dataset.records",
-    "KnownWork": "sgforge.dataset.known_states",
+    "KnownWork": "sgforge.dataset.states.known_states",
     "ReadingRecord": "sgforge.dataset.records",
     "RunRecord": "sgforge.dataset.records",
     "Selected": "sgforge.dataset.records",
     "Snapshot": "sgforge.dataset.snapshot",
-    "StateIndex": "sgforge.dataset.state_index",
+    "StateIndex": "sgforge.dataset.states.state_index",
     "StateRef": "sgforge.dataset.records",
     "StepRecord": "sgforge.dataset.records",
 }
@@ -50,9 +50,9 @@ def __getattr__(name: str) -> Any:
 
 if TYPE_CHECKING:
     from sgforge.dataset.journal import Journal
-    from sgforge.dataset.known_states import KnownWork
     from sgforge.dataset.reader import Dataset
     from sgforge.dataset.records import JournalRow, ReadingRecord, RunRecord, Selected, StateRef, StepRecord
     from sgforge.dataset.snapshot import Snapshot
-    from sgforge.dataset.state_index import StateIndex
+    from sgforge.dataset.states.known_states import KnownWork
+    from sgforge.dataset.states.state_index import StateIndex
     from sgforge.dataset.writer import DatasetWriter

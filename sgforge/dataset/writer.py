@@ -22,7 +22,7 @@ from sgforge.dataset.publishing.next_values import NextValues, fill_values
 from sgforge.dataset.publishing.write_snapshot import Draft, write_snapshot
 from sgforge.dataset.records import SOURCE_STEP, RunRecord, Selected, StepRecord
 from sgforge.dataset.snapshot import Snapshot
-from sgforge.dataset.state_index import StateIndex, as_keys
+from sgforge.dataset.states.state_index import StateIndex, as_keys
 from sgforge.dataset.zarr_arrays.layout import arrays_of
 from sgforge.durable import sync_folder
 from sgforge.edits import Value

@@ -11,7 +11,7 @@ from PIL import Image
 
 import sgforge as sg
 from sgforge.columns import Column
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.file_refs import FileRef
 from sgforge.plugins import Owner, Registry
 from sgforge.testing.contracts.items import CaptionerContract, JudgeContract, QuestionerContract, RendererContract

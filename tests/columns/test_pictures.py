@@ -15,7 +15,7 @@ import pytest
 
 import sgforge as sg
 from sgforge.cli.main import main
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.errors import DatasetError, ImageError
 from sgforge.file_refs import FileRef, ImageRef
 from sgforge.graph import Region, SceneGraph

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from sgforge.columns.declared import Column, fitted_edit, known_columns
 from sgforge.dataset import DatasetWriter, JournalRow, StepRecord
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.dataset.publishing import next_snapshot
-from sgforge.dataset.verification import verify_dataset
 from sgforge.edits import Edit, apply_edit, with_edit
 from sgforge.graph import FileRef, Region, Relation, Sample, SceneGraph
 from sgforge.packed import pack_edit, unpack_edit

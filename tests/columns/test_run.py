@@ -18,7 +18,7 @@ import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.columns import Column
 from sgforge.dataset import DatasetWriter, JournalRow, StepRecord
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.graph import Caption, Span
 from sgforge.jsonl import dump_sample, read_jsonl
 from sgforge.packed import pack_edit

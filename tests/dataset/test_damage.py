@@ -11,7 +11,7 @@ import pytest
 import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset, DatasetWriter
-from sgforge.dataset.known_states import KnownWork
+from sgforge.dataset.states.known_states import KnownWork
 from sgforge.errors import DatasetError
 
 

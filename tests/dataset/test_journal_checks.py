@@ -12,7 +12,7 @@ from dataset.plain import run
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset, DatasetWriter, JournalRow, KnownWork, RunRecord, StepRecord
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.edits import Edit, FieldSet, Verdict
 from sgforge.engine.reporting.progress import NoProgress
 from sgforge.errors import DatasetError

@@ -14,7 +14,7 @@ from dataset.publisher_child import IMAGES, key_of
 from support.waiting import LONGEST
 
 from sgforge.dataset import Dataset, DatasetWriter
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.dataset.zarr_arrays.layout import arrays_of
 from sgforge.errors import DatasetError
 

@@ -7,7 +7,7 @@ from dataset.given import key_of
 from dataset.made import FILTER, TEACHER, TEACHER_EDITS, answers, three_samples
 
 from sgforge.dataset import Dataset, DatasetWriter, JournalRow, StepRecord
-from sgforge.dataset.publish_unfinished import seal
+from sgforge.dataset.maintenance.publish_unfinished import seal
 from sgforge.edits import Edit
 from sgforge.errors import DatasetError
 from sgforge.packed import pack_edit

@@ -298,7 +298,7 @@ def test_a_folder_without_write_permission_is_read_whole(folder, tmp_path):
         "import os, sys\n"
         "sys.path[:0] = [path for path in sys.argv[2:]]\n"
         "from sgforge.dataset import Dataset\n"
-        "from sgforge.dataset.verification import verify_dataset\n"
+        "from sgforge.dataset.maintenance.verification import verify_dataset\n"
         "import sgforge.columns, sgforge.dataset.reader, sgforge.packed\n"
         "if os.getuid() == 0:\n"
         "    os.setgid(65534); os.setuid(65534)\n"

@@ -13,7 +13,7 @@ from dataset.plain import run
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.digests import folder_sha256
 
 

@@ -19,8 +19,8 @@ from support.opened import open_below
 
 from sgforge.dataset import Dataset, DatasetWriter, JournalRow, RunRecord, Snapshot, StepRecord
 from sgforge.dataset.journal import FileHash
-from sgforge.dataset.known_states import KnownWork
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
+from sgforge.dataset.states.known_states import KnownWork
 from sgforge.edits import Edit
 from sgforge.errors import DatasetError
 from sgforge.graph import Region, Sample, SceneGraph

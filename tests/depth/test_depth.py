@@ -13,7 +13,7 @@ from depth.tiny_depth import saved_depth
 from PIL import Image
 
 import sgforge as sg
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.edits import Edit, apply_edit
 from sgforge.errors import StepError
 from sgforge.graph import Region, Sample, SceneGraph

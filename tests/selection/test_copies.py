@@ -12,7 +12,7 @@ from PIL import Image
 import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.config import parse_config
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.engine.sources.reading import split_of
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.jsonl import dump_sample

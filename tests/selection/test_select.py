@@ -14,7 +14,7 @@ import pytest
 import sgforge as sg
 from sgforge.cli.main import main
 from sgforge.columns import Column
-from sgforge.dataset.verification import verify_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.engine.forecast.forecast import forecast
 from sgforge.engine.planning.resolve import resolve
 from sgforge.graph import Region

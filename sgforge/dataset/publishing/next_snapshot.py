@@ -22,7 +22,7 @@ from sgforge.dataset.publishing.apply_packed import apply_columns
 from sgforge.dataset.publishing.next_values import NextColumn, NextValues, fill_values
 from sgforge.dataset.records import JournalRow, RunRecord, Selected, StateRef
 from sgforge.dataset.snapshot import Snapshot
-from sgforge.dataset.state_index import StateIndex
+from sgforge.dataset.states.state_index import StateIndex
 from sgforge.errors import DatasetError
 from sgforge.file_refs import is_made
 from sgforge.packed import edit_columns

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sgforge.dataset.known_states import connect_to_read
+from sgforge.dataset.states.known_states import connect_to_read
 from sgforge.engine.executors.door import Door
 from sgforge.engine.executors.work import Work
 from sgforge.engine.forecast.forecast import Forecast, StepForecast

@@ -12,7 +12,7 @@ import pytest
 from engine_asking import AskingStudent
 
 import sgforge as sg
-from sgforge.dataset.known_states import connect_to_read
+from sgforge.dataset.states.known_states import connect_to_read
 from sgforge.errors import StepError
 from sgforge.models import GatewaySettings
 from sgforge.stages import Checkpoint, Needs

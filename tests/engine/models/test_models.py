@@ -17,7 +17,7 @@ from engine_toys import ToyTeacher, read_log
 from support.waiting import wait_until
 
 import sgforge as sg
-from sgforge.dataset.known_states import connect_to_read
+from sgforge.dataset.states.known_states import connect_to_read
 from sgforge.engine.forecast.costs import estimate_costs
 from sgforge.engine.forecast.forecast import forecast
 from sgforge.engine.reporting.progress import NoProgress

@@ -18,12 +18,12 @@ import numpy as np
 
 from sgforge.columns import Ragged, Vocabularies
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.dataset.known_states import KnownWork, answer_columns, connect_to_read
 from sgforge.dataset.publishing.apply_packed import index_faults
 from sgforge.dataset.publishing.write_snapshot import checksum
 from sgforge.dataset.records import is_sound
 from sgforge.dataset.snapshot import Snapshot, read_meta
-from sgforge.dataset.state_index import StateIndex
+from sgforge.dataset.states.known_states import KnownWork, answer_columns, connect_to_read
+from sgforge.dataset.states.state_index import StateIndex
 from sgforge.digests import folder_sha256
 from sgforge.errors import DatasetError, GraphError
 from sgforge.file_refs import is_made

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.records import ANSWER_COLUMNS, ReadingRecord, is_sound
-from sgforge.dataset.state_index import StateIndex
+from sgforge.dataset.states.state_index import StateIndex
 from sgforge.errors import DatasetError
 
 __all__ = ["KnownWork", "answer_columns", "connect_to_read"]
