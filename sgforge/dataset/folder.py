@@ -17,6 +17,7 @@ from sgforge.durable import make_folder, sync_folder, write_text
 from sgforge.errors import ConfigError, DatasetError
 from sgforge.file_refs import FILES_ROOT
 from sgforge.made_files import MadeFiles
+from sgforge.seals import SUFFIX as SEAL_SUFFIX
 
 __all__ = [
     "SCHEMA",
@@ -29,10 +30,12 @@ __all__ = [
     "write_durably",
 ]
 
-SCHEMA: Final = "2.0"
+SCHEMA: Final = "2.1"
+"""Of what is written. 2.0 had no digests of metadata; `sgforge upgrade` adds them."""
+_SCHEMAS: Final = ("2.0", SCHEMA)
 _MARKER: Final = "sgforge.json"
 _OWN_NAMES: Final = re.compile(
-    r"\.?sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps|files"
+    r"\.?sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps|files|seals|damaged"
 )
 _SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -48,6 +51,10 @@ def check_schema(schema: Any, where: Path) -> None:
     is_older = major.isdecimal() and int(major) < int(own)
     way_out = "run its pipeline again into a new folder" if is_older else "use a newer sgforge"
     raise DatasetError(f"{where} has schema {schema!r}; this sgforge reads {SCHEMA}: {way_out}")
+
+
+def _marker_text(schema: str) -> str:
+    return json.dumps({"format": "sgforge-dataset", "schema": schema}) + "\n"
 
 
 def check_branch(name: str) -> None:
@@ -85,6 +92,7 @@ class DatasetFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.snapshots = path / "snapshots"
+        self.seals = path / "seals"
         self.journal = path / "journal.sqlite"
 
     @classmethod
@@ -132,18 +140,34 @@ class DatasetFolder:
     def mark(self) -> None:
         """Make the folder a dataset, if it is none yet; the lock must be held."""
         try:
-            for name in ("snapshots", "refs/heads", "refs/tags", "steps"):
+            for name in ("snapshots", "seals", "refs/heads", "refs/tags", "steps"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise no_space(error, self.path) from error
-        if not (self.path / _MARKER).exists():
+        marker = self.path / _MARKER
+        if not marker.exists():
             sync_folder(self.path / "refs")
-            write_durably(self.path / _MARKER, json.dumps({"format": "sgforge-dataset", "schema": SCHEMA}) + "\n")
+        # Before any version of this schema: what holds one, and says otherwise, is damaged.
+        if self.marker_schema() in (None, *_SCHEMAS[:-1]):
+            write_durably(marker, _marker_text(SCHEMA))
+
+    def marker_schema(self) -> str | None:
+        """The schema in the marker; None if there is none, "" where its bytes are none that this sgforge writes."""
+        try:
+            text = (self.path / _MARKER).read_bytes()
+        except FileNotFoundError:
+            return None
+        return next((schema for schema in _SCHEMAS if text == _marker_text(schema).encode()), "")
 
     def clean(self) -> None:
         """Remove what a killed writer left half-written; the lock must be held."""
         for leftover in self.snapshots.glob(".tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in self.seals.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        for leftover in self.seals.glob(f"*{SEAL_SUFFIX}"):  # of a version that a killed writer was about to name
+            if not (self.snapshots / leftover.stem).exists():
+                leftover.unlink(missing_ok=True)
         for kind in _KINDS:
             for leftover in (self.path / "refs" / kind).glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
@@ -168,6 +192,10 @@ class DatasetFolder:
         if path.is_symlink() or self.snapshots.is_symlink():
             raise DatasetError(f"{path} is a link to elsewhere: refused")
         return path
+
+    def sealed(self, snapshot_id: str) -> Path:
+        """The path whose seal is that of a snapshot's root, SNAPSHOT/zarr.json."""
+        return self.seals / self.snapshot(snapshot_id).name
 
     def snapshot_ids(self) -> list[str]:
         """All published snapshots, sorted by id."""

@@ -25,6 +25,7 @@ from sgforge.dataset.zarr_arrays.reading import StoredArray
 from sgforge.dataset.zarr_arrays.value_columns import GIVEN, StoredValues, ValueColumn, parts_of
 from sgforge.errors import DatasetError, GraphError
 from sgforge.graph import Sample, SceneGraph
+from sgforge.seals import Digest
 from sgforge.selection import Selection
 from sgforge.text.wording import counted
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrayRecord", "Snapshot", "SnapshotMeta", "read_meta"]
 
+_FILE_NAME: Final = re.compile(r"([a-z0-9_-][a-z0-9_.-]*/)+(zarr\.json|c(/[0-9]+)+)")
 _ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*|[a-z]+/[a-z0-9_-]+(\.[a-z0-9_-]+)?/[a-z0-9]+")
 
 
@@ -48,7 +50,8 @@ class ArrayRecord:
 class SnapshotMeta:
     """What a snapshot says of itself: `parents` by id, the step that made it, counts by table, its arrays by path.
 
-    `columns`: the further ones, beside those of every snapshot.
+    `columns`: the further ones, beside those of every snapshot. `files`: as it stands there, size and crc32c of every
+    other file in its folder, by path; None in schema 2.0, which has none.
     """
 
     snapshot_id: str
@@ -59,6 +62,17 @@ class SnapshotMeta:
     partial: bool
     arrays: Mapping[str, ArrayRecord]
     columns: tuple[Column, ...] = ()
+    files: Mapping[str, Any] | None = None
+    schema: str = ""
+
+    def digests(self) -> dict[str, Digest] | None:
+        """`files`, looked at: what is none is a `ValueError`."""
+        if self.files is None:
+            return None
+        try:
+            return {_file_name(path): Digest(int(size), int(crc)) for path, (size, crc) in self.files.items()}
+        except (TypeError, AttributeError) as error:
+            raise ValueError(str(error)) from None
 
 
 class Snapshot:
@@ -309,12 +323,20 @@ def read_meta(path: Path) -> SnapshotMeta:
                 Column(str(one["target"]), str(one["name"]), str(one["kind"]), one["shape"])  # type: ignore[arg-type]
                 for one in stated.get("columns", ())
             ),
+            files=stated.get("files"),
+            schema=str(stated["schema"]),
         )
     except FileNotFoundError:
         raise damaged_snapshot(f"{path} is no snapshot of a dataset (there is no zarr.json in it)", path) from None
     except (OSError, ValueError, LookupError, TypeError, AttributeError, GraphError) as error:
         why = f"{file} is not the description of a snapshot: {type(error).__name__} {error}"
         raise damaged_snapshot(why, path) from None
+
+
+def _file_name(path: str) -> str:
+    if not _FILE_NAME.fullmatch(path):
+        raise ValueError(f"file name {path!r}")
+    return path
 
 
 def _array_name(name: str) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import numpy as np
 
 from sgforge.columns import GraphColumns
 from sgforge.columns.declared import values_of_sample
-from sgforge.dataset.folder import SCHEMA, DatasetFolder, Lock, no_space, write_durably
+from sgforge.dataset.folder import DatasetFolder, Lock, no_space, write_durably
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publishing.memory import give_back_memory
@@ -34,7 +35,9 @@ from sgforge.text.wording import counted
 
 __all__ = ["DatasetWriter"]
 
-_SOURCE_STEP = StepRecord(SOURCE_STEP, "source", "", "source")
+_IDENTITY: Final = "2.0"
+"""The schema that counts in the id of a version: one that was published before a minor change is found again."""
+_SOURCE_STEP: Final = StepRecord(SOURCE_STEP, "source", "", "source")
 
 
 class DatasetWriter:
@@ -183,7 +186,7 @@ class DatasetWriter:
         further.reorder(sorted(range(len(ids)), key=ids.__getitem__))
         columns = columns.with_keys(wanted).sorted_by_id().compact()
         further.add_slice(0, columns.image, {})
-        digest = hashlib.sha256(f"sgforge source {SCHEMA}".encode())
+        digest = hashlib.sha256(f"sgforge source {_IDENTITY}".encode())
         for column, data in arrays_of(columns):
             digest.update(f"{column.path} {data.shape} ".encode())
             digest.update(np.ascontiguousarray(data).data)
@@ -274,7 +277,7 @@ def _step_id(
     chosen: Mapping[int, Value],
 ) -> str:
     """The id says everything that decides the content, so that publishing again finds what is there."""
-    identity = [SCHEMA, parent.id, step.name, step.verb, step.component, step.fingerprint, partial]
+    identity = [_IDENTITY, parent.id, step.name, step.verb, step.component, step.fingerprint, partial]
     failed = sorted((image_id, *why) for image_id, why in failures.items())
     digest = hashlib.sha256(json.dumps([identity, failed]).encode())
     digest.update(keys.tobytes())

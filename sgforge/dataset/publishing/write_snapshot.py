@@ -28,6 +28,7 @@ from sgforge.dataset.zarr_arrays.value_columns import GIVEN
 from sgforge.dataset.zarr_arrays.writing import ArrayWriter, Pieces, Rows, write_group
 from sgforge.durable import sync_file, sync_folder
 from sgforge.errors import DatasetError
+from sgforge.seals import Digest, digest_of, seal
 
 __all__ = ["Draft", "checksum", "write_snapshot"]
 
@@ -73,13 +74,13 @@ def write_snapshot(folder: DatasetFolder, draft: Draft) -> Snapshot:
     work = folder.snapshots / f".tmp-{draft.snapshot_id}-{os.getpid()}"
     try:
         work.mkdir()
-        written = _Arrays(work, draft.parent).write(draft)
-        write_group(work, {"sgforge": _attributes(draft, written)})
-        for name in _GROUPS:
-            write_group(work / name)
-        for column in draft.values:
-            write_group(work / column.column.target / column.column.name)
+        arrays = _Arrays(work, draft.parent)
+        written = arrays.write(draft)
+        groups = [*_GROUPS, *(f"{column.column.target}/{column.column.name}" for column in draft.values)]
+        files = {**arrays.files(), **{f"{name}/zarr.json": write_group(work / name) for name in groups}}
+        root = write_group(work, {"sgforge": _attributes(draft, written, files)})
         _make_durable(work)
+        seal(folder.sealed(draft.snapshot_id), root)  # first: a version that has its name has its seal
         work.rename(final)
         sync_folder(folder.snapshots)
     except OSError as error:
@@ -91,7 +92,7 @@ def write_snapshot(folder: DatasetFolder, draft: Draft) -> Snapshot:
     return Snapshot.open(final)
 
 
-def _attributes(draft: Draft, arrays: dict[str, ArrayRecord]) -> dict[str, Any]:
+def _attributes(draft: Draft, arrays: dict[str, ArrayRecord], files: dict[str, Digest]) -> dict[str, Any]:
     step = draft.step
     return {
         "schema": SCHEMA,
@@ -114,6 +115,7 @@ def _attributes(draft: Draft, arrays: dict[str, ArrayRecord]) -> dict[str, Any]:
             "relations": sum(len(part.relation.subject) for part in draft.parts),
         },
         "arrays": {path: {"rows": record.rows, "crc32c": record.crc32c} for path, record in sorted(arrays.items())},
+        "files": {path: [digest.size, digest.crc32c] for path, digest in sorted(files.items())},
     }
 
 
@@ -127,6 +129,16 @@ class _Arrays:
     def __init__(self, work: Path, parent: Snapshot | None) -> None:
         self._work = work
         self._parent = parent
+        self._written: dict[str, dict[str, Digest]] = {}
+        self._linked: dict[str, list[str]] = {}
+
+    def files(self) -> dict[str, Digest]:
+        """The digests of what was written, and of what was linked: as the parent states them, where it does."""
+        found = {f"{path}/{name}": told for path, files in self._written.items() for name, told in files.items()}
+        known = {} if self._parent is None else self._parent.meta.digests() or {}
+        for names in self._linked.values():
+            found.update((name, known.get(name) or digest_of(self._work / name)) for name in names)
+        return found
 
     def write(self, draft: Draft) -> dict[str, ArrayRecord]:
         """Write all arrays; what each holds, by path."""
@@ -143,6 +155,7 @@ class _Arrays:
             for path, job in begun:
                 records[path], writer = job.result()
                 if writer is not None:
+                    self._written[path] = writer.files
                     shards += [pool.submit(writer.write_shard, number) for number in range(writer.shards)]
             for shard in shards:
                 shard.result()
@@ -171,7 +184,8 @@ class _Arrays:
 
     def _link(self, path: str) -> None:
         assert self._parent is not None
-        _link_tree(self._parent.path / path, self._work / path)
+        names = _link_tree(self._parent.path / path, self._work / path)
+        self._linked[path] = [f"{path}/{name}" for name in names]
 
     def _is_parents(self, path: str, record: ArrayRecord, data: Pieces) -> bool:
         """Whether the parent holds exactly these bytes; the checksum only saves most reads."""
@@ -199,16 +213,19 @@ def _all_arrays(draft: Draft) -> Iterator[tuple[StoredColumn, list[np.ndarray]]]
         yield StoredColumn(path, "u1", 0), values.given
 
 
-def _link_tree(source: Path, target: Path) -> None:
-    """The files of `source` under `target` as hard links; as copies where the file system has no links."""
+def _link_tree(source: Path, target: Path) -> list[str]:
+    """The files of `source` under `target` as hard links; as copies where the file system has no links. Their names."""
+    names = []
     for path in sorted(source.rglob("*")):
         if path.is_file():
-            link = target / path.relative_to(source)
+            names.append(path.relative_to(source).as_posix())
+            link = target / names[-1]
             link.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(path, link)
             except OSError:
                 shutil.copyfile(path, link)
+    return names
 
 
 def _make_durable(work: Path) -> None:

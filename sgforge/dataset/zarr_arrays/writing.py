@@ -19,7 +19,9 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc, zstd
 
-__all__ = ["CRC", "DTYPES", "MISSING", "ArrayWriter", "Pieces", "Rows", "write_array", "write_group"]
+from sgforge.seals import Digest
+
+__all__ = ["CRC", "DTYPES", "MISSING", "ArrayWriter", "Pieces", "Rows", "group_metadata", "write_array", "write_group"]
 
 _CHUNK_BYTES: Final = 65_536
 _CHUNKS_PER_SHARD: Final = 512
@@ -44,11 +46,17 @@ DTYPES: Final = {
 """zarr's names of the types that are stored."""
 
 
-def write_group(folder: Path, attributes: dict[str, Any] | None = None) -> None:
-    """Make `folder` a zarr v3 group with these attributes."""
+def group_metadata(attributes: dict[str, Any] | None = None) -> bytes:
+    """The zarr.json of a zarr v3 group with these attributes."""
+    return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes or {}}, indent=1).encode()
+
+
+def write_group(folder: Path, attributes: dict[str, Any] | None = None) -> Digest:
+    """Make `folder` a zarr v3 group with these attributes; the digest of its zarr.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes or {}}, indent=1)
-    (folder / "zarr.json").write_text(text, encoding="utf-8")
+    data = group_metadata(attributes)
+    (folder / "zarr.json").write_bytes(data)
+    return Digest.of(data)
 
 
 @attrs.frozen
@@ -122,7 +130,8 @@ def write_array(folder: Path, data: np.ndarray, fill: float) -> None:
 class ArrayWriter:
     """Writes one zarr array shard by shard; chunks of nothing but `fill` are left out, as zarr does.
 
-    Make and use it in worker threads: Blosc then compresses on one thread, which keeps the bytes reproducible.
+    Make and use it in worker threads: Blosc then compresses on one thread, which keeps the bytes reproducible. `files`:
+    the digests of what is written, by path within the folder.
     """
 
     def __init__(self, folder: Path, data: Rows, fill: float) -> None:
@@ -132,17 +141,22 @@ class ArrayWriter:
         self._shape = _Shape.of(len(data), data.trailing, data.dtype.itemsize)
         self._packing = _choose_packing(data, self._shape)
         self.shards = -(-self._shape.rows // self._shape.shard)
+        self.files: dict[str, Digest] = {}
         folder.mkdir(parents=True)
         meta = _metadata(data.dtype, self._shape, fill, self._packing)
-        (folder / "zarr.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        self._write("zarr.json", json.dumps(meta, indent=1).encode())
 
     def write_shard(self, number: int) -> None:
         """Write one of the `shards` files; none where every chunk is missing."""
         shard = _encode_shard(self._data, number * self._shape.shard, self._shape, self._fill, self._packing)
         if shard:
-            path = self._folder / f"c/{number}{'/0' * len(self._shape.trailing)}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(shard)
+            self._write(f"c/{number}{'/0' * len(self._shape.trailing)}", shard)
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        self.files[name] = Digest.of(data)
 
 
 def _metadata(dtype: np.dtype[Any], shape: _Shape, fill: float, packing: str) -> dict[str, Any]:

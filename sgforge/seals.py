@@ -1,0 +1,125 @@
+"""Seals: a small file beside another that says what its bytes are, so that a flip of any of them is found.
+
+    NAME.seal    SIZE CRC32C CHECK      in decimal, hexadecimal, hexadecimal
+
+CHECK is the crc32c of what stands before it: a flip in the seal is told from one in the file. While a file is being
+replaced its seal has a line for either content, so that a kill at any moment leaves a file that fits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import attrs
+import google_crc32c
+
+from sgforge.durable import sync_folder, whole_file, write_text
+
+__all__ = ["SUFFIX", "Digest", "break_seal", "digest_of", "read_seal", "seal", "seal_fault", "seal_path", "sealed_file"]
+
+SUFFIX: Final = ".seal"
+_LINE: Final = re.compile(r"(0|[1-9][0-9]{0,17}) ([0-9a-f]{8}) ([0-9a-f]{8})\n")
+_MOST: Final = 256
+_BLOCK: Final = 2**20
+
+
+@attrs.frozen
+class Digest:
+    """How many bytes a file has, and their crc32c."""
+
+    size: int
+    crc32c: int
+
+    @classmethod
+    def of(cls, data: bytes) -> Digest:
+        """The digest of bytes."""
+        return cls(len(data), google_crc32c.value(data))
+
+
+def digest_of(path: Path) -> Digest:
+    """The digest of a file, read in pieces; an `OSError` where it cannot be read or is no regular file."""
+    # Not blocked by a pipe, and not led elsewhere by a link.
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(handle, "rb", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is no regular file")
+        size = crc = 0
+        while block := stream.read(_BLOCK):
+            size += len(block)
+            crc = google_crc32c.extend(crc, block)
+    return Digest(size, crc)
+
+
+def seal_path(path: Path) -> Path:
+    """Where the seal of a file lies."""
+    return path.with_name(path.name + SUFFIX)
+
+
+def seal(path: Path, *digests: Digest) -> None:
+    """Say what the bytes of a file are, or may be; durable when this returns. Without digests they are read."""
+    write_text(seal_path(path), "".join(map(_line, dict.fromkeys(digests or (digest_of(path),)))))
+
+
+def break_seal(path: Path) -> None:
+    """Say no more what the bytes of a file are, before they change; durable when this returns."""
+    try:
+        seal_path(path).unlink()
+    except FileNotFoundError:
+        return
+    sync_folder(path.parent)
+
+
+@contextmanager
+def sealed_file(path: Path) -> Iterator[BinaryIO]:
+    """`whole_file`, with its seal: a kill at any moment leaves the file of before or the new one, which fits."""
+    with whole_file(path) as stream:
+        yield stream
+        stream.flush()
+        new = digest_of(Path(stream.name))
+        old = [digest_of(path)] if path.is_file() else []
+        seal(path, *old, new)
+    if old:
+        seal(path, new)
+
+
+def read_seal(path: Path) -> tuple[Digest, ...]:
+    """What the seal of a file says; a damaged one is a `ValueError`, none a `FileNotFoundError`."""
+    handle = os.open(seal_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(handle, "rb", buffering=0) as stream:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is no regular file")
+        text = stream.read(_MOST).decode("ascii", errors="replace")
+    found = tuple(Digest(int(size), int(crc, 16)) for size, crc, _ in _LINE.findall(text))
+    if not found or "".join(map(_line, found)) != text:
+        raise ValueError("it is not what was written")
+    return found
+
+
+def seal_fault(path: Path, sealed: Path | None = None) -> str | None:
+    """What is wrong with a file by its seal, which must be there; None for a sound one.
+
+    `sealed`: the path whose seal it is, where that is not the file's own.
+    """
+    sealed = sealed or path
+    try:
+        told = read_seal(sealed)
+    except FileNotFoundError:
+        return f"{seal_path(sealed).name} is gone, which says what is in it"
+    except (OSError, ValueError) as error:
+        return f"{seal_path(sealed).name}, which says what is in it, is damaged: {error}"
+    try:
+        found = digest_of(path)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror or error}"
+    return None if found in told else "its bytes are not those that were written"
+
+
+def _line(digest: Digest) -> str:
+    told = f"{digest.size} {digest.crc32c:08x}"
+    return f"{told} {google_crc32c.value(told.encode()):08x}\n"
