@@ -289,7 +289,8 @@ class Pipeline:
         `roots`: folders by the name they have in uris. `limit`: at most so many images of each source. `branch`: what
         to move at the end, by default main; with a limit, a main that has more images stays where it is, as the
         report's `message` says. `seed`: of everything random. `retry_failed`: buy answers again that were refused,
-        truncated or invalid. `responses`: the file of paid answers, by default the dataset's own.
+        truncated or invalid, and ask again the questions of an image that got no answer.
+        `responses`: the file of paid answers, by default the dataset's own.
         `verify_files`: read all files of the sources, though size and time of change say that they are as they were.
         `executor`: where components work: the name of an executor, one with options (`sgforge.executor("ray", ...)`)
         or an instance; by default that of the config, else "local", this process. `yes`: buy answers anew that a newer

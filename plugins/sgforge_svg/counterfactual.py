@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-from sgforge.edits import Edit
+from sgforge.edits import UNANSWERED, Edit
 from sgforge.graph import Sample
-from sgforge.models import ImagePart, ModelError
+from sgforge.models import ChatResponse, ImagePart, ModelError
+from sgforge.models.cache.asking_again import complete_until
 from sgforge.models.errors import DEFERRED
 from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge_svg.asking import bound_model, cannot_be_shown, chat, show
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["CounterfactualFilter", "hidden"]
+
+_Drop: TypeAlias = tuple[float | str, int]
+"""How far P(yes) fell, or why that cannot be told; and how many questions got no answer."""
 
 _MOST_TOLD: Final = 10
 _ASKED: Final = "asked about: "
@@ -66,21 +70,22 @@ class CounterfactualFilter:
             view, picture = await show(part.view, self._model, options.picture, options.max_side, as_before=False)
             drops = await asyncio.gather(*(self._drop(view, claim, picture) for claim in part.claims))
             edits += _verdicts(part.claims, drops, options, counts)
-        if rounds and counts["unanswered"] == sum(len(part.claims) for part in rounds):
-            return Failure("unanswered", f"image {sample.image_id}: no question got a usable answer")
+        if rounds and counts[UNANSWERED] and not (edits or counts["judge-no"]):
+            told = f"image {sample.image_id}: no question got a usable answer; --retry-failed asks again"
+            return Failure(UNANSWERED, told)
         return attrs.evolve(Edit.sum(edits), faults=dict(+counts))
 
-    async def _drop(self, view: View, claim: Claim, picture: ImagePart) -> float | str:
+    async def _drop(self, view: View, claim: Claim, picture: ImagePart) -> _Drop:
         """How much P(yes) falls with an end hidden; a reason where that cannot be told."""
         seen = await self._degree(view, claim, picture)
         if seen is None:
-            return "unanswered"
+            return UNANSWERED, 1
         if seen < self.options.threshold:
-            return "judge-no"
+            return "judge-no", 0
         ends = [end for end in self._ends(claim) if end in view.regions]
         without = await asyncio.gather(*(self._without(view, claim, end) for end in ends))
         known = [degree for degree in without if degree is not None]
-        return seen - min(known) if known else "unanswered"
+        return (seen - min(known) if known else UNANSWERED), len(without) - len(known)
 
     def _ends(self, claim: Claim) -> Iterator[int]:
         if self.options.hide != "object":
@@ -99,11 +104,14 @@ class CounterfactualFilter:
         text = ask_one(one_fact(view, claim), self.options.picture, view.sent)
         request = chat(picture, text, max_tokens=self.options.judge_max_tokens, choices=("yes", "no"))
         try:
-            response = await self._model.complete(request)
+            _, degree = await complete_until(self._model, request, self._read)
         except ModelError as error:
             if error.stops_run or error.goes_back or error.reason == DEFERRED:
                 raise
             return None
+        return degree
+
+    def _read(self, response: ChatResponse) -> float | None:
         if response.yes_probability is not None and response.decided_mass >= self.options.least_mass:
             return response.yes_probability
         return degree_of_word(response.text)
@@ -122,11 +130,12 @@ class CounterfactualFilter:
 
 
 def _verdicts(
-    claims: tuple[Claim, ...], drops: list[float | str], options: CounterfactualConfig, counts: Counter[str]
+    claims: tuple[Claim, ...], drops: list[_Drop], options: CounterfactualConfig, counts: Counter[str]
 ) -> Iterator[Edit]:
-    for claim, drop in zip(claims, drops, strict=True):
+    for claim, (drop, unanswered) in zip(claims, drops, strict=True):
+        counts[UNANSWERED] += unanswered
         if isinstance(drop, str):
-            counts[drop] += 1
+            counts[drop] += drop != UNANSWERED
             continue
         assert claim.index is not None, "without probes every claim is a relation's"
         predicate = clean_text(claim.predicate)

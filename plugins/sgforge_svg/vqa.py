@@ -13,9 +13,10 @@ from typing import Final
 
 import attrs
 
-from sgforge.edits import Edit
+from sgforge.edits import UNANSWERED, Edit
 from sgforge.graph import Sample
 from sgforge.models import ChatRequest, ChatResponse, ImagePart, ModelError
+from sgforge.models.cache.asking_again import complete_until, spare_answer
 from sgforge.models.errors import DEFERRED
 from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge.text.wording import counted
@@ -40,16 +41,29 @@ class _Reply:
     degree: float | None
     counted: Mapping[str, int] = attrs.field(factory=dict)
 
+    def followed_by(self, other: _Reply) -> _Reply:
+        """What came of asking again in this one's place; counts of both."""
+        return _Reply(other.degree, Counter(self.counted) + Counter(other.counted))
+
+
+def _without_answer(error: ModelError) -> _Reply:
+    """What being refused, empty, cut off or failed comes to; raises what concerns more than the question."""
+    if error.stops_run or error.goes_back or error.reason == DEFERRED:
+        raise error
+    why = _UNANSWERED.get(error.reason, "counted-from-0" if "count from 0" in error.detail else "failed")
+    return _Reply(None, {why: 1})
+
 
 class VqaFilter:
     """Keeps relations whose P(yes) reaches the threshold, rejects the others as `judge-no`.
 
     Counts of an image: `probe-absent-yes`, `probe-absent-no`, `probe-swapped-yes`, `probe-swapped-no` for questions
-    whose answer is no; `unanswered` for questions without a usable answer, whose relations stay as they are;
-    `no-probability` for answers of a model that should give P(yes) and gave a word, taken as 1 or 0; `word-decided`
-    for those whose probabilities lie on other words than yes and no; `refused`, `cut-off`, `counted-from-0` and `clash`
-    for why questions are unanswered; `mended` for answers that were not quite what was asked for;
-    `spatial-without-rule` for relations of place that neither this filter nor a geometric rule judges.
+    whose answer is no; `unanswered` for questions without a usable answer, whose relations stay as they are until
+    `--retry-failed` asks them again; `no-probability` for answers of a model that should give P(yes) and gave a word,
+    taken as 1 or 0; `word-decided` for those whose probabilities lie on other words than yes and no; `refused`,
+    `cut-off`, `counted-from-0` and `clash` for why questions are unanswered; `mended` for answers that were not quite
+    what was asked for; `spatial-without-rule` for relations of place that neither this filter nor a geometric rule
+    judges.
     """
 
     def __init__(self, options: VqaConfig) -> None:
@@ -84,17 +98,15 @@ class VqaFilter:
         return Edit(faults={"spatial-without-rule": count} if count else {})
 
     async def _judge(self, part: Round) -> tuple[Round, list[_Reply]]:
-        assert self._model is not None, "setup() comes first"
         options = self.options
         view, picture = await show(
-            part.view, self._model, options.picture, options.max_side, as_before=options.prompts == 2
+            part.view, self._bound(), options.picture, options.max_side, as_before=options.prompts == 2
         )
         return part, await self._ask(attrs.evolve(part, view=view), picture)
 
     async def _ask(self, part: Round, picture: ImagePart) -> list[_Reply]:
-        assert self._model is not None, "setup() comes first"
         claims = part.claims
-        if self.options.probabilities and self._model.capabilities.probabilities:
+        if self.options.probabilities and self._bound().capabilities.probabilities:
             return list(await asyncio.gather(*(self._ask_one(part, claim, picture) for claim in claims)))
         size = self.options.questions_per_request
         chunks = [claims[start : start + size] for start in range(0, len(claims), size)]
@@ -105,37 +117,50 @@ class VqaFilter:
         """One question. Whatever becomes of it, the other verdicts of the image stand."""
         options = self.options
         text = ask_one(one_fact(part.view, claim), options.picture, part.view.sent)
-        response = await self._complete(chat(picture, text, max_tokens=options.judge_max_tokens, choices=("yes", "no")))
-        if isinstance(response, _Reply):
-            return response
+        request = chat(picture, text, max_tokens=options.judge_max_tokens, choices=("yes", "no"))
+        try:
+            _, reply = await complete_until(self._bound(), request, self._read_one)
+        except ModelError as error:
+            return _without_answer(error)
+        return _Reply(None) if reply is None else reply
+
+    def _read_one(self, response: ChatResponse) -> _Reply | None:
         degree = response.yes_probability
-        if degree is not None and response.decided_mass >= options.least_mass - _ROUNDING:
+        if degree is not None and response.decided_mass >= self.options.least_mass - _ROUNDING:
             return _Reply(degree)
         word = degree_of_word(response.text)
         why = "no-probability" if degree is None else "word-decided"
-        return _Reply(word, {why: 1} if word is not None else {})
+        return _Reply(word, {why: 1}) if word is not None else None
 
     async def _ask_many(self, part: Round, claims: Sequence[Claim], picture: ImagePart) -> list[_Reply]:
-        text = ask_many(many_facts(part.view, claims), self.options.picture, part.view.sent)
-        response = await self._complete(
-            chat(picture, text, max_tokens=self.options.max_tokens, schema=VERDICT_SCHEMA, reading=VERDICT_READING)
-        )
-        if isinstance(response, _Reply):
-            return [response, *[_Reply(None)] * (len(claims) - 1)]
-        return _read_many(response, len(claims))
+        """Several questions in one request; those that it leaves open are asked on their own where failed ones are."""
+        replies = [_Reply(None)] * len(claims)
+        model, left, attempt = self._bound(), list(range(len(claims))), 0
+        while left:
+            request = self._of_many(part, [claims[place] for place in left], picture, attempt)
+            try:
+                response = await (spare_answer(model, request) if attempt else model.complete(request))
+            except ModelError as error:
+                replies[left[0]] = replies[left[0]].followed_by(_without_answer(error))
+                break
+            if response is None:
+                break
+            for place, reply in zip(left, _read_many(response, len(left)), strict=True):
+                replies[place] = replies[place].followed_by(reply)
+            if not response.cached:
+                break
+            left, attempt = [place for place in left if replies[place].degree is None], attempt + 1
+        return replies
 
-    async def _complete(self, request: ChatRequest) -> ChatResponse | _Reply:
-        """The response, or what its being refused, empty, cut off or failed comes to: a question without an answer."""
+    def _of_many(self, part: Round, claims: Sequence[Claim], picture: ImagePart, attempt: int) -> ChatRequest:
+        text = ask_many(many_facts(part.view, claims), self.options.picture, part.view.sent)
+        room = self.options.max_tokens
+        request = chat(picture, text, max_tokens=room, schema=VERDICT_SCHEMA, reading=VERDICT_READING)
+        return attrs.evolve(request, ordinal=attempt)
+
+    def _bound(self) -> Model:
         assert self._model is not None, "setup() comes first"
-        try:
-            return await self._model.complete(request)
-        except ModelError as error:
-            if error.stops_run or error.goes_back or error.reason == DEFERRED:
-                raise
-            counted_too = _UNANSWERED.get(
-                error.reason, "counted-from-0" if "count from 0" in error.detail else "failed"
-            )
-            return _Reply(None, {counted_too: 1})
+        return self._model
 
     @staticmethod
     def notes(counts: Mapping[str, int]) -> list[str]:
@@ -151,7 +176,8 @@ def _remarks(counts: Mapping[str, int]) -> Iterator[str]:
             warning = ": it says yes to almost anything, do not trust its verdicts" if share > 0.5 else ""
             yield f"judge said yes to {yes} of {yes + no} false claims with {meaning} ({share:.0%}){warning}"
     if unanswered := counts.get("unanswered", 0):
-        yield f"judge left {counted(unanswered, 'question')} without a usable answer: those relations stand unjudged"
+        left = f"judge left {counted(unanswered, 'question')} without a usable answer"
+        yield f"{left}: those relations stand unjudged; --retry-failed asks again"
     if cut := counts.get("cut-off", 0):
         yield f"judge was cut off {counted(cut, 'time')}: judge_max_tokens, or for lists max_tokens, gives it room"
     if decided := counts.get("word-decided", 0):
@@ -173,7 +199,7 @@ def _unanswered(sample: Sample, replies: Sequence[_Reply]) -> Failure:
     told = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     cut = "; give the judge room by judge_max_tokens, or set probabilities = false" if reasons.get("cut-off") else ""
     return Failure(
-        "unanswered",
+        UNANSWERED,
         f"image {sample.image_id}: none of {counted(len(replies), 'question')} got a usable answer"
         f"{f' ({told})' if told else ''}{cut}; --retry-failed asks again",
     )
@@ -216,7 +242,7 @@ def _verdicts(claims: Sequence[Claim], replies: Sequence[_Reply], threshold: flo
     for claim, reply in zip(claims, replies, strict=True):
         degree = reply.degree
         if degree is None:
-            counts["unanswered"] += 1
+            counts[UNANSWERED] += 1
         elif claim.index is None:
             counts[f"probe-{claim.probe}-{'yes' if degree >= threshold else 'no'}"] += 1
         elif degree >= threshold:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from sgforge.cli.requests import add_config_arguments, build_request
+from sgforge.cli.requests import add_config_arguments, add_retry, build_request
 from sgforge.cli.spent import ledger_of
 from sgforge.text.wording import counted
 
@@ -26,6 +26,7 @@ examples:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     add_config_arguments(parser, _EXAMPLES)
+    add_retry(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     request = build_request(args)
     registry = load_plugins()
     plan = request.resolve(registry)
-    found = forecast(plan, request.dataset, request.roots, request.limit)
+    retries = request.gateway.retry_failed
+    found = forecast(plan, request.dataset, request.roots, request.limit, asks_again=retries)
     unused = () if request.limit is not None else tuple(unused_root(name) for name in request.roots.unused())
     costs = estimate_costs(request, plan, registry, found)
     ledger = {row.model: row for row in ledger_of(request.responses or request.dataset / "responses.sqlite")}

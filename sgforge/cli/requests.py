@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sgforge.config import PipelineConfig
     from sgforge.engine.launch import Request
 
-__all__ = ["add_config_arguments", "add_yes", "build_request"]
+__all__ = ["add_config_arguments", "add_retry", "add_yes", "build_request"]
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, examples: str, *, of_limit: str = "") -> None:
@@ -60,6 +60,15 @@ def build_request(args: argparse.Namespace) -> Request:
     )
     ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() and not args.json else None
     return attrs.evolve(request, keeps_larger=branch is None, consent=attrs.evolve(request.consent, ask=ask))
+
+
+def add_retry(parser: argparse.ArgumentParser) -> None:
+    """What failed is asked again."""
+    parser.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="buy answers again that were refused, truncated or invalid, and ask again what got no answer",
+    )
 
 
 def add_yes(parser: argparse.ArgumentParser) -> None:

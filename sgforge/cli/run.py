@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
-from sgforge.cli.requests import add_config_arguments, add_yes, build_request
+from sgforge.cli.requests import add_config_arguments, add_retry, add_yes, build_request
 from sgforge.cli.spent import as_json, ledger_of, lines
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser, _EXAMPLES, of_limit="; a branch with more images is not moved, unless --branch names it"
     )
     parser.add_argument("--branch", metavar="NAME", help="the branch to move at the end (default: the config's)")
-    parser.add_argument(
-        "--retry-failed", action="store_true", help="buy answers again that were refused, truncated or invalid"
-    )
+    add_retry(parser)
     parser.add_argument(
         "--reread",
         action="store_true",

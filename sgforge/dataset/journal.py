@@ -29,6 +29,7 @@ from sgforge.dataset.records import (
 )
 from sgforge.disk_reserve import DiskReserve
 from sgforge.durable import sync_folder
+from sgforge.edits import UNANSWERED
 from sgforge.errors import DatasetError
 from sgforge.group_commit import GroupCommit
 
@@ -46,6 +47,7 @@ _TABLES: Final = {
     "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)",
     "reading": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, "
     "stamp TEXT NOT NULL, snapshot TEXT NOT NULL, told TEXT NOT NULL)",
+    "open_answer": "CREATE TABLE IF NOT EXISTS {} (key BLOB PRIMARY KEY) WITHOUT ROWID",
     "start": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, snapshot TEXT NOT NULL)",
 }
 _PAGE: Final = 8192
@@ -168,6 +170,11 @@ class Journal:
     def has(self, keys: Iterable[bytes]) -> set[bytes]:
         """Which of these keys are there."""
         return {values[0] for values in self._select(keys)}
+
+    def open_answers(self) -> frozenset[bytes]:
+        """The keys of answers, published ones included, that left questions without an answer."""
+        with self._errors(), self._lock:
+            return frozenset(key for (key,) in self._base.execute("SELECT key FROM open_answer"))
 
     def __len__(self) -> int:
         with self._errors(), self._lock:
@@ -351,6 +358,10 @@ class Journal:
 def _insert(base: sqlite3.Connection, rows: Sequence[JournalRow]) -> None:
     values = [(*stored, answer_crc(stored)) for stored in map(_stored, rows)]
     base.executemany(f"INSERT OR IGNORE INTO answer ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", values)
+    # Beside the answers, as these go when their step is published.
+    still_open = [(row.key,) for row in rows if row.counts.get(UNANSWERED)]
+    if still_open:
+        base.executemany("INSERT OR IGNORE INTO open_answer VALUES (?)", still_open)
 
 
 def _stored(row: JournalRow) -> tuple[Any, ...]:

@@ -13,7 +13,10 @@ from sgforge.graph import KEPT, REJECTED, ImageRef, Region, Relation
 from sgforge.graph.checks import to_rows
 from sgforge.text.wording import shortened
 
-__all__ = ["Edit", "Part"]
+__all__ = ["UNANSWERED", "Edit", "Part"]
+
+UNANSWERED: Final = "unanswered"
+"""The reason code of questions that got no answer: `run --retry-failed` works on an image again that counts some."""
 
 
 def _counts(value: Mapping[str, int]) -> dict[str, int]:
@@ -65,7 +68,8 @@ class Edit:
     An edit names rows that it adds by their future index: the number of all rows of that kind before, then counting on
     (added relations and parents of added regions name regions; sets, verdicts, values both kinds). `values` fills
     further columns. `image`: the picture that a renderer made of the graph. `dropped` takes the image out of all later
-    steps, with this reason. `faults` counts, by reason code, what of an answer could not be used.
+    steps, with this reason. `faults` counts, by reason code, what of an answer could not be used; an image with
+    `UNANSWERED` among them is worked on again where failed requests are asked again.
 
     Edits that were made for the same graph add up with `+`, and each goes on naming its own rows: `parts`, which `+`
     fills, says where one ends. All rows are added first, then fields are set, values filled, rows judged, each in the

@@ -57,6 +57,7 @@ class Context:
 
     `nonce` stands in the fingerprints of components whose work can never be recognised. `checkpoints`: weights by the
     name of the step that gave them. `door`: the way to components. `consent`: whether answers may be bought anew.
+    `asks_again`: whether images are worked on again whose answers left questions open.
     """
 
     run_id: str
@@ -72,6 +73,7 @@ class Context:
     door: Door
     checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict)
     consent: Consent = Consent()  # noqa: RUF009
+    asks_again: bool = False
 
     async def in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         """Run a blocking call without holding up the event loop."""

@@ -250,6 +250,7 @@ class _Runner:
                         stop=self._stop,
                         door=door,
                         consent=request.consent,
+                        asks_again=request.gateway.retry_failed,
                     )
                     async with models.halted_by(self._stop), seldom_collecting():
                         return await _with_events(context, request, self._registry)

@@ -8,6 +8,7 @@ from sgforge.errors import SgforgeError
 
 __all__ = [
     "DEFERRED",
+    "NOT_ASKED",
     "Blame",
     "BudgetReachedError",
     "Cause",
@@ -25,6 +26,8 @@ Cause: TypeAlias = Blame | Literal["item"]
 """What a failed call is put down to; "item": what was asked, so this call alone, whatever its status says."""
 DEFERRED: Final = "deferred"
 """The reason of an answer that is not there yet."""
+NOT_ASKED: Final = "not_asked"
+"""The reason of an answer that only a run buys which asks again what failed."""
 _ACCOUNT: Final = frozenset({401, 402, 403})
 
 

@@ -15,7 +15,7 @@ from sgforge.models.cache.answers import USABLE, Checked, check, check_schema, c
 from sgforge.models.cache.request_key import RequestName, call_id, request_name
 from sgforge.models.cache.single_flight import SingleFlight
 from sgforge.models.cache.store import Store
-from sgforge.models.errors import DeferredError, ModelError, NotSentError, ProviderError
+from sgforge.models.errors import NOT_ASKED, DeferredError, ModelError, NotSentError, ProviderError
 from sgforge.models.limits.circuit_breaker import Guard
 from sgforge.models.limits.concurrency import Gate
 from sgforge.models.limits.trouble import Tell, Trouble
@@ -229,6 +229,9 @@ class BoundModel:
     caller: Caller = attrs.field(repr=False)
     _identity: asyncio.Task[str | None] | None = attrs.field(default=None, init=False, repr=False)
     _flights: SingleFlight[StoredAnswer] = attrs.field(factory=SingleFlight, init=False, repr=False)
+    # What was bought by this run, of use or not: another step that asks the same does not buy it once more.
+    _failed_here: set[bytes] = attrs.field(factory=set, init=False, repr=False)
+    _asked_here: set[bytes] = attrs.field(factory=set, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -273,6 +276,9 @@ class BoundModel:
         stored = await self._look_up(name, key, request)
         if stored is not None and not self._to_be_bought(stored):
             return self._response(stored, request, cached=True, seconds=0.0)
+        question = await self._question(request, key)
+        if request.spare and (question is None or question in self._asked_here):
+            raise ModelError(NOT_ASKED, f"{self.name} call {call_id(key)}: --retry-failed asks it, once a run")
         if key in self.gateway.waiting:
             raise DeferredError(f"{self.name} call {call_id(key)} waits in a batch: sgforge batch collect")
         if self.gateway.watcher is not None:
@@ -284,7 +290,17 @@ class BoundModel:
             # Here and not where it is raised: who followed another's request has a block of its own to tell.
             note_not_sent(error)
             raise
+        if question is not None:
+            self._asked_here.add(question)
+        if bought.outcome != "ok":
+            self._failed_here.add(key)
         return self._response(bought, request, shared, asyncio.get_running_loop().time() - started)
+
+    async def _question(self, request: ChatRequest, key: bytes) -> bytes | None:
+        """What all samples of a question share; None in a run that asks nothing again."""
+        if not self.gateway.settings.retry_failed:
+            return None
+        return key if request.ordinal == 0 else await self.key(attrs.evolve(request, ordinal=0))
 
     async def _look_up(self, name: RequestName, key: bytes, request: ChatRequest) -> StoredAnswer | None:
         """What is stored for a request, read: its own answer, or one with other room that was not cut off."""
@@ -351,7 +367,8 @@ class BoundModel:
         # The first half of an answer that was to be repaired: a run without repairs takes it for a failure.
         if stored.outcome == "unrepaired":
             return self.gateway.settings.repair
-        return stored.outcome != "ok" and self.gateway.settings.retry_failed
+        retries = self.gateway.settings.retry_failed and stored.key not in self._failed_here
+        return stored.outcome != "ok" and retries
 
     async def _buy(self, name: RequestName, request: ChatRequest, stored: StoredAnswer | None) -> StoredAnswer:
         """Buy the answer, and its repair if it breaks the schema."""

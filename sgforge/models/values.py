@@ -161,7 +161,8 @@ class ChatRequest:
     `top_p`, `seed`, `stop`, `effort` are left to the provider when None; one that the provider does not know is an
     error of the request, never dropped. `choices`: the answer starts with one of these words, and their probabilities
     are wanted. `ordinal` tells several samples of the same question apart. `reading`: what may be made of an answer
-    that breaks its schema in places.
+    that breaks its schema in places. `spare`: in place of an answer that said nothing: what is stored is found, and
+    only a run with `--retry-failed` buys it; it is no part of what names the answer.
     """
 
     messages: tuple[Message, ...] = attrs.field(converter=_to_messages)
@@ -175,6 +176,7 @@ class ChatRequest:
     choices: tuple[str, ...] = attrs.field(default=(), converter=_to_texts)
     ordinal: int = 0
     reading: Reading = Reading()
+    spare: bool = False
 
     def __attrs_post_init__(self) -> None:
         if not self.messages:

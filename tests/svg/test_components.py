@@ -210,7 +210,10 @@ def test_what_the_judge_leaves_out_stays_and_is_counted(ask: Any, park: Sample) 
     edit, _ = ask(vqa, "filter", park, lambda request: FakeAnswer(said[facts_in(request)["claim"]["predicate"]]))
     assert [(verdict.index, verdict.degree) for verdict in edit.verdicts] == [(2, 0.0)]
     assert edit.faults == {"unanswered": 1, "no-probability": 1}
-    assert "judge left 1 question without a usable answer: those relations stand unjudged" in vqa.notes(edit.faults)
+    assert (
+        "judge left 1 question without a usable answer: those relations stand unjudged; --retry-failed asks again"
+        in (vqa.notes(edit.faults))
+    )
 
 
 def test_an_image_of_which_no_question_was_answered_is_not_done(ask: Any, park: Sample) -> None:

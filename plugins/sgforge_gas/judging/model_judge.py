@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import attrs
 
-from sgforge.edits import Edit
+from sgforge.edits import UNANSWERED, Edit
 from sgforge.errors import StepError
 from sgforge.graph import Question, Sample
-from sgforge.models import ChatRequest, ImagePart, Message, TextPart
+from sgforge.models import ChatRequest, ChatResponse, ImagePart, Message, TextPart
+from sgforge.models.cache.asking_again import complete_until
 from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge_gas.config import JudgeOptions
 from sgforge_gas.questions.scoring import score_answers
@@ -114,11 +115,17 @@ class GasJudge:
         text = f"{question.text}\nAnswer with one of these alone: {allowed}"
         choices = ("yes", "no") if is_yes_no else ()
         request = _request(picture, text, max_tokens=_WORD_TOKENS, choices=choices)
-        response = await self._model.complete(request)
-        if is_yes_no and response.yes_probability is not None:
-            return float(response.yes_probability)
-        value = _value(question, response.text)
-        counts["unanswered" if value is None else "no-probability"] += value is None or is_yes_no
+
+        def read(response: ChatResponse) -> float | None:
+            if is_yes_no and response.yes_probability is not None:
+                return float(response.yes_probability)
+            return _value(question, response.text)
+
+        response, value = await complete_until(self._model, request, read)
+        if value is None:
+            counts[UNANSWERED] += 1
+        elif is_yes_no and response.yes_probability is None:
+            counts["no-probability"] += 1
         return value
 
     async def _ask_many(
@@ -129,7 +136,7 @@ class GasJudge:
         text = "Answer each question with one of the answers in its brackets.\n" + "\n".join(lines)
         request = _request(picture, text, max_tokens=64 + 32 * len(questions), schema=_SCHEMA)
         found = _read((await self._model.complete(request)).parsed, questions)
-        counts["unanswered"] += sum(value is None for value in found)
+        counts[UNANSWERED] += sum(value is None for value in found)
         return found
 
     @staticmethod

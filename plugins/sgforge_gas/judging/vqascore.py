@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 
-from sgforge.edits import Edit
+from sgforge.edits import UNANSWERED, Edit
 from sgforge.errors import StepError
 from sgforge.graph import Caption, Sample
-from sgforge.models import ChatRequest, ImagePart, Message, TextPart
+from sgforge.models import ChatRequest, ChatResponse, ImagePart, Message, TextPart
+from sgforge.models.cache.asking_again import complete_until
 from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge_gas.config import VqaScoreOptions
 
@@ -45,10 +46,14 @@ class VqaScoreJudge:
         request = ChatRequest(
             (Message("user", (picture, TextPart(text))),), max_tokens=_WORD_TOKENS, choices=("yes", "no")
         )
-        response = await self._model.complete(request)
-        total = response.yes_probability
+        _, total = await complete_until(self._model, request, _total)
         if total is None:
-            total = {"yes": 1.0, "no": 0.0}.get(response.text.strip().casefold().rstrip(".!"))
-        if total is None:
-            return Failure("unanswered", f"image {sample.image_id}: the judge answered neither yes nor no")
+            return Failure(UNANSWERED, f"image {sample.image_id}: the judge answered neither yes nor no")
         return Edit.value("image", None, "answers", {"yes": [], "total": round(float(total), 6)})
+
+
+def _total(response: ChatResponse) -> float | None:
+    """P(yes), or what the word says; None for neither yes nor no."""
+    if response.yes_probability is not None:
+        return response.yes_probability
+    return {"yes": 1.0, "no": 0.0}.get(response.text.strip().casefold().rstrip(".!"))

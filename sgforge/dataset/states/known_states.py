@@ -37,6 +37,11 @@ def answer_columns(base: sqlite3.Connection) -> str:
     return f"{ANSWER_COLUMNS}, {'crc' if has_crc else 'NULL'}"
 
 
+def _has_table(base: sqlite3.Connection, name: str) -> bool:
+    """Whether a journal has a table; one that no run has opened to write since the table came has it not."""
+    return bool(base.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone())
+
+
 class KnownWork:
     """States, journalled answers and file hashes of a dataset; works on a read-only folder and while a run goes on.
 
@@ -73,6 +78,16 @@ class KnownWork:
 
         return self._ask(ask, set())
 
+    def open_answers(self) -> frozenset[bytes]:
+        """The keys of answers that left questions without an answer."""
+
+        def ask(base: sqlite3.Connection) -> frozenset[bytes]:
+            if not _has_table(base, "open_answer"):
+                return frozenset()
+            return frozenset(key for (key,) in base.execute("SELECT key FROM open_answer"))
+
+        return self._ask(ask, frozenset())
+
     def hashes(self, files: Sequence[tuple[str, int, int]]) -> list[str | None]:
         """The remembered sha256 of files given as (uri, size, mtime_ns); None where it is not known."""
         query = "SELECT sha256 FROM file_hash WHERE uri = ? AND size = ? AND mtime_ns = ?"
@@ -88,8 +103,7 @@ class KnownWork:
         query = "SELECT identity, stamp, snapshot, told FROM reading WHERE identity = ?"
 
         def ask(base: sqlite3.Connection) -> ReadingRecord | None:
-            # A dataset that no run has opened to write since this table came has none.
-            if not base.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'reading'").fetchone():
+            if not _has_table(base, "reading"):
                 return None
             row = base.execute(query, (identity,)).fetchone()
             return None if row is None else ReadingRecord(*row)

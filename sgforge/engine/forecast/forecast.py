@@ -21,7 +21,7 @@ from sgforge.engine.barriers.evaluation import load_report
 from sgforge.engine.barriers.selection import load_choices
 from sgforge.engine.context import step_fingerprint, weights_sha256
 from sgforge.engine.planning.anew import Anew, bought_anew
-from sgforge.engine.planning.known_work import Images, StepWork, plan_group
+from sgforge.engine.planning.known_work import Images, OpenAnswers, StepWork, plan_group
 from sgforge.engine.planning.plan import Plan, PlannedStep, selects
 from sgforge.engine.sources.reading import FileHashes, known_hashes, read_sources
 from sgforge.engine.sources.unchanged import Kept, Unchanged
@@ -60,15 +60,24 @@ class Forecast:
     anew: tuple[Anew, ...] = ()
 
 
-def forecast(plan: Plan, dataset: Path, roots: Roots, limit: int | None = None, sampled: int = 20) -> Forecast:
-    """Look ahead; `sampled`: images given as samples of each step that asks a model.
+def forecast(
+    plan: Plan,
+    dataset: Path,
+    roots: Roots,
+    limit: int | None = None,
+    sampled: int = 20,
+    *,
+    asks_again: bool = False,
+) -> Forecast:
+    """Look ahead; `sampled`: images given as samples of each step that asks a model. `asks_again`: as a run does that
+    works again on images whose answers left questions open.
 
     Works on a dataset that may not be written and while a run goes on; files of unknown hash are read each time.
     """
     from sgforge.dataset import KnownWork
 
     known = KnownWork.open(dataset) if (dataset / "sgforge.json").exists() else None
-    return _Forecaster(plan, known, sampled).forecast(roots, limit)
+    return _Forecaster(plan, known, sampled, asks_again).forecast(roots, limit)
 
 
 @attrs.frozen
@@ -95,10 +104,11 @@ def _kept_rows(kept: Kept, source: str, roots: Roots) -> Iterator[_Row]:
 
 
 class _Forecaster:
-    def __init__(self, plan: Plan, known: KnownWork | None, sampled: int) -> None:
+    def __init__(self, plan: Plan, known: KnownWork | None, sampled: int, asks_again: bool) -> None:
         self._plan = plan
         self._known = known
         self._sampled = sampled
+        self._open = OpenAnswers(frozenset() if known is None else known.open_answers(), ask_again=asks_again)
         self._checkpoints: dict[str, Checkpoint] = {}
         self._samples: dict[str, tuple[Sample, ...]] = {}
         self._rows: list[_Row] = []
@@ -158,8 +168,8 @@ class _Forecaster:
                 self._unknown = self._unknown or step.weights
             if self._unknown is None:
                 told.append((step, self._fingerprint(step)))
-        works = plan_group(images, told, self._find, self._has)
-        self._anew += bought_anew(images, works, self._fingerprint, self._find, self._has)
+        works = plan_group(images, told, self._find, self._has, self._open)
+        self._anew += bought_anew(images, works, self._fingerprint, self._find, self._has, self._open)
         forecasts = [StepForecast(work.step, work.to_compute, work.reused) for work in works]
         for number, work in enumerate(works):
             if work.step.spec.asked_models and work.to_compute:

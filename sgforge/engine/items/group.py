@@ -16,7 +16,7 @@ from sgforge.engine.executors.crew import Crew, Lane, at_work, told_of_stop
 from sgforge.engine.items.load_known import recall
 from sgforge.engine.items.stream import Stage, Stream, WorkItem
 from sgforge.engine.planning.anew import bought_anew, told_anew
-from sgforge.engine.planning.known_work import Images, StepWork, plan_group
+from sgforge.engine.planning.known_work import Images, OpenAnswers, StepWork, plan_group
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import Failed, StepReport, StepStatus
@@ -43,8 +43,10 @@ class GroupRun:
         self.images = Images.of(parent)
         fingerprints = [(step, context.fingerprint(step)) for step in steps]
         journal = context.writer.journal
-        self._works = plan_group(self.images, fingerprints, context.states.find, journal.has)
-        self._anew = bought_anew(self.images, self._works, context.fingerprint, context.states.find, journal.has)
+        find, has = context.states.find, journal.has
+        still_open = OpenAnswers(journal.open_answers(), ask_again=context.asks_again)
+        self._works = plan_group(self.images, fingerprints, find, has, still_open)
+        self._anew = bought_anew(self.images, self._works, context.fingerprint, find, has, still_open)
         self._tallies = [context.tally(step.name) for step in steps]
         self.failures = dict(failures)
         self.failed: list[Failed] = []
@@ -176,6 +178,8 @@ class GroupRun:
             self.snapshot = await context.in_thread(
                 context.writer.publish, record, self.snapshot, _as_array(keys), dict(self.failures)
             )
+            # Never to be published: a newer answer stands in their place.
+            context.writer.journal.forget(old for row, old in work.replaced.items() if keys[row] == work.keys[row])
             # Only now may the states be found there: while a step is published they are in the journal.
             context.states.add([self.snapshot.id])
             seconds = tally.seconds + time.monotonic() - started

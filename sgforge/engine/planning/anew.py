@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from sgforge.engine.planning.known_work import FindStates, HasAnswers, Images, StepWork, plan_group
+from sgforge.engine.planning.known_work import FindStates, HasAnswers, Images, OpenAnswers, StepWork, plan_group
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.errors import ConfigError
 from sgforge.stages.revisions import at_earlier_revision
@@ -33,6 +33,7 @@ def bought_anew(
     fingerprint: Callable[[PlannedStep], str],
     find_states: FindStates,
     has_answers: HasAnswers,
+    still_open: OpenAnswers = OpenAnswers(),
 ) -> list[Anew]:
     """What of these works was done at an earlier revision already, as far as models are asked for it."""
     found = {
@@ -50,7 +51,9 @@ def bought_anew(
         else work.step
         for number, work in enumerate(works)
     ]
-    earlier_works = plan_group(images, [(step, fingerprint(step)) for step in steps], find_states, has_answers)
+    still_open = attrs.evolve(still_open, ask_again=False)
+    told = [(step, fingerprint(step)) for step in steps]
+    earlier_works = plan_group(images, told, find_states, has_answers, still_open)
     return list(_counted(works, earlier_works, {number: each[:2] for number, each in found.items()}))
 
 
@@ -58,8 +61,12 @@ def _counted(
     works: Sequence[StepWork], earlier: Sequence[StepWork], changed: dict[int, tuple[int, int]]
 ) -> Iterator[Anew]:
     for number, (before, now) in changed.items():
-        pairs = zip(works[number].applies, works[number].known, earlier[number].known, strict=True)
-        images = sum(here and known is None and was is not None for here, known, was in pairs)
+        work = works[number]
+        pairs = zip(work.applies, work.known, earlier[number].known, strict=True)
+        images = sum(
+            here and known is None and was is not None and row not in work.replaced
+            for row, (here, known, was) in enumerate(pairs)
+        )
         if images:
             yield Anew(works[number].step, before, now, images)
 

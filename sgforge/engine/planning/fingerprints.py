@@ -23,6 +23,7 @@ from sgforge.stages.parts import kind_of_part
 from sgforge.statekey import state_key
 
 __all__ = [
+    "again_key",
     "chain_key",
     "copy_key",
     "differing_options",
@@ -36,6 +37,7 @@ __all__ = [
 
 _SOURCE = b"source\0"
 _COPY = b"copy\0"
+_AGAIN = b"again\0"
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -63,6 +65,11 @@ def copy_key(key: bytes, group: str, number: int) -> bytes:
 def chain_key(step: bytes, before: bytes) -> bytes:
     """The key of an image after a step (the raw digest of its fingerprint) whose key before was `before`."""
     return state_key(step, before)
+
+
+def again_key(key: bytes) -> bytes:
+    """The key of an image whose answer under `key` left questions open, which were asked again: another state."""
+    return state_key(_AGAIN, key)
 
 
 def image_chain_key(step: bytes, before: bytes, about: bytes | None) -> bytes:

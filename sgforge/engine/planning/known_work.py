@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from sgforge.engine.planning.fingerprints import chain_key, digest_of, image_chain_key
+from sgforge.engine.planning.fingerprints import again_key, chain_key, digest_of, image_chain_key
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.statekey import KEY_BYTES
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot, StateRef
 
-__all__ = ["Images", "Known", "StepWork", "plan_group"]
+__all__ = ["Images", "Known", "OpenAnswers", "StepWork", "plan_group"]
 
 FindStates = Callable[[Sequence[bytes]], Sequence["StateRef | None"]]
 HasAnswers = Callable[[Sequence[bytes]], set[bytes]]
@@ -101,7 +101,8 @@ class Known:
 class StepWork:
     """One item step over the images of a snapshot: which it works on, its keys, and what is known.
 
-    `keys` are those after the step, `parents` those before it (equal where it does not apply).
+    `keys` are those after the step, `parents` those before it (equal where it does not apply). `replaced`: by row, the
+    key of an answer that left questions open, where they are or were asked again.
     """
 
     step: PlannedStep
@@ -110,6 +111,7 @@ class StepWork:
     parents: Sequence[bytes]
     keys: Sequence[bytes]
     known: Sequence[Known | None]
+    replaced: Mapping[int, bytes] = attrs.field(factory=dict)
 
     @property
     def to_compute(self) -> int:
@@ -132,11 +134,20 @@ class StepWork:
         return frozenset(key for key, count in counts.items() if count > 1)
 
 
+@attrs.frozen
+class OpenAnswers:
+    """The keys of answers that left questions open, and whether this run asks those questions again."""
+
+    keys: frozenset[bytes] = frozenset()
+    ask_again: bool = False
+
+
 def plan_group(
     images: Images,
     steps: Sequence[tuple[PlannedStep, str]],
     find_states: FindStates,
     has_answers: HasAnswers,
+    still_open: OpenAnswers = OpenAnswers(),
 ) -> list[StepWork]:
     """The works of a group of item steps, each with its fingerprint, on top of a snapshot."""
     works: list[StepWork] = []
@@ -148,8 +159,17 @@ def plan_group(
         applies = images.rows(step)
         keys = _chained(step, prefix, images.ids, applies, before)
         known = _known(applies, keys, find_states, has_answers)
+        replaced = _ask_again(applies, keys, known, find_states, has_answers, still_open) if still_open.keys else {}
         works.append(
-            StepWork(step=step, fingerprint=fingerprint, applies=applies, parents=before, keys=keys, known=known)
+            StepWork(
+                step=step,
+                fingerprint=fingerprint,
+                applies=applies,
+                parents=before,
+                keys=keys,
+                known=known,
+                replaced=replaced,
+            )
         )
         before = keys
     return works
@@ -166,6 +186,31 @@ def _chained(
         image_chain_key(prefix, key, key_of(image_id)) if here else key
         for image_id, here, key in zip(ids, applies, before, strict=True)
     ]
+
+
+def _ask_again(
+    applies: Sequence[bool],
+    keys: list[bytes],
+    known: list[Known | None],
+    find_states: FindStates,
+    has_answers: HasAnswers,
+    still_open: OpenAnswers,
+) -> dict[int, bytes]:
+    """Put the newer answer, known or to be asked for, in the place of each that left questions open; those by row."""
+    replaced: dict[int, bytes] = {}
+    rows = [row for row, key in enumerate(keys) if applies[row] and key in still_open.keys]
+    while rows:
+        newer = [again_key(keys[row]) for row in rows]
+        found = _known([True] * len(rows), newer, find_states, has_answers)
+        following = []
+        for row, key, answer in zip(rows, newer, found, strict=True):
+            if answer is None and not still_open.ask_again:
+                continue
+            replaced[row], keys[row], known[row] = keys[row], key, answer
+            if answer is not None and key in still_open.keys:
+                following.append(row)
+        rows = following
+    return replaced
 
 
 def _known(

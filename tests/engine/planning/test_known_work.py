@@ -18,7 +18,7 @@ from sgforge.dataset import DatasetWriter, JournalRow, StateRef
 from sgforge.edits import Edit
 from sgforge.engine.items.load_known import recall
 from sgforge.engine.planning.components import ComponentSpec
-from sgforge.engine.planning.known_work import Images, Known, StepWork, plan_group
+from sgforge.engine.planning.known_work import Images, Known, OpenAnswers, StepWork, plan_group
 from sgforge.engine.planning.plan import PlannedStep
 from sgforge.graph import Region
 from sgforge.packed import pack_edit
@@ -64,6 +64,42 @@ GIVEN = st.lists(st.tuples(SPLITS, st.booleans()), min_size=1, max_size=6).flatm
         st.lists(st.sampled_from([(), ("train",), ("val",)]), min_size=1, max_size=4).map(tuple),
     )
 )
+
+
+def test_an_answer_that_left_questions_open_is_followed_by_the_newer_one_and_by_another_only_where_they_are_asked():
+    images = Images(["0", "1"], [bytes([row]) * 16 for row in range(2)], ["s"] * 2, ["train"] * 2, [True] * 2)
+    steps = [(step("a"), fingerprint(1)), (step("b"), fingerprint(2))]
+
+    def planned(answers: set[bytes], *still_open: bytes, asks: bool = False) -> list[StepWork]:
+        opened = OpenAnswers(frozenset(still_open), ask_again=asks)
+        return plan_group(images, steps, lambda keys: [None] * len(keys), answers.intersection, opened)
+
+    def keys_of(works: list[StepWork]) -> list[list[bytes]]:
+        return [list(work.keys) for work in works]
+
+    plain = planned(set())
+    first, other = plain[0].keys
+    answers = {first, other, *plain[1].keys}
+    # Open, and not asked: all is as it was.
+    assert keys_of(planned(answers, first)) == keys_of(plain)
+    assert [work.to_compute for work in planned(answers, first)] == [0, 0]
+    # Asked: that image is to be done under another key, and what follows with it.
+    again = planned(answers, first, asks=True)
+    second = again[0].keys[0]
+    assert again[0].keys[1:] == plain[0].keys[1:]
+    assert len({first, second, *plain[1].keys, *again[1].keys}) == 5
+    assert [work.to_compute for work in again] == [1, 1]
+    assert again[0].replaced == {0: first}
+    # Once it is there, every run uses it; while it is open itself, the next that asks makes a third.
+    answers.add(second)
+    for asks in (False, True):
+        known = planned(answers, first, asks=asks)
+        assert (known[0].keys[0], known[0].to_compute, known[0].replaced) == (second, 0, {0: first})
+    assert planned(answers, first, second)[0].keys[0] == second
+    third = planned(answers, first, second, asks=True)[0]
+    assert (third.keys[0] in {first, second}, third.to_compute, third.replaced) == (False, 1, {0: second})
+    # An open answer that is gone is made again where nothing is asked again.
+    assert keys_of(planned({other}, first)) == keys_of(plain)
 
 
 @given(GIVEN)
