@@ -17,6 +17,7 @@ from sgforge.durable import make_folder, sync_folder, write_text
 from sgforge.errors import ConfigError, DatasetError
 from sgforge.file_refs import FILES_ROOT
 from sgforge.made_files import MadeFiles
+from sgforge.regular_files import MAX_NAME_BYTES, OddFileError, read_json, read_regular, regular_only
 from sgforge.seals import SUFFIX as SEAL_SUFFIX
 
 __all__ = [
@@ -34,6 +35,7 @@ SCHEMA: Final = "2.1"
 """Of what is written. 2.0 had no digests of metadata; `sgforge upgrade` adds them."""
 _SCHEMAS: Final = ("2.0", SCHEMA)
 _MARKER: Final = "sgforge.json"
+_MAX_MARKER_BYTES: Final = 4096
 _OWN_NAMES: Final = re.compile(
     r"\.?sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps|files|seals|damaged"
 )
@@ -101,12 +103,12 @@ class DatasetFolder:
         folder = cls(Path(path))
         marker = folder.path / _MARKER
         try:
-            meta = json.loads(marker.read_text(encoding="utf-8"))
+            meta = read_json(marker, _MAX_MARKER_BYTES)
         except (FileNotFoundError, NotADirectoryError):
             what = "is no sgforge dataset" if folder.path.exists() else "does not exist"
             raise DatasetError(f"{folder.path} {what} (there is no {_MARKER} in it); give a dataset's folder") from None
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{marker} cannot be read: {error}") from None
+            raise DatasetError(f"{marker} cannot be read: {getattr(error, 'strerror', None) or error}") from None
         if not isinstance(meta, dict) or meta.get("format") != "sgforge-dataset":
             raise DatasetError(f"{marker} is not the marker of an sgforge dataset; give another folder")
         check_schema(meta.get("schema"), marker)
@@ -252,14 +254,14 @@ class DatasetFolder:
     def read_ref(self, kind: str, name: str) -> str:
         """The snapshot id that the file of a branch or tag holds; a damaged file is a `DatasetError`."""
         path = self.ref(kind, name)
-        if path.exists() and not path.is_file():  # a pipe would block whoever reads it
-            raise damaged_ref(path)
+        if Path(os.path.realpath(path)) != Path(os.path.realpath(self.path)) / path.relative_to(self.path):
+            raise DatasetError(f"{path} is a link to elsewhere: refused")
         try:
-            text = path.read_text(encoding="utf-8").strip()
+            text = read_regular(path, MAX_NAME_BYTES).decode("utf-8").strip()
+        except (OddFileError, ValueError):
+            text = ""
         except OSError as error:
             raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
-        except ValueError:
-            text = ""
         if not _SNAPSHOT_ID.fullmatch(text):
             raise damaged_ref(path)
         return text
@@ -288,7 +290,8 @@ class Lock:
         """Take the lock of a folder; held by another writer it is a `DatasetError` naming that one."""
         path = folder / "lock"
         try:
-            stream = open(path, "a+", encoding="utf-8")  # noqa: SIM115 - held open as long as the lock
+            # Held open as long as the lock.
+            stream = open(path, "a+", encoding="utf-8", errors="replace", opener=regular_only)  # noqa: SIM115
         except OSError as error:
             raise DatasetError(f"{path}: {error.strerror}; a dataset is written in a folder one may write") from None
         try:

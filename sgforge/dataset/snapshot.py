@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -25,6 +24,7 @@ from sgforge.dataset.zarr_arrays.reading import StoredArray
 from sgforge.dataset.zarr_arrays.value_columns import GIVEN, StoredValues, ValueColumn, parts_of
 from sgforge.errors import DatasetError, GraphError
 from sgforge.graph import Sample, SceneGraph
+from sgforge.regular_files import read_json
 from sgforge.seals import Digest
 from sgforge.selection import Selection
 from sgforge.text.wording import counted
@@ -36,6 +36,11 @@ __all__ = ["ArrayRecord", "Snapshot", "SnapshotMeta", "read_meta"]
 
 _FILE_NAME: Final = re.compile(r"([a-z0-9_-][a-z0-9_.-]*/)+(zarr\.json|c(/[0-9]+)+)")
 _ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*|[a-z]+/[a-z0-9_-]+(\.[a-z0-9_-]+)?/[a-z0-9]+")
+
+_MAX_META_BYTES: Final = 2**26
+_UNPACKED_FREE: Final = 2**26
+_UNPACKED_MOST: Final = 256
+"""Bytes in memory for each on disk that a snapshot may claim, beyond the free ones: real ones have about six."""
 
 
 @attrs.frozen
@@ -84,6 +89,7 @@ class Snapshot:
     def __init__(self, path: Path, meta: SnapshotMeta) -> None:
         self.path = path
         self.meta = meta
+        self._claimed = 0
         self._reader = TableReader(self._open_array)
         self._value_columns = {column.key: ValueColumn(column, self._reader.array) for column in meta.columns}
         self._state_columns = {key: column for key, column in self._value_columns.items() if key not in OF_VERSION}
@@ -291,14 +297,25 @@ class Snapshot:
             raise damaged_snapshot(
                 f"{self.path / path} holds {counted(array.rows, 'row')}, {stated} are stated", self.path
             )
+        # Chunks of fill values take no place on disk, so that a few bytes could claim any number of rows.
+        self._claimed += array.bytes
+        if self._claimed > _UNPACKED_FREE and self._claimed > _UNPACKED_MOST * self._bytes_on_disk:
+            why = f"its arrays claim more than {self._claimed:,} bytes, {self._bytes_on_disk:,} are on disk: refused"
+            raise damaged_snapshot(f"{self.path}: {why}", self.path)
         return array
+
+    @cached_property
+    def _bytes_on_disk(self) -> int:
+        """Of all files; holes of sparse ones do not count."""
+        found = (file.lstat() for file in self.path.rglob("*"))
+        return sum(min(stated.st_size, stated.st_blocks * 512 + 4096) for stated in found)
 
 
 def read_meta(path: Path) -> SnapshotMeta:
     """What the snapshot in the folder `path` says of itself."""
     file = path / "zarr.json"
     try:
-        stated = json.loads(file.read_text(encoding="utf-8"))["attributes"]["sgforge"]
+        stated = read_json(file, _MAX_META_BYTES)["attributes"]["sgforge"]
         check_schema(stated["schema"], path)
         step = stated["step"]
         return SnapshotMeta(

@@ -5,7 +5,6 @@ Files are mapped and shard indices kept, so that a few rows cost one chunk each;
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 import os
@@ -15,17 +14,19 @@ from typing import Final
 
 import google_crc32c
 import numpy as np
-from numcodecs import blosc, zstd
 
 from sgforge.dataset.damage import damaged_snapshot
+from sgforge.dataset.zarr_arrays.chunks import most_packed, unpack_blosc, unpack_zstd
 from sgforge.dataset.zarr_arrays.writing import CRC, DTYPES, MISSING
 from sgforge.errors import DatasetError
+from sgforge.regular_files import open_regular, read_json
 
 __all__ = ["StoredArray"]
 
 _MAX_CHUNK_BYTES: Final = 2**26
 _MAX_ROW_BYTES: Final = 4096
 _BLOCK_BYTES: Final = 2**24
+_MAX_META_BYTES: Final = 2**16
 _NAMES: Final = {name: code for code, name in DTYPES.items()}
 
 
@@ -39,7 +40,7 @@ class StoredArray:
         self._folder = folder
         self._root = Path(os.path.realpath(root or folder))
         try:
-            meta = json.loads(self._inside(folder / "zarr.json").read_text(encoding="utf-8"))
+            meta = read_json(self._inside(folder / "zarr.json"), _MAX_META_BYTES)
             sharding = meta["codecs"][0]["configuration"]
             size, *trailing = meta["shape"]
             fill = meta["fill_value"]
@@ -50,7 +51,7 @@ class StoredArray:
             self._shard = int(meta["chunk_grid"]["configuration"]["chunk_shape"][0])
             self.rows = int(size)
             names = [codec["name"] for codec in sharding["codecs"]]
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
             raise damaged_snapshot(f"{folder}: no readable array: {error}", self._root) from None
         self._is_zstd = "zstd" in names
         self._is_turned = "transpose" in names
@@ -80,6 +81,12 @@ class StoredArray:
         in_range = in_range and self._chunk * math.prod(self._trailing) * self.dtype.itemsize <= _MAX_CHUNK_BYTES
         if names != expected or not in_range:
             raise DatasetError(f"{self._folder}: an array of codecs {names}; this reader knows {expected}")
+
+    @property
+    def bytes(self) -> int:
+        """What all rows take in memory."""
+        size: int = self.rows * math.prod(self._trailing) * self.dtype.itemsize
+        return size
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -131,9 +138,9 @@ class StoredArray:
         raw = out if is_whole else np.empty(self._chunk_items, self.dtype)
         try:
             if self._is_zstd:
-                zstd.decompress(packed, raw)
+                unpack_zstd(packed, raw)
             else:
-                blosc.decompress(packed, raw)
+                unpack_blosc(packed, raw)
         except (RuntimeError, ValueError) as error:
             raise damaged_snapshot(f"{self._folder}: chunk {chunk} cannot be unpacked: {error}", self._root) from None
         if self._is_turned:
@@ -152,15 +159,17 @@ class StoredArray:
         position, size = int(index[inner, 0]), int(index[inner, 1])
         if position == MISSING:
             return None
-        stored = data[position : position + size]
-        if len(stored) != size or size < 4 or google_crc32c.value(stored[:-4]) != CRC.unpack(stored[-4:].tobytes())[0]:
+        # What is larger than any chunk is not read for its checksum: a sparse file may claim a terabyte.
+        is_chunk = 4 <= size <= most_packed(self._chunk_items * self.dtype.itemsize)
+        stored = data[position : position + size] if is_chunk else data[:0]
+        if len(stored) != size or google_crc32c.value(stored[:-4]) != CRC.unpack(stored[-4:].tobytes())[0]:
             raise damaged_snapshot(f"{self._folder}: checksum of chunk {chunk} is wrong", self._root)
         return stored[:-4]
 
     def _open_shard(self, shard: int) -> tuple[np.ndarray, np.ndarray] | None:
         path = self._inside(self._folder / f"c/{shard}{'/0' * len(self._trailing)}")
         try:
-            with path.open("rb") as stream:
+            with open_regular(path) as stream:
                 data = np.frombuffer(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
         except FileNotFoundError:
             self._maps[shard] = None

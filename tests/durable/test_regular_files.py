@@ -1,0 +1,54 @@
+"""Files that are none: pipes, devices, sockets, folders, and such as are far too large."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from sgforge.regular_files import OddFileError, open_regular, read_json, read_regular
+
+
+def test_a_regular_file_is_read_also_through_a_link(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    (tmp_path / "b").symlink_to("a")
+    assert read_regular(tmp_path / "b") == b"abc"
+    assert read_regular(str(tmp_path / "a"), 3) == b"abc"
+    with open_regular(tmp_path / "a") as stream:
+        assert stream.read(2) == b"ab"
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        for path in (tmp_path / "pipe", "/dev/zero", "/dev/null", tmp_path, "socket"):
+            with pytest.raises(OddFileError, match="no regular file"):
+                read_regular(path, 10)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "none")
+
+
+def test_more_than_the_limit_is_refused_unread(tmp_path):
+    (tmp_path / "a").write_bytes(b"abcd")
+    with pytest.raises(OddFileError, match="more than the 3 bytes"):
+        read_regular(tmp_path / "a", 3)
+    with open(tmp_path / "b", "wb") as stream:
+        stream.truncate(2**40)
+    with pytest.raises(OddFileError, match="more than the 1,000 bytes"):
+        read_regular(tmp_path / "b", 1000)
+    with open("/proc/self/status", "rb") as stream:  # of no size, as it says
+        assert os.fstat(stream.fileno()).st_size == 0
+    with pytest.raises(OddFileError, match="more than the 20 bytes"):
+        read_regular("/proc/self/status", 20)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 200_000, b'{"a":' * 200_000])
+def test_what_is_no_json_is_a_value_error(tmp_path, text):
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(ValueError, match=r"."):
+        read_json(tmp_path / "a.json", 10**7)
+    (tmp_path / "a.json").write_bytes(b'{"a": 1}')
+    assert read_json(tmp_path / "a.json", 100) == {"a": 1}
