@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgforge.errors import DatasetError
+from sgforge.sqlite_files import has_tables
 from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ __all__ = ["as_json", "ledger_of", "lines", "lost_of"]
 
 def ledger_of(responses: Path) -> list[Spending]:
     """The ledger summed up by model; empty where no model was ever asked. Only looks: a run may be under way on it."""
-    if not responses.is_file():
+    if not has_tables(responses):
         return []
     try:
         return _read(responses)
@@ -37,6 +38,8 @@ def lost_of(responses: Path) -> list[LostCall]:
     from sgforge.models.cache.store import OpenToRead
     from sgforge.models.money.ledger import lost_calls
 
+    if not has_tables(responses):
+        return []
     try:
         with closing(connect_to_read(responses)) as base:
             return lost_calls(OpenToRead(responses, base))

@@ -112,7 +112,15 @@ class DatasetFolder:
         if not isinstance(meta, dict) or meta.get("format") != "sgforge-dataset":
             raise DatasetError(f"{marker} is not the marker of an sgforge dataset; give another folder")
         check_schema(meta.get("schema"), marker)
+        folder._refuse_links()
         return folder
+
+    def _refuse_links(self) -> None:
+        """A `DatasetError` for a part of the dataset that leads to elsewhere: what lies there is no part of it."""
+        entries = (entry for entry in self.path.iterdir() if _OWN_NAMES.fullmatch(entry.name))
+        for entry in (*entries, *(self.path / "refs" / kind for kind in _KINDS)):
+            if entry.is_symlink():
+                raise DatasetError(f"{entry} is a link to elsewhere: refused; put the file or folder itself there")
 
     @classmethod
     def prepare(cls, path: Path | str) -> DatasetFolder:
@@ -124,10 +132,7 @@ class DatasetFolder:
         except OSError as error:
             raise DatasetError(f"{folder.path}: {error.strerror}; give a folder that can be written") from None
         foreign = [entry.name for entry in entries if not _OWN_NAMES.fullmatch(entry.name)]
-        for entry in (*entries, *(folder.path / "refs" / kind for kind in _KINDS)):
-            # Writing through a link would change files that are no part of the dataset.
-            if entry.is_symlink() and entry.name not in foreign:
-                raise DatasetError(f"{entry} is a link to elsewhere: refused; put the file or folder itself there")
+        folder._refuse_links()
         if (folder.path / _MARKER).exists():
             return cls.open(path)
         if foreign:

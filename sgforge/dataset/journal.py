@@ -32,6 +32,7 @@ from sgforge.durable import sync_folder
 from sgforge.edits import UNANSWERED
 from sgforge.errors import DatasetError
 from sgforge.group_commit import GroupCommit
+from sgforge.sqlite_files import connect, is_endless
 
 __all__ = ["FileHash", "Journal"]
 
@@ -94,7 +95,7 @@ class Journal:
         self._lock = threading.Lock()
         self.damaged: list[str] = []
         with self._errors(), ExitStack() as opened:
-            self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._base = connect(path)
             opened.callback(self._base.close)
             for pragma in (
                 f"page_size={_PAGE}",
@@ -346,7 +347,7 @@ class Journal:
 
     def _told(self, error: sqlite3.Error) -> DatasetError:
         """What SQLite says, in words for whoever runs this."""
-        if type(error) is sqlite3.DatabaseError:
+        if type(error) is sqlite3.DatabaseError or is_endless(error):
             return damaged_journal(self._path, str(error))
         full = shutil.disk_usage(self._path.parent).free < _PAGE
         return self._cannot(f"the disk is full ({error})" if full else str(error))

@@ -29,6 +29,7 @@ from sgforge.errors import DatasetError, GraphError
 from sgforge.file_refs import is_made
 from sgforge.made_files import MadeFiles
 from sgforge.packed import edit_columns
+from sgforge.sqlite_files import is_unmade
 from sgforge.statekey import KEY_BYTES
 
 __all__ = ["SnapshotCheck", "Verification", "verify_dataset"]
@@ -250,7 +251,8 @@ def _check_journal(folder: DatasetFolder) -> tuple[int, list[str]]:
                 answers += 1
                 problems.extend(check.problem(stored))
     except sqlite3.Error as error:
-        problems.append(f"journal: {error}")
+        if not is_unmade(error):
+            problems.append(f"journal: {error}")
     return answers, problems
 
 

@@ -14,6 +14,7 @@ from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.records import ANSWER_COLUMNS, ReadingRecord, is_sound
 from sgforge.dataset.states.state_index import StateIndex
 from sgforge.errors import DatasetError
+from sgforge.sqlite_files import connect, is_unmade
 
 __all__ = ["KnownWork", "answer_columns", "connect_to_read"]
 
@@ -23,12 +24,8 @@ _BATCH: Final = 500
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write, also to a file in a folder without the right to write.
-
-    Without a log beside it nothing is writing: then the file alone is read, and no file is made beside it.
-    """
-    mode = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
-    return sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+    """A connection that cannot write, also to a file in a folder without the right to write."""
+    return connect(path, read_only=True)
 
 
 def answer_columns(base: sqlite3.Connection) -> str:
@@ -121,6 +118,8 @@ class KnownWork:
         try:
             return self._once(question)
         except sqlite3.OperationalError as error:
+            if is_unmade(error):
+                return unknown
             raise DatasetError(f"{path} cannot be read: {error}; sgforge verify says more") from error
         except sqlite3.DatabaseError as error:
             raise damaged_journal(path, str(error)) from error

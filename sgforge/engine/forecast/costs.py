@@ -19,6 +19,7 @@ from sgforge.engine.planning.plan import Plan
 from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.plugins import Registry
+from sgforge.sqlite_files import has_tables
 from sgforge.stages import Failure, Resources
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ async def _estimate(
             plan.models,
             registry=registry,
             # What is looked at stays as it is, also while a run writes to it.
-            responses=ReadStore(responses, connect_to_read) if responses.exists() else Path(scratch) / responses.name,
+            responses=ReadStore(responses, connect_to_read)
+            if has_tables(responses)
+            else Path(scratch) / responses.name,
             settings=request.gateway,
             watcher=DryRun(),
         ) as models:

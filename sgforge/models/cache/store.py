@@ -19,6 +19,7 @@ from sgforge.disk_reserve import DiskReserve
 from sgforge.errors import DatasetError
 from sgforge.group_commit import GroupCommit, Operation
 from sgforge.models.errors import ModelError, StoreError
+from sgforge.sqlite_files import connect
 
 __all__ = ["STORE_VERSION", "OpenToRead", "ReadStore", "Rows", "Store"]
 
@@ -202,7 +203,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     with ExitStack() as opened:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=60.0)
+            connection = connect(path, timeout=60.0)
             opened.callback(connection.close)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
