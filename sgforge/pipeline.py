@@ -22,6 +22,7 @@ from sgforge.text.wording import shortened
 
 if TYPE_CHECKING:
     from sgforge.config import PipelineConfig
+    from sgforge.engine.forecast.preview import Preview
     from sgforge.engine.launch import Request
     from sgforge.engine.reporting.progress import Progress
     from sgforge.engine.reporting.report import RunReport
@@ -266,6 +267,47 @@ class Pipeline:
         if own is not None and (given is None or given == own.component):
             return own
         return ExecutorChoice.of("local" if given is None else given)
+
+    def preview(
+        self,
+        source: Any,
+        dataset: Path | str,
+        images: int = 5,
+        *,
+        to: Path | str | None = None,
+        roots: Roots | Mapping[str, Path | str] | None = None,
+        limit: int | None = None,
+        seed: int = 0,
+        retry_failed: bool = False,
+        responses: Path | str | None = None,
+    ) -> Preview:
+        """What the steps would do with some images: what models are asked and answer, and the edits that come of it.
+
+        The dataset stays as it is. Answers are kept where `run` with the same arguments finds them, so that they are
+        not bought again. `to`: a folder that all of it is written into, pictures included; an earlier preview in it is
+        replaced. `limit`: at most so many images of each source. The others as for `run`. Steps that work on all images
+        at once, and those behind them, are left out.
+        """
+        from sgforge.engine.forecast.preview import preview
+        from sgforge.engine.forecast.preview_folder import check_folder, write_preview
+        from sgforge.plugins import load_plugins
+
+        folder = None if to is None else _folder(to, "the folder of a preview")
+        if folder is not None:
+            check_folder(folder)
+        request = self.request(
+            source,
+            dataset,
+            roots=roots,
+            limit=limit,
+            seed=seed,
+            retry_failed=retry_failed,
+            responses=responses,
+        )
+        found = preview(request, load_plugins(), images)
+        if folder is not None:
+            write_preview(found, folder)
+        return found
 
     def run(
         self,

@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sgforge.cli.preview import add_preview, show_preview
 from sgforge.cli.requests import add_config_arguments, add_retry, add_yes, build_request
 from sgforge.cli.spent import as_json, ledger_of, lines
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   sgforge run pipeline.toml
+  sgforge run pipeline.toml --preview 5                       look at prompts, answers and edits of five images first
   sgforge run pipeline.toml --limit 20                        at most 20 images of each source
   sgforge run pipeline.toml --set step.complete.model=anthropic/claude-sonnet-5-5
   sgforge run pipeline.toml --root coco=/data/coco --json
@@ -39,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="read stored bodies of answers that were of no use once more, without a call",
     )
     add_yes(parser)
+    add_preview(parser)
     parser.add_argument(
         "--verify-files",
         action="store_true",
@@ -53,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     from sgforge.text.safe_text import visible
 
     request = build_request(args)
+    if args.preview is not None or args.preview_to is not None:
+        return show_preview(request, args)
     try:
         report = run_pipeline(request, progress=True, signals=(signal.SIGINT, signal.SIGTERM))
     except KeyboardInterrupt:  # the second: the first is answered with a report

@@ -19,7 +19,7 @@ from sgforge.models.errors import NOT_ASKED, DeferredError, ModelError, NotSentE
 from sgforge.models.limits.circuit_breaker import Guard
 from sgforge.models.limits.concurrency import Gate
 from sgforge.models.limits.trouble import Tell, Trouble
-from sgforge.models.money.call_trace import Observed, note_call, note_not_sent, note_observed
+from sgforge.models.money.call_trace import Observed, note_call, note_exchange, note_not_sent, note_observed
 from sgforge.models.money.ledger import (
     Spending,
     StoredAnswer,
@@ -269,6 +269,15 @@ class BoundModel:
 
     async def complete(self, request: ChatRequest) -> ChatResponse:
         """The answer to a request, from the cache or bought now; a `ModelError` says why there is none."""
+        try:
+            response = await self._complete(request)
+        except ModelError as error:
+            note_exchange(self.name, request, error)
+            raise
+        note_exchange(self.name, request, response)
+        return response
+
+    async def _complete(self, request: ChatRequest) -> ChatResponse:
         self._refuse_unsupported(request)
         name = await self.named(request)
         key = name.key

@@ -8,10 +8,21 @@ from contextvars import ContextVar
 
 import attrs
 
-from sgforge.models.errors import NotSentError
-from sgforge.models.values import Usage
+from sgforge.models.errors import ModelError, NotSentError
+from sgforge.models.values import ChatRequest, ChatResponse, Usage
 
-__all__ = ["Observed", "asked_in_full", "collect_calls", "note_call", "note_not_sent", "note_observed", "observe_calls"]
+__all__ = [
+    "Exchange",
+    "Observed",
+    "asked_in_full",
+    "collect_calls",
+    "note_call",
+    "note_exchange",
+    "note_not_sent",
+    "note_observed",
+    "observe_calls",
+    "record_exchanges",
+]
 
 
 @attrs.frozen
@@ -32,8 +43,18 @@ class Observed:
     batch_usd: float | None = None
 
 
+@attrs.frozen
+class Exchange:
+    """What a model was asked, and what it answered: a response, or why there is none."""
+
+    model: str
+    request: ChatRequest
+    answer: ChatResponse | ModelError
+
+
 _CALLS: ContextVar[list[str] | None] = ContextVar("sgforge_calls", default=None)
 _OBSERVED: ContextVar[list[Observed] | None] = ContextVar("sgforge_observed", default=None)
+_EXCHANGES: ContextVar[list[Exchange] | None] = ContextVar("sgforge_exchanges", default=None)
 _NOT_SENT: ContextVar[list[NotSentError] | None] = ContextVar("sgforge_not_sent", default=None)
 
 
@@ -57,6 +78,17 @@ def observe_calls() -> Iterator[list[Observed]]:
         yield observed
     finally:
         _OBSERVED.reset(token)
+
+
+@contextmanager
+def record_exchanges() -> Iterator[list[Exchange]]:
+    """Collect every request made inside in full, with its answer; also in tasks started inside."""
+    exchanges: list[Exchange] = []
+    token = _EXCHANGES.set(exchanges)
+    try:
+        yield exchanges
+    finally:
+        _EXCHANGES.reset(token)
 
 
 @contextmanager
@@ -98,3 +130,10 @@ def note_observed(observed: Observed) -> None:
     found = _OBSERVED.get()
     if found is not None:
         found.append(observed)
+
+
+def note_exchange(model: str, request: ChatRequest, answer: ChatResponse | ModelError) -> None:
+    """Add a request and its answer to the record around this task, if there is one."""
+    found = _EXCHANGES.get()
+    if found is not None:
+        found.append(Exchange(model, request, answer))
