@@ -307,6 +307,11 @@ class EvaluatorOptions:
     truth: str = "source"
 
 
+@attrs.frozen
+class LookingOptions(EvaluatorOptions):
+    image: str = "given"
+
+
 class ToyEvaluator:
     """Counts what it was given: images, true relations, ranked pairs, failures."""
 
@@ -370,6 +375,8 @@ def sgforge_register_students(register) -> None:
 @sgforge.hookimpl
 def sgforge_register_evaluators(register) -> None:
     register("toy", ToyEvaluator, config=EvaluatorOptions, needs=Needs(truth=True))
+    register("toy-looking", ToyEvaluator, config=LookingOptions, needs=Needs(truth=True, image=True))
+    register("toy-looking-sgdet", ToySgdet, config=LookingOptions, needs=Needs(truth=True, image=True))
     register("toy-sgdet", ToySgdet, config=EvaluatorOptions, needs=Needs(truth=True))
     register("toy-sgcls", ToySgcls, config=EvaluatorOptions, needs=Needs(truth=True))
 

@@ -26,7 +26,7 @@ _HOMES: Final = {
 
 sgforge_api = 1
 
-_TRUTH = Needs(truth=True)
+_NEEDS = Needs(truth=True, image=True)
 
 
 @sgforge.hookimpl
@@ -37,7 +37,8 @@ def sgforge_register_evaluators(register: Register) -> None:
             name,
             f"sgforge_eval.pipeline.evaluators:{target}",
             config=RecallOptions,
-            needs=_TRUTH,
+            needs=_NEEDS,
+            revision=2,  # mean recall divides by the truth's predicates alone
             identity=f"sgforge_eval.evaluators:{target}",
         )
 

@@ -40,12 +40,13 @@ def _check_match(instance: RecallOptions, attribute: attrs.Attribute[str], value
 class RecallOptions:
     """How scene-graph recall is counted.
 
-    `convention`: one of the named ways of counting (sgforge, sgb, egtr, openpsg, maelic, svg, asmv2, oi), with switches
-    on top of it where wanted, such as "sgb+unanswered=zero". `k`: the cuts.
+    `convention`: one of the named ways of counting (sgforge, sgb, egtr, openpsg, single, maelic, svg, asmv2, r1, oi),
+    with switches on top of it where wanted, such as "sgb+unanswered=zero". `k`: the cuts.
     `localization`: regions overlap by box or by mask. `predicates`: a file with the vocabulary that mean recall
-    divides by, one a line (default: what truth and predictions use). `zero_shot`: a JSON list of
+    divides by, one a line (default: what the truth uses). `zero_shot`: a JSON list of
     [subject, predicate, object] names never seen in training. `truth`: the relations the source gave, or all kept ones
-    of the graph. `bootstrap`: resamples for the 95 % intervals, 0 for none.
+    of the graph. `bootstrap`: resamples for the 95 % intervals, 0 for none. `image`: what the student is shown, the
+    picture itself or a grey one of its size, which tells how much of a score needs no picture at all.
 
     For a student with words of its own: `labels`, a file with the closed set of region labels; `match`, how far its
     names may be from `labels` and `predicates`; `aliases`, a JSON object of further names; `encoder` and `threshold`
@@ -68,6 +69,7 @@ class RecallOptions:
     threshold: float | None = attrs.field(
         default=None, validator=validators.optional([validators.ge(-1.0), validators.le(1.0)])
     )
+    image: Literal["given", "blank"] = "given"
 
 
 MODES: Final = ("sgdet", "sgcls", "predcls")

@@ -69,10 +69,12 @@ class Outcome:
         said = self.scorer.table().predicate
         return tuple(names[code] for code in np.unique(said[said >= 0]).tolist())
 
-    @property
-    def closed(self) -> bool:
-        """Whether there are names that the vocabulary does not have."""
-        return self.book.closed
+    def says(self, value: str) -> bool:
+        """Whether a value means anything: in an open vocabulary every name has a code, and none is invalid."""
+        labels = self.labels is not None and self.labels.closed
+        if value.startswith("node_invalid_rate"):
+            return labels
+        return not value.startswith("invalid_rate") or labels or self.book.closed
 
     @property
     def measure(self) -> Measure:
@@ -212,10 +214,7 @@ def recall_report(outcome: Outcome, *, draws: int = 0) -> Report:
     """The report of an evaluation; `draws` resamples give 95 % intervals (table "interval"), 0 none."""
     table, metrics = outcome.scorer.table(), outcome.metrics()
     convention = outcome.measure.convention
-    values = metrics.values()
-    if not outcome.closed:
-        # In an open vocabulary every name has a code: none is invalid, and none is said to be.
-        values = {name: value for name, value in values.items() if not name.startswith("invalid_rate")}
+    values = {name: value for name, value in metrics.values().items() if outcome.says(name)}
     values.update(detection_values(outcome.scorer.boxes))
     values.update(precision_values(outcome.scorer.triplets, len(outcome.predicates)))
     recall = values.get("R@50", 0.0)

@@ -43,7 +43,7 @@ def _texts(value: str | Iterable[str]) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-ReadByName: TypeAlias = Literal["model", "checkpoint", "truth", "by_image"]
+ReadByName: TypeAlias = Literal["model", "checkpoint", "truth", "image", "by_image"]
 """The fields of `Needs` that name an option."""
 
 
@@ -60,7 +60,8 @@ class Needs:
 
     Options that the engine reads, by name (True stands for the usual one): `model`: the provider/model that it asks;
     `checkpoint`: the folder of weights that it starts from where no step gives any; `truth`: of an evaluator, where the
-    truth comes from, "source" or "graph"; `by_image`: a file that counts image by image, through the component's method
+    truth comes from, "source" or "graph"; `image`: of an evaluator, which picture the student is shown, "given" or
+    "blank", a grey one of equal size; `by_image`: a file that counts image by image, through the component's method
     `key_of(image_id) -> bytes | None`, instead of as a whole: another line in it re-does the images it is about.
     """
 
@@ -71,6 +72,7 @@ class Needs:
     model: bool | str = False
     checkpoint: bool | str = False
     truth: bool | str = False
+    image: bool | str = False
     by_image: bool | str = False
     network: bool = False
     deterministic: bool = True

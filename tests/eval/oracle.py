@@ -36,6 +36,8 @@ class Rules:
     pair_limit: int | None = 1
     least: float = 0.0
     pairs_after_cut: bool = False
+    weighted: bool = False
+    whole: bool = False
 
 
 RULES = {
@@ -43,9 +45,10 @@ RULES = {
     "sgb": Rules(inner=1, outer=1),
     "egtr": Rules(inner=1, outer=1, zero_unanswered=True),
     "openpsg": Rules(unique_truth=True),
-    "maelic": Rules(inner=1, zero_unanswered=True, pairs_after_cut=True),
+    "maelic": Rules(inner=1, zero_unanswered=True, pairs_after_cut=True, weighted=True),
     "svg": Rules(strict=True, unique_truth=True, zero_unanswered=True, pair_limit=None),
     "asmv2": Rules(zero_unanswered=True, pooled=True, skip_absent=True, ranked=False, pair_limit=None),
+    "r1": Rules(zero_unanswered=True, skip_absent=True, ranked=False, pair_limit=None, whole=True),
     "oi": Rules(inner=1, outer=1, zero_unanswered=True, pooled=True, pair_limit=2, least=1e-5),
 }
 
@@ -115,6 +118,17 @@ def first_ranks(scene: Scene, mode: str, rows: list, truth: list, rules: Rules, 
     return found
 
 
+def weighted(scene: Scene, mode: str, rows: list, truth: list, rules: Rules, cut: int) -> float:
+    """The weights of the listed triplets before the cut that find anything, over the number of truth rows."""
+    total, right = 0.0, 0
+    for rank, row in enumerate(rows[:cut]):
+        alone = first_ranks(scene, mode, [row], truth, rules)
+        if min(alone) == 0:
+            total += (cut - (rank - right)) / cut
+            right += 1
+    return total / len(truth)
+
+
 @dataclass
 class _Sums:
     hits: dict = field(default_factory=dict)
@@ -160,6 +174,15 @@ def evaluate(
                     _add(means, (key + suffix, predicate), own, rules.pooled)
                 if key == "R" and not rules.pooled:
                     _add(pooled, "pooledR" + suffix, hits, True)
+                    for hit, (*_, predicate) in zip(hits, truth, strict=True):
+                        _add(means, ("pooledR" + suffix, predicate), [hit], True)
+            if rules.weighted:
+                sums.add("wR" + suffix, weighted(scene, mode, lists["R"], truth, rules, cut), 1)
+                found = [row for row, rank in zip(truth, ranks["R"], strict=True) if rank < cut]
+                for predicate in {p for *_, p in truth}:
+                    weights = [(cut - place) / cut for place, (*_, p) in enumerate(found) if p == predicate]
+                    sums_of = sum(p == predicate for *_, p in truth)
+                    means.add(("wR" + suffix, predicate), sum(weights) / sums_of, 1)
             for key, zero in (("R", "zR"), ("ngR", "ngzR")):
                 if key in ranks and any(unseen):
                     own = [rank < cut for rank, new in zip(ranks[key], unseen, strict=True) if new]
@@ -175,7 +198,7 @@ def evaluate(
                 _add(pooled, "A" + suffix, [rank < cut for rank in first], True)
     values = {key: sums.hits[key] / sums.counts[key] for key in sums.hits}
     values |= {key: pooled.hits[key] / pooled.counts[key] for key in pooled.hits}
-    for key in [key for key in values if key.partition("@")[0] in ("R", "ngR", "phrR")]:
+    for key in [key for key in values if key.partition("@")[0] in _with_means(rules)]:
         own = {p: means.hits[k, p] / means.counts[k, p] for k, p in means.hits if k == key}
         mean = key.replace("R", "mR", 1)
         values[mean] = sum(own.values()) / (len(own) if rules.skip_absent else predicates)
@@ -184,6 +207,11 @@ def evaluate(
             plain, mean = values["R" + suffix], values["mR" + suffix]
             values["F1" + suffix] = 2 * plain * mean / (plain + mean) if plain + mean else 0.0
     return values
+
+
+def _with_means(rules: Rules) -> tuple[str, ...]:
+    """Recalls whose mean over predicates is a value too."""
+    return ("R", "ngR", "phrR", "wR", *(("pooledR",) if rules.whole else ()))
 
 
 def _add(sums: _Sums, key, hits: list[bool], pooled: bool) -> None:

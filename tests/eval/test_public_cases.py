@@ -186,6 +186,37 @@ def test_a_switch_changes_its_field_or_is_refused(name, switch) -> None:
     assert differing == {"name", "summary", field}
 
 
+def test_the_whole_image_block_of_r1_counts_all_triplets_by_image_and_pooled(tmp_path) -> None:
+    # Image a: "on" is found behind 150 wrong triplets, "near" is not; image b has "on" twice and no prediction.
+    wrong = [relation(1, f"p{number}", 0, score=0.9) for number in range(150)]
+    shown = line("a", None, [*wrong, relation(0, "on", 1, score=0.1)])
+    files = _files(tmp_path, [line("a", None, ON), line("b", None, [ON[0], ON[0]])], [shown])
+    values = score(*files, convention="r1", bootstrap=10).values
+    assert (values["R"], values["pooledR"]) == (0.25, 0.25)  # (1/2 + 0) / 2; 1 of 4
+    assert values["mR"] == pytest.approx(((1 + 0) / 2 + 0) / 2)
+    assert values["pooledmR"] == pytest.approx((1 / 3 + 0) / 2)
+    assert "pooledmR@20" not in score(*files).values
+
+
+def test_recall_weighted_by_rank_charges_what_stands_before(tmp_path) -> None:
+    wrong = relation(1, "on", 0, score=0.9)
+    shown = line("a", None, [relation(0, "on", 1, score=1.0), wrong, relation(2, "near", 1, score=0.5)])
+    truth = line("a", None, [*ON, relation(1, "under", 2)])
+    values = score(*_files(tmp_path, [truth], [shown]), convention="maelic", k=(4,)).values
+    # At rank 0 the first weighs 4/4; the second, at rank 2 behind one wrong triplet, 3/4.
+    assert values["wR@4"] == pytest.approx((1 + 3 / 4) / 3)
+    # Rows in the order of the truth: "on" weighs 4/4, "near" 3/4, "under" is not found.
+    assert values["wmR@4"] == pytest.approx((1 + 3 / 4 + 0) / 3)
+    assert "wR@20" not in score(*_files(tmp_path, [truth], [shown])).values
+
+
+def test_invalid_regions_are_counted_against_a_closed_vocabulary(tmp_path) -> None:
+    shown = line("a", [region("cup", CUP), region("cupp", TABLE), region(None, FAR)], [relation(0, "on", 1)])
+    files = _files(tmp_path, [line("a", None, ON)], [shown])
+    assert score(*files, labels=("cup", "table")).values["node_invalid_rate"] == pytest.approx(2 / 3)
+    assert "node_invalid_rate" not in score(*files).values
+
+
 def test_pair_accuracy_of_maelic_cuts_before_it_looks_at_pairs(tmp_path) -> None:
     wrong = [relation(2, "near", 0, score=0.9), relation(1, "on", 0, score=0.8)]
     shown = line("a", None, [*wrong, relation(0, "on", 1, score=0.5)])

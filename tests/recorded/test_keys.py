@@ -36,6 +36,8 @@ REUSED: Final = {
     **{"consistency": 6, "sg-edit": 6, "predcls": 4, "sgdet": 4},
 }
 """Images of each step: 14 with relations, of which 11 are trained on, 6 without; 4 of the 20 are held out."""
+MEASURED_ANEW: Final = {"predcls": 4, "sgdet": 4}
+"""Evaluators of revision 2: mean recall divides by the predicates of the truth alone. Nobody is asked for it."""
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +152,11 @@ def test_a_run_over_a_recorded_dataset_computes_nothing_and_asks_nobody(
     folder: Path, server: FakeProvider, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = run(capsys, "pipeline.toml")
-    assert {step: computed for step, (computed, _) in found.items()} == dict.fromkeys(found, 0)
-    assert {step: reused for step, (_, reused) in found.items()} == REUSED
+    assert {step: computed for step, (computed, _) in found.items() if computed} == MEASURED_ANEW
+    assert {step: reused for step, (_, reused) in found.items()} == REUSED | dict.fromkeys(MEASURED_ANEW, 0)
     assert server.ledger.received == 0
+    again = run(capsys, "pipeline.toml")
+    assert again == {step: (0, count) for step, count in REUSED.items()}
 
 
 def test_recorded_answers_that_were_never_published_are_read(
@@ -160,7 +164,7 @@ def test_recorded_answers_that_were_never_published_are_read(
 ) -> None:
     found = run(capsys, "unfinished.toml", "--set", "step.again.prompts=2")
     assert found.pop("again") == (IMAGES - JOURNALLED, JOURNALLED)
-    assert {step: reused for step, (_, reused) in found.items()} == REUSED
+    assert {step: reused for step, (_, reused) in found.items()} == REUSED | dict.fromkeys(MEASURED_ANEW, 0)
     assert server.ledger.received == IMAGES - JOURNALLED
     published = Dataset.open(folder / "dataset")
     before = json.loads((DATA / "journalled.json").read_text(encoding="utf-8"))

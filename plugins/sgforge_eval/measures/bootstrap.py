@@ -76,8 +76,11 @@ class Resamples:
         values: dict[str, Floats] = {}
         for family, found in zip(metrics.families, self._families(metrics.families), strict=True):
             values.update(zip(family.names, found, strict=True))
-        for grouped, means in zip(metrics.grouped, self._means(metrics.grouped), strict=True):
-            values.update(zip(grouped.names, means, strict=True))
+        for families in (metrics.grouped, metrics.whole):
+            # Only families over the same rows are drawn together.
+            means = self._means(families) if families else []
+            for grouped, drawn in zip(families, means, strict=True):
+                values.update(zip(grouped.names, drawn, strict=True))
         values.update(harmonic_means(values))
         return values
 

@@ -1,8 +1,9 @@
 """Named conventions of scene-graph recall: what each public code base does where definitions leave room.
 
 Sources: SGB is Scene-Graph-Benchmark.pytorch, OpenPSG its panoptic successor, Maelic the maintained SGG-Benchmark,
-ASMv2 the All-Seeing Model v2 evaluation on PSG, OI the Open Images challenge as PySGG implements it, EGTR the evaluator
-of the one-stage detectors RelTR and EGTR; SVG is section 4.4 of Synthetic Visual Genome, open-ended answers on PSG.
+ASMv2 the All-Seeing Model v2 evaluation on PSG, R1 the block over whole images of R1-SGG's `vg150_eval`, OI the Open
+Images challenge as PySGG implements it, EGTR the evaluator of the one-stage detectors RelTR and EGTR; SVG is section
+4.4 of Synthetic Visual Genome, open-ended answers on PSG.
 `docs/metrics.md` says what each field means and what differs in a number because of it.
 """
 
@@ -36,6 +37,8 @@ class Convention:
     `pairs_after_cut`: pair accuracy cuts the list at K before it keeps the pairs that the truth relates, not after.
     `detection_sides`: pixels added to the far sides of true and of predicted boxes in detection mAP.
     `single`: regions of one object are one, and each stands for one true region (`measures.single`).
+    `weighted`: recall is also weighted by rank (`measures.weighted`). `whole`: recall without a cut is also pooled over
+    all truth triplets per predicate.
     `loses_first_box`: in detection mAP the first truth box of all is never found, a defect of the reference (see
     `docs/metrics.md`).
     """
@@ -55,6 +58,8 @@ class Convention:
     pairs_after_cut: bool = False
     detection_sides: tuple[int, int] = (0, 0)
     single: bool = False
+    weighted: bool = False
+    whole: bool = False
     loses_first_box: bool = False
 
 
@@ -99,6 +104,7 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             unanswered="zero",
             pairs_after_cut=True,
             detection_sides=(0, 1),
+            weighted=True,
             loses_first_box=True,
         ),
         Convention(
@@ -117,6 +123,15 @@ CONVENTIONS: Final[Mapping[str, Convention]] = {
             absent="skip",
             ranked=False,
             pair_limit=None,
+        ),
+        Convention(
+            "r1",
+            "plain IoU >= 0.5, every listed triplet counts (no K), equal truth triplets kept, by image and pooled",
+            unanswered="zero",
+            absent="skip",
+            ranked=False,
+            pair_limit=None,
+            whole=True,
         ),
         Convention(
             "oi",

@@ -22,6 +22,7 @@ from sgforge_eval.measures.average_precision import (
 from sgforge_eval.measures.conventions import Convention
 from sgforge_eval.measures.groups import DISTANCES, NOVELTIES, SIZES
 from sgforge_eval.measures.scorer import HitTable, Measure
+from sgforge_eval.measures.weighted import row_weights
 
 __all__ = [
     "Family",
@@ -94,7 +95,8 @@ class GroupedFamily:
 class Metrics:
     """All metrics of one table of hits: `families` and `grouped` (per predicate), `categories`; `used` (N,) bool.
 
-    `places`: constrained recall by distance, by size ratio, and where asked for by names seen in training.
+    `places`: constrained recall by distance, by size ratio, and where asked for by names seen in training. `whole`: of
+    some conventions, recall per predicate over all truth rows at once.
 
     The families of `grouped` have the same rows: `image`, `group` and `bottom` are equal.
     """
@@ -104,13 +106,14 @@ class Metrics:
     categories: GroupedFamily
     used: Flags
     places: tuple[GroupedFamily, ...] = ()
+    whole: tuple[GroupedFamily, ...] = ()
 
     def values(self) -> dict[str, float]:
         """Every value by name, F1@K (harmonic mean of R@K and mR@K) included; what no image counts for is left out."""
         found: dict[str, Floats] = {}
         for family in self.families:
             found.update(zip(family.names, family.values(), strict=True))
-        for grouped in self.grouped:
+        for grouped in (*self.grouped, *self.whole):
             found.update(zip(grouped.names, grouped.values(), strict=True))
         found.update(harmonic_means(found))
         return {name: float(value) for name, value in found.items() if not np.isnan(value)}
@@ -230,22 +233,23 @@ class _Counter:
     def grouped(
         self,
         prefixes: tuple[tuple[str, str], ...],
-        firsts: tuple[Ints, ...],
+        columns: tuple[list[Flags] | list[Floats], ...],
         group: Ints,
         size: int,
         divisor: int,
     ) -> tuple[GroupedFamily, ...]:
-        """Per-group recall for several lists over one grouping of the rows of used images; negative groups are out."""
+        """Per-group recall for several lists over one grouping of the rows of used images; negative groups are out.
+
+        `columns`: of each list, at every K, what each truth row counts: whether it is found, or a weight.
+        """
         rows = np.flatnonzero(self.used[self.table.image] & (group >= 0))
         key = self.table.image[rows] * size + group[rows]
         cells, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
         image, member = np.divmod(cells, max(size, 1))
         pooled = self.convention.average == "pooled"
         families = []
-        for (mean, plain), first in zip(prefixes, firsts, strict=True):
-            hits: Floats = np.stack(
-                [np.bincount(inverse, column[rows], len(cells)) for column in self.found(first, None)], axis=1
-            )
+        for (mean, plain), counted in zip(prefixes, columns, strict=True):
+            hits: Floats = np.stack([np.bincount(inverse, column[rows], len(cells)) for column in counted], axis=1)
             top: Floats = hits if pooled else hits / np.maximum(count, 1)[:, None]
             bottom = count.astype(np.float64) if pooled else np.ones(len(cells))
             over_all = self.convention.absent == "zero"
@@ -264,6 +268,86 @@ class _Counter:
                 )
             )
         return tuple(families)
+
+    def groups(self, group: Ints, size: int) -> tuple[GroupedFamily, ...]:
+        """Constrained recall of each of `size` groups."""
+        return self.grouped((("mR", "R"),), (self.found(self.table.constrained, None),), group, size, size)
+
+    def lists(self) -> list[tuple[str, str, Ints]]:
+        """The measured lists: names of recall and of mean recall, first ranks."""
+        table = self.table
+        lists = [("R", "mR", table.constrained), ("ngR", "ngmR", table.free), ("phrR", "phrmR", table.phrase)]
+        return [(plain, mean, first) for plain, mean, first in lists if first is not None]
+
+    def families(self) -> list[Family]:
+        """What is a ratio of sums over images."""
+        table, pooled = self.table, self.convention.average == "pooled"
+        found = [self.family(plain, first, pooled=pooled) for plain, _, first in self.lists()]
+        if not pooled:
+            found.append(self.family("pooledR", table.constrained, pooled=True))
+        if table.zero_shot is not None:
+            found.append(self.family("zR", table.constrained, table.zero_shot, pooled=pooled))
+            if table.free is not None:
+                found.append(self.family("ngzR", table.free, table.zero_shot, pooled=pooled))
+        if table.paired is not None:
+            found.append(self.family("A", table.paired, pooled=True))
+        if table.open is not None:
+            found.append(self.family("openR", table.open, pooled=pooled))
+        if self.convention.ranked:
+            found.append(self._as_relative().family("relR", self._relative(), pooled=pooled))
+        return [*found, *self.precision(), *self._weighted(), *self._of_images()]
+
+    def _weighted(self) -> list[Family]:
+        if self.table.weighted is None:
+            return []
+        used = self.used.astype(np.float64)
+        share = self.table.weighted / np.maximum(self.table.truth_count, 1)[:, None]
+        return [Family(self.names("wR"), share * used[:, None], used)]
+
+    def _of_images(self) -> list[Family]:
+        """What images propose and whether they failed; regions one to one, and the share of them without a name."""
+        table, ones = self.table, np.ones(len(self.used))
+        found = [
+            Family(("relations_per_image",), table.proposed[:, None].astype(np.float64), ones),
+            Family(("failure_rate",), table.failed[:, None].astype(np.float64), ones),
+        ]
+        if table.nodes is not None:
+            right, given, true, strange = table.nodes.astype(np.float64).T
+            found += [Family(("node_P",), right[:, None], given), Family(("node_R",), right[:, None], true)]
+            found.append(Family(("node_invalid_rate",), strange[:, None], given))
+        return found
+
+    def means(self, predicates: int, divisor: int) -> tuple[GroupedFamily, ...]:
+        """Recall per predicate, and its mean, of every list; also at as many triplets as an image has truth rows."""
+        lists, predicate = self.lists(), self.table.predicate
+        names = tuple((mean, plain) for plain, mean, _ in lists)
+        columns: list[list[Flags] | list[Floats]] = [self.found(first, None) for _, _, first in lists]
+        if self.convention.weighted:
+            names += (("wmR", "wR"),)
+            found = zip(columns[0], self.cuts(), strict=True)
+            columns.append([row_weights(self.table.image, flags, cut) for flags, cut in found])
+        grouped = self.grouped(names, tuple(columns), predicate, predicates, divisor)
+        if self.convention.ranked:
+            relative = self._as_relative()
+            columns = [relative.found(self._relative(), None)]
+            grouped += relative.grouped((("relmR", "relR"),), tuple(columns), predicate, predicates, divisor)
+        return grouped
+
+    def whole(self, predicates: int, divisor: int) -> tuple[GroupedFamily, ...]:
+        """Recall per predicate pooled over all images, of a convention that has it beside the mean over images."""
+        if not self.convention.whole:
+            return ()
+        pooled = attrs.evolve(self, convention=attrs.evolve(self.convention, average="pooled"))
+        columns = (self.found(self.table.constrained, None),)
+        return pooled.grouped((("pooledmR", "pooledR"),), columns, self.table.predicate, predicates, divisor)
+
+    def _as_relative(self) -> _Counter:
+        return attrs.evolve(self, ks=(1,), relative=True)
+
+    def _relative(self) -> Ints:
+        """Ranks where each image is cut at its number of truth rows: what lies before has rank 0, of a single one."""
+        limit = self.table.truth_count[self.table.image]
+        return np.where(self.table.constrained < limit, 0, 2**31 - 1)
 
 
 def recall_curves(table: HitTable, measure: Measure) -> dict[str, Floats]:
@@ -288,46 +372,16 @@ def _used(table: HitTable, convention: Convention) -> Flags:
 
 def measure_table(table: HitTable, measure: Measure, predicates: int, divisor: int | None = None) -> Metrics:
     """All metrics of `table`; `predicates`: how many have a code, `divisor`: what mean recall divides by (all)."""
-    convention = measure.convention
-    used = _used(table, convention)
-    counter = _Counter(table, convention, measure.ks, used)
-    pooled = convention.average == "pooled"
-    lists = [("R", "mR", table.constrained), ("ngR", "ngmR", table.free), ("phrR", "phrmR", table.phrase)]
-    measured = [(plain, mean, first) for plain, mean, first in lists if first is not None]
-    families = [counter.family(plain, first, pooled=pooled) for plain, _, first in measured]
-    if not pooled:
-        families.append(counter.family("pooledR", table.constrained, pooled=True))
-    if table.zero_shot is not None:
-        families.append(counter.family("zR", table.constrained, table.zero_shot, pooled=pooled))
-        if table.free is not None:
-            families.append(counter.family("ngzR", table.free, table.zero_shot, pooled=pooled))
-    if table.paired is not None:
-        families.append(counter.family("A", table.paired, pooled=True))
-    if table.open is not None:
-        families.append(counter.family("openR", table.open, pooled=pooled))
-    families += counter.precision()
-    ones = np.ones(len(used))
-    families.append(Family(("relations_per_image",), table.proposed[:, None].astype(np.float64), ones))
-    families.append(Family(("failure_rate",), table.failed[:, None].astype(np.float64), ones))
-    if table.nodes is not None:
-        right, given, true = table.nodes.astype(np.float64).T
-        families += [Family(("node_P",), right[:, None], given), Family(("node_R",), right[:, None], true)]
-    means = tuple((mean, plain) for plain, mean, _ in measured)
-    firsts = tuple(first for _, _, first in measured)
+    counter = _Counter(table, measure.convention, measure.ks, _used(table, measure.convention))
     divisor = predicates if divisor is None else divisor
-    grouped = counter.grouped(means, firsts, table.predicate, predicates, divisor)
-    if convention.ranked:
-        # Each image cut at as many triplets as it has truth rows: what lies before the cut has rank 0 of a single one.
-        relative = np.where(table.constrained < table.truth_count[table.image], 0, 2**31 - 1)
-        as_one = attrs.evolve(counter, ks=(1,), relative=True)
-        families.append(as_one.family("relR", relative, pooled=pooled))
-        grouped += as_one.grouped((("relmR", "relR"),), (relative,), table.predicate, predicates, divisor)
-    category = table.category.astype(np.int64)
-    kinds = len(CATEGORIES)
-    (by_category,) = counter.grouped((("mR", "R"),), (table.constrained,), category, kinds, kinds)
-    places = []
-    for group, names in ((table.distance, DISTANCES), (table.size, SIZES), (table.novelty, NOVELTIES)):
-        if group is not None:
-            count = len(names)
-            places += counter.grouped((("mR", "R"),), (table.constrained,), group.astype(np.int64), count, count)
-    return Metrics(families=tuple(families), grouped=grouped, categories=by_category, used=used, places=tuple(places))
+    (by_category,) = counter.groups(table.category.astype(np.int64), len(CATEGORIES))
+    kinds = ((table.distance, DISTANCES), (table.size, SIZES), (table.novelty, NOVELTIES))
+    places = [counter.groups(group.astype(np.int64), len(names))[0] for group, names in kinds if group is not None]
+    return Metrics(
+        families=tuple(counter.families()),
+        grouped=counter.means(predicates, divisor),
+        categories=by_category,
+        used=counter.used,
+        places=tuple(places),
+        whole=counter.whole(predicates, divisor),
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from sgforge.errors import ConfigError
 from sgforge.matching import BoxLocalizer, Localizer, equal_keys, first_hit
 from sgforge.stages import Mode
-from sgforge_eval.intake.arrays import Flags, Ints, concat_rows, take_rows
+from sgforge_eval.intake.arrays import Flags, Floats, Ints, concat_rows, take_rows
 from sgforge_eval.intake.batch import Dense, EvalBatch, Listed, offsets_of
 from sgforge_eval.measures.average_precision import (
     Detections,
@@ -25,6 +25,7 @@ from sgforge_eval.measures.groups import novelties, pair_distances, pair_sizes
 from sgforge_eval.measures.ranking import Ranked, Rankings, rank_predictions, rank_within
 from sgforge_eval.measures.single import AssignedLocalizer, one_region_an_object
 from sgforge_eval.measures.triplets import TripletJoin, unique_truth
+from sgforge_eval.measures.weighted import weights_of_images
 
 __all__ = ["COCO_THRESHOLDS", "HitTable", "Measure", "Scorer", "triplet_codes"]
 
@@ -108,8 +109,9 @@ class HitTable:
     `open` (R,) int32 are first ranks, None where not measured. `truth_count`, `answered`, `failed` (N,) describe the
     images; so do `proposed` (N,), how many relations are proposed in all, `listed` and `taken` (N, K), how many
     constrained triplets stand before each cut and how many of them find a truth row one to one, `invalid` (N, K), how
-    many of them have a name without a code, and `nodes` (N, 3): regions right, predicted and true. `distance`, `size`,
-    `novelty` (R,) int8 put truth rows into the groups of `measures.groups`.
+    many of them have a name without a code, `weighted` (N, K), the weights of those that find any, and `nodes` (N, 4):
+    regions right, predicted, true, and predicted without a name that has a code. `distance`, `size`, `novelty` (R,)
+    int8 put truth rows into the groups of `measures.groups`.
     """
 
     image: Ints
@@ -128,13 +130,14 @@ class HitTable:
     listed: Ints
     taken: Ints
     invalid: Ints
+    weighted: Floats | None
     nodes: Ints | None
     distance: Ints
     size: Ints
     novelty: Ints | None
 
 
-_OF_IMAGES = ("truth_count", "answered", "failed", "proposed", "listed", "taken", "invalid", "nodes")
+_OF_IMAGES = ("truth_count", "answered", "failed", "proposed", "listed", "taken", "invalid", "weighted", "nodes")
 
 
 def triplet_codes(subject: Ints, predicate: Ints, object_: Ints) -> Ints:
@@ -258,11 +261,19 @@ class Scorer:
             listed=per_image(np.ones(len(own.rank), bool)),
             taken=per_image(taken),
             invalid=per_image(strange),
+            weighted=self._weighted(batch, own, listed[kept]),
             nodes=None,
             distance=pair_distances(truth),
             size=pair_sizes(truth),
             novelty=None if self.measure.seen is None else novelties(truth, *self.measure.seen()),
         )
+
+    def _weighted(self, batch: EvalBatch, listed: Ranked, right: Ints) -> Floats | None:
+        """(N, K) weights of the listed triplets `right`, where a convention weighs them."""
+        if not self.measure.convention.weighted:
+            return None
+        rows = np.unique(right)
+        return weights_of_images(listed.image[rows], listed.rank[rows], batch.count, self._cuts())
 
     def _paired(self, batch: EvalBatch, listed: Ranked, localizer: Localizer) -> Ints:
         """First ranks when only pairs that the truth relates are listed (pair accuracy).
@@ -334,14 +345,17 @@ class Scorer:
 
 
 def _nodes(batch: EvalBatch, found: Detections) -> Ints:
-    """(N, 3) regions found right one to one, predicted regions, and true ones with a label."""
+    """(N, 4) regions found right one to one, predicted, true ones with a label, and predicted ones without a code."""
     ordinal = np.arange(batch.count) if batch.ordinal is None else batch.ordinal
     place = np.searchsorted(np.sort(ordinal), np.concatenate([found.image[found.right], found.lost]))
     right = np.bincount(np.argsort(ordinal, kind="stable")[place], minlength=batch.count)
     true = batch.truth.objects
     image = np.repeat(np.arange(batch.count), np.diff(true.offsets))
     labelled = np.bincount(image[true.labels >= 0], minlength=batch.count)
-    return np.stack([right, np.diff(batch.predictions.objects.offsets), labelled], axis=1)
+    given = batch.predictions.objects
+    places = np.repeat(np.arange(batch.count), np.diff(given.offsets))
+    strange = np.bincount(places[given.labels < 0], minlength=batch.count)
+    return np.stack([right, np.diff(given.offsets), labelled, strange], axis=1)
 
 
 def _true_pairs_only(batch: EvalBatch) -> Dense | Listed:

@@ -51,6 +51,8 @@ class _RecallEvaluator:
             failures=reader.failures,
             localization=options.localization,
             remarks=words.remarks(),
+            invented=not words.predicates.closed,
+            labels=words.labels,
         )
         return recall_report(outcome, draws=options.bootstrap)
 

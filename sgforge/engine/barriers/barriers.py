@@ -12,6 +12,7 @@ import numpy as np
 
 from sgforge.columns import Ragged
 from sgforge.durable import make_folder
+from sgforge.engine.barriers.blank import BlankImages
 from sgforge.engine.barriers.checkpoints import keep_checkpoint, load_checkpoint
 from sgforge.engine.barriers.evaluation import PREDICTIONS, EvaluateJob, Finder, evaluate, load_report
 from sgforge.engine.context import Context
@@ -136,7 +137,7 @@ async def run_evaluation(
     report = load_report(folder)
     reused = report is not None
     if report is None:
-        samples = _samples(context, truths, snapshot, rows, shows=bool(step.spec.needs.shows))
+        samples = _samples(context, step, truths, snapshot, rows)
         job = _evaluate_job(context, step, samples, left_out, folder, notes)
         try:
             async with context.telling([StepTotal(step.name, len(rows))], [job.tally]):
@@ -245,15 +246,18 @@ def _leaks(plan: Plan, step: PlannedStep, snapshot: Snapshot, rows: np.ndarray) 
 
 
 def _samples(
-    context: Context, truths: Snapshot, snapshot: Snapshot, rows: np.ndarray, *, shows: bool
+    context: Context, step: PlannedStep, truths: Snapshot, snapshot: Snapshot, rows: np.ndarray
 ) -> Iterator[Sample]:
     """The truth of each image, with the picture and, if the student is shown any, the values that it has by now."""
     made = set(_made(snapshot, rows))
+    blank = BlankImages(context.writer.files, context.roots) if step.spec.shown_image == "blank" else None
     for row in rows.tolist():
         truth = truths.sample(row, context.roots)
         if row in made:
             truth = truth.with_image_of(snapshot.sample(row, context.roots))
-        yield snapshot.with_values(truth, row) if shows else truth
+        if blank is not None:
+            truth = blank.in_place_of(truth)
+        yield snapshot.with_values(truth, row) if step.spec.needs.shows else truth
 
 
 def _made(snapshot: Snapshot, rows: np.ndarray) -> list[int]:

@@ -106,7 +106,8 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
     skipped = Counter(report.images_skipped)
     skipped.update(job.skipped)
     notes = (*report.notes, *_notes(job), *_unanswered(panel.failures))
-    report = attrs.evolve(report, images_skipped=dict(skipped), notes=notes)
+    name = f"{report.metric} on blank images" if job.evaluator.spec.shown_image == "blank" else report.metric
+    report = attrs.evolve(report, metric=name, images_skipped=dict(skipped), notes=notes)
     write_json(job.folder / _REPORT, attrs.asdict(report))
     return report
 

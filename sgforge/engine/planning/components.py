@@ -157,6 +157,11 @@ class ComponentSpec:
         return str(self.needs.read("truth", self.options) or "source")
 
     @property
+    def shown_image(self) -> str:
+        """Which picture an evaluator shows: "given", the image's own, or "blank" if its options say so."""
+        return str(self.needs.read("image", self.options) or "given")
+
+    @property
     def checkpoint(self) -> Path | None:
         """The folder its options name, of the weights it starts from when no step of the pipeline gives any."""
         value = self.needs.read("checkpoint", self.options)

@@ -434,6 +434,35 @@ def test_a_bare_sample_keeps_the_image(tmp_path):
     assert bare == Sample("a", SceneGraph(8, 6), "r:a.png")
 
 
+def _pictures(folder: Path, count: int = 20) -> Path:
+    """Random pictures under the names of the toy source."""
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        pixels = rng.integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:05}.png")
+    return folder
+
+
+@pytest.mark.parametrize("mode", ["predcls", "sgdet"])
+def test_a_student_is_shown_a_blank_picture_of_equal_size_where_that_is_asked(toys, tmp_path, spy, mode):
+    folder = _pictures(tmp_path / "pictures")
+    measure = "toy-looking" if mode == "predcls" else "toy-looking-sgdet"
+    steps = (sg.segment("toy", amount=2), sg.complete("toy"), sg.train(spy()))
+    data, source = tmp_path / "data", sg.source("toy", count=20, folder=str(folder))
+    plain = run(data, *steps, sg.evaluate(measure), source=source)
+    seen, Spy.seen = Spy.seen, ()
+    assert [bool(np.ptp(sample.image.array())) for sample in seen] == [True] * 4
+    blank = run(data, *steps, sg.evaluate(measure, image="blank"), source=source)
+    assert [sample.image_id for sample in Spy.seen] == [sample.image_id for sample in seen]
+    for sample, before in zip(Spy.seen, seen, strict=True):
+        assert sample.image.array().shape == before.image.array().shape == (64, 64, 3)
+        assert np.ptp(sample.image.array()) == 0
+        assert attrs.evolve(sample, uri=None) == attrs.evolve(before, uri=None)
+    assert plain.step("evaluate").report.metric == "toy"
+    assert blank.step("evaluate").report.metric == "toy on blank images"
+
+
 def test_an_evaluator_that_answers_something_else_fails_the_step(toys, tmp_path):
     class Wrong(ToyEvaluator):
         def evaluate(self, judged):
