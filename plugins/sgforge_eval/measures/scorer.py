@@ -353,9 +353,12 @@ def _nodes(batch: EvalBatch, found: Detections) -> Ints:
     image = np.repeat(np.arange(batch.count), np.diff(true.offsets))
     labelled = np.bincount(image[true.labels >= 0], minlength=batch.count)
     given = batch.predictions.objects
+    # What takes no part, a rejected region for one, has neither a place nor a name.
+    shown = (given.labels >= 0) | ~np.isnan(given.boxes).any(axis=1)
     places = np.repeat(np.arange(batch.count), np.diff(given.offsets))
-    strange = np.bincount(places[given.labels < 0], minlength=batch.count)
-    return np.stack([right, np.diff(given.offsets), labelled, strange], axis=1)
+    predicted = np.bincount(places[shown], minlength=batch.count)
+    strange = np.bincount(places[shown & (given.labels < 0)], minlength=batch.count)
+    return np.stack([right, predicted, labelled, strange], axis=1)
 
 
 def _true_pairs_only(batch: EvalBatch) -> Dense | Listed:
