@@ -46,7 +46,7 @@ def sgforge_register_evaluators(register: Register) -> None:
 @sgforge.hookimpl
 def sgforge_register_commands(register: Register) -> None:
     """`sgforge eval` and `sgforge quality`."""
-    register("eval", "sgforge_eval.cli:EvalCommand")
+    register("eval", "sgforge_eval.cli.command:EvalCommand")
     register("quality", "sgforge_eval.quality.cli:QualityCommand")
 
 

@@ -25,7 +25,7 @@ from sgforge_eval.measures.conventions import DEFAULT, convention_named
 from sgforge_eval.measures.lattice import entailments
 from sgforge_eval.measures.scorer import COCO_THRESHOLDS, Measure, Scorer
 from sgforge_eval.report import Outcome, recall_report
-from sgforge_eval.vocabulary_files import read_seen, read_triplets
+from sgforge_eval.vocabulary_files import Kind, Verdict, judged_names, read_seen, read_triplets, read_verdicts
 
 __all__ = ["Settings", "TruthNames", "Vocabulary", "evaluate_graphs", "names_of", "score"]
 
@@ -85,15 +85,18 @@ class Vocabulary:
         aliases: Mapping[str, str] | None = None,
         encoder: Encoder | None = None,
         threshold: float | None = None,
+        verdicts: Sequence[Verdict] = (),
     ) -> Vocabulary:
         """Predicted names are mapped to the closed vocabulary of `settings`, by default the names of the truth.
 
-        An alias belongs to labels or predicates, whichever has the name it stands for.
+        An alias belongs to labels or predicates, whichever has the name it stands for. `verdicts`: what a judge said of
+        names that no rule matches, as far as it was asked about this vocabulary.
         """
         labels, predicates = settings.labels, settings.predicates
         if labels is None or predicates is None:
             found = names_of(truth)
             labels, predicates = labels or found.labels, predicates or found.predicates
+        kinds: tuple[tuple[Kind, tuple[str, ...]], ...] = (("labels", labels), ("predicates", predicates))
         mappers = [
             LabelMapper(
                 names,
@@ -101,10 +104,20 @@ class Vocabulary:
                 aliases={alias: name for alias, name in (aliases or {}).items() if name in set(names)},
                 encoder=encoder,
                 threshold=threshold,
+                judged=judged_names(verdicts, kind, names),
             )
-            for names in (labels, predicates)
+            for kind, names in kinds
         ]
         return cls(Codebook(labels, closed=True), Codebook(predicates, closed=True), *mappers)
+
+    def unjudged(self, predictions: GraphInput) -> dict[Kind, list[str]]:
+        """The names of predictions that match nothing and that no verdict is about; reads the predictions once."""
+        found = names_of(predictions, "prediction")
+        sides: tuple[tuple[Kind, Names, tuple[str, ...]], ...] = (
+            ("labels", self.predicted_labels, found.labels),
+            ("predicates", self.predicted_predicates, found.predicates),
+        )
+        return {kind: names.unjudged(given) for kind, names, given in sides if isinstance(names, LabelMapper)}
 
     def remarks(self) -> tuple[str, ...]:
         """How predicted names were matched, where they were mapped."""
@@ -118,16 +131,16 @@ class Vocabulary:
 
 @attrs.frozen
 class TruthNames:
-    """The names of a truth, sorted."""
+    """The names of a truth, or of predictions, sorted."""
 
     labels: tuple[str, ...]
     predicates: tuple[str, ...]
 
 
-def names_of(truth: GraphInput) -> TruthNames:
-    """The labels and predicates of a truth; reads it once."""
+def names_of(graphs: GraphInput, role: Literal["truth", "prediction"] = "truth") -> TruthNames:
+    """The labels and predicates of a truth or of predictions, of rows that take part; reads it once."""
     labels, predicates = Codebook(), Codebook()
-    for _ in SideReader("truth", labels, predicates).sides(read_chunks(truth, Dropped(), what="truth")):
+    for _ in SideReader(role, labels, predicates).sides(read_chunks(graphs, Dropped(), what=role)):
         pass
     return TruthNames(tuple(sorted(labels.names)), tuple(sorted(predicates.names)))
 
@@ -230,7 +243,8 @@ def score(
     detection: bool = False,
     seen: Path | None = None,
     bootstrap: int = 0,
-    matching: Matching | Literal["entail"] = "strict",
+    matching: Matching | Literal["entail", "judge"] = "strict",
+    verdicts: Path | None = None,
     aliases: Mapping[str, str] | None = None,
     encoder: Encoder | None = None,
     threshold: float | None = None,
@@ -246,7 +260,7 @@ def score(
     adds average precision of regions at IoU 0.5 to 0.95 and per label, `seen` (a file) recall of names seen in
     training, `bootstrap` is the number of resamples for 95 % intervals. `matching` says how far a predicted name may be
     from the vocabulary (by default that of the truth, which is then read twice), with `aliases`, and `encoder` and
-    `threshold` for similarity (see `sgforge.labels.LabelMapper`), or "entail".
+    `threshold` for similarity (see `sgforge.labels.LabelMapper`), or "entail", or "judge" with a file of `verdicts`.
     """
     checked_draws(bootstrap)
     settings = Settings(
@@ -262,9 +276,17 @@ def score(
         entail=matching == "entail",
         seen=seen,
     )
+    if (matching == "judge") != (verdicts is not None):
+        raise ConfigError('matching="judge" and verdicts, a file of what a judge said, belong together')
     words = None
     if matching not in ("strict", "entail"):
         words = Vocabulary.mapped(
-            settings, truth, matching=matching, aliases=aliases, encoder=encoder, threshold=threshold
+            settings,
+            truth,
+            matching="exact" if matching == "judge" else matching,
+            aliases=aliases,
+            encoder=encoder,
+            threshold=threshold,
+            verdicts=() if verdicts is None else read_verdicts(verdicts),
         )
     return recall_report(evaluate_graphs(predictions, truth, settings, words), draws=bootstrap)

@@ -1,21 +1,36 @@
-"""Vocabularies and zero-shot lists from files."""
+"""Vocabularies, zero-shot lists and a judge's verdicts from files."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 import numpy as np
 
+from sgforge.durable import whole_file
 from sgforge.errors import ConfigError
 from sgforge_eval.intake.arrays import Ints
 from sgforge_eval.intake.batch import Codebook
 from sgforge_eval.measures.scorer import triplet_codes
 
-__all__ = ["Seen", "ZeroShot", "read_aliases", "read_names", "read_seen", "read_triplets"]
+__all__ = [
+    "Kind",
+    "Seen",
+    "Verdict",
+    "ZeroShot",
+    "judged_names",
+    "read_aliases",
+    "read_names",
+    "read_seen",
+    "read_triplets",
+    "read_verdicts",
+    "vocabulary_digest",
+    "write_verdicts",
+]
 
 Kind = Literal["labels", "predicates"]
 
@@ -153,3 +168,67 @@ def _numbered_triplets(path: Path, labels: Codebook, predicates: Codebook) -> li
         )
     names, verbs = labels.names, predicates.names
     return [(names[s - 1], verbs[p - 1], names[o - 1]) for s, o, p in rows.tolist()]
+
+
+@attrs.frozen
+class Verdict:
+    """What a judge said of a predicted name: `means`, the name of the vocabulary that says the same, or None.
+
+    `among`: digest of the vocabulary it was shown, since another could have held a better name. `judge`: who said it.
+    """
+
+    kind: Kind
+    name: str
+    means: str | None
+    among: str
+    judge: str
+
+
+def vocabulary_digest(names: Iterable[str]) -> str:
+    """16 hex digits that name a vocabulary, whatever its order."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
+
+
+def judged_names(verdicts: Iterable[Verdict], kind: Kind, vocabulary: Sequence[str]) -> dict[str, str | None]:
+    """By name what was said of it among this vocabulary; of several verdicts the last."""
+    among = vocabulary_digest(vocabulary)
+    return {one.name: one.means for one in verdicts if one.kind == kind and one.among == among}
+
+
+def read_verdicts(path: Path) -> tuple[Verdict, ...]:
+    """The verdicts of a JSONL file as `write_verdicts` writes it; none of a file that is not there yet."""
+    if not path.exists():
+        return ()
+    found = []
+    for number, text in enumerate(_read_text(path, "verdicts file").splitlines(), 1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+            found.append(Verdict(**row))
+            _check_verdict(found[-1])
+        except (ValueError, TypeError) as error:
+            raise ConfigError(
+                f"verdicts file {path}, line {number}: {error}; a line is "
+                '{"kind": "labels" or "predicates", "name", "means": name or null, "among", "judge"}'
+            ) from None
+    return tuple(found)
+
+
+def _check_verdict(one: Verdict) -> None:
+    if one.kind not in ("labels", "predicates"):
+        raise ValueError(f"kind is {one.kind!r}")
+    if not all(isinstance(text, str) for text in (one.name, one.among, one.judge)):
+        raise ValueError("name, among and judge must be texts")
+    if one.means is not None and not isinstance(one.means, str):
+        raise ValueError(f"means is {one.means!r}")
+
+
+def write_verdicts(path: Path, verdicts: Iterable[Verdict]) -> None:
+    """All verdicts as JSONL, one a line; what was there is replaced as a whole."""
+    data = "".join(json.dumps(attrs.asdict(one), ensure_ascii=False) + "\n" for one in verdicts)
+    try:
+        with whole_file(path) as stream:
+            stream.write(data.encode())
+    except OSError as error:
+        raise ConfigError(f"verdicts file {path} cannot be written: {error.strerror or error}") from None

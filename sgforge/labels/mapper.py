@@ -28,8 +28,9 @@ class LabelMapper:
 
     `matching` says how far a name may be. `aliases` maps further names to names of the vocabulary. With `similarity`
     the name of highest cosine wins if it reaches `threshold` (ties: the first); `encoder` turns texts into vectors.
-    Names of COCO's panoptic classes are also known without their -merged, -other and -stuff. `how` counts unique names
-    by what matched them.
+    Names of COCO's panoptic classes are also known without their -merged, -other and -stuff. `judged` has what a judge
+    said of names that no rule matches: the name of the vocabulary that says the same, or None. `how` counts unique
+    names by what matched them.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class LabelMapper:
         aliases: Mapping[str, str] | None = None,
         encoder: Encoder | None = None,
         threshold: float | None = None,
+        judged: Mapping[str, str | None] | None = None,
     ) -> None:
         self.vocabulary = tuple(dict.fromkeys(vocabulary))
         if matching == "similarity" and encoder is None:
@@ -50,6 +52,7 @@ class LabelMapper:
         self._codes = {name: code for code, name in enumerate(self.vocabulary)}
         self._encoder, self._threshold = encoder, threshold
         self._cache: dict[str, int] = dict(self._codes)
+        self._judged = dict(judged or {})
         self.how: Counter[str] = Counter()
         self._exact = self._normal_names(aliases or {})
         self._lemmas = _unambiguous((lemma_key(_cleaned(name)), code) for name, code in self._codes.items())
@@ -79,6 +82,14 @@ class LabelMapper:
         """How many unique names were matched by what, in words."""
         return ", ".join(f"{count} {how}" for how, count in self.how.items() if count) or "every name is in it"
 
+    def unjudged(self, names: Iterable[str]) -> list[str]:
+        """Those of `names`, each once, that match nothing and that no judge was asked about."""
+        listed = list(dict.fromkeys(names))
+        codes = self.codes(listed)
+        return [
+            name for name, code in zip(listed, codes.tolist(), strict=True) if code < 0 and name not in self._judged
+        ]
+
     def name_of(self, name: str) -> str | None:
         """The vocabulary's name for `name`, or None."""
         code = int(self.codes([name])[0])
@@ -100,9 +111,10 @@ class LabelMapper:
     def _by_rule(self, name: str) -> tuple[str, int]:
         if self._level >= _ORDER.index("exact") and (code := self._exact.get(normalized(name), -1)) >= 0:
             return "exact", code
-        if self._level >= _ORDER.index("lemma"):
-            return "lemma", self._lemmas.get(lemma_key(name), -1)
-        return "unmatched", -1
+        if self._level >= _ORDER.index("lemma") and (code := self._lemmas.get(lemma_key(name), -1)) >= 0:
+            return "lemma", code
+        said = self._judged.get(name)
+        return "by the judge", -1 if said is None else self._codes.get(said, -1)
 
     def _map_by_meaning(self, names: Sequence[str]) -> list[str]:
         assert self._encoder is not None

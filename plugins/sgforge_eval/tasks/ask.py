@@ -22,7 +22,7 @@ from sgforge_eval.intake.inputs import GraphInput, read_chunks
 from sgforge_eval.tasks.base import Predictions
 from sgforge_eval.tasks.graph_text import graph_text
 
-__all__ = ["Answerer", "Asked", "Asking", "Prompt", "ask_task", "open_student"]
+__all__ = ["Answerer", "Asked", "Asking", "Prompt", "answers_of", "ask_task", "open_student"]
 
 _MAX_TOKENS: Final = 64
 _AT_ONCE: Final = 512
@@ -82,7 +82,7 @@ def ask_task(task: Any, asking: Asking, output: Path | None = None) -> Predictio
     else:
         prompts = _seeing_prompts(asked, asking)
     ready = [prompt for prompt in prompts.values() if isinstance(prompt, Prompt)]
-    replies = iter(_answers(ready, asking))
+    replies = iter(answers_of(ready, asking))
     found = Predictions(skipped=dropped.counts, first=dropped.examples)
     for question in asked:
         prompt = prompts[question.id]
@@ -134,7 +134,8 @@ def _blind_prompts(asked: Sequence[Asked], graphs: GraphInput, dropped: Dropped)
     }
 
 
-def _answers(prompts: Sequence[Prompt], asking: Asking) -> Sequence[str | Failure]:
+def answers_of(prompts: Sequence[Prompt], asking: Asking) -> Sequence[str | Failure]:
+    """What the model or student says to each prompt, in order; a question that it cannot be asked is a `Failure`."""
     if asking.model.startswith(_STUDENT):
         student = open_student(asking.model.removeprefix(_STUDENT), asking.checkpoint, asking.device)
         try:
