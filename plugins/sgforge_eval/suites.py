@@ -21,7 +21,7 @@ from sgforge.text.did_you_mean import choices
 from sgforge_eval.evaluate import Settings, Vocabulary, evaluate_graphs
 from sgforge_eval.report import recall_report
 from sgforge_eval.tasks import task_named
-from sgforge_eval.tasks.base import Predictions
+from sgforge_eval.tasks.base import read_predictions
 from sgforge_eval.tasks.options import task_options
 from sgforge_eval.tasks.units import with_intervals
 from sgforge_eval.vocabulary_files import read_names
@@ -155,8 +155,9 @@ def _score(column: Column, folder: Path, draws: int, encoder: str) -> Report:
         return _score_graphs(folder, predictions, draws, encoder)
     kind = task_named(column.task)
     options = task_options(kind.options, column.task, _questions(folder), list(_settings(folder, kind, encoder)))
-    answers = Predictions.read(predictions)
-    report = kind(options).evaluate(answers)
+    task = kind(options)
+    answers = read_predictions(task, predictions)
+    report = task.evaluate(answers)
     return with_intervals(report, answers, draws) if draws else report
 
 

@@ -92,7 +92,7 @@ def test_a_file_name_may_not_leave_the_folder(tmp_path) -> None:
     data = json.loads(options.questions.read_text())
     data["annotations"][0]["file_name"] = "../x.png"
     options.questions.write_text(json.dumps(data))
-    with pytest.raises(TaskFileError, match="leaves the folder"):
+    with pytest.raises(TaskFileError, match="leaves its root"):
         PanopticTask(options).evaluate(_said(CLASSES))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,11 @@ def test_every_unit_has_the_mean_that_is_reported() -> None:
 def test_two_answers_are_compared_by_question(tmp_path) -> None:
     one, two = _vsr(tmp_path / "a", 30), _vsr(tmp_path / "b", 45)
     task = VsrTask(FileOptions(tmp_path / "a/questions.jsonl"))
-    (row,), reports = compare_answers(task, Predictions.read(one), Predictions.read(two), 2000)
+    (row, *others), reports = compare_answers(task, Predictions.read(one), Predictions.read(two), 2000)
+    assert [(other.metric, other.units) for other in others] == [
+        (name, 0) for name in ("precision", "recall", "F1", "failure_rate")
+    ]
+    assert all(math.isnan(other.low) and math.isnan(other.high) for other in others)
     assert (row.first, row.second, row.units) == (0.5, 0.75, 60)
     # 15 of 60 questions differ: the standard error is sqrt(0.25 * 0.75 / 60), whatever each side varies by itself.
     assert row.low == pytest.approx(0.25 - 1.96 * 0.0559, abs=0.02)

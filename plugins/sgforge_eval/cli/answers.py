@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def run_task(args: argparse.Namespace) -> None:
 def _compare_answers(args: argparse.Namespace) -> None:
     from sgforge.tables import Table, render
     from sgforge_eval.tasks import task_named
-    from sgforge_eval.tasks.base import Predictions
+    from sgforge_eval.tasks.base import read_predictions
     from sgforge_eval.tasks.options import task_options
     from sgforge_eval.tasks.units import compare_answers
 
@@ -51,15 +52,17 @@ def _compare_answers(args: argparse.Namespace) -> None:
     draws = 1000 if args.bootstrap is None else args.bootstrap
     if draws < 1:
         raise ConfigError("--compare needs at least one resample: leave out --bootstrap, or give more than 0")
-    rows, reports = compare_answers(task, Predictions.read(Path(first)), Predictions.read(Path(second)), draws)
+    rows, reports = compare_answers(
+        task, read_predictions(task, Path(first)), read_predictions(task, Path(second)), draws
+    )
     if args.json:
         found = {
             row.metric: {
                 "a": row.first,
                 "b": row.second,
                 "difference": row.second - row.first,
-                "low": row.low,
-                "high": row.high,
+                "low": None if math.isnan(row.low) else row.low,
+                "high": None if math.isnan(row.high) else row.high,
             }
             for row in rows
         }
@@ -85,7 +88,7 @@ def _compare_answers(args: argparse.Namespace) -> None:
 
 def _task_and_answers(args: argparse.Namespace) -> tuple[Any, Any]:
     from sgforge_eval.tasks import task_named
-    from sgforge_eval.tasks.base import Predictions
+    from sgforge_eval.tasks.base import read_predictions
     from sgforge_eval.tasks.options import task_options
 
     kind = task_named(args.metric, also=MODES)
@@ -106,5 +109,5 @@ def _task_and_answers(args: argparse.Namespace) -> tuple[Any, Any]:
         )
         answers = ask_task(task, asking, args.output)
     else:
-        answers = Predictions.read(Path(predictions[0]))
+        answers = read_predictions(task, Path(predictions[0]))
     return task, answers

@@ -25,6 +25,7 @@ __all__ = [
     "json_lines",
     "json_value",
     "object_of",
+    "read_predictions",
     "rows_of",
     "task_report",
 ]
@@ -176,6 +177,13 @@ class Predictions:
             self.skipped["prediction of a question that does not exist"] += unknown
         if missing:
             self.skipped["question without a prediction, counted as wrong"] += missing
+
+
+def read_predictions(task: Task, path: Path) -> Predictions:
+    """The predictions of a file as a task reads them: JSON lines, unless it has a form of its own."""
+    own = getattr(task, "read_predictions", None)
+    found: Predictions = Predictions.read(path) if own is None else own(path)
+    return found
 
 
 def accuracy(right: Iterable[float]) -> float:

@@ -1,8 +1,8 @@
-"""Panoptic quality, mask AP and mean IoU from the labels that true segments were given (SVG section 4.3)."""
+"""Panoptic quality, mask AP and mean IoU: of labels that true segments were given (SVG section 4.3), or of maps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,8 +14,11 @@ from sgforge.stages import Report
 from sgforge_eval.intake.arrays import Floats, Ints
 from sgforge_eval.measures.average_precision import Detections, coco_average_precision
 from sgforge_eval.tasks.base import Predictions, TaskFileError, field_of, json_value, rows_of, task_report
+from sgforge_eval.tasks.mask_precision import SegmentPrecision
+from sgforge_eval.tasks.panoptic_maps import Segment, Tally, read_id_map
+from sgforge_eval.tasks.predicted_maps import MapReader, read_maps
 
-__all__ = ["PanopticOptions", "PanopticTask", "Segment", "panoptic_quality"]
+__all__ = ["PanopticOptions", "PanopticTask"]
 
 
 @attrs.frozen
@@ -23,8 +26,10 @@ class PanopticOptions:
     """`questions`: a COCO panoptic file; `segments`: the folder of its id PNGs. Its categories, or `categories` (a
     JSON list of them), are the vocabulary.
 
-    Predictions are lines {"id": "image id/segment id", "label": text, "score": number}; `matching` says how a label
-    becomes a class, with `encoder` and `threshold` for similarity.
+    `predicted`: a folder of PNGs with segments of a model's own; predictions are then a COCO panoptic file of them, the
+    segments with a `category_id` (or `label`) and, for mAP, a `score`. Without it, predictions are lines {"id": "image
+    id/segment id", "label": text, "score": number}. `matching` says how a label becomes a class, with `encoder` and
+    `threshold` for similarity.
     """
 
     questions: Path
@@ -33,22 +38,7 @@ class PanopticOptions:
     matching: Literal["strict", "exact", "lemma", "similarity"] = "exact"
     encoder: str = "minilm"
     threshold: float | None = None
-
-
-@attrs.frozen
-class Segment:
-    """One true segment: class code, pixels, whether it is a crowd (void for matching)."""
-
-    image: str
-    segment: int
-    category: int
-    area: int
-    is_crowd: bool
-
-    @property
-    def id(self) -> str:
-        """The id under which a prediction names it."""
-        return f"{self.image}/{self.segment}"
+    predicted: Path | None = None
 
 
 @attrs.frozen(eq=False)
@@ -58,18 +48,11 @@ class _Category:
     is_thing: bool
 
 
-def panoptic_quality(overlap: Floats, true: Ints, wrong: Ints, missed: Ints) -> Floats:
-    """PQ (classes,): sum of IoU over TP + FP / 2 + FN / 2; NaN for a class without any (Kirillov et al. 2019)."""
-    divisor = true + wrong / 2 + missed / 2
-    quality: Floats = np.divide(overlap, divisor, out=np.full(len(divisor), np.nan), where=divisor > 0)
-    return quality
-
-
 class PanopticTask:
-    """Each true mask is labelled by a model; masks are right by themselves, so classes decide.
+    """True masks are labelled by a model, so that classes decide; or segments of its own are matched to true ones.
 
-    Stuff segments of one image that got one class are merged, as MaskFormer's inference does; a segment without a
-    label becomes void. A predicted segment matches a true one of its class at IoU > 0.5.
+    Labelled stuff segments of one image that got one class are merged, as MaskFormer's inference does; a segment
+    without a label becomes void. A predicted segment matches a true one of its class at IoU > 0.5.
     """
 
     name: ClassVar[str] = "panoptic"
@@ -114,40 +97,67 @@ class PanopticTask:
         return rows_of(field_of(self._data, "annotations", list, str(path)), f"{path}: annotations")
 
     def evaluate(self, predictions: Predictions) -> Report:
-        """PQ with its SQ and RQ over all, things and stuff; mIoU over pixels; mAP of labelled things."""
+        """PQ with its SQ and RQ over all, things and stuff; mIoU over pixels; mAP of things."""
+        if self._options.predicted is not None:
+            return self._evaluate_maps(predictions, self._options.predicted)
         segments = list(self.segments())
         predictions.check(segment.id for segment in segments)
         codes, scores = self._labels(segments, predictions)
         given = {segment.id: code for segment, code in zip(segments, codes.tolist(), strict=True)}
-        count = len(self._categories)
-        tally = _Tally.empty(count)
-        by_image: dict[str, list[Segment]] = {}
-        for segment in segments:
-            by_image.setdefault(segment.image, []).append(segment)
+        tally, by_image = Tally.empty(len(self._categories)), _by_image(segments)
         for where, row in self._annotations():
-            own = by_image.get(str(row["image_id"]), [])
-            tally.add(own, self._id_map(row, where), given, [category.is_thing for category in self._categories])
-        values = tally.values(np.array([category.is_thing for category in self._categories]))
-        values["mAP"] = self._mask_precision(segments, codes, scores)
-        kept = {name: value for name, value in values.items() if not np.isnan(value)}
+            ids = read_id_map(self._options.segments, field_of(row, "file_name", str, where), where)
+            tally.add_labels(by_image.get(str(row["image_id"]), []), ids, given, self._is_thing)
+        precision = self._mask_precision(segments, codes, scores)
+        what = f"labels of true masks, matched {self._options.matching}"
+        return self._report(tally, precision, predictions, len(segments), what)
+
+    def read_predictions(self, path: Path) -> Predictions:
+        """The predictions of a file: labels, one a line, or the COCO panoptic file of predicted maps."""
+        return Predictions.read(path) if self._options.predicted is None else read_maps(path)
+
+    def _evaluate_maps(self, predictions: Predictions, folder: Path) -> Report:
+        """The same of segments of a model's own, image by image; an image without a map finds nothing."""
+        truth = _by_image(list(self.segments()))
+        predictions.check(truth)
+        reader = MapReader(folder, self._code, self._mapper(), predictions)
+        tally, precision = Tally.empty(len(self._categories)), SegmentPrecision(len(self._categories))
+        for place, (where, row) in enumerate(self._annotations()):
+            image = str(row["image_id"])
+            ids = read_id_map(self._options.segments, field_of(row, "file_name", str, where), where)
+            segments, overlaps = reader.overlaps_of(image, ids)
+            true = truth.get(image, [])
+            tally.add_maps(true, segments, overlaps)
+            things = ([one for one in side if self._is_thing[one.category]] for side in (true, segments))
+            precision.add(place, *things, overlaps)
+        return self._report(tally, precision.value(), predictions, len(truth), "predicted segments, IoU > 0.5")
+
+    @property
+    def _is_thing(self) -> list[bool]:
+        return [category.is_thing for category in self._categories]
+
+    def _report(self, tally: Tally, precision: float, predictions: Predictions, used: int, convention: str) -> Report:
+        values = {**tally.values(np.array(self._is_thing, bool)), "mAP": precision}
         return task_report(
             self.name,
-            kept,
+            {name: value for name, value in values.items() if not np.isnan(value)},
             predictions,
-            len(segments),
-            convention=f"labels of true masks, matched {self._options.matching}",
+            used,
+            convention=convention,
             tables={"per_class": tally.table([category.name for category in self._categories])},
         )
 
-    def _labels(self, segments: list[Segment], predictions: Predictions) -> tuple[Ints, Floats]:
-        """The predicted class code of each segment, -1 for none, and its score (1 where none is given)."""
+    def _mapper(self) -> LabelMapper:
         options = self._options
-        mapper = LabelMapper(
+        return LabelMapper(
             [category.name for category in self._categories],
             matching=options.matching,
             encoder=encoder_named(options.encoder) if options.matching == "similarity" else None,
             threshold=options.threshold,
         )
+
+    def _labels(self, segments: list[Segment], predictions: Predictions) -> tuple[Ints, Floats]:
+        """The predicted class code of each segment, -1 for none, and its score (1 where none is given)."""
         labels: list[str | None] = []
         scores = []
         for segment in segments:
@@ -160,34 +170,17 @@ class PanopticTask:
                 score = 0.0
             labels.append(label if isinstance(label, str) else None)
             scores.append(float(score))
-        codes = mapper.codes(labels)
+        codes = self._mapper().codes(labels)
         unmatched = int(np.count_nonzero(codes < 0)) - labels.count(None)
         if unmatched:
             predictions.skipped["label outside of the classes, counted as void"] += unmatched
         return codes, np.array(scores)
 
-    def _id_map(self, row: Mapping[str, Any], where: str) -> Ints:
-        """(H, W) segment ids of an image: R + 256 G + 65536 B."""
-        from PIL import Image
-
-        name = field_of(row, "file_name", str, where)
-        folder = self._options.segments.resolve()
-        path = (folder / name).resolve()
-        if folder not in path.parents:
-            raise TaskFileError(f"{where}: file_name {name!r} leaves the folder {folder}")
-        try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"), np.int64)
-        except OSError as error:
-            raise TaskFileError(f"{where}: {path} cannot be read: {error}") from None
-        ids: Ints = pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]
-        return ids
-
     def _mask_precision(self, segments: list[Segment], codes: Ints, scores: Floats) -> float:
         """COCO mask AP of things. True masks do not overlap and labelled masks are true masks, so a detection is right
         at every IoU threshold if its class is, and wrong at every one if not: AP is the same at all of them.
         """
-        things = np.array([category.is_thing for category in self._categories])
+        things = np.array(self._is_thing, bool)
         true = np.array([segment.category for segment in segments], np.int64)
         crowd = np.array([segment.is_crowd for segment in segments], bool)
         listed = (codes >= 0) & ~crowd
@@ -204,88 +197,8 @@ class PanopticTask:
         return float(np.nanmean(precision)) if not np.isnan(precision).all() else float("nan")
 
 
-@attrs.frozen(eq=False)
-class _Tally:
-    """Sums per class: of IoU, true positives, false positives, misses; and the confusion of pixels."""
-
-    overlap: Floats
-    right: Ints
-    wrong: Ints
-    missed: Ints
-    pixels: Ints
-
-    @classmethod
-    def empty(cls, classes: int) -> _Tally:
-        right, wrong, missed = np.zeros((3, classes), np.int64)
-        return cls(
-            overlap=np.zeros(classes),
-            right=right,
-            wrong=wrong,
-            missed=missed,
-            pixels=np.zeros((classes, classes + 1), np.int64),
-        )
-
-    def add(self, segments: list[Segment], ids: Ints, given: Mapping[str, int], is_thing: list[bool]) -> None:
-        """One image: predicted segments are true ones under their label, stuff of one class together."""
-        known, areas = np.unique(ids, return_counts=True)
-        area = dict(zip(known.tolist(), areas.tolist(), strict=True))
-        groups: dict[tuple[int, int], list[Segment]] = {}
-        for segment in segments:
-            code = given[segment.id]
-            pixels = area.get(segment.segment, 0)
-            if not segment.is_crowd:
-                self.pixels[segment.category, code] += pixels
-            if code >= 0 and pixels and not segment.is_crowd:
-                groups.setdefault((code, segment.segment if is_thing[code] else -1), []).append(segment)
-        found: set[int] = set()
-        for (code, _), members in groups.items():
-            whole = sum(area[member.segment] for member in members)
-            best = max(members, key=lambda member: (member.category == code, area[member.segment]))
-            # A true segment lies in one predicted segment or outside of it, so the union is the predicted segment.
-            if best.category == code and area[best.segment] * 2 > whole:
-                found.add(best.segment)
-                self.right[code] += 1
-                self.overlap[code] += area[best.segment] / whole
-            else:
-                self.wrong[code] += 1
-        for segment in segments:
-            if segment.segment not in found and not segment.is_crowd:
-                self.missed[segment.category] += 1
-
-    def values(self, things: np.ndarray) -> dict[str, float]:
-        """PQ, SQ, RQ over all classes that occur, PQ of things and of stuff, mIoU."""
-        quality = panoptic_quality(self.overlap, self.right, self.wrong, self.missed)
-        occurs = ~np.isnan(quality)
-        divisor = self.right + self.wrong / 2 + self.missed / 2
-        segmentation = np.divide(self.overlap, self.right, out=np.zeros(len(quality)), where=self.right > 0)
-        recognition = np.divide(self.right, divisor, out=np.zeros(len(quality)), where=divisor > 0)
-        return {
-            "PQ": _mean(quality[occurs]),
-            "SQ": _mean(segmentation[occurs]),
-            "RQ": _mean(recognition[occurs]),
-            "PQ_things": _mean(quality[occurs & things]),
-            "PQ_stuff": _mean(quality[occurs & ~things]),
-            "mIoU": _mean(self._pixel_iou()),
-        }
-
-    def _pixel_iou(self) -> Floats:
-        """IoU over pixels of each class that occurs in truth or prediction; void truth is not counted."""
-        right = np.diagonal(self.pixels[:, :-1])
-        union = self.pixels.sum(axis=1) + self.pixels[:, :-1].sum(axis=0) - right
-        overlap: Floats = right[union > 0] / union[union > 0]
-        return overlap
-
-    def table(self, names: list[str]) -> list[dict[str, Any]]:
-        """One row per class that occurs."""
-        quality = panoptic_quality(self.overlap, self.right, self.wrong, self.missed)
-        return [
-            {"class": name, "PQ": float(value), "TP": int(true), "FP": int(wrong), "FN": int(missed)}
-            for name, value, true, wrong, missed in zip(
-                names, quality, self.right, self.wrong, self.missed, strict=True
-            )
-            if not np.isnan(value)
-        ]
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+def _by_image(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    found: dict[str, list[Segment]] = {}
+    for segment in segments:
+        found.setdefault(segment.image, []).append(segment)
+    return found

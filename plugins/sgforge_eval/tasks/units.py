@@ -20,7 +20,10 @@ _BLOCK = 1 << 22  # numbers drawn at once
 
 @attrs.frozen
 class TaskDifference:
-    """One value of a task for both sides, B minus A, and the 95 % interval of the difference over shared resamples."""
+    """One value of a task for both sides, B minus A, and the 95 % interval of the difference over shared resamples.
+
+    `low` and `high` are NaN for a value that is no mean over questions, such as PQ or an F1: it has no interval.
+    """
 
     metric: str
     first: float
@@ -49,9 +52,11 @@ def with_intervals(report: Report, predictions: Predictions, draws: int) -> Repo
         if len(scores) and name in report.values:
             low, high = interval(drawn_means(scores, draws)).tolist()
             rows.append({"metric": name, "value": report.values[name], "low": low, "high": high})
+    bare = [name for name in report.values if name not in predictions.units and name != "failure_rate"]
     fewest = min((len(scores) for scores in predictions.units.values() if len(scores)), default=0)
     note = few_units(fewest, "question") if rows else ""
-    notes = (*report.notes, note) if note else report.notes
+    without = f"no mean over questions, and without an interval: {', '.join(bare)}" if bare else ""
+    notes = (*report.notes, *(said for said in (note, without) if said))
     return attrs.evolve(report, tables={**report.tables, "interval": rows}, notes=notes)
 
 
@@ -75,4 +80,13 @@ def compare_answers(
         found.append(
             TaskDifference(metric=name, first=values[0], second=values[1], low=low, high=high, units=len(scores))
         )
+    shared = (name for name in reports["A"].values if name in reports["B"].values)
+    known = {row.metric for row in found}
+    for name in shared:
+        if name not in known:
+            sides = reports["A"].values[name], reports["B"].values[name]
+            nothing = float("nan")
+            found.append(
+                TaskDifference(metric=name, first=sides[0], second=sides[1], low=nothing, high=nothing, units=0)
+            )
     return found, reports
