@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "Dataset",
     "DatasetWriter",
+    "FolderUse",
     "Journal",
     "JournalRow",
     "KnownWork",
@@ -26,6 +27,7 @@ __all__ = [
 _HOMES = {
     "Dataset": "sgforge.dataset.reader",
     "DatasetWriter": "sgforge.dataset.writer",
+    "FolderUse": "sgforge.dataset.records",
     "Journal": "sgforge.dataset.journal",
     "JournalRow": "sgforge.dataset.records",
     "KnownWork": "sgforge.dataset.states.known_states",
@@ -51,7 +53,15 @@ def __getattr__(name: str) -> Any:
 if TYPE_CHECKING:
     from sgforge.dataset.journal import Journal
     from sgforge.dataset.reader import Dataset
-    from sgforge.dataset.records import JournalRow, ReadingRecord, RunRecord, Selected, StateRef, StepRecord
+    from sgforge.dataset.records import (
+        FolderUse,
+        JournalRow,
+        ReadingRecord,
+        RunRecord,
+        Selected,
+        StateRef,
+        StepRecord,
+    )
     from sgforge.dataset.snapshot import Snapshot
     from sgforge.dataset.states.known_states import KnownWork
     from sgforge.dataset.states.state_index import StateIndex

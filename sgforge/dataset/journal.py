@@ -20,12 +20,15 @@ import attrs
 from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.records import (
     ANSWER_COLUMNS,
+    USE_COLUMNS,
+    FolderUse,
     JournalRow,
     ReadingRecord,
     RunRecord,
     StepRecord,
     answer_crc,
     is_sound,
+    use_of,
 )
 from sgforge.disk_reserve import DiskReserve
 from sgforge.durable import sync_folder
@@ -50,6 +53,9 @@ _TABLES: Final = {
     "stamp TEXT NOT NULL, snapshot TEXT NOT NULL, told TEXT NOT NULL)",
     "open_answer": "CREATE TABLE IF NOT EXISTS {} (key BLOB PRIMARY KEY) WITHOUT ROWID",
     "start": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, snapshot TEXT NOT NULL)",
+    "folder_use": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, folder TEXT NOT NULL, "
+    "step TEXT NOT NULL, run TEXT NOT NULL, branch TEXT NOT NULL, snapshot TEXT NOT NULL, used TEXT NOT NULL, "
+    "is_final INTEGER NOT NULL, UNIQUE (folder, branch, snapshot, is_final))",
 }
 _PAGE: Final = 8192
 """Bytes of a page: answers are a few kB each."""
@@ -255,6 +261,25 @@ class Journal:
         with self._errors(), self._lock:
             return [snapshot for (snapshot,) in self._base.execute("SELECT snapshot FROM start ORDER BY number")]
 
+    def note_use(self, use: FolderUse) -> None:
+        """Remember that a run uses the folder of a step; of equal uses the last."""
+        with self._transaction() as base:
+            _insert_use(base, use)
+
+    def end_uses(self, run_id: str, snapshot_id: str) -> None:
+        """Let the folders that a run used go with the version it ended with, whatever runs before it left open."""
+        with self._transaction() as base:
+            query = f"SELECT {USE_COLUMNS} FROM folder_use WHERE run = ? AND NOT is_final ORDER BY number"
+            for use in [use_of(row) for row in base.execute(query, (run_id,))]:
+                where = "folder = ? AND branch = ? AND NOT is_final"
+                base.execute(f"DELETE FROM folder_use WHERE {where}", (use.folder, use.branch))
+                _insert_use(base, attrs.evolve(use, snapshot_id=snapshot_id, is_final=True))
+
+    def forget_uses(self, folders: Iterable[str]) -> None:
+        """Let go of the uses of folders that are gone."""
+        with self._transaction() as base:
+            base.executemany("DELETE FROM folder_use WHERE folder = ?", [(folder,) for folder in folders])
+
     def step(self, name: str) -> StepRecord:
         """What is known of a step by this name."""
         with self._errors(), self._lock:
@@ -354,6 +379,11 @@ class Journal:
 
     def _cannot(self, why: str) -> DatasetError:
         return DatasetError(f"{self._path}: {why}; what was acknowledged before is kept, run again after mending it")
+
+
+def _insert_use(base: sqlite3.Connection, use: FolderUse) -> None:
+    values = (use.folder, use.step, use.run_id, use.branch, use.snapshot_id, use.used, int(use.is_final))
+    base.execute(f"INSERT OR REPLACE INTO folder_use ({USE_COLUMNS}) VALUES (?,?,?,?,?,?,?)", values)
 
 
 def _insert(base: sqlite3.Connection, rows: Sequence[JournalRow]) -> None:

@@ -13,6 +13,8 @@ from sgforge.edits import Value
 __all__ = [
     "ANSWER_COLUMNS",
     "SOURCE_STEP",
+    "USE_COLUMNS",
+    "FolderUse",
     "JournalRow",
     "ReadingRecord",
     "RunRecord",
@@ -21,11 +23,13 @@ __all__ = [
     "StepRecord",
     "answer_crc",
     "is_sound",
+    "use_of",
 ]
 
 ANSWER_COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_key"
 """The columns of an answer in the journal; `crc` is over these."""
-
+USE_COLUMNS: Final = "folder, step, run, branch, snapshot, used, is_final"
+"""The columns of a use of a step's folder in the journal."""
 
 SOURCE_STEP: Final = "source"
 """The name of the step whose snapshot holds what sources gave; its rows have no `made_by`."""
@@ -122,6 +126,37 @@ class ReadingRecord:
     stamp: str
     snapshot_id: str
     told: str
+
+
+@attrs.frozen(kw_only=True)
+class FolderUse:
+    """That a run used or made the folder of a barrier's step.
+
+    `snapshot_id`: the version that the run ended with, and before it has ended (`is_final` is False) the one that the
+    step read. `branch`: the one that the run moves. `used`: when, ISO 8601.
+    """
+
+    folder: str
+    step: str
+    run_id: str
+    branch: str
+    snapshot_id: str
+    used: str
+    is_final: bool = False
+
+
+def use_of(stored: Sequence[Any]) -> FolderUse:
+    """A use as the journal stores it, its values in the order of `USE_COLUMNS`."""
+    folder, step, run, branch, snapshot, used, is_final = stored
+    return FolderUse(
+        folder=str(folder),
+        step=str(step),
+        run_id=str(run),
+        branch=str(branch),
+        snapshot_id=str(snapshot),
+        used=str(used),
+        is_final=bool(is_final),
+    )
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ from sgforge.dataset.publishing.memory import give_back_memory
 from sgforge.dataset.publishing.next_snapshot import Failures, compose
 from sgforge.dataset.publishing.next_values import NextValues, fill_values
 from sgforge.dataset.publishing.write_snapshot import Draft, write_snapshot
-from sgforge.dataset.records import SOURCE_STEP, RunRecord, Selected, StepRecord
+from sgforge.dataset.records import SOURCE_STEP, FolderUse, RunRecord, Selected, StepRecord
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.states.state_index import StateIndex, as_keys
 from sgforge.dataset.zarr_arrays.layout import arrays_of
@@ -116,13 +116,22 @@ class DatasetWriter:
         """Remember a run before its first answer."""
         self.journal.begin_run(run)
 
+    def end_run(self, run_id: str, snapshot: Snapshot) -> None:
+        """Remember which version a run ended with."""
+        self.journal.end_uses(run_id, snapshot.id)
+
     def begin_step(self, step: StepRecord) -> None:
         """Remember a step before its first answer, so that `sgforge publish` can name it."""
         self.journal.begin_step(step)
 
-    def folder_for(self, fingerprint: str) -> Path:
-        """The folder of a step's checkpoints, reports and predictions; made if it is not there."""
+    def folder_for(self, fingerprint: str, use: FolderUse | None = None) -> Path:
+        """The folder of a step's checkpoints, reports and predictions; made if it is not there.
+
+        `use`: by whom it is used, so that `sgforge gc` knows what still needs it.
+        """
         folder = self._folder.step(fingerprint)
+        if use is not None:  # before there is anything that could be taken for a leftover
+            self.journal.note_use(use)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sync_folder(folder.parent)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -30,7 +31,7 @@ from sgforge.plugins import Events
 from sgforge.stages import Checkpoint, Resources
 
 if TYPE_CHECKING:
-    from sgforge.dataset import DatasetWriter, StateIndex, StepRecord
+    from sgforge.dataset import DatasetWriter, Snapshot, StateIndex, StepRecord
 
 __all__ = ["Context", "find_weights", "options_json", "step_fingerprint", "weights_sha256"]
 
@@ -56,8 +57,9 @@ class Context:
     """One run while it lasts. `stop` is set when nothing new may begin; what is in flight is finished and kept.
 
     `nonce` stands in the fingerprints of components whose work can never be recognised. `checkpoints`: weights by the
-    name of the step that gave them. `door`: the way to components. `consent`: whether answers may be bought anew.
-    `asks_again`: whether images are worked on again whose answers left questions open.
+    name of the step that gave them. `door`: the way to components. `branch`: the one that the run moves. `consent`:
+    whether answers may be bought anew. `asks_again`: whether images are worked on again whose answers left questions
+    open.
     """
 
     run_id: str
@@ -71,6 +73,7 @@ class Context:
     progress: Progress
     stop: asyncio.Event
     door: Door
+    branch: str = "main"
     checkpoints: dict[str, Checkpoint] = attrs.field(factory=dict)
     consent: Consent = Consent()  # noqa: RUF009
     asks_again: bool = False
@@ -195,6 +198,20 @@ class Context:
             batch_size=step.batch_size,
             workers=step.workers,
         )
+
+    def folder_for(self, step: PlannedStep, fingerprint: str, snapshot: Snapshot) -> Path:
+        """The folder of a barrier's step that reads `snapshot`; it is remembered that this run uses it."""
+        from sgforge.dataset import FolderUse
+
+        use = FolderUse(
+            folder=fingerprint,
+            step=step.name,
+            run_id=self.run_id,
+            branch=self.branch,
+            snapshot_id=snapshot.id,
+            used=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        return self.writer.folder_for(fingerprint, use)
 
     def fingerprint(self, step: PlannedStep, read: str | None = None) -> str:
         """The fingerprint of a step, the digest of what a barrier read included."""

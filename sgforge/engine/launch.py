@@ -249,6 +249,7 @@ class _Runner:
                         progress=self._progress,
                         stop=self._stop,
                         door=door,
+                        branch=request.branch,
                         consent=request.consent,
                         asks_again=request.gateway.retry_failed,
                     )
@@ -279,7 +280,6 @@ async def _with_events(context: Context, request: Request, registry: Registry) -
     )
     session = Session(
         context,
-        request.branch,
         request.limit,
         keeps_larger=request.keeps_larger,
         verify_files=request.verify_files,

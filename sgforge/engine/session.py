@@ -37,14 +37,13 @@ class Session:
     def __init__(
         self,
         context: Context,
-        branch: str,
         limit: int | None,
         *,
         keeps_larger: bool = False,
         verify_files: bool = False,
     ) -> None:
         self._context = context
-        self._branch = branch
+        self._branch = context.branch
         self._limit = limit
         self._keeps_larger = keeps_larger
         self._verify_files = verify_files
@@ -72,6 +71,8 @@ class Session:
             else:
                 await self._run_barrier(steps[0], source)
         await self._move_branch()
+        if self._is_whole():
+            await context.in_thread(context.writer.end_run, context.run_id, self.snapshot)
         return self._report()
 
     async def _run_group(self, steps: list[PlannedStep]) -> None:

@@ -48,7 +48,7 @@ async def run_training(context: Context, step: PlannedStep, snapshot: Snapshot) 
     if not len(rows):
         raise StepError(f"step {step.name!r}: no image is left to train on in {_named(step.on)}")
     read = Images.of(snapshot).read(rows.tolist())
-    folder = context.writer.folder_for(context.fingerprint(step, read))
+    folder = context.folder_for(step, context.fingerprint(step, read), snapshot)
     checkpoint = load_checkpoint(folder)
     reused = checkpoint is not None
     if checkpoint is None:
@@ -133,7 +133,7 @@ async def run_evaluation(
     looked_at = rows.tolist() if step.spec.needs.shows else _made(snapshot, rows)
     keys += [snapshot.keys[row].tobytes() for row in looked_at]
     read = evaluation_fingerprint(step, keys, context.run_id, left_out, notes)
-    folder = context.writer.folder_for(context.fingerprint(step, read))
+    folder = context.folder_for(step, context.fingerprint(step, read), snapshot)
     report = load_report(folder)
     reused = report is not None
     if report is None:

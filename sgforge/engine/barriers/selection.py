@@ -86,7 +86,7 @@ async def run_selection(context: Context, step: PlannedStep, snapshot: Snapshot,
     images, tally = Images.of(snapshot), context.tally(step.name)
     rows = [row for row, is_there in enumerate(images.rows(step)) if is_there]
     fingerprint = context.fingerprint(step, images.read(rows))
-    folder = context.writer.folder_for(fingerprint)
+    folder = context.folder_for(step, fingerprint, snapshot)
     answers: Sequence[Answer] | None = load_choices(folder)
     reused = answers is not None
     total = StepTotal(step.name, 0, len(rows)) if reused else StepTotal(step.name, len(rows))
