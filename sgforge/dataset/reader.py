@@ -11,6 +11,7 @@ from sgforge.columns import Ragged
 from sgforge.columns.declared import ColumnValues
 from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.folder import DatasetFolder, split_ref
+from sgforge.dataset.in_use import Hold
 from sgforge.dataset.queries.diff import Diff, diff_snapshots
 from sgforge.dataset.queries.filter import Filter, matching_rows
 from sgforge.dataset.queries.statistics import Stats, statistics_of
@@ -44,6 +45,8 @@ class Dataset:
         self._folder = folder
         self._roots = Roots() if roots is None else roots
         self.snapshot = snapshot
+        # As long as somebody has this, `sgforge gc` leaves the version alone.
+        self._hold: Hold | None = None
 
     @classmethod
     def open(
@@ -58,13 +61,17 @@ class Dataset:
         path, ref = _version(path, ref)
         folder = DatasetFolder.open(path)
         snapshot_id = folder.resolve(ref)
-        if not folder.snapshot(snapshot_id).is_dir():
+        try:
+            hold = Hold.shared(folder.snapshot(snapshot_id))
+        except (FileNotFoundError, NotADirectoryError):
             raise DatasetError(
                 f"{folder.path}: {ref!r} names snapshot {snapshot_id[:12]}, which is not here: run again, which makes "
                 f"it anew, or use another version (sgforge tag {folder.path} lists them)"
-            )
+            ) from None
         named = roots if isinstance(roots, Roots) else Roots(roots)
-        return cls(folder, Snapshot.open(folder.snapshot(snapshot_id)), named.with_files(folder.files.folder))
+        found = cls(folder, Snapshot.open(folder.snapshot(snapshot_id)), named.with_files(folder.files.folder))
+        found._hold = hold
+        return found
 
     @property
     def path(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -153,6 +154,26 @@ class DatasetWriter:
         if self._folder.ref("heads", name).exists():
             raise DatasetError(f"{name!r} is a branch; choose another name for the tag")
         write_durably(path, snapshot_id + "\n")
+
+    def forget_ref(self, kind: str, name: str) -> str | None:
+        """Take the name of a branch ("heads") or tag ("tags") away; what it stood for, None if its file was damaged.
+
+        The version stays until `sgforge gc` finds that nothing needs it; a name that is not there is a `DatasetError`.
+        """
+        path = self._folder.ref(kind, name)
+        what = "branch" if kind == "heads" else "tag"
+        if not os.path.lexists(path):
+            known = ", ".join(self._folder.refs(kind)) or "none"
+            raise DatasetError(f"{self.path} has no {what} {name!r}; known: {known}")
+        stood_for: str | None = None
+        with suppress(DatasetError):
+            stood_for = self._folder.read_ref(kind, name)
+        try:
+            path.unlink()
+            sync_folder(path.parent)
+        except OSError as error:
+            raise no_space(error, path) from error
+        return stood_for
 
     def branches(self) -> dict[str, str]:
         """Snapshot id by branch name."""

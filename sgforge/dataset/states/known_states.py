@@ -16,7 +16,7 @@ from sgforge.dataset.states.state_index import StateIndex
 from sgforge.errors import DatasetError
 from sgforge.sqlite_files import connect, is_unmade
 
-__all__ = ["KnownWork", "answer_columns", "connect_to_read"]
+__all__ = ["KnownWork", "answer_columns", "ask_journal", "connect_to_read", "has_table"]
 
 T = TypeVar("T")
 
@@ -34,9 +34,33 @@ def answer_columns(base: sqlite3.Connection) -> str:
     return f"{ANSWER_COLUMNS}, {'crc' if has_crc else 'NULL'}"
 
 
-def _has_table(base: sqlite3.Connection, name: str) -> bool:
-    """Whether a journal has a table; one that no run has opened to write since the table came has it not."""
-    return bool(base.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone())
+def ask_journal(path: Path, question: Callable[[sqlite3.Connection], T], unknown: T) -> T:
+    """What a question to a journal gives, which is opened without the right to write; `unknown` where there is none."""
+    if not path.exists():
+        return unknown
+    try:
+        return _once(path, question)
+    except sqlite3.Error:
+        pass  # a run may have begun or ended just now: how to open the file is then another
+    try:
+        return _once(path, question)
+    except sqlite3.OperationalError as error:
+        if is_unmade(error):
+            return unknown
+        raise DatasetError(f"{path} cannot be read: {error}; sgforge verify says more") from error
+    except sqlite3.DatabaseError as error:
+        raise damaged_journal(path, str(error)) from error
+
+
+def _once(path: Path, question: Callable[[sqlite3.Connection], T]) -> T:
+    with closing(connect_to_read(path)) as base:
+        return question(base)
+
+
+def has_table(base: sqlite3.Connection, name: str) -> bool:
+    """Whether a journal has this table: one that no run has opened to write since the table came has it not."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return base.execute(query, (name,)).fetchone() is not None
 
 
 class KnownWork:
@@ -79,7 +103,7 @@ class KnownWork:
         """The keys of answers that left questions without an answer."""
 
         def ask(base: sqlite3.Connection) -> frozenset[bytes]:
-            if not _has_table(base, "open_answer"):
+            if not has_table(base, "open_answer"):
                 return frozenset()
             return frozenset(key for (key,) in base.execute("SELECT key FROM open_answer"))
 
@@ -100,7 +124,7 @@ class KnownWork:
         query = "SELECT identity, stamp, snapshot, told FROM reading WHERE identity = ?"
 
         def ask(base: sqlite3.Connection) -> ReadingRecord | None:
-            if not _has_table(base, "reading"):
+            if not has_table(base, "reading"):
                 return None
             row = base.execute(query, (identity,)).fetchone()
             return None if row is None else ReadingRecord(*row)
@@ -108,22 +132,4 @@ class KnownWork:
         return self._ask(ask, None)
 
     def _ask(self, question: Callable[[sqlite3.Connection], T], unknown: T) -> T:
-        path = self._folder.journal
-        if not path.exists():
-            return unknown
-        try:
-            return self._once(question)
-        except sqlite3.Error:
-            pass  # a run may have begun or ended just now: how to open the file is then another
-        try:
-            return self._once(question)
-        except sqlite3.OperationalError as error:
-            if is_unmade(error):
-                return unknown
-            raise DatasetError(f"{path} cannot be read: {error}; sgforge verify says more") from error
-        except sqlite3.DatabaseError as error:
-            raise damaged_journal(path, str(error)) from error
-
-    def _once(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        with closing(connect_to_read(self._folder.journal)) as base:
-            return question(base)
+        return ask_journal(self._folder.journal, question, unknown)
