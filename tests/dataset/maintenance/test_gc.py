@@ -55,6 +55,10 @@ def snapshots(data: Path) -> set[str]:
     return set(os.listdir(data / "snapshots"))
 
 
+def sealed(data: Path) -> set[str]:
+    return {path.stem for path in (data / "seals").iterdir()}
+
+
 def age(data: Path, days: float) -> None:
     """Make everything in a dataset so much older."""
     for path in [*data.rglob("*")]:
@@ -139,7 +143,7 @@ def test_after_gc_no_kept_config_computes_anything(tmp_path_factory, operations,
     expected = reached(data, *(refs / "heads").iterdir(), *(refs / "tags").iterdir())
     configs = dict.fromkeys(past.kept_configs(checkpoints=checkpoints))
     do_gc(data, checkpoints=checkpoints)
-    assert snapshots(data) == expected
+    assert snapshots(data) == sealed(data) == expected
     assert verify_dataset(data).problems == []
     for number, config in enumerate(configs):
         copy = past.data.with_name(f"again {number}")
@@ -272,12 +276,12 @@ def test_uses_are_remembered_by_runs_and_of_old_folders_nothing_is_removed(data)
     assert plan_gc(data, keep_days=0).notes == ()
 
 
-@pytest.mark.parametrize("stops_at", range(0, 14, 2))
+@pytest.mark.parametrize("stops_at", range(0, 16, 3))
 def test_killed_at_any_moment_it_leaves_a_sound_dataset_and_the_next_one_ends_it(data, monkeypatch, stops_at):
     class KilledError(BaseException):
         pass
 
-    count = 0
+    count = -1_000_000  # until the writer is open
 
     def deadly(call):
         def wrapped(*arguments, **named):
@@ -302,8 +306,9 @@ def test_killed_at_any_moment_it_leaves_a_sound_dataset_and_the_next_one_ends_it
     assert verify_dataset(data).problems == []
     do_gc(data, checkpoints=True)
     left = {path.name for path in data.iterdir() if path.is_dir() and any(path.iterdir())}
-    assert left == {"snapshots", "refs"}
+    assert left == {"snapshots", "seals", "refs"}
     assert len(snapshots(data)) == 2
+    assert sealed(data) == snapshots(data)
     assert verify_dataset(data).problems == []
 
 
