@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -15,9 +14,11 @@ from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.maintenance.reachable import moment_of
 from sgforge.dataset.records import FolderUse
 from sgforge.errors import DatasetError
+from sgforge.regular_files import read_json
 
 __all__ = ["StepFolder", "StillUsed", "step_folders"]
 
+_MOST_BYTES: Final = 2**24
 FolderKind = Literal["checkpoint", "unfinished training", "results"]
 
 
@@ -113,7 +114,7 @@ def _look_at(path: Path, uses: tuple[FolderUse, ...]) -> StepFolder:
 
 def _kind(path: Path) -> FolderKind:
     try:
-        told = json.loads((path / "checkpoint.json").read_bytes())
+        told = read_json(path / "checkpoint.json", _MOST_BYTES)
         if (path / str(told["path"])).is_dir():
             return "checkpoint"
     except (OSError, ValueError, LookupError, TypeError):
