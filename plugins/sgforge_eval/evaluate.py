@@ -12,6 +12,7 @@ import numpy as np
 
 from sgforge.errors import ConfigError, GraphError
 from sgforge.labels import Encoder, LabelMapper, Matching
+from sgforge.labels.name_files import NameKind
 from sgforge.matching import Localizer, MaskLocalizer
 from sgforge.stages import Mode, Report
 from sgforge_eval.intake.batch import Codebook, EvalBatch
@@ -25,7 +26,7 @@ from sgforge_eval.measures.conventions import DEFAULT, convention_named
 from sgforge_eval.measures.lattice import entailments
 from sgforge_eval.measures.scorer import COCO_THRESHOLDS, Measure, Scorer
 from sgforge_eval.report import Outcome, recall_report
-from sgforge_eval.vocabulary_files import Kind, Verdict, judged_names, read_seen, read_triplets, read_verdicts
+from sgforge_eval.vocabulary_files import Verdict, judged_names, read_seen, read_triplets, read_verdicts
 
 __all__ = ["Settings", "TruthNames", "Vocabulary", "evaluate_graphs", "names_of", "score"]
 
@@ -96,7 +97,7 @@ class Vocabulary:
         if labels is None or predicates is None:
             found = names_of(truth)
             labels, predicates = labels or found.labels, predicates or found.predicates
-        kinds: tuple[tuple[Kind, tuple[str, ...]], ...] = (("labels", labels), ("predicates", predicates))
+        kinds: tuple[tuple[NameKind, tuple[str, ...]], ...] = (("labels", labels), ("predicates", predicates))
         mappers = [
             LabelMapper(
                 names,
@@ -110,10 +111,10 @@ class Vocabulary:
         ]
         return cls(Codebook(labels, closed=True), Codebook(predicates, closed=True), *mappers)
 
-    def unjudged(self, predictions: GraphInput) -> dict[Kind, list[str]]:
+    def unjudged(self, predictions: GraphInput) -> dict[NameKind, list[str]]:
         """The names of predictions that match nothing and that no verdict is about; reads the predictions once."""
         found = names_of(predictions, "prediction")
-        sides: tuple[tuple[Kind, Names, tuple[str, ...]], ...] = (
+        sides: tuple[tuple[NameKind, Names, tuple[str, ...]], ...] = (
             ("labels", self.predicted_labels, found.labels),
             ("predicates", self.predicted_predicates, found.predicates),
         )

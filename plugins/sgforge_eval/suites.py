@@ -16,6 +16,7 @@ import attrs
 
 from sgforge.errors import ConfigError, SgforgeError
 from sgforge.labels import encoder_named
+from sgforge.labels.name_files import read_names
 from sgforge.stages import Report
 from sgforge.text.did_you_mean import choices
 from sgforge_eval.evaluate import Settings, Vocabulary, evaluate_graphs
@@ -24,7 +25,6 @@ from sgforge_eval.tasks import task_named
 from sgforge_eval.tasks.base import read_predictions
 from sgforge_eval.tasks.options import task_options
 from sgforge_eval.tasks.units import with_intervals
-from sgforge_eval.vocabulary_files import read_names
 
 __all__ = ["SUITES", "Column", "Suite", "run_suite"]
 

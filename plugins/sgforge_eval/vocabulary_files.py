@@ -1,4 +1,4 @@
-"""Vocabularies, zero-shot lists and a judge's verdicts from files."""
+"""Aliases, zero-shot lists, names seen in training and a judge's verdicts from files."""
 
 from __future__ import annotations
 
@@ -6,33 +6,30 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import numpy as np
 
 from sgforge.durable import whole_file
 from sgforge.errors import ConfigError
+from sgforge.labels.name_files import NameKind
 from sgforge_eval.intake.arrays import Ints
 from sgforge_eval.intake.batch import Codebook
 from sgforge_eval.measures.scorer import triplet_codes
 
 __all__ = [
-    "Kind",
     "Seen",
     "Verdict",
     "ZeroShot",
     "judged_names",
     "read_aliases",
-    "read_names",
     "read_seen",
     "read_triplets",
     "read_verdicts",
     "vocabulary_digest",
     "write_verdicts",
 ]
-
-Kind = Literal["labels", "predicates"]
 
 
 def _read_text(path: Path, what: str) -> str:
@@ -47,35 +44,6 @@ def _read_json(path: Path, what: str) -> Any:
         return json.loads(_read_text(path, what))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{what} {path} is not JSON: {error}") from None
-
-
-def read_names(path: Path, kind: Kind) -> tuple[str, ...]:
-    """Names of a vocabulary in the order of its file.
-
-    One name a line, or a JSON list; or the public files of VG150 (VG-SGG-dicts: label_to_idx, predicate_to_idx) and
-    PSG (thing_classes and stuff_classes, predicate_classes).
-    """
-    what = f"{kind} file"
-    text = _read_text(path, what)
-    found = _read_json(path, what) if text.lstrip().startswith(("[", "{")) else text.splitlines()
-    names = _of_dataset(found, kind) if isinstance(found, dict) else found
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{what} {path} must list texts: one name a line, a JSON list, or VG150's or PSG's own file")
-    kept = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-    if not kept:
-        raise ConfigError(f"{what} {path} names nothing: give one name a line")
-    return kept
-
-
-def _of_dataset(found: Mapping[str, Any], kind: Kind) -> Any:
-    """The names in a public file of VG150 or PSG; None if it is neither."""
-    numbers = found.get("label_to_idx" if kind == "labels" else "predicate_to_idx")
-    if isinstance(numbers, dict) and all(isinstance(number, int) for number in numbers.values()):
-        return sorted(numbers, key=lambda name: numbers[name])
-    if kind == "predicates":
-        return found.get("predicate_classes")
-    things, stuff = found.get("thing_classes"), found.get("stuff_classes")
-    return [*things, *stuff] if isinstance(things, list) and isinstance(stuff, list) else None
 
 
 def read_aliases(path: Path) -> Mapping[str, str]:
@@ -177,7 +145,7 @@ class Verdict:
     `among`: digest of the vocabulary it was shown, since another could have held a better name. `judge`: who said it.
     """
 
-    kind: Kind
+    kind: NameKind
     name: str
     means: str | None
     among: str
@@ -189,7 +157,7 @@ def vocabulary_digest(names: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
 
 
-def judged_names(verdicts: Iterable[Verdict], kind: Kind, vocabulary: Sequence[str]) -> dict[str, str | None]:
+def judged_names(verdicts: Iterable[Verdict], kind: NameKind, vocabulary: Sequence[str]) -> dict[str, str | None]:
     """By name what was said of it among this vocabulary; of several verdicts the last."""
     among = vocabulary_digest(vocabulary)
     return {one.name: one.means for one in verdicts if one.kind == kind and one.among == among}

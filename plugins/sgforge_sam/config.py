@@ -82,8 +82,8 @@ class SamOptions:
 
 
 def _check_named(options: SamTextOptions | SamConceptsOptions) -> None:
-    if not (options.phrases or options.also or options.captioner):
-        raise ValueError("nothing names what to look for: give phrases, also or a captioner")
+    if not (options.phrases or options.vocabulary or options.also or options.captioner):
+        raise ValueError("nothing names what to look for: give phrases, a vocabulary, also or a captioner")
 
 
 def _check_levels(instance: object, attribute: attrs.Attribute[tuple[int, ...]], value: tuple[int, ...]) -> None:
@@ -128,16 +128,18 @@ class SamTextOptions:
 
     `checkpoint`, `dtype`, `points_per_batch`, `feature_memory_mb`, `feature_folder`: as for `sam`. `detector`: a
     folder in transformers' form or a hub id, Grounding DINO or OWLv2. `phrases`: what to look for, such as ["dog",
-    "red car"]; they become labels. `also`: of each image further phrases, the "labels" of its regions, or what its
-    "caption" lists, which an earlier step wrote: its spans, or without them what stands between commas, full stops and
-    lines. `captioner`: one that is asked for such a list. `box_threshold`, `text_threshold`: scores below which a box,
-    or a word of it, does not count (Synthetic Visual Genome's region code: 0.15 both); OWLv2 has only the first.
-    `duplicates`: of masks of a higher IoU the one of the highest score stays (there 0.7).
+    "red car"]; they become labels. `vocabulary`: a file with more of them: one a line, a JSON list, or the categories
+    of VG150, PSG or COCO as they are published. `also`: of each image further ones, the "labels" of its regions, or
+    what its "caption" lists, which an earlier step wrote: its spans, or without them what stands between commas, full
+    stops and lines. `captioner`: one that is asked for such a list, such as "nouns". `box_threshold`, `text_threshold`:
+    scores below which a box, or a word of it, does not count (Synthetic Visual Genome's region code: 0.15 both); OWLv2
+    has only the first. `duplicates`: of masks of a higher IoU the one of the highest score stays (there 0.7).
     """
 
     checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
     detector: Path | str = attrs.field(converter=path_or_hub_id)
     phrases: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    vocabulary: Path | None = None
     also: tuple[Naming, ...] = attrs.field(default=(), converter=tuple)
     captioner: Use | None = part("captioner", None)
     box_threshold: float = attrs.field(default=0.15, validator=_SHARE)
@@ -157,13 +159,14 @@ class SamConceptsOptions:
     """`sam-concepts` finds every instance of named concepts with SAM 3 and a text prompt.
 
     `checkpoint`: a folder in transformers' form or a hub id (facebook/sam3, which is gated). `phrases`: the concepts,
-    such as ["dog", "red car"]; they become labels. `also`, `captioner`: as for `sam-text`. `threshold`: instances
-    whose score, times the probability that the concept is there at all, is not above it are dropped (transformers:
-    0.3). `disjoint`, `dtype`: as for `sam`.
+    such as ["dog", "red car"]; they become labels. `vocabulary`, `also`, `captioner`: as for `sam-text`.
+    `threshold`: instances whose score, times the probability that the concept is there at all, is not above it are
+    dropped (transformers: 0.3). `disjoint`, `dtype`: as for `sam`.
     """
 
     checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
     phrases: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    vocabulary: Path | None = None
     also: tuple[Naming, ...] = attrs.field(default=(), converter=tuple)
     captioner: Use | None = part("captioner", None)
     threshold: float = attrs.field(default=0.3, validator=_SHARE)

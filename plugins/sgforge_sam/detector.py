@@ -18,6 +18,8 @@ from sgforge_sam.tensors import check_names, why_not_loaded
 __all__ = ["Detection", "Detector", "load_detector"]
 
 _GROUNDING: Final = ("grounding-dino", "mm-grounding-dino")
+_ENDS: Final = 2
+"""Tokens before and behind a text."""
 
 
 @attrs.frozen
@@ -44,22 +46,46 @@ class Detector:
         if not phrases:
             return []
         height, width = pixels.shape[:2]
-        found = self._found(pixels, list(phrases))
-        scores = found["scores"].float().cpu().numpy()
-        boxes: NDArray[np.float64] = found["boxes"].double().cpu().numpy().reshape(-1, 4)
-        boxes = np.clip(boxes, 0, np.array([width, height, width, height]))
-        detections = [
-            Detection(tuple(box), phrase, float(score))
-            for box, phrase, score in zip(boxes.tolist(), found["text_labels"], scores, strict=True)
-            if box[0] < box[2] and box[1] < box[3]
-        ]
+        size = np.array([width, height, width, height])
+        detections = []
+        for group in self._groups(phrases):
+            found = self._found(pixels, group)
+            scores = found["scores"].float().cpu().numpy()
+            boxes: NDArray[np.float64] = np.clip(found["boxes"].double().cpu().numpy().reshape(-1, 4), 0, size)
+            detections += [
+                Detection(tuple(box), phrase, float(score))
+                for box, phrase, score in zip(boxes.tolist(), found["text_labels"], scores, strict=True)
+                if box[0] < box[2] and box[1] < box[3]
+            ]
         return sorted(detections, key=lambda one: -one.score)
+
+    def _groups(self, phrases: Sequence[str]) -> list[list[str]]:
+        """The phrases in as few texts as the model can read: Grounding DINO puts them side by side, up to a length."""
+        if self._model.config.model_type not in _GROUNDING:
+            return [list(phrases)]
+        groups: list[list[str]] = []
+        room = 0
+        for phrase in phrases:
+            length = len(self._processor.tokenizer(f"{phrase}.", add_special_tokens=False)["input_ids"])
+            if length > room:
+                groups.append([])
+                room = self._longest - _ENDS
+            groups[-1].append(phrase)
+            room -= length
+        return groups
+
+    @property
+    def _longest(self) -> int:
+        """The most tokens of a text."""
+        return int(self._model.config.max_text_len)
 
     def _found(self, pixels: Pixels, phrases: list[str]) -> dict[str, Any]:
         sizes = [pixels.shape[:2]]
         if self._model.config.model_type in _GROUNDING:
             text = ". ".join(phrases) + "."
-            given = self._processor(images=pixels, text=text, return_tensors="pt").to(self._model.device)
+            given = self._processor(
+                images=pixels, text=text, truncation=True, max_length=self._longest, return_tensors="pt"
+            ).to(self._model.device)
             output = self._model(**given)
             (found,) = self._processor.post_process_grounded_object_detection(
                 output,
@@ -71,7 +97,8 @@ class Detector:
             # Of no boxes it gives one empty text.
             texts = found["text_labels"][: len(found["scores"])]
             return {**found, "text_labels": [_phrase(text, phrases) for text in texts]}
-        given = self._processor(images=pixels, text=[phrases], return_tensors="pt").to(self._model.device)
+        words = {"truncation": True, "max_length": self._model.config.text_config.max_position_embeddings}
+        given = self._processor(images=pixels, text=[phrases], return_tensors="pt", **words).to(self._model.device)
         (found,) = self._processor.post_process_grounded_object_detection(
             self._model(**given), threshold=self._box_threshold, target_sizes=sizes, text_labels=[phrases]
         )

@@ -1,4 +1,4 @@
-"""What to look for in an image: phrases that the options name, the graph's own labels, and what a caption lists."""
+"""What to look for in an image: phrases of the options or a vocabulary, the graph's labels, what a caption lists."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sgforge.edits import Edit
 from sgforge.graph import Caption, Sample
+from sgforge.labels.name_files import read_names
 from sgforge.stages import Failure, Resources
 from sgforge_sam.config import SamConceptsOptions, SamTextOptions
 
@@ -21,14 +22,18 @@ _ARTICLES: Final = ("and ", "a ", "an ", "the ")
 
 
 class Phrases:
-    """The phrases of each image, each once, those of the options first."""
+    """The phrases of each image, each once: those of the options first, then those of the vocabulary."""
 
     def __init__(self, options: SamTextOptions | SamConceptsOptions) -> None:
         self._options = options
         self._captioner: Any = None
+        self._always = list(options.phrases)
 
     def setup(self, resources: Resources) -> None:
-        """Take the captioner, if there is one."""
+        """Read the vocabulary, and take the captioner, where there is one; a faulty file is a `ConfigError`."""
+        vocabulary = self._options.vocabulary
+        if vocabulary is not None:
+            self._always += read_names(vocabulary.expanduser(), "labels", most_words=_MOST_WORDS)
         for part in resources.parts.get("captioner", ()):
             self._captioner = part.component
 
@@ -44,7 +49,7 @@ class Phrases:
     def _of(self, sample: Sample, caption: Caption | Failure | None) -> tuple[str, ...] | Failure:
         if isinstance(caption, Failure):
             return caption
-        found = list(self._options.phrases)
+        found = list(self._always)
         if "labels" in self._options.also:
             found += [region.label for region in sample.graph.regions.values() if region.label]
         if caption is not None and (self._captioner is not None or "caption" in self._options.also):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgforge.hookspecs import Register, hookimpl
 from sgforge.stages import Needs
-from sgforge_svg.config import CompletionConfig, CounterfactualConfig, EditConfig, NamesConfig, VqaConfig
+from sgforge_svg.config import CompletionConfig, CounterfactualConfig, EditConfig, NamesConfig, NounsConfig, VqaConfig
 
 _ASKS_A_MODEL = Needs(model=True, deterministic=False)
 
@@ -34,6 +34,12 @@ def sgforge_register_editors(register: Register) -> None:
     """Corrects what a student proposed; names regions that were found without names."""
     register("svg", "sgforge_svg.editor:SgEditor", config=EditConfig, needs=_ASKS_A_MODEL, revision=3)
     register("names", "sgforge_svg.names:NamesEditor", config=NamesConfig, needs=_ASKS_A_MODEL, revision=2)
+
+
+@hookimpl
+def sgforge_register_captioners(register: Register) -> None:
+    """Lists what an image shows, for segmenters that look for what is named."""
+    register("nouns", "sgforge_svg.nouns:NounsCaptioner", config=NounsConfig, needs=_ASKS_A_MODEL)
 
 
 @hookimpl

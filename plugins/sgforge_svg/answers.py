@@ -38,6 +38,8 @@ FAULTS: Final[Mapping[str, str]] = {
     "long-label": "a label of too many words",
     "too-many-attributes": "attributes of one region beyond the limit",
     "unnamed": "a region that was asked about and got no name",
+    "too-many-nouns": "nouns of one image beyond the limit",
+    "no-nouns": "an image of which nothing was named",
     "mended": "a place where an answer was not quite what was asked for, and what was meant was plain",
     "clash": "items that give one number to two, of which nobody knows which is meant",
     "cut-off": "an answer that ends in the middle: its whole items are taken",

@@ -1,4 +1,4 @@
-"""What the three components share when they ask a model about one sample."""
+"""What the components share when they ask a model about one sample."""
 
 from __future__ import annotations
 
@@ -56,10 +56,11 @@ def chat(
     temperature: float | None = None,
     choices: tuple[str, ...] = (),
     reading: Reading = Reading(),
+    system: str = SYSTEM,
 ) -> ChatRequest:
-    """One question: the common instructions, the picture, the text."""
+    """One question: the instructions, by default the common ones, the picture, the text."""
     return ChatRequest(
-        (Message("system", SYSTEM), Message("user", (picture, TextPart(text)))),
+        (Message("system", system), Message("user", (picture, TextPart(text)))),
         schema=schema,
         max_tokens=max_tokens,
         temperature=temperature,

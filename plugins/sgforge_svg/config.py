@@ -9,7 +9,15 @@ from attrs.validators import and_, ge, gt, le, optional
 
 from sgforge.stages.revisions import revision_option, was_default
 
-__all__ = ["CompletionConfig", "CounterfactualConfig", "EditConfig", "NamesConfig", "Spatial", "VqaConfig"]
+__all__ = [
+    "CompletionConfig",
+    "CounterfactualConfig",
+    "EditConfig",
+    "NamesConfig",
+    "NounsConfig",
+    "Spatial",
+    "VqaConfig",
+]
 
 Picture = Literal["marks", "plain"]
 Spatial = Literal["never", "without-rule", "always"]
@@ -170,3 +178,24 @@ class NamesConfig:
         if self.prompts == 1:
             return 4096
         return _FRAME_TOKENS + asked * (_RELATION_TOKENS + self.max_attributes * _ATTRIBUTE_TOKENS)
+
+
+@attrs.frozen(kw_only=True)
+class NounsConfig:
+    """Options of the captioner that lists nouns; its values are ours.
+
+    `model`: "provider/model" (Synthetic Visual Genome's region code asks gpt-4o-2024-08-06). `max_nouns`: at most how
+    many are taken. `max_label_words`: longer ones are refused, item by item. `max_side`: longest side of the picture
+    sent, in pixels. `max_tokens`, `temperature`: of the answer; room that is not given follows from the nouns.
+    """
+
+    model: str
+    max_nouns: int = attrs.field(default=40, validator=ge(1))
+    max_label_words: int = attrs.field(default=4, validator=and_(ge(1), le(6)))
+    max_side: int = attrs.field(default=1024, validator=ge(64))
+    max_tokens: int | None = attrs.field(default=None, validator=optional(ge(64)))
+    temperature: float | None = None
+
+    def room(self) -> int:
+        """The most tokens of an answer."""
+        return _FRAME_TOKENS + self.max_nouns * _ATTRIBUTE_TOKENS if self.max_tokens is None else self.max_tokens

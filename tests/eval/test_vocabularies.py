@@ -1,4 +1,4 @@
-"""Vocabulary files: plain ones, and the real ones of VG150 and PSG."""
+"""Vocabulary files: zero-shot numbers, and the real ones of VG150 and PSG."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ from support.environment import ANNOTATIONS
 
 from sgforge.cli.main import main
 from sgforge.errors import ConfigError
+from sgforge.labels.name_files import read_names
 from sgforge_eval.intake.batch import Codebook
-from sgforge_eval.vocabulary_files import read_names, read_triplets
-
-
-def test_plain_lists(tmp_path) -> None:
-    (tmp_path / "a").write_text("on\n\nin front of\non\n")
-    (tmp_path / "b").write_text('["on", "in front of"]')
-    assert read_names(tmp_path / "a", "predicates") == read_names(tmp_path / "b", "predicates") == ("on", "in front of")
-    for content in ("", "[1]", '{"x": 1}', "[", "\n\n"):
-        (tmp_path / "c").write_text(content)
-        with pytest.raises(ConfigError, match="predicates file"):
-            read_names(tmp_path / "c", "predicates")
+from sgforge_eval.vocabulary_files import read_triplets
 
 
 def test_zero_shot_numbers_need_their_vocabularies(tmp_path) -> None:

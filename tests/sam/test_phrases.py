@@ -11,8 +11,10 @@ from sam.tiny import picture, text_options, tiny_concepts
 
 import sgforge as sg
 from sgforge.dataset import Dataset
+from sgforge.errors import SgforgeError
 from sgforge.graph import Caption, Region, Sample, SceneGraph, Span
 from sgforge.stages import Failure, Part, Resources
+from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeSettings
 from sgforge_sam.config import SamConceptsOptions, SamTextOptions
 from sgforge_sam.phrases import Phrases, listed
 
@@ -109,3 +111,62 @@ def test_a_captioner_in_the_options_names_what_is_found(tmp_path: Path, name: st
     if name == "sam-concepts":
         values = Dataset.open(tmp_path / "told").column("region/sam.presence").values
         assert 0.0 <= values.min() <= values.max() <= 1.0
+
+
+@pytest.mark.parametrize("way", ["part", "step"])
+def test_segmenters_take_the_list_and_nothing_is_asked_twice(tmp_path: Path, way: str) -> None:
+    """As a part of `sam-concepts`, or as a step before it; the same words given as phrases find the same regions."""
+    photos = source(tmp_path)
+    weights = {"checkpoint": str(tiny_concepts(tmp_path / "concepts")), "threshold": 0.0}
+    with FakeProvider(lambda _: FakeAnswer('{"nouns": ["cat", "grass"]}'), FakeSettings(latency_s=0.0)) as fake:
+        settings = {"compat/m": {"base_url": fake.openai_url, "input_usd": 0.0, "output_usd": 0.0}}
+        lister = {"use": "nouns", "model": "compat/m"}
+        steps = [sg.segment("sam-concepts", captioner=lister, **weights)]
+        if way == "step":
+            steps = [
+                sg.caption("nouns", model="compat/m"),
+                sg.segment("sam-concepts", also=["caption"], **weights),
+            ]
+        for _ in range(2):
+            report = sg.Pipeline(*steps, models=settings).run(photos, tmp_path / "asked", progress=False)
+            assert not report.failures
+        assert fake.ledger.received == 3
+    told = sg.segment("sam-concepts", phrases=["cat", "grass"], **weights)
+    sg.Pipeline(told).run(photos, tmp_path / "told", progress=False)
+    first, second = (list(Dataset.open(tmp_path / name)) for name in ("asked", "told"))
+    assert [one.graph.all.regions for one in first] == [one.graph.all.regions for one in second]
+    assert sum(len(one.graph.regions) for one in first) > 1
+    if way == "step":
+        assert [one.values["caption"].text for one in first] == ["cat, grass"] * 3
+
+
+def test_a_vocabulary_is_looked_for_behind_the_phrases(tmp_path: Path) -> None:
+    (tmp_path / "nouns.txt").write_text("tree\ncup\n\nwet  road\n")
+    phrases = Phrases(options(phrases=["cup"], vocabulary=tmp_path / "nouns.txt", also=["labels"]))
+    phrases.setup(Resources())
+    assert phrases.of([sample()]) == [("cup", "tree", "wet  road", "dog", "cat")]
+    assert options(vocabulary=tmp_path / "nouns.txt"), "it is enough to look for something"
+
+
+def test_a_faulty_vocabulary_ends_the_run_with_file_and_line_and_a_changed_one_is_looked_for_anew(
+    tmp_path: Path,
+) -> None:
+    given = {"checkpoint": str(tiny_concepts(tmp_path / "concepts")), "threshold": 0.0}
+    photos, nouns = source(tmp_path), tmp_path / "nouns.txt"
+
+    def run() -> int:
+        step = sg.segment("sam-concepts", vocabulary=str(nouns), **given)
+        return sg.Pipeline(step).run(photos, tmp_path / "data", progress=False).steps[-1].counts.computed
+
+    with pytest.raises(SgforgeError, match=r"nouns\.txt does not exist"):
+        run()
+    nouns.write_text("cat\nthis is no noun but a whole sentence\n")
+    with pytest.raises(SgforgeError, match=rf"labels file {nouns}, line 2: .* is 8 words, not a name of at most 6"):
+        run()
+    nouns.write_text("cat\n")
+    assert run() == 3
+    assert run() == 0
+    assert {row.label for one in Dataset.open(tmp_path / "data") for row in one.graph.regions.values()} == {"cat"}
+    nouns.write_text("grass\n")
+    assert run() == 3
+    assert {row.label for one in Dataset.open(tmp_path / "data") for row in one.graph.regions.values()} == {"grass"}

@@ -128,3 +128,24 @@ def test_matched_words_name_a_phrase() -> None:
     phrases = ("red car", "car", "cat on grass")
     given = {"red car": "red car", "car": "car", "grass": "cat on grass", "cat car": "car", ". [SEP]": None, "": None}
     assert {words: _phrase(words, phrases) for words in given} == given
+
+
+def test_more_phrases_than_a_text_holds_are_asked_in_several(folders: dict[str, Path]) -> None:
+    """Grounding DINO reads 16 tokens here, two of them around the text: the first five phrases have 3+3+3+2+2 of 14."""
+    pixels = picture(60, 80)
+    detector = opened(folders["grounding"])
+    many = ["red car", "red dog", "red cat", "grass", "cat", "dog", "car grass"]
+    first = detector.detect(pixels, many[:5])
+    alone = [*first, *detector.detect(pixels, many[5:])]
+    assert len(alone) > len(first) > 0
+    found = detector.detect(pixels, many)
+    assert found == sorted(alone, key=lambda one: -one.score)
+    assert {one.phrase for one in found} - {None} <= set(many)
+
+
+@pytest.mark.parametrize("kind", ["grounding", "owl"])
+def test_a_phrase_of_more_words_than_a_model_reads_is_cut(kind: str, folders: dict[str, Path]) -> None:
+    word = "cat " if kind == "grounding" else "abcdef "
+    found = opened(folders[kind]).detect(picture(60, 80), ["dog", (word * 30).strip(), "red"])
+    assert found
+    assert {one.phrase for one in found} - {None} <= {"dog", (word * 30).strip(), "red"}

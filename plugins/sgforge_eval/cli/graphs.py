@@ -87,8 +87,8 @@ def run_cost(args: argparse.Namespace) -> None:
 
 
 def _settings(args: argparse.Namespace) -> Any:
+    from sgforge.labels.name_files import read_names
     from sgforge_eval.evaluate import Settings
-    from sgforge_eval.vocabulary_files import read_names
 
     return Settings(
         metric=args.metric,

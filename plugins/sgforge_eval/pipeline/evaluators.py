@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from sgforge.labels import encoder_named
+from sgforge.labels.name_files import read_names
 from sgforge.matching import MaskLocalizer
 from sgforge.stages import Judged, Mode, Report
 from sgforge_eval.config import RecallOptions
@@ -14,7 +15,7 @@ from sgforge_eval.measures.conventions import convention_named
 from sgforge_eval.measures.scorer import Measure, Scorer
 from sgforge_eval.pipeline.reader import JudgedReader
 from sgforge_eval.report import Outcome, recall_report
-from sgforge_eval.vocabulary_files import read_aliases, read_names, read_triplets
+from sgforge_eval.vocabulary_files import read_aliases, read_triplets
 
 __all__ = ["PredclsEvaluator", "SgclsEvaluator", "SgdetEvaluator"]
 
