@@ -31,6 +31,9 @@ def run_task(args: argparse.Namespace) -> None:
     if args.compare:
         _compare_answers(args)
         return
+    if len(args.graphs) > 1:
+        _run_study(args)
+        return
     draws = checked_draws(args.bootstrap or 0)
     task, answers = _task_and_answers(args)
     report = task.evaluate(answers)
@@ -96,18 +99,48 @@ def _task_and_answers(args: argparse.Namespace) -> tuple[Any, Any]:
     *predictions, truth = given_files(args, names)
     task = kind(task_options(kind.options, args.metric, Path(truth), args.set))
     if args.ask:
-        from sgforge_eval.tasks.ask import Asking, ask_task
+        from sgforge_eval.tasks.ask import ask_task
 
-        asking = Asking(
-            model=args.ask,
-            images=args.images,
-            graphs=args.graphs,
-            checkpoint=args.checkpoint,
-            responses=args.responses,
-            budget_usd=args.budget,
-            base_url=args.base_url,
-        )
-        answers = ask_task(task, asking, args.output)
+        answers = ask_task(task, _asking(args, args.graphs[0] if args.graphs else None), args.output)
     else:
         answers = read_predictions(task, Path(predictions[0]))
     return task, answers
+
+
+def _asking(args: argparse.Namespace, graphs: str | None = None) -> Any:
+    from sgforge_eval.tasks.ask import Asking
+
+    return Asking(
+        model=args.ask,
+        images=args.images,
+        graphs=graphs,
+        checkpoint=args.checkpoint,
+        responses=args.responses,
+        budget_usd=args.budget,
+        base_url=args.base_url,
+    )
+
+
+def _run_study(args: argparse.Namespace) -> None:
+    """One model over several sets of graphs."""
+    from sgforge_eval.measures.bootstrap import checked_draws
+    from sgforge_eval.tasks import task_named
+    from sgforge_eval.tasks.options import task_options
+    from sgforge_eval.tasks.study import ask_study
+
+    (questions,) = given_files(args, ("GROUND_TRUTH",))
+    graphs = {}
+    for text in args.graphs:
+        name, sign, path = text.partition("=")
+        if not (sign and path and name.replace("-", "").replace("_", "").isalnum()) or name in graphs:
+            raise ConfigError(
+                f"--graphs {text!r}: several sets are named, each by another NAME=GRAPHS (letters, digits)"
+            )
+        graphs[name] = path
+    if args.images is not None:
+        raise ConfigError("--images shows pictures to a model that reads graphs instead: leave it out")
+    kind = task_named(args.metric, also=MODES)
+    task = kind(task_options(kind.options, args.metric, Path(questions), args.set))
+    draws = checked_draws(1000 if args.bootstrap is None else args.bootstrap)
+    report = ask_study(task, _asking(args), graphs, output=args.output, draws=draws)
+    print_report(args, report, "none", tuple(report.tables))

@@ -32,6 +32,8 @@ examples:
   sgforge eval --suite svg-table3 results/table3 --format markdown
   sgforge eval --ask openai/gpt-6.2-sol sugarcrepe.json --metric sugarcrepe --images val2017
   sgforge eval --ask openai/gpt-6.2-sol questions.json --metric vqa --set annotations=answers.json --graphs runs/svg
+  sgforge eval --ask openai/gpt-6.2-sol questions.json --metric gqa --graphs given=vg.jsonl --graphs edited=runs/edit \
+    --graphs completed=runs/svg --graphs both=runs/both
 
 exit codes: 0 done, 1 failed, 2 usage or config"""
 
@@ -101,14 +103,20 @@ class EvalCommand:
         parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of a task")
         parser.add_argument("--ask", metavar="MODEL", help="ask provider/model or student:NAME instead of a file")
         parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --ask: where the task's images are")
-        parser.add_argument("--graphs", metavar="GRAPHS", help="with --ask: scene graphs in place of the images")
+        parser.add_argument(
+            "--graphs",
+            action="append",
+            default=[],
+            metavar="GRAPHS",
+            help="with --ask: scene graphs in place of the images; several as NAME=GRAPHS are compared",
+        )
         parser.add_argument(
             "--responses", type=Path, default=Path("responses.sqlite"), help="with --ask, --judge: paid answers"
         )
         parser.add_argument("--budget", type=float, metavar="USD", help="with --ask, --judge: the most all may cost")
         parser.add_argument("--base-url", metavar="URL", help="with --ask, --judge: another server than the vendor's")
         parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="with --ask student:NAME: its weights")
-        parser.add_argument("--output", type=Path, metavar="FILE", help="with --ask: where the answers are written")
+        parser.add_argument("--output", type=Path, metavar="FILE", help="with --ask: where the answers go")
         parser.add_argument("--format", default="terminal", choices=("terminal", "markdown", "csv"))
         parser.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .svg or .png")
         parser.add_argument(

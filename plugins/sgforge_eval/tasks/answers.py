@@ -64,6 +64,7 @@ class GqaTask:
     """Exact match, without case, outer blanks and a final full stop. Source: GQA (Hudson and Manning 2019)."""
 
     name: ClassVar[str] = "gqa"
+    shows_images: ClassVar[bool] = True
     options: ClassVar[type[Any]] = GqaOptions
 
     def __init__(self, options: GqaOptions) -> None:

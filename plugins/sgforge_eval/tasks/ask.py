@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,24 +20,16 @@ from sgforge.plugins import load_plugins
 from sgforge.stages import Checkpoint, Failure, Resources
 from sgforge_eval.intake.dropped import Dropped
 from sgforge_eval.intake.inputs import GraphInput, read_chunks
-from sgforge_eval.tasks.base import Predictions
+from sgforge_eval.tasks.base import Asked, Predictions
 from sgforge_eval.tasks.graph_text import graph_text
 
-__all__ = ["Answerer", "Asked", "Asking", "Prompt", "answers_of", "ask_task", "open_student"]
+__all__ = ["Answerer", "Asking", "Prompt", "answers_of", "ask_task", "open_student"]
 
 _MAX_TOKENS: Final = 64
 _AT_ONCE: Final = 512
 _BLIND: Final = "Below is a scene graph of an image that you cannot see. Answer the question from it.\n\n"
+_SUFFIXES: Final = (".jpg", ".jpeg", ".png", ".webp")
 _STUDENT: Final = "student:"
-
-
-@attrs.frozen
-class Asked:
-    """One question as it is put: its id, the whole text, the image by name or None."""
-
-    id: str
-    text: str
-    image: str | None
 
 
 @attrs.frozen(eq=False)
@@ -59,8 +52,9 @@ class Asking:
     """Whom to ask and what with.
 
     `model`: provider/model, or student:NAME with its `checkpoint`. `images`: the folder that image names are relative
-    to. `graphs`: scene graphs by image id; the model is then blind. `responses`: where paid answers are kept, so that
-    none is bought twice; `budget_usd` what all of them may cost; `base_url` another server than the vendor's.
+    to, where their suffix may be left out; a task whose file holds its pictures needs none. `graphs`: scene graphs by
+    image id; the model is then blind. `responses`: where paid answers are kept, so that none is bought twice;
+    `budget_usd` what all of them may cost; `base_url` another server than the vendor's.
     """
 
     model: str
@@ -77,12 +71,13 @@ def ask_task(task: Any, asking: Asking, output: Path | None = None) -> Predictio
     """Put all questions of `task`, write the answers to `output` (JSONL, one prediction a line), and return them."""
     asked = _questions(task, blind=asking.graphs is not None)
     dropped = Dropped()
-    if asking.graphs is not None:
-        prompts = _blind_prompts(asked, asking.graphs, dropped)
-    else:
-        prompts = _seeing_prompts(asked, asking)
-    ready = [prompt for prompt in prompts.values() if isinstance(prompt, Prompt)]
-    replies = iter(answers_of(ready, asking))
+    with tempfile.TemporaryDirectory() as folder:
+        if asking.graphs is not None:
+            prompts = _blind_prompts(asked, asking.graphs, dropped)
+        else:
+            prompts = _seeing_prompts(asked, _pictures(task, asking, Path(folder)))
+        ready = [prompt for prompt in prompts.values() if isinstance(prompt, Prompt)]
+        replies = iter(answers_of(ready, asking))
     found = Predictions(skipped=dropped.counts, first=dropped.examples)
     for question in asked:
         prompt = prompts[question.id]
@@ -104,19 +99,38 @@ def _questions(task: Any, *, blind: bool) -> list[Asked]:
     return [Asked(question.id, question.prompt, question.image) for question in questions()]
 
 
-def _seeing_prompts(asked: Sequence[Asked], asking: Asking) -> dict[str, Prompt | Failure]:
-    if asking.images is None:
-        raise ConfigError("asking about images needs --images FOLDER")
-    roots = Roots({"images": asking.images})
+def _pictures(task: Any, asking: Asking, folder: Path) -> Path:
+    """Where the images of a task are: the folder that is named, or `folder` with those that its own file holds."""
+    held = getattr(task, "pictures", None)
+    if held is None:
+        if asking.images is None:
+            raise ConfigError("asking about images needs --images FOLDER")
+        return asking.images
+    if asking.images is not None:
+        raise ConfigError(f"{task.name} holds its pictures in its own file: leave out --images")
+    for name, data in held():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def _seeing_prompts(asked: Sequence[Asked], folder: Path) -> dict[str, Prompt | Failure]:
+    roots = Roots({"images": folder})
     prompts: dict[str, Prompt | Failure] = {}
     for question in asked:
         try:
-            image = roots.image(f"images:{question.image or ''}")
+            image = roots.image(_uri_of(question.image or "", roots))
             image.size()
-            prompts[question.id] = Prompt(question.text, image)
+            prompts[question.id] = Prompt(question.prompt, image)
         except ImageError as error:
             prompts[question.id] = Failure("image", str(error))
     return prompts
+
+
+def _uri_of(name: str, roots: Roots) -> str:
+    """The uri of an image by its name, with the suffix that its file has where the name has none."""
+    plain = f"images:{name}"
+    uris = (plain, *(f"{plain}{suffix}" for suffix in _SUFFIXES))
+    return next((uri for uri in uris if roots.resolve(uri).is_file()), plain)
 
 
 def _blind_prompts(asked: Sequence[Asked], graphs: GraphInput, dropped: Dropped) -> dict[str, Prompt | Failure]:
@@ -127,7 +141,7 @@ def _blind_prompts(asked: Sequence[Asked], graphs: GraphInput, dropped: Dropped)
             if image_id in wanted:
                 texts[image_id] = graph_text(columns.graph(row))
     return {
-        question.id: Prompt(f"{_BLIND}{texts[question.image]}\n\n{question.text}")
+        question.id: Prompt(f"{_BLIND}{texts[question.image]}\n\n{question.prompt}")
         if question.image in texts
         else Failure("no scene graph of its image")
         for question in asked

@@ -15,6 +15,7 @@ from sgforge.errors import ConfigError
 from sgforge.stages import Report
 
 __all__ = [
+    "Asked",
     "FileOptions",
     "Predictions",
     "Task",
@@ -40,6 +41,15 @@ class FileOptions:
     """`questions`: the task's public file, .gz too."""
 
     questions: Path
+
+
+@attrs.frozen
+class Asked:
+    """One question as it is put: its id, the whole text, the image by name or None."""
+
+    id: str
+    prompt: str
+    image: str | None
 
 
 class Task(Protocol):

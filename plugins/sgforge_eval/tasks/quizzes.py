@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import gzip
 import sys
@@ -40,6 +41,7 @@ __all__ = ["CrpeTask", "MMBenchOptions", "MMBenchTask", "SeedTask"]
 
 _CRPE_TURNS = 4
 _MMBENCH_SPAN = 1_000_000
+_INDEX_DIGITS = 16
 
 
 @attrs.frozen
@@ -133,6 +135,7 @@ class MMBenchTask:
     """MMBench: TSV of questions with up to four choices; CircularEval over the rotations of a question."""
 
     name: ClassVar[str] = "mmbench"
+    shows_images: ClassVar[bool] = True
     options: ClassVar[type[Any]] = MMBenchOptions
 
     def __init__(self, options: MMBenchOptions) -> None:
@@ -149,6 +152,16 @@ class MMBenchTask:
                     yield f"{path}:{number}", row
         except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
             raise TaskFileError(f"MMBench file {path} cannot be read: {error}") from None
+
+    def pictures(self) -> Iterator[tuple[str, bytes]]:
+        """The pictures that the file holds, each under the index of its row."""
+        for where, row in self._rows():
+            index = row.get("index") or ""
+            if index.isdigit() and _picture_of(row) == index:
+                try:
+                    yield index, base64.b64decode(row["image"], validate=True)
+                except ValueError:
+                    raise TaskFileError(f"{where}: image is no base64, which is what the format says") from None
 
     def questions(self) -> list[ChoiceQuestion]:
         """All questions; a file without rotations of its own is rotated if `circular`, its ids then end in #turn."""
@@ -173,6 +186,7 @@ class MMBenchTask:
                     choices=choices,
                     correct=LETTERS.index(letter),
                     category=category,
+                    image=_picture_of(row),
                 )
             )
         is_rotated = len({question.group for question in found}) < len(found)
@@ -198,6 +212,14 @@ class MMBenchTask:
         )
 
 
+def _picture_of(row: Mapping[str, str]) -> str | None:
+    """The index of the row that holds the picture of a row: its own, or the one that stands in the picture's place."""
+    image = (row.get("image") or "").strip()
+    if image.isdigit() and len(image) <= _INDEX_DIGITS:
+        return image
+    return row.get("index") if image else None
+
+
 def _circular_table(chosen: Sequence[Chosen]) -> list[dict[str, Any]]:
     categories = dict.fromkeys(item.question.category for item in chosen)
     table = []
@@ -211,6 +233,7 @@ class SeedTask:
     """SEED-Bench, image part: four choices, plain accuracy."""
 
     name: ClassVar[str] = "seed"
+    shows_images: ClassVar[bool] = True
     options: ClassVar[type[Any]] = FileOptions
 
     def __init__(self, options: FileOptions) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from sgforge import boxes
 from sgforge.stages import Report
 from sgforge_eval.tasks.base import (
+    Asked,
     Predictions,
     TaskFileError,
     accuracy,
@@ -57,16 +58,12 @@ class Expression:
     split: str
     image: str
 
-    @property
-    def prompt(self) -> str:
-        """The whole text to ask."""
-        return f"Give the box of: {self.text}\nReply with [x0, y0, x1, y1] and nothing else."
-
 
 class ReferringTask:
     """Accuracy at IoU 0.5, one sample per sentence. Source: Yu et al. 2016; strictness as in ASMv2's scorer."""
 
     name: ClassVar[str] = "refcoco"
+    shows_images: ClassVar[bool] = True
     options: ClassVar[type[Any]] = ReferringOptions
 
     def __init__(self, options: ReferringOptions) -> None:
@@ -77,6 +74,20 @@ class ReferringTask:
         if self._options.questions.suffix in (".p", ".pkl", ".pickle"):
             return list(self._from_refs())
         return list(self._from_lines())
+
+    def open_questions(self) -> list[Asked]:
+        """All sentences as they are put, with the unit in which boxes are scored."""
+        return [Asked(item.id, self._prompt(item), item.image) for item in self.expressions()]
+
+    def _prompt(self, item: Expression) -> str:
+        scale = self._options.scale
+        if scale == "pixels":
+            unit = "in pixels" + (f" of the image, which is {item.width} x {item.height}" if item.width else "")
+        else:
+            whole = "image padded to a square around its centre" if self._options.square else "image"
+            most = "fractions from 0 to 1" if scale == "unit" else f"whole numbers from 0 to {scale}"
+            unit = f"as {most} of the sides of the {whole}"
+        return f"Give the box of: {item.text}\nReply with [x0, y0, x1, y1] {unit}, and nothing else."
 
     def _from_lines(self) -> Iterator[Expression]:
         for where, row in json_lines(self._options.questions, "referring file"):
