@@ -53,6 +53,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "stats": CommandEntry("sgforge.cli.stats", "count what a dataset holds"),
     "publish": CommandEntry("sgforge.cli.publish", "seal what an unfinished step has so far"),
     "verify": CommandEntry("sgforge.cli.verify", "check every byte of a dataset"),
+    "copy": CommandEntry("sgforge.cli.copy", "make a sound copy of a dataset or one of its versions"),
     "gc": CommandEntry("sgforge.cli.gc", "remove versions and files that nothing needs any more"),
     "batch": CommandEntry("sgforge.cli.batch", "submit and collect a provider's batch jobs"),
     "ledger": CommandEntry("sgforge.cli.ledger", "show what answers have cost, and calls that were lost"),

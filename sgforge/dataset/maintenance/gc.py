@@ -13,16 +13,14 @@ from typing import Final
 
 import attrs
 
-from sgforge.columns import Ragged
 from sgforge.dataset.folder import DatasetFolder, no_space
 from sgforge.dataset.in_use import Hold
-from sgforge.dataset.maintenance.reachable import Journalled, Versions, read_journal
+from sgforge.dataset.maintenance.reachable import Journalled, Versions, named_files, read_journal
 from sgforge.dataset.maintenance.step_folders import StepFolder, StillUsed, step_folders
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.writer import DatasetWriter
 from sgforge.durable import sync_folder
 from sgforge.errors import ConfigError, DatasetError
-from sgforge.file_refs import is_made
 from sgforge.seals import seal_path
 from sgforge.text.wording import counted
 
@@ -204,26 +202,10 @@ def _unused_files(
     seen: set[object] = set()
     for snapshot_id in kept:
         try:
-            named.update(_named_files(Snapshot.open(folder.snapshot(snapshot_id)), seen))
+            named.update(named_files(Snapshot.open(folder.snapshot(snapshot_id)), seen))
         except DatasetError as error:
             return [], [f"no made file is removed, for it cannot be read which are still named: {error}"]
     return [path for path in old if path.name.partition(".")[0] not in named], []
-
-
-def _named_files(snapshot: Snapshot, seen: set[object]) -> Iterator[str]:
-    """The sha256 of each file that a version names; columns that were `seen` in another are left out."""
-    arrays = snapshot.meta.arrays
-    column = ("uris", arrays.get("image/uri_bytes"), arrays.get("image/uri_len"))
-    if column not in seen:
-        seen.add(column)
-        uris = snapshot.column("image/uri")
-        assert isinstance(uris, Ragged)
-        yield from (uri.rpartition("/")[2].partition(".")[0] for uri in uris.texts() if is_made(uri))
-    for declared in snapshot.meta.columns:
-        path = f"{declared.target}/{declared.name}/sha256"
-        if declared.is_filed and (path, arrays.get(path)) not in seen:
-            seen.add((path, arrays.get(path)))
-            yield from (row.tobytes().hex() for row in snapshot.array(path).read())
 
 
 def _freed(folders: Iterable[Path], files: Iterable[Path]) -> int:

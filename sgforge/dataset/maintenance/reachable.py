@@ -10,6 +10,7 @@ from functools import cached_property
 import attrs
 import numpy as np
 
+from sgforge.columns import Ragged
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.in_use import Hold
 from sgforge.dataset.records import USE_COLUMNS, FolderUse, is_sound, use_of
@@ -17,11 +18,11 @@ from sgforge.dataset.snapshot import Snapshot, SnapshotMeta, read_meta
 from sgforge.dataset.states.known_states import answer_columns, ask_journal, has_table
 from sgforge.dataset.states.state_index import as_keys
 from sgforge.errors import DatasetError, GraphError
-from sgforge.file_refs import FileRef, ImageRef
+from sgforge.file_refs import FileRef, ImageRef, is_made
 from sgforge.packed import unpack_edit
 from sgforge.statekey import KEY_BYTES
 
-__all__ = ["Journalled", "Versions", "moment_of", "read_journal"]
+__all__ = ["Journalled", "Versions", "moment_of", "named_files", "read_journal"]
 
 
 @attrs.frozen
@@ -177,3 +178,19 @@ def _files_of(packed: bytes) -> Iterator[str]:
     if isinstance(edit.image, ImageRef):
         yield edit.image.sha256
     yield from (value.value.sha256 for value in edit.values if isinstance(value.value, FileRef))
+
+
+def named_files(snapshot: Snapshot, seen: set[object]) -> Iterator[str]:
+    """The sha256 of each file that a version names; columns that were `seen` in another are left out."""
+    arrays = snapshot.meta.arrays
+    column = ("uris", arrays.get("image/uri_bytes"), arrays.get("image/uri_len"))
+    if column not in seen:
+        seen.add(column)
+        uris = snapshot.column("image/uri")
+        assert isinstance(uris, Ragged)
+        yield from (uri.rpartition("/")[2].partition(".")[0] for uri in uris.texts() if is_made(uri))
+    for declared in snapshot.meta.columns:
+        path = f"{declared.target}/{declared.name}/sha256"
+        if declared.is_filed and (path, arrays.get(path)) not in seen:
+            seen.add((path, arrays.get(path)))
+            yield from (row.tobytes().hex() for row in snapshot.array(path).read())
