@@ -201,7 +201,7 @@ class CategoricalPolicy:
             rows = []
             for place, (token, open_to) in enumerate(zip(rollout.tokens, rollout.memo, strict=True)):
                 scaled = self._scaled(place)
-                if self._options.fault == "temperature":
+                if self._options.fault == "temperature" or (self._options.fault == "second rank" and self._rank):
                     scaled = scaled * self._options.temperature
                 if self._options.fault != "nucleus":
                     scaled = scaled.masked_fill(~torch.tensor(open_to), -torch.inf)

@@ -68,7 +68,7 @@ class _OffersPolicy(TrainedContract):
         samples = self.samples(tmp_path)
         with self.policy(tmp_path) as policy:
             first, again = (policy.rollouts(samples, group=self.group, seed=_SEED) for _ in range(2))
-        assert list(map(_said, first)) == list(map(_said, again))
+        assert list(map(_said, first)) == list(map(_said, again)), "equal weights, samples and seed gave other rollouts"
 
     def test_no_samples_no_rollouts(self, tmp_path: Path) -> None:
         with self.policy(tmp_path) as policy:
@@ -113,7 +113,7 @@ class _OffersPolicy(TrainedContract):
             state = {name: copied(value) for name, value in policy.state_dict().items()}
             take_step(policy, rollouts)
             policy.load_state_dict(state)
-            assert values(policy.logprobs(rollouts)) == before
+            assert values(policy.logprobs(rollouts)) == before, "the state that was taken up is not the one it gave"
 
     def test_what_it_saves_its_student_loads(self, tmp_path: Path) -> None:
         folder = tmp_path / "saved"

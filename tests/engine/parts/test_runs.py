@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import attrs
 import engine_parts
 import pytest
 from engine_parts import Critic, CriticOptions, Panel
-from engine_toys import ToyTeacher, arrays, read_log
+from engine_toys import StudentOptions, ToyTeacher, arrays, read_log
 
 import sgforge as sg
 from sgforge.engine.forecast.costs import estimate_costs
 from sgforge.engine.forecast.forecast import forecast
+from sgforge.engine.planning import part_resources
+from sgforge.engine.planning.components import find_spec
+from sgforge.engine.planning.part_resources import with_parts
 from sgforge.errors import StepError
 from sgforge.models import GatewaySettings
+from sgforge.plugins import Owner
+from sgforge.stages import Checkpoint, Needs, Part, Resources, Use, Worker, part, parts
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider
 
 PRICE = {"input_usd": 0.0, "output_usd": 1_000_000.0}
@@ -131,6 +137,27 @@ def test_a_part_that_cannot_be_set_up_is_told_and_the_others_are_closed(registry
     assert [line.split()[0] for line in read_log(path)] == ["setup", "close"]
 
 
+@pytest.mark.parametrize("critic", ["critic", "critic-async"])
+@pytest.mark.parametrize("panel", ["panel", "panel-async"])
+@pytest.mark.parametrize("error", [RuntimeError, StepError])
+def test_parts_of_a_holder_that_cannot_be_set_up_are_closed(registry, tmp_path, panel, critic, error):
+    class Failing(Panel):
+        def setup(self, resources):
+            raise error("no room")
+
+    found = registry.lookup("filter", panel)
+    object.__setattr__(found, "target", _as(found, Failing))
+    path = tmp_path / "log"
+    with pytest.raises(StepError, match="no room"):
+        run(tmp_path / "data", sg.filter(panel, critics=[sg.use(critic, log=path), sg.use(critic, log=path, least=1)]))
+    assert [line.split()[0::2] for line in read_log(path)] == [
+        ["setup", "0.5"],
+        ["setup", "1.0"],
+        ["close", "1.0"],
+        ["close", "0.5"],
+    ]
+
+
 def test_an_image_that_a_part_fails_at_fails_alone(registry, tmp_path):
     class Picky(Critic):
         def one(self, sample):
@@ -191,6 +218,17 @@ def test_what_a_part_asks_is_paid_once_counted_and_kept_with_the_answer(registry
     assert server.ledger.answered == 12
 
 
+def test_another_model_behind_the_name_that_a_part_asks_does_its_holder_again(registry, server, tmp_path):
+    def computed(server) -> int:
+        critic = sg.use("panel", critics=[sg.use("critic-asking", model="compat/any")])
+        report = run(tmp_path / "data", sg.filter("panel", critics=[critic]), server=server)
+        return report.step("filter").counts.computed
+
+    with FakeProvider(lambda request: FakeAnswer("guilty")) as other:
+        assert [computed(server), computed(other), computed(server)] == [12, 12, 0]
+        assert (server.ledger.answered, other.ledger.answered) == (12, 12)
+
+
 @pytest.mark.parametrize("panel", ["panel", "panel-async"])
 def test_a_budget_stops_what_a_part_asks(registry, server, tmp_path, panel):
     step = sg.filter(panel, critics=[sg.use("critic-asking", model="compat/any")], batch_size=2)
@@ -237,3 +275,55 @@ def test_a_training_with_an_instance_among_its_parts_stays_in_this_process(regis
 
     run(tmp_path / "data", sg.train("judged", judges=[Here()]))
     assert pids == [os.getpid()]
+
+
+@attrs.frozen
+class _HoldsStudents:
+    students: tuple[Use, ...] = parts("student")
+    critic: Use = part("filter", "critic")
+
+
+def test_a_part_has_devices_and_weights_of_its_own(registry, tmp_path, monkeypatch):
+    """What can use a GPU computes where its holder does, or where its worker would, and the rest on the CPU."""
+
+    class Plugin:
+        @sg.hookimpl
+        def sgforge_register_filters(self, register):
+            register("taught", Panel, config=_HoldsStudents)
+
+        @sg.hookimpl
+        def sgforge_register_students(self, register):
+            needs = Needs(gpu="optional", checkpoint=True)
+            register("quick", "engine_toys:ToyStudent", config=StudentOptions, needs=needs)
+
+    registry.add(Plugin(), Owner("taught"))
+    gpus = ("cuda:0", "cuda:1", "cuda:2", "cuda:3")
+    monkeypatch.setattr(part_resources, "devices_for", lambda needs: ("cpu",) if needs.gpu == "no" else gpus)
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "w").write_text(name)
+    students = [sg.use(name, checkpoint=tmp_path / "own") for name in ("quick", "toy")]
+    spec, faults = find_spec(registry, "filter", "taught", {"students": students})
+    assert faults == ()
+
+    def placed(*devices):
+        given = Resources(devices=devices, worker=Worker(1, 2), checkpoint=Checkpoint.of(tmp_path / "other"))
+        held = with_parts(spec, given, lambda name: None).parts
+        (quick, slow), (critic,) = held["students"], held["critic"]
+        assert {one.resources.worker for one in (quick, slow, critic)} == {Worker(1, 2)}
+        assert [one.resources.checkpoint for one in (quick, slow)] == [Checkpoint.of(tmp_path / "own")] * 2
+        assert critic.resources.checkpoint is None
+        return [one.resources.devices for one in (quick, slow, critic)]
+
+    assert placed("cuda:3") == [("cuda:3",), ("cpu",), ("cpu",)]
+    assert placed("cpu") == [("cuda:1", "cuda:3"), ("cpu",), ("cpu",)]
+
+
+def test_each_worker_of_a_holder_gives_its_number_to_its_parts():
+    inner = Part("inner", 1.0, Resources(devices=("cuda:0", "cuda:1")))
+    outer = Part("outer", 1.0, Resources(devices=("cuda:0", "cuda:1"), parts={"critics": (inner,)}))
+    given = Resources(parts={"critics": (outer,)}).of_worker(1, 2)
+    (outer,) = given.parts["critics"]
+    (inner,) = outer.resources.parts["critics"]
+    for one in (outer, inner):
+        assert (one.resources.worker, one.resources.devices) == (Worker(1, 2), ("cuda:1",))
