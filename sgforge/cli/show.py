@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from sgforge.cli.terminal import json_text, rows_counted
+from sgforge.columns import GraphColumns
 from sgforge.dataset import Dataset
 from sgforge.dataset.folder import split_ref
 from sgforge.dataset.provenance import Call
@@ -73,7 +74,8 @@ def _print_dataset(dataset: Dataset, args: argparse.Namespace) -> None:
     for image_id in ids[: args.limit]:
         graph = dataset[image_id].graph
         kept = f"{counted(len(graph.regions), 'region')}, {counted(len(graph.relations), 'relation')} kept"
-        print(f"  {visible(image_id)}  {kept}")
+        notes = _notes(dataset.snapshot.one(dataset.snapshot.row_of(image_id)))
+        print("; ".join([f"  {visible(image_id)}  {kept}", *notes]))
     if len(ids) > args.limit:
         print(f"  ... and {len(ids) - args.limit} more (--limit)")
 
@@ -87,15 +89,17 @@ def _print_image(dataset: Dataset, image_id: str, as_json: bool) -> None:
 
         print(json.dumps(json.loads(dump_sample(sample))))
         return
-    columns = snapshot.one(row)
-    words = columns.vocabularies
-    notes = []
-    if columns.image.failed_step[0] >= 0:
-        step, reason = words.step[columns.image.failed_step[0]], words.reason[columns.image.failed_reason[0]]
-        notes.append(f"failed at {visible(step)}: {visible(reason)}")
-    if columns.image.dropped[0] >= 0:
-        notes.append(f"dropped: {visible(words.reason[columns.image.dropped[0]])}")
+    notes = _notes(snapshot.one(row))
     print("\n".join([*_image_lines(sample), *notes, *_call_lines(snapshot.provenance.of_image(row))]))
+
+
+def _notes(columns: GraphColumns) -> Iterator[str]:
+    """Why later steps leave out an image, which is the only one in these columns."""
+    image, words = columns.image, columns.vocabularies
+    if image.failed_step[0] >= 0:
+        yield f"failed at {visible(words.step[image.failed_step[0]])}: {visible(words.reason[image.failed_reason[0]])}"
+    if image.dropped[0] >= 0:
+        yield f"dropped: {visible(words.reason[image.dropped[0]])}"
 
 
 def _image_lines(sample: Sample) -> Iterator[str]:

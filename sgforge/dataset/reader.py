@@ -165,10 +165,14 @@ class Dataset:
         return statistics_of(self.snapshot, [meta.step.name for meta in self.history()][::-1])
 
     def export_images(self, folder: Path) -> dict[str, int]:
-        """Copy the pictures that steps made to `folder`, by the paths of their uris; counts of copied and gone ones."""
-        uris = self.snapshot.column("image/uri")
+        """Copy the pictures that steps made to `folder`, by the paths of their uris; counts of copied and gone ones.
+
+        Those of dropped images stay behind, as exporters leave these images out.
+        """
+        uris, dropped = self.snapshot.column("image/uri"), np.asarray(self.snapshot.column("image/dropped"))
         assert isinstance(uris, Ragged)
-        return self._folder.files.copy_to(folder, sorted({uri for uri in uris.texts() if is_made(uri)}))
+        made = {uri for uri, why in zip(uris.texts(), dropped.tolist(), strict=True) if why < 0 and is_made(uri)}
+        return self._folder.files.copy_to(folder, sorted(made))
 
     def read_file(self, ref: FileRef) -> bytes:
         """The bytes of a file that a value names; one that is not there is a `DatasetError`."""

@@ -98,6 +98,20 @@ def test_values_of_columns_are_done_again_and_those_of_plugins_need_no_plugin(tm
     assert counts(run(tmp_path)) == (0, 2, 0, {})
 
 
+def test_an_image_is_dropped_again(tmp_path):
+    before = graph(Relation(0, "on", 1))
+    write_jsonl([Sample(name, before) for name in "ab"], tmp_path / "g.jsonl")
+    write(
+        tmp_path, [dump_edit("b", before, Edit.set("region", 0, label="mug")), dump_edit("b", before, Edit.drop("x"))]
+    )
+    report = run(tmp_path)
+    assert report.steps[-1].counts.dropped == 1
+    snapshot = sg.Dataset.open(tmp_path / "d").snapshot
+    reasons = ["", *snapshot.vocabulary("reason")]
+    assert [reasons[why + 1] for why in snapshot.column("image/dropped").tolist()] == ["", "x"]
+    assert snapshot.graph(1).all.regions[0].label == "mug"
+
+
 def test_what_is_for_others_to_say_fails_its_image_alone(tmp_path):
     before = graph()
     write_jsonl([Sample(name, before) for name in "abc"], tmp_path / "g.jsonl")

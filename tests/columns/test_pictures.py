@@ -21,6 +21,7 @@ from sgforge.file_refs import FileRef, ImageRef
 from sgforge.graph import Region, SceneGraph
 from sgforge.jsonl import dump_sample
 from sgforge.made_files import MadeFiles
+from sgforge.models.errors import BudgetReachedError
 from tests.columns import pictures as toys
 from tests.columns.run_pictures import pipeline
 
@@ -92,6 +93,31 @@ def test_runs_that_are_killed_at_random_moments_end_where_one_ends(tmp_path, see
     assert verify_dataset(tmp_path / "d").problems == []
 
 
+def test_what_a_stopped_run_made_is_sealed_and_gone_on_from_with_pictures_and_captions(tmp_path, monkeypatch):
+    run(tmp_path / "once")
+    caption = toys.Captioner.caption
+
+    def until_the_budget_is_reached(self, samples):
+        if any(sample.image_id == "g2" for sample in samples):
+            raise BudgetReachedError("the budget is reached")
+        return caption(self, samples)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(toys.Captioner, "caption", until_the_budget_is_reached)
+        assert run(tmp_path / "d").status == "budget"
+    assert main(["publish", str(tmp_path / "d")]) == 0
+    sealed = {sample.image_id: sample for sample in sg.Dataset.open(tmp_path / "d")}
+    for number in range(2):
+        sample = sealed[f"g{number}"]
+        assert sample.values["caption"].text == f"grey {100 + number}"
+        assert (sample.sha256, sample.graph.width) == (hashlib.sha256(toys.picture(number, 100)).hexdigest(), toys.SIDE)
+    assert not any(sealed[f"g{number}"].has_values for number in range(2, 6))
+    assert verify_dataset(tmp_path / "d").problems == []
+    report = run(tmp_path / "d")
+    assert counts(report)["caption"][:2] == (4, 2)
+    assert state(tmp_path / "d") == state(tmp_path / "once")
+
+
 def test_a_missing_file_fails_its_image_alone(tmp_path):
     run(tmp_path / "d")
     lost = sg.Dataset.open(tmp_path / "d")["g2"].image.path
@@ -123,6 +149,26 @@ def test_show_and_export_know_pictures_and_captions(tmp_path, capsys):
     assert line["x"]["caption"] == {"text": "grey 101"}
     copied = tmp_path / "pictures" / line["uri"].removeprefix("files:")
     assert copied.read_bytes() == toys.picture(1, 100)
+
+
+def test_pictures_of_dropped_images_are_not_exported_as_their_lines_are_not(tmp_path, capsys):
+    class Dropping:
+        def filter(self, samples):
+            return [sg.Edit.drop("dull") if sample.image_id in ("g1", "g3") else sg.Edit() for sample in samples]
+
+    report = sg.Pipeline(sg.render(toys.Renderer()), sg.filter(Dropping())).run(toys.Layouts(), tmp_path / "d")
+    assert report.status == "done"
+    capsys.readouterr()
+    command = ["export", str(tmp_path / "d"), "--to", "jsonl", "--output", str(tmp_path / "out.jsonl"), "--json"]
+    assert main([*command, "--images", str(tmp_path / "pictures")]) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert (counts["images"], counts["images dropped"], counts["pictures"]) == (4, 2, 4)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    there = {str(path.relative_to(tmp_path / "pictures")) for path in (tmp_path / "pictures").rglob("*.png")}
+    assert there == {line["uri"].removeprefix("files:") for line in lines}
+    assert main(["show", str(tmp_path / "d")]) == 0
+    listed = [line.strip() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [line.partition("; ")[2] for line in listed] == ["", "dropped: dull", "", "dropped: dull", "", ""]
 
 
 class Second(toys.Renderer):

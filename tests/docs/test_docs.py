@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -51,6 +52,15 @@ def test_the_tutorial_is_the_template() -> None:
     files = (*(f"sgforge_echo/{name}.py" for name in modules), *(f"tests/{name}.py" for name in tests))
     for name in ("pyproject.toml", *files):
         assert titled[f"sgforge-echo/{name}"] == (ECHO / name).read_text(), f"{name} differs"
+
+
+@pytest.mark.parametrize("name", ["reward", "size"])
+def test_a_reward_and_a_column_take_ten_lines_each(name: str) -> None:
+    """Statements, without imports and docstrings."""
+    tree = ast.parse((ECHO / "sgforge_echo" / f"{name}.py").read_text())
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    said = [node for node in found if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Expr))]
+    assert len({node.lineno for node in said}) <= 10
 
 
 @pytest.mark.parametrize("page", [README, *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name)

@@ -93,6 +93,12 @@ def test_masks_travel(tmp_path):
     assert apply_edit(GRAPH, rebase(line, GRAPH), "s").graph == apply_edit(GRAPH, edit, "s").graph
 
 
+def test_an_image_that_is_dropped_is_dropped_in_any_state(tmp_path):
+    [line] = load_edits(written(tmp_path, dump_edit("a", GRAPH, Edit.drop("blurred"))))
+    for graph in (GRAPH, moved(SKY)):
+        assert rebase(line, graph) == Edit.drop("blurred")
+
+
 VALUES = (
     (Column("image", "toy.half", "f2", (3,)), [1.0, -0.5, 65504.0]),
     (Column("region", "toy.single", "f4"), 0.1),
