@@ -238,6 +238,42 @@ def test_the_root_of_files_is_reserved(tmp_path):
         pipeline(1).run(toys.Layouts(), tmp_path / "d", roots={"files": tmp_path}, progress=False)
 
 
+def test_a_file_is_durable_under_its_name_when_put_returns(tmp_path, monkeypatch):
+    """Written under another name, synced, renamed, and the folder synced: in this order."""
+    done = []
+    fsync, replace = os.fsync, Path.replace
+
+    def syncing(handle):
+        done.append(("sync", os.fstat(handle).st_ino))
+        fsync(handle)
+
+    def renaming(self, target):
+        done.append(("rename", self.name, Path(target).name))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(Path, "replace", renaming)
+    files = MadeFiles(tmp_path / "files")
+    path = files.path_of(files.put(toys.picture(0, 9), ".png").uri)
+    folders = [folder.stat().st_ino for folder in (tmp_path, tmp_path / "files", path.parent)]
+    (written, (_, before, after), named) = done[2:]
+    assert [inode for _, inode in done[:2]] == folders[:2]
+    assert (written, named) == (("sync", path.stat().st_ino), ("sync", folders[2]))
+    assert before != after == path.name
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert path.stat().st_mode & 0o222 == 0
+
+
+def test_half_a_file_of_before_is_written_again(tmp_path):
+    files = MadeFiles(tmp_path / "files")
+    data = toys.picture(0, 9)
+    path = files.path_of(files.put(data, ".png").uri)
+    path.chmod(0o644)
+    path.write_bytes(data[:9])
+    files.put(data, ".png")
+    assert path.read_bytes() == data
+
+
 def test_put_keeps_equal_bytes_once_and_refuses_what_is_no_picture(tmp_path):
     files = MadeFiles(tmp_path / "files")
     data = toys.picture(0, 9)
@@ -250,5 +286,7 @@ def test_put_keeps_equal_bytes_once_and_refuses_what_is_no_picture(tmp_path):
     assert files.read(ref) == b"numbers"
     with pytest.raises(ImageError):
         files.put(data[:40], ".png")
+    with pytest.raises(DatasetError, match="made of bytes"):
+        files.put("numbers", ".npy")
     with pytest.raises(DatasetError, match="suffix"):
         files.put(data, "/../x.png")

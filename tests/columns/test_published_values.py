@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sgforge.columns.declared import Column, fitted_edit, known_columns
 from sgforge.dataset import DatasetWriter, JournalRow, StepRecord
 from sgforge.dataset.maintenance.verification import verify_dataset
-from sgforge.dataset.publishing import next_snapshot
+from sgforge.dataset.publishing import next_snapshot, next_values, write_snapshot
+from sgforge.dataset.publishing.next_values import RunRows
 from sgforge.edits import Edit, apply_edit, with_edit
 from sgforge.graph import FileRef, Region, Relation, Sample, SceneGraph
 from sgforge.packed import pack_edit, unpack_edit
@@ -137,7 +138,17 @@ def test_an_edit_without_values_packs_as_it_did():
     assert pack_edit(Edit.value("image", None, "toy.text", "x"))[:2] == b"\x9d\x02"
 
 
-def test_a_wide_array_streams_in_blocks(tmp_path):
+def test_a_wide_array_streams_in_blocks(tmp_path, monkeypatch):
+    held = []
+    read = RunRows.rows
+
+    def noted(self, start, stop):
+        held.append(found := read(self, start, stop))
+        return found
+
+    monkeypatch.setattr(RunRows, "rows", noted)
+    monkeypatch.setattr(write_snapshot, "_BLOCK_BYTES", 2**17)
+    monkeypatch.setattr(next_values, "_DIGEST_ROWS", 2**7)
     wide = Column("region", "toy.wide", "f4", (256,))
     numbers = np.arange(300 * 256, dtype=np.float32).reshape(300, 256)
     samples = [
@@ -146,6 +157,8 @@ def test_a_wide_array_streams_in_blocks(tmp_path):
     ]
     with DatasetWriter.open(tmp_path / "d") as writer:
         snapshot = writer.publish_source(samples, [key_of(n) for n in range(300)])
+    # Of 300 kB no more than 128 were ever asked for at once.
+    assert 2**16 < max(rows.nbytes for rows in held) <= 2**17
     np.testing.assert_array_equal(snapshot.value_column("region", "toy.wide").whole().values, numbers)
     array = snapshot.array("region/toy.wide/values")
     # Rows of two chunks, which hold 64 rows of 1 kB each.

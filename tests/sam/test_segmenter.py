@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,6 +149,16 @@ def test_one_encoding_serves_all_presets_and_boxes_and_steps(checkpoint: Path, t
     gc.collect()
     assert last() is None, "nobody holds the model any more"
     third.close()
+
+
+def test_other_weights_are_not_shared_nor_those_of_a_file_that_was_written_anew(tmp_path: Path) -> None:
+    one, other = (saved_sam(tmp_path, seed) for seed in (0, 1))
+    first, second = opened(one), opened(other)
+    shutil.copyfile(other, one)
+    third = opened(one)
+    assert len({id(segmenter.encoder) for segmenter in (first, second, third)}) == 3
+    for segmenter in (first, second, third):
+        segmenter.close()
 
 
 def test_features_in_memory_are_bounded_and_those_on_disk_outlive_the_model(tmp_path: Path) -> None:
