@@ -133,6 +133,11 @@ class Roots:
             raise ConfigError(f"{spec!r}: there is no root {root!r}; known roots: {', '.join(self.names()) or 'none'}")
         path = Path(spec).expanduser().resolve()
         folder = path if path.is_dir() else path.parent
+        if source == FILES_ROOT:
+            raise ConfigError(
+                f"source {source!r}: root {FILES_ROOT!r} is the folder of files that steps make: give the source "
+                "another name"
+            )
         self.add(source, folder)
         return f"{source}:{'' if path == folder else path.name}", path
 

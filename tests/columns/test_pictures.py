@@ -238,6 +238,17 @@ def test_the_root_of_files_is_reserved(tmp_path):
         pipeline(1).run(toys.Layouts(), tmp_path / "d", roots={"files": tmp_path}, progress=False)
 
 
+def test_a_source_of_a_folder_is_not_called_as_that_root_is(tmp_path, capsys):
+    """Its folder would be the root of its name."""
+    (tmp_path / "a.png").write_bytes(toys.picture(0, 9))
+    config = f'dataset = "{tmp_path}/d"\n[sources.files]\nuse = "folder"\nimages = "{tmp_path}"\n[[step]]\n'
+    (tmp_path / "p.toml").write_text(f'{config}segment = "regions"\n')
+    assert main(["check", str(tmp_path / "p.toml")]) == 2
+    told = capsys.readouterr().err
+    assert "p.toml:2: sources.files: root 'files' is the folder of files that steps make" in told
+    assert "give the source another name" in told
+
+
 def test_a_file_is_durable_under_its_name_when_put_returns(tmp_path, monkeypatch):
     """Written under another name, synced, renamed, and the folder synced: in this order."""
     done = []

@@ -59,6 +59,14 @@ class TestDrawn(JudgeContract):
             found.append(Sample(f"{number}", graph, uri=f"made:{number}.png", image=image, values=values))
         return found
 
+    def test_a_picture_that_is_gone_is_told_from_one_of_another_renderer(self, tmp_path: Path) -> None:
+        samples = self.samples(tmp_path)
+        (tmp_path / "0.png").unlink()
+        Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+        gone, other = self.answers(tmp_path, samples)
+        assert (gone.reason, other.reason) == ("image", "no-note")
+        assert "made:0.png" in gone.detail
+
 
 def test_most_graphs_of_the_vocabulary_can_be_drawn_and_show_all_that_is_asked() -> None:
     drawn = 0

@@ -32,7 +32,7 @@ class DrawnJudge:
         self.options = options
 
     def judge(self, samples: Sequence[Sample]) -> list[Answer]:
-        """The answers of each; a picture of another renderer is a failure with reason no-note."""
+        """The answers of each; a picture of another renderer fails with reason no-note, one that is gone with image."""
         return [self._answer(sample) for sample in samples]
 
     def _answer(self, sample: Sample) -> Answer:
@@ -41,7 +41,10 @@ class DrawnJudge:
             return Failure("no-questions", f"image {sample.image_id} has no questions: put a question step before")
         if sample.image is None:
             return Failure("no-image", f"image {sample.image_id} has no picture")
-        things = noted(sample.image)
+        try:
+            things = noted(sample.image)
+        except ImageError as error:
+            return Failure("image", str(error))
         if things is None:
             return Failure("no-note", f"the picture of {sample.image_id} was not drawn by the renderer procedural")
         edit: Edit = answered(questions, answers_of(things, questions), self.options.score)
@@ -49,11 +52,8 @@ class DrawnJudge:
 
 
 def noted(image: ImageSource) -> list[Drawn] | None:
-    """What a picture notes that was drawn; None of any other picture."""
-    try:
-        text = image.pil().info.get(NOTE)
-    except (ImageError, OSError):
-        return None
+    """What a picture notes that was drawn; None of any other picture. One that cannot be read is an `ImageError`."""
+    text = image.pil().info.get(NOTE)
     try:
         return [Drawn(**row) for row in json.loads(text)] if text else None
     except (TypeError, ValueError):

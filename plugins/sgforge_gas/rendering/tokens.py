@@ -11,6 +11,7 @@ import copy
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 
 from sgforge.edits import Edit
-from sgforge.errors import StepError
+from sgforge.errors import ImageError, StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.selection import Selection
@@ -204,7 +205,10 @@ def _share_gradients(model: _Model, device: str) -> None:
 
 def _pair_of(sample: Sample) -> tuple[list[int], list[int]] | None:
     """Prompt and codes of one example."""
-    things = None if sample.image is None else noted(sample.image)
+    things = None
+    # A picture that is gone or broken says as little as one of another renderer.
+    with suppress(ImageError):
+        things = None if sample.image is None else noted(sample.image)
     if things is None:
         drawn = laid_out(sample.graph) if sample.graph.regions else Failure("no-objects")
         if isinstance(drawn, Failure):
