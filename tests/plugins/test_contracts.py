@@ -154,6 +154,15 @@ def test_options_that_can_change_are_caught(tmp_path):
     assert "test_options_are_frozen" in failing(contract_of(Good, Mutable), tmp_path)
 
 
+def test_a_plugin_that_is_heavy_to_import_is_caught(tmp_path, monkeypatch):
+    (tmp_path / "heavy_toy.py").write_text("import numpy\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    contract = contract_of(Good)
+    monkeypatch.setattr(contract, "_plugin_module", lambda: "heavy_toy")
+    with pytest.raises(AssertionError, match="importing heavy_toy imports numpy: import them where they are used"):
+        contract.test_plugin_is_light_to_import()
+
+
 def test_isolation_hides_what_is_installed():
     with IsolatedPlugins() as registry:
         assert load_plugins() is registry

@@ -226,3 +226,39 @@ def test_the_same_plugin_twice_is_refused_and_the_first_stays():
 
 def test_a_name_of_two_kinds_is_listed_once():
     assert choices("zzz", ["eval", "jsonl", "eval"]) == "known: eval, jsonl"
+
+
+@pytest.mark.parametrize(
+    ("plural", "methods"),
+    [
+        ("segmenters", "segment()"),
+        ("teachers", "complete()"),
+        ("filters", "filter()"),
+        ("students", "generate(), train(), rank()"),
+        ("editors", "edit()"),
+        ("renderers", "render()"),
+        ("captioners", "caption()"),
+        ("questioners", "question()"),
+        ("judges", "judge()"),
+        ("selectors", "select()"),
+        ("evaluators", "evaluate()"),
+        ("refiners", "refine()"),
+        ("rewards", "score()"),
+        ("sources", "samples()"),
+        ("exporters", "export()"),
+        ("executors", "open()"),
+    ],
+)
+def test_each_kind_has_a_hook_and_methods_that_it_must_have(plural, methods):
+    class Plugin:
+        pass
+
+    def hook(self, register):
+        register("any", Plugin)
+
+    setattr(Plugin, f"sgforge_register_{plural}", sgforge.hookimpl(hook))
+    registry = Registry()
+    assert registry.add(Plugin(), Owner("any")).ok
+    with pytest.raises(PluginError) as raised:
+        registry.lookup(plural.removesuffix("s"), "any").load()
+    assert str(raised.value).endswith(f"has no method {methods}")
