@@ -169,7 +169,7 @@ class RewardFilterOptions:
     reward sees: one that compares the two has nothing to say here.
     """
 
-    rewards: tuple[Use, ...] = parts("reward")
+    rewards: tuple[Use, ...] = parts("reward", some=True)
     least: float = 0.5
     judges: Literal["relations", "regions", "images"] = "relations"
 
@@ -183,7 +183,7 @@ class RewardEvaluatorOptions:
     those of its two regions. `truth`: "source", or "graph" for all that the steps made.
     """
 
-    rewards: tuple[Use, ...] = parts("reward")
+    rewards: tuple[Use, ...] = parts("reward", some=True)
     mode: Mode = "sgdet"
     relations: int = attrs.field(default=100, validator=_POSITIVE)
     truth: Literal["source", "graph"] = "source"
@@ -198,7 +198,7 @@ class BestOfOptions:
     saying that they were not. That column has of each image whether it is chosen, its credit, and its rank of how many.
     """
 
-    rewards: tuple[Use, ...] = parts("reward")
+    rewards: tuple[Use, ...] = parts("reward", some=True)
     keep: int = attrs.field(default=1, validator=_POSITIVE)
     others: Literal["drop", "keep"] = "drop"
 
@@ -211,7 +211,7 @@ class TopFractionOptions:
     column `chosen` as in `best-of`.
     """
 
-    rewards: tuple[Use, ...] = parts("reward")
+    rewards: tuple[Use, ...] = parts("reward", some=True)
     fraction: float = attrs.field(default=0.5, validator=validators.and_(validators.gt(0.0), validators.le(1.0)))
     others: Literal["drop", "keep"] = "drop"
 

@@ -140,7 +140,7 @@ class GateOptions:
     `rewards`: by weight. `least`: the fraction of its range that a reward must reach for the next to count.
     """
 
-    rewards: tuple[Use, ...] = parts("reward")
+    rewards: tuple[Use, ...] = parts("reward", some=True)
     least: float = attrs.field(default=0.5, validator=_UNIT)
 
 
@@ -164,7 +164,7 @@ class RefineOptions:
     length) are options of the student.
     """
 
-    rewards: tuple[Use, ...] = parts("reward")
+    rewards: tuple[Use, ...] = parts("reward", some=True)
     steps: int = attrs.field(default=100, validator=_POSITIVE)
     batch: int = attrs.field(default=4, validator=_POSITIVE)
     group: int = attrs.field(default=8, validator=_check_group)

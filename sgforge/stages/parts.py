@@ -3,7 +3,7 @@
     @attrs.frozen
     class CriticOptions:
         judge: Use = part("judge", "judge")
-        rewards: tuple[Use, ...] = parts("reward")
+        rewards: tuple[Use, ...] = parts("reward", some=True)
 
 In TOML `judge = "judge"` or `judge = {use = "judge", model = "..."}`, and `rewards = [{use = "format", weight = 0.2}]`,
 in Python `rewards=[sgforge.use("format", weight=0.2)]`. What such an option holds is checked, keyed, built, set up and
@@ -38,6 +38,13 @@ def _finite(instance: object, attribute: attrs.Attribute[float], value: float) -
 def _shown(instance: object, attribute: attrs.Attribute[str | None], value: str | None) -> None:
     if value is not None and not (isinstance(value, str) and value and value.isprintable()):
         raise ValueError(f"name must be one line of printable text, not {value!r}")
+
+
+def _some(instance: object, attribute: attrs.Attribute[Any], value: tuple[Use, ...]) -> None:
+    if not value:
+        raise ValueError("must name at least one component")
+    if not any(one.weight for one in value):
+        raise ValueError("the weights of all are 0, so that nothing is worth anything")
 
 
 @attrs.frozen
@@ -95,9 +102,12 @@ def part(kind: str, default: Any = attrs.NOTHING) -> Any:
     return attrs.field(default=default, converter=as_use, metadata={_KIND: kind})
 
 
-def parts(kind: str, default: Any = attrs.NOTHING) -> Any:
-    """An option of type `tuple[Use, ...]` that holds components of this kind; required without a default."""
-    return attrs.field(default=default, converter=_as_uses, metadata={_KIND: kind})
+def parts(kind: str, default: Any = attrs.NOTHING, *, some: bool = False) -> Any:
+    """An option of type `tuple[Use, ...]` that holds components of this kind; required without a default.
+
+    `some`: at least one, not all of weight 0.
+    """
+    return attrs.field(default=default, converter=_as_uses, validator=_some if some else None, metadata={_KIND: kind})
 
 
 def kind_of_part(field: attrs.Attribute[Any]) -> str | None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sgforge as sg
-from sgforge.errors import StepError
+from sgforge.errors import ConfigError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
 from sgforge.plugins import Registry
 from sgforge.stages import Credit, Failure, Judged, Outcome, Part, Ranking, Resources, RewardSum
@@ -193,6 +193,20 @@ def test_the_filter_rejects_relations_with_too_little_credit(tmp_path):
     assert rejected > 3
 
 
+@pytest.mark.parametrize(
+    ("step", "rewards", "told"),
+    [
+        (sg.filter, [], "must name at least one component"),
+        (sg.evaluate, [], "must name at least one component"),
+        (sg.filter, [sg.use("scores", weight=0), sg.use("agreement", weight=0)], "the weights of all are 0"),
+    ],
+)
+def test_rewards_that_say_nothing_are_refused_before_any_work(registry, step, rewards, told):
+    made = sg.Pipeline(sg.train("toy"), step("reward", rewards=rewards))
+    with pytest.raises(ConfigError, match=rf"step '{step.__name__}'.rewards: {told}"):
+        made.request(sg.source("toy"), "data").resolve(registry)
+
+
 def test_the_filter_leaves_out_images_and_counts_what_is_no_credit(tmp_path):
     odd = ["00000:nan", "00001:high", "00002:rows", "00003:text", "00004:failure"]
     reward = sg.use("agreement", odd=odd)
@@ -218,7 +232,7 @@ def evaluated(registry, judged, *rewards, **options):
     built = registry.lookup("evaluator", "reward").build
     from sgforge_baseline.config import RewardEvaluatorOptions
 
-    evaluator = built(RewardEvaluatorOptions(rewards=(), **options))
+    evaluator = built(RewardEvaluatorOptions(rewards=("agreement",), **options))
     evaluator.setup(Resources(parts={"rewards": tuple(rewards)}))
     return evaluator.evaluate(iter(judged))
 

@@ -54,6 +54,30 @@ def test_a_graph_becomes_a_picture_that_later_steps_see(tmp_path):
     assert verify_dataset(tmp_path / "d").problems == []
 
 
+class Bright:
+    """A reward for the picture of an outcome."""
+
+    range = (0.0, 255.0)
+    revision = 1
+    options = toys.Options()
+
+    def score(self, samples, outcomes):
+        return [[sg.stages.Credit(float(one.image.array()[0, 0, 0])) for one in group] for group in outcomes]
+
+
+def test_rewards_of_a_filter_and_of_a_selector_see_the_picture(tmp_path):
+    bright = [sg.use(Bright())]
+    steps = (
+        sg.render(toys.Renderer()),
+        sg.filter("reward", rewards=bright, judges="images", least=102),
+        sg.select("top-fraction", rewards=bright, fraction=0.5),
+    )
+    assert sg.Pipeline(*steps).run(toys.Layouts(), tmp_path / "d", progress=False).status == "done"
+    # Grey 100 to 105: two are too dark, of the others the better half is chosen.
+    chosen = {sample.image_id: sample.values.get("chosen") for sample in sg.Dataset.open(tmp_path / "d")}
+    assert {name: one["credit"] for name, one in chosen.items() if one is not None} == {"g4": 104.0, "g5": 105.0}
+
+
 def test_an_evaluation_sees_the_picture_and_measures_against_the_source(tmp_path):
     first = run(tmp_path / "d")
     # The held-out image is the sixth; its grey is 100 + 5, the picture 16 wide.

@@ -174,11 +174,9 @@ def test_what_is_wrong_with_a_plan_is_told_before_any_work(toys):
         plan(sg.train("categorical"), sg.refine("grpo", rewards=["word"], group=1))
     with pytest.raises(ConfigError, match="wrd"):
         plan(sg.train("categorical"), sg.refine("grpo", rewards=["wrd"]))
-
-
-def test_there_must_be_a_reward(tmp_path):
-    with pytest.raises(StepError, match="there is no reward"):
-        GrpoRefiner(GrpoOptions(rewards=())).setup(Resources())
+    for refiner in ("grpo", "dpo", "raft"):
+        with pytest.raises(ConfigError, match=r"step 'refine'.rewards: must name at least one component"):
+            plan(sg.train("categorical"), sg.refine(refiner, rewards=[]))
 
 
 @pytest.mark.parametrize("fault", ["raises", "nan", "far", "fails"])

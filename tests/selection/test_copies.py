@@ -240,5 +240,5 @@ def test_what_a_selector_by_rewards_cannot_take_is_told(tmp_path):
         run(tmp_path / "d", sg.select("top-fraction", rewards=[sg.use(Few())], fraction=0.0))
     with pytest.raises(sg.SgforgeError, match="rewards: missing"):
         run(tmp_path / "d", sg.select("best-of"))
-    with pytest.raises(sg.SgforgeError, match="there is no reward: name one"):
+    with pytest.raises(sg.SgforgeError, match="rewards: must name at least one component"):
         run(tmp_path / "d", sg.select("best-of", rewards=[]))
