@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 __all__ = ["DiskReserve"]
@@ -46,8 +47,8 @@ class DiskReserve:
         if self._handle is not None:
             os.ftruncate(self._handle, 0)
 
-    def release(self) -> None:
-        """Need it no more; the last one to do so removes it."""
+    def release(self, alone: Callable[[], None] | None = None) -> None:
+        """Need it no more; the last one to do so removes it. `alone`: what the last one does before others can come."""
         if self._handle is None:
             return
         handle, self._handle = self._handle, None
@@ -55,6 +56,8 @@ class DiskReserve:
             # Asking for more than a shared lock gives up the shared one first. So of two that leave at the same moment
             # the one who asks last finds no other, and the file cannot stay behind.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if alone is not None:
+                alone()
             self._path.unlink(missing_ok=True)
         except BlockingIOError:
             pass

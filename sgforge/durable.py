@@ -11,7 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-__all__ = ["make_folder", "output_file", "sync_file", "sync_folder", "whole_file", "write_json", "write_text"]
+__all__ = [
+    "json_text",
+    "make_folder",
+    "output_file",
+    "sync_file",
+    "sync_folder",
+    "whole_file",
+    "write_json",
+    "write_text",
+]
 
 
 @contextmanager
@@ -57,7 +66,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a small JSON file, as `write_text` does; keys are sorted."""
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True))
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as the JSON of small files; keys are sorted."""
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
 
 
 def make_folder(path: Path) -> None:

@@ -1,6 +1,6 @@
 """Seals: a small file beside another that says what its bytes are, so that a flip of any of them is found.
 
-    NAME.seal    SIZE CRC32C CHECK      in decimal, hexadecimal, hexadecimal
+    NAME.seal: SIZE CRC32C CHECK      in decimal, hexadecimal, hexadecimal
 
 CHECK is the crc32c of what stands before it: a flip in the seal is told from one in the file. While a file is being
 replaced its seal has a line for either content, so that a kill at any moment leaves a file that fits.
@@ -8,9 +8,8 @@ replaced its seal has a line for either content, so that a kill at any moment le
 
 from __future__ import annotations
 
-import os
+import errno
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +19,25 @@ import attrs
 import google_crc32c
 
 from sgforge.durable import sync_folder, whole_file, write_text
+from sgforge.regular_files import MAX_NAME_BYTES, OddFileError, open_regular, read_regular
 
-__all__ = ["SUFFIX", "Digest", "break_seal", "digest_of", "read_seal", "seal", "seal_fault", "seal_path", "sealed_file"]
+__all__ = [
+    "CHANGED",
+    "SUFFIX",
+    "Digest",
+    "break_seal",
+    "digest_of",
+    "read_seal",
+    "seal",
+    "seal_fault",
+    "seal_path",
+    "sealed_file",
+]
 
 SUFFIX: Final = ".seal"
+CHANGED: Final = "its bytes are not those that were written"
+"""What `seal_fault` says of a file that was changed."""
 _LINE: Final = re.compile(r"(0|[1-9][0-9]{0,17}) ([0-9a-f]{8}) ([0-9a-f]{8})\n")
-_MOST: Final = 256
 _BLOCK: Final = 2**20
 
 
@@ -44,11 +56,9 @@ class Digest:
 
 def digest_of(path: Path) -> Digest:
     """The digest of a file, read in pieces; an `OSError` where it cannot be read or is no regular file."""
-    # Not blocked by a pipe, and not led elsewhere by a link.
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(handle, "rb", buffering=0) as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(f"{path} is no regular file")
+    if path.is_symlink():
+        raise OddFileError(errno.ELOOP, "a link to elsewhere", str(path))
+    with open_regular(path) as stream:
         size = crc = 0
         while block := stream.read(_BLOCK):
             size += len(block)
@@ -61,9 +71,15 @@ def seal_path(path: Path) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
-def seal(path: Path, *digests: Digest) -> None:
-    """Say what the bytes of a file are, or may be; durable when this returns. Without digests they are read."""
-    write_text(seal_path(path), "".join(map(_line, dict.fromkeys(digests or (digest_of(path),)))))
+def seal(path: Path, *digests: Digest, sealed: Path | None = None) -> None:
+    """Say what the bytes of a file are, or may be; durable when this returns. Without digests they are read.
+
+    `sealed`: the path beside which the seal lies, here as in the others, where that is not the file's own.
+    """
+    digests = digests or (digest_of(path),)
+    target = seal_path(sealed or path)
+    target.parent.mkdir(exist_ok=True)
+    write_text(target, "".join(map(_line, dict.fromkeys(digests))))
 
 
 def break_seal(path: Path) -> None:
@@ -90,11 +106,7 @@ def sealed_file(path: Path) -> Iterator[BinaryIO]:
 
 def read_seal(path: Path) -> tuple[Digest, ...]:
     """What the seal of a file says; a damaged one is a `ValueError`, none a `FileNotFoundError`."""
-    handle = os.open(seal_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(handle, "rb", buffering=0) as stream:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError("it is no regular file")
-        text = stream.read(_MOST).decode("ascii", errors="replace")
+    text = read_regular(seal_path(path), MAX_NAME_BYTES).decode("ascii", errors="replace")
     found = tuple(Digest(int(size), int(crc, 16)) for size, crc, _ in _LINE.findall(text))
     if not found or "".join(map(_line, found)) != text:
         raise ValueError("it is not what was written")
@@ -102,10 +114,7 @@ def read_seal(path: Path) -> tuple[Digest, ...]:
 
 
 def seal_fault(path: Path, sealed: Path | None = None) -> str | None:
-    """What is wrong with a file by its seal, which must be there; None for a sound one.
-
-    `sealed`: the path whose seal it is, where that is not the file's own.
-    """
+    """What is wrong with a file by its seal, which must be there; None for a sound one."""
     sealed = sealed or path
     try:
         told = read_seal(sealed)
@@ -117,7 +126,7 @@ def seal_fault(path: Path, sealed: Path | None = None) -> str | None:
         found = digest_of(path)
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
-    return None if found in told else "its bytes are not those that were written"
+    return None if found in told else CHANGED
 
 
 def _line(digest: Digest) -> str:

@@ -33,6 +33,9 @@ def run(args: argparse.Namespace) -> int:
     with DatasetWriter.open(args.dataset) as writer:
         sealed = seal(writer, args.branch)
         damaged = tuple(writer.journal.damaged)
+        notes = writer.states().notes()
+    for note in notes:
+        print(visible(note), file=sys.stderr)
     for one in damaged:
         print(f"{visible(one)}: it is left out, and the next run makes it again", file=sys.stderr)
     if args.json:

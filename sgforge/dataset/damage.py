@@ -6,15 +6,24 @@ from pathlib import Path
 
 from sgforge.errors import DatasetError
 
-__all__ = ["damaged_journal", "damaged_ref", "damaged_snapshot"]
+__all__ = ["DamagedError", "damaged_journal", "damaged_ref", "damaged_snapshot"]
+
+
+class DamagedError(DatasetError):
+    """A version in which something is wrong. `what`: that alone, without the ways out."""
+
+    what: str = ""
 
 
 def damaged_snapshot(what: str, folder: Path) -> DatasetError:
     """The error for a snapshot's folder in which something is wrong."""
-    return DatasetError(
-        f"{what}; this version is damaged: use another one (DATASET@NAME), or delete {folder} and run again, which "
-        "makes its step anew and pays no model twice; sgforge verify finds all damage"
+    error = DamagedError(
+        f"{what}; this version is damaged: sgforge repair {folder.parent.parent} takes a sound copy of the file "
+        f"or moves the version aside; or use another one (DATASET@NAME), or delete {folder} and run again, which makes "
+        "its step anew and pays no model twice; sgforge verify finds all damage"
     )
+    error.what = what
+    return error
 
 
 def damaged_ref(path: Path) -> DatasetError:

@@ -9,6 +9,8 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -173,13 +175,42 @@ class DatasetFolder:
         for leftover in self.seals.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         for leftover in self.seals.glob(f"*{SEAL_SUFFIX}"):  # of a version that a killed writer was about to name
-            if not (self.snapshots / leftover.stem).exists():
+            if _SNAPSHOT_ID.fullmatch(leftover.stem) and not (self.snapshots / leftover.stem).exists():
                 leftover.unlink(missing_ok=True)
         for kind in _KINDS:
             for leftover in (self.path / "refs" / kind).glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
         for leftover in (*self.path.glob(f".{_MARKER}.*.tmp"), *(self.path / FILES_ROOT).glob("*/.*.tmp")):
             leftover.unlink(missing_ok=True)
+
+    def place_aside(self, path: Path) -> Path:
+        """Where a file or folder of the dataset would be moved out of the way; nothing lies there yet."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        number = 0
+        while (target := self.aside / f"{stamp}-{number}" / path.relative_to(self.path)).exists():
+            number += 1
+        return target
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a file or folder of the dataset out of the way, durably; where it went. The lock must be held."""
+        target = self.place_aside(path)
+        try:
+            make_folder(target.parent)
+            path.rename(target)
+            sync_folder(target.parent)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise no_space(error, target) from error
+        return target
+
+    def was_set_aside(self, snapshot_id: str) -> bool:
+        """Whether a snapshot that is not here was moved out of the way."""
+        return any(self.aside.glob(f"*/snapshots/{snapshot_id}"))
+
+    @property
+    def aside(self) -> Path:
+        """Where damaged files are moved; nothing here reads them."""
+        return self.path / "damaged"
 
     def is_unused(self) -> bool:
         """Whether nothing has been published, named or trained in it; the journal is not asked."""
@@ -203,6 +234,11 @@ class DatasetFolder:
     def sealed(self, snapshot_id: str) -> Path:
         """The path whose seal is that of a snapshot's root, SNAPSHOT/zarr.json."""
         return self.seals / self.snapshot(snapshot_id).name
+
+    def sealed_ids(self) -> list[str]:
+        """The ids of snapshots that have a seal."""
+        found = (path.stem for path in self.seals.glob(f"*{SEAL_SUFFIX}"))
+        return sorted(name for name in found if _SNAPSHOT_ID.fullmatch(name))
 
     def snapshot_ids(self) -> list[str]:
         """All published snapshots, sorted by id."""
@@ -242,7 +278,18 @@ class DatasetFolder:
 
     def damaged_refs(self, kind: str) -> list[DatasetError]:
         """What is wrong with the files of the other branches or tags."""
-        return [found for _, found in self._all_refs(kind) if isinstance(found, DatasetError)]
+        return list(self.damaged_refs_by_name(kind).values())
+
+    def damaged_refs_by_name(self, kind: str) -> dict[str, DatasetError]:
+        """As `damaged_refs`, by name."""
+        return {name: found for name, found in self._all_refs(kind) if isinstance(found, DatasetError)}
+
+    def is_plain_ref(self, kind: str, name: str) -> bool:
+        """Whether the file of a branch or tag holds an id and the end of a line, and nothing that only reads so."""
+        try:
+            return re.fullmatch(rb"[0-9a-f]{32}\n?", self.ref(kind, name).read_bytes()) is not None
+        except FileNotFoundError:  # taken away just now
+            return True
 
     def _all_refs(self, kind: str) -> Iterator[tuple[str, str | DatasetError]]:
         folder = self.path / "refs" / kind
@@ -317,4 +364,7 @@ class Lock:
 
     def release(self) -> None:
         """Let others write."""
+        if not self._stream.closed:
+            with suppress(OSError):
+                self._stream.truncate(0)  # at rest it says nothing that could be damaged
         self._stream.close()

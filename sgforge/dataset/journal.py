@@ -20,6 +20,7 @@ import attrs
 from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.records import (
     ANSWER_COLUMNS,
+    RECORD_COLUMNS,
     USE_COLUMNS,
     FolderUse,
     JournalRow,
@@ -27,7 +28,9 @@ from sgforge.dataset.records import (
     RunRecord,
     StepRecord,
     answer_crc,
+    is_record,
     is_sound,
+    record_crc,
     use_of,
 )
 from sgforge.disk_reserve import DiskReserve
@@ -35,27 +38,28 @@ from sgforge.durable import sync_folder
 from sgforge.edits import UNANSWERED
 from sgforge.errors import DatasetError
 from sgforge.group_commit import GroupCommit
+from sgforge.seals import break_seal, seal, seal_fault, seal_path
 from sgforge.sqlite_files import connect, is_endless
 
-__all__ = ["FileHash", "Journal"]
+__all__ = ["FileHash", "Journal", "sealed_journal"]
 
 _TABLES: Final = {
     "answer": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, "
     "image_id TEXT NOT NULL, step TEXT NOT NULL, edit BLOB NOT NULL, calls TEXT NOT NULL, run TEXT NOT NULL, "
     "counts TEXT NOT NULL, parent_key BLOB NOT NULL, crc INTEGER)",
     "run": "CREATE TABLE IF NOT EXISTS {} (run_id TEXT PRIMARY KEY, config TEXT NOT NULL, versions TEXT NOT NULL, "
-    "started TEXT NOT NULL)",
+    "started TEXT NOT NULL, crc INTEGER)",
     "step": "CREATE TABLE IF NOT EXISTS {} (name TEXT PRIMARY KEY, verb TEXT NOT NULL, component TEXT NOT NULL, "
-    "fingerprint TEXT NOT NULL, options TEXT NOT NULL)",
+    "fingerprint TEXT NOT NULL, options TEXT NOT NULL, crc INTEGER)",
     "file_hash": "CREATE TABLE IF NOT EXISTS {} (uri TEXT PRIMARY KEY, size INTEGER NOT NULL, "
-    "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL)",
+    "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL, crc INTEGER)",
     "reading": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, "
-    "stamp TEXT NOT NULL, snapshot TEXT NOT NULL, told TEXT NOT NULL)",
+    "stamp TEXT NOT NULL, snapshot TEXT NOT NULL, told TEXT NOT NULL, crc INTEGER)",
     "open_answer": "CREATE TABLE IF NOT EXISTS {} (key BLOB PRIMARY KEY) WITHOUT ROWID",
-    "start": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, snapshot TEXT NOT NULL)",
+    "start": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, snapshot TEXT NOT NULL, crc INTEGER)",
     "folder_use": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, folder TEXT NOT NULL, "
     "step TEXT NOT NULL, run TEXT NOT NULL, branch TEXT NOT NULL, snapshot TEXT NOT NULL, used TEXT NOT NULL, "
-    "is_final INTEGER NOT NULL, UNIQUE (folder, branch, snapshot, is_final))",
+    "is_final INTEGER NOT NULL, crc INTEGER, UNIQUE (folder, branch, snapshot, is_final))",
 }
 _PAGE: Final = 8192
 """Bytes of a page: answers are a few kB each."""
@@ -84,15 +88,27 @@ class FileHash:
     sha256: str
 
 
+def sealed_journal(path: Path) -> Path:
+    """The path beside which the seal of a journal lies."""
+    return path.parent / "seals" / path.name
+
+
 class Journal:
     """Answers by key in one SQLite file (write-ahead log, every commit synchronous); safe to use from threads.
 
     An answer that is not what was kept, by its checksum, is taken out when it is met, and stands in `damaged`: its
-    image is done again.
+    image is done again. At rest the file has a seal; one that did not fit it on opening is looked through on closing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, look_through: bool = False) -> None:
+        """Open or make the file; `look_through`: every row on closing, whatever its seal says."""
         self._path = path
+        self._sealed = sealed_journal(path)
+        is_sealed = path.exists() and seal_path(self._sealed).exists()
+        self._is_changed = look_through or (is_sealed and seal_fault(path, self._sealed) is not None)
+        # Before the first change; one that does not fit goes only once what was changed is no more taken for kept.
+        if not self._is_changed:
+            break_seal(self._sealed)
         self._fresh = path.with_name(path.name + ".new")
         self._fresh.unlink(missing_ok=True)
         self._reserve = DiskReserve(path, _RESERVE)
@@ -112,11 +128,26 @@ class Journal:
                 self._base.execute(f"PRAGMA {pragma}")
             for table, create in _TABLES.items():
                 self._base.execute(create.format(table))
-            if "crc" not in {name for _, name, *_ in self._base.execute("PRAGMA table_info(answer)")}:
-                # A file from before answers had checksums; those in it go on without.
-                self._base.execute("ALTER TABLE answer ADD COLUMN crc INTEGER")
+            for table in ("answer", *RECORD_COLUMNS):
+                if "crc" not in {name for _, name, *_ in self._base.execute(f"PRAGMA table_info({table})")}:
+                    # A file from before its rows had checksums; those in it go on without.
+                    self._base.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER")
             self._base.execute("CREATE TEMP TABLE forgotten (key BLOB PRIMARY KEY) WITHOUT ROWID")
             opened.pop_all()
+
+    def _look_through(self) -> None:
+        """Take out all rows that are not what was kept, of a file that was changed while nobody had it open."""
+        self.unpublished()  # which takes out what is damaged, from the index too
+        with self._transaction() as base:
+            for table, columns in RECORD_COLUMNS.items():
+                rows = base.execute(f"SELECT rowid, crc, {columns} FROM {table}").fetchall()
+                bad = [(number,) for number, *row in rows if not is_record(row)]
+                base.executemany(f"DELETE FROM {table} WHERE rowid = ?", bad)
+            base.execute("REINDEX")
+        if found := self.problems():
+            raise damaged_journal(self._path, found[0])
+        break_seal(self._sealed)
+        self._is_changed = False
 
     def close(self) -> None:
         """Commit what waits, remove what was forgotten and close the file; the log is folded into it."""
@@ -128,12 +159,18 @@ class Journal:
         with suppress(DatasetError):
             # On a full disk the forgotten answers simply stay; they are forgotten again when their step is met again.
             is_rewritten = self._drop_forgotten()
+        if self._is_changed:
+            with suppress(DatasetError):  # then `verify` goes on telling it, until `repair`
+                self._look_through()
         with self._lock:
             self._base.close()
         # A log that is left belongs to another process that has the old file open; then the old file stays.
         if is_rewritten and not self._path.with_name(self._path.name + "-wal").exists():
             self._fresh.replace(self._path)
             sync_folder(self._path.parent)
+        if not self._path.with_name(self._path.name + "-wal").exists() and not self._is_changed:
+            with suppress(OSError):  # on a full disk it goes without, as after a kill
+                seal(self._path, sealed=self._sealed)
 
     def put(self, rows: Sequence[JournalRow]) -> None:
         """Keep these answers, in one transaction that is durable when this returns; a key that is there stays."""
@@ -236,7 +273,7 @@ class Journal:
         """Remember a run; its record goes into every snapshot that it publishes."""
         values = (run.run_id, run.config_json, json.dumps(dict(run.versions), sort_keys=True), run.started)
         with self._transaction() as base:
-            base.execute("INSERT OR REPLACE INTO run VALUES (?,?,?,?)", values)
+            base.execute("INSERT OR REPLACE INTO run VALUES (?,?,?,?,?)", (*values, record_crc(values)))
 
     def runs(self) -> list[RunRecord]:
         """All runs that are remembered."""
@@ -248,12 +285,13 @@ class Journal:
         """Remember a step before its first answer, so that it can be published unfinished."""
         values = (step.name, step.verb, step.component, step.fingerprint, step.options_json)
         with self._transaction() as base:
-            base.execute("INSERT OR REPLACE INTO step VALUES (?,?,?,?,?)", values)
+            base.execute("INSERT OR REPLACE INTO step VALUES (?,?,?,?,?,?)", (*values, record_crc(values)))
 
     def begin_at(self, snapshot_id: str) -> None:
         """Remember the snapshot to which steps begin to answer: several may hold the states that they answer to."""
         with self._transaction() as base:
-            base.execute("INSERT INTO start (snapshot) VALUES (?)", (snapshot_id,))
+            values = (snapshot_id, record_crc((snapshot_id,)))
+            base.execute("INSERT INTO start (snapshot, crc) VALUES (?,?)", values)
             base.execute("DELETE FROM start WHERE number <= (SELECT MAX(number) FROM start) - ?", (_MOST_STARTS,))
 
     def starts(self) -> list[str]:
@@ -295,30 +333,31 @@ class Journal:
 
     def hashes(self, files: Sequence[tuple[str, int, int]]) -> list[str | None]:
         """The remembered hashes of files given as (uri, size, mtime_ns); None where it is not known."""
-        query = "SELECT sha256 FROM file_hash WHERE uri = ? AND size = ? AND mtime_ns = ?"
+        query = f"SELECT crc, {RECORD_COLUMNS['file_hash']} FROM file_hash WHERE uri = ? AND size = ? AND mtime_ns = ?"
         with self._errors(), self._lock:
             rows = (self._base.execute(query, file).fetchone() for file in files)
-            return [row[0] if row else None for row in rows]
+            return [row[-1] if row and is_record(row) else None for row in rows]
 
     def remember_sha256(self, rows: Iterable[FileHash | tuple[str, int, int, str]]) -> None:
         """Remember hashes of files: (uri, size, mtime_ns, sha256) each."""
-        values = [attrs.astuple(row) if isinstance(row, FileHash) else tuple(row) for row in rows]
+        given = [attrs.astuple(row) if isinstance(row, FileHash) else tuple(row) for row in rows]
+        values = [(*row, record_crc(row)) for row in given]
         with self._transaction() as base:
-            base.executemany("INSERT OR REPLACE INTO file_hash VALUES (?,?,?,?)", values)
+            base.executemany("INSERT OR REPLACE INTO file_hash VALUES (?,?,?,?,?)", values)
 
     def reading(self, identity: str) -> ReadingRecord | None:
         """The last reading of a source under this identity."""
-        query = "SELECT identity, stamp, snapshot, told FROM reading WHERE identity = ?"
+        query = f"SELECT crc, {RECORD_COLUMNS['reading']} FROM reading WHERE identity = ?"
         with self._errors(), self._lock:
             row = self._base.execute(query, (identity,)).fetchone()
-        return None if row is None else ReadingRecord(*row)
+        return None if row is None or not is_record(row) else ReadingRecord(*row[1:])
 
     def remember_reading(self, record: ReadingRecord) -> None:
         """Remember a reading in place of the one before; of too many the oldest go."""
         with self._transaction() as base:
             base.execute(
-                "INSERT OR REPLACE INTO reading (identity, stamp, snapshot, told) VALUES (?,?,?,?)",
-                attrs.astuple(record),
+                "INSERT OR REPLACE INTO reading (identity, stamp, snapshot, told, crc) VALUES (?,?,?,?,?)",
+                (*attrs.astuple(record), record_crc(attrs.astuple(record))),
             )
             base.execute("DELETE FROM reading WHERE number <= (SELECT MAX(number) FROM reading) - ?", (_MOST_READINGS,))
 
@@ -383,7 +422,8 @@ class Journal:
 
 def _insert_use(base: sqlite3.Connection, use: FolderUse) -> None:
     values = (use.folder, use.step, use.run_id, use.branch, use.snapshot_id, use.used, int(use.is_final))
-    base.execute(f"INSERT OR REPLACE INTO folder_use ({USE_COLUMNS}) VALUES (?,?,?,?,?,?,?)", values)
+    query = f"INSERT OR REPLACE INTO folder_use ({USE_COLUMNS}, crc) VALUES (?,?,?,?,?,?,?,?)"
+    base.execute(query, (*values, record_crc(values)))
 
 
 def _insert(base: sqlite3.Connection, rows: Sequence[JournalRow]) -> None:

@@ -12,6 +12,7 @@ from sgforge.edits import Value
 
 __all__ = [
     "ANSWER_COLUMNS",
+    "RECORD_COLUMNS",
     "SOURCE_STEP",
     "USE_COLUMNS",
     "FolderUse",
@@ -22,7 +23,9 @@ __all__ = [
     "StateRef",
     "StepRecord",
     "answer_crc",
+    "is_record",
     "is_sound",
+    "record_crc",
     "use_of",
 ]
 
@@ -30,6 +33,16 @@ ANSWER_COLUMNS: Final = "key, image_id, step, edit, calls, run, counts, parent_k
 """The columns of an answer in the journal; `crc` is over these."""
 USE_COLUMNS: Final = "folder, step, run, branch, snapshot, used, is_final"
 """The columns of a use of a step's folder in the journal."""
+RECORD_COLUMNS: Final = {
+    "run": "run_id, config, versions, started",
+    "step": "name, verb, component, fingerprint, options",
+    "start": "snapshot",
+    "file_hash": "uri, size, mtime_ns, sha256",
+    "reading": "identity, stamp, snapshot, told",
+    "folder_use": USE_COLUMNS,
+}
+"""The columns of other tables of the journal; `crc` is over these."""
+
 
 SOURCE_STEP: Final = "source"
 """The name of the step whose snapshot holds what sources gave; its rows have no `made_by`."""
@@ -79,6 +92,21 @@ def is_sound(stored: Sequence[Any]) -> bool:
     *values, crc = stored
     try:
         return crc is None or crc == answer_crc(values)
+    except (TypeError, ValueError):  # a text that is none any more
+        return False
+
+
+def record_crc(values: Sequence[Any]) -> int:
+    """crc32c over a row of one of the tables of `RECORD_COLUMNS`."""
+    crc: int = google_crc32c.value("\0".join(map(str, values)).encode())
+    return crc
+
+
+def is_record(row: Sequence[Any]) -> bool:
+    """Whether a row, its crc before its values, is what was kept; before there was one it is None."""
+    crc, *values = row
+    try:
+        return crc is None or crc == record_crc(values)
     except (TypeError, ValueError):  # a text that is none any more
         return False
 

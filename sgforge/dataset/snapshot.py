@@ -25,7 +25,7 @@ from sgforge.dataset.zarr_arrays.value_columns import GIVEN, StoredValues, Value
 from sgforge.errors import DatasetError, GraphError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.regular_files import read_json
-from sgforge.seals import Digest
+from sgforge.seals import CHANGED, Digest, digest_of, seal_fault
 from sgforge.selection import Selection
 from sgforge.text.wording import counted
 
@@ -129,6 +129,38 @@ class Snapshot:
         if google_crc32c.value(keys.tobytes()) != self.meta.arrays["image/key"].crc32c:
             raise damaged_snapshot(f"{self.path / 'image/key'}: its content is not what was published", self.path)
         return keys
+
+    def fault(self, sealed: Path | None = None) -> str | None:
+        """What is wrong with a file of it, the first found; None if all are as they were published.
+
+        Each is read once and held against its digest; without digests (schema 2.0) the arrays are unpacked. `sealed`:
+        beside which its seal lies.
+        """
+        if sealed is not None and self.meta.files is not None:
+            fault = seal_fault(self.path / "zarr.json", sealed)
+            if fault is not None:
+                return f"{self.path / 'zarr.json'}: {fault}"
+        try:
+            digests = self.meta.digests()
+            if digests is None:
+                return self._array_fault()
+            for name, told in digests.items():
+                if digest_of(self.path / name) != told:
+                    return f"{self.path / name}: {CHANGED}"
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+        except (DatasetError, ValueError) as error:
+            return getattr(error, "what", str(error))
+        return None
+
+    def _array_fault(self) -> str | None:
+        for name, record in self.meta.arrays.items():
+            found = 0
+            for block in self.array(name).blocks():
+                found = google_crc32c.extend(found, np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+            if found != record.crc32c:
+                return f"{self.path / name}: its content is not what was published"
+        return None
 
     @cached_property
     def _row_by_id(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sgforge.columns import GraphColumns
 from sgforge.columns.declared import values_of_sample
+from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.folder import DatasetFolder, Lock, no_space, write_durably
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
@@ -141,7 +142,10 @@ class DatasetWriter:
         return folder
 
     def move_branch(self, name: str, snapshot: Snapshot) -> None:
-        """Let branch `name` stand for `snapshot`; atomic and durable."""
+        """Let branch `name` stand for `snapshot`; atomic and durable. A damaged one is a `DatasetError`."""
+        fault = snapshot.fault(self._folder.sealed(snapshot.id))
+        if fault is not None:
+            raise damaged_snapshot(fault, snapshot.path)
         write_durably(self._folder.ref("heads", name), snapshot.id + "\n")
 
     def tag(self, name: str, snapshot_id: str) -> None:
@@ -250,8 +254,7 @@ class DatasetWriter:
         failures = failures or {}
         selected = selected or Selected()
         snapshot_id = _step_id(step, parent, wanted, failures, partial, selected.chosen)
-        path = self._folder.snapshot(snapshot_id)
-        if path.is_dir():
+        if self._is_there(snapshot_id):
             snapshot = self.states().snapshot(snapshot_id)
         else:
             snapshot = self._write(self._draft(snapshot_id, step, parent, wanted, failures, partial, selected))
@@ -281,12 +284,19 @@ class DatasetWriter:
             values=content.values,
         )
 
+    def _is_there(self, snapshot_id: str) -> bool:
+        """Whether a version is published already; a damaged one that nothing leads to is moved aside."""
+        path = self._folder.snapshot(snapshot_id)
+        if path.is_dir() and self.states().left_out.pop(snapshot_id, None) is not None:
+            self._folder.set_aside(path)
+        return path.is_dir()
+
     def _write(self, draft: Draft) -> Snapshot:
-        if self._folder.snapshot(draft.snapshot_id).is_dir():
+        if self._is_there(draft.snapshot_id):
             return self.states().snapshot(draft.snapshot_id)
         snapshot = write_snapshot(self._folder, draft)
         if self._states is not None:
-            self._states.add([snapshot.id])
+            self._states.add([snapshot.id], are_written=True)
         return snapshot
 
 

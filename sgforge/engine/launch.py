@@ -225,6 +225,8 @@ class _Runner:
                 tempfile.TemporaryDirectory(prefix="sgforge-") as scratch,
                 DatasetWriter.open(request.dataset) as writer,
             ):
+                for note in writer.states().notes():
+                    self._progress.note(note)
                 async with (
                     open_models(
                         plan.model_names(),

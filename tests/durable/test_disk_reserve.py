@@ -122,7 +122,7 @@ def test_reading_the_ledger_makes_no_file_and_takes_nothing_away(tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
     Store(path).close()
     before = sorted(os.listdir(tmp_path))
-    assert before == ["responses.sqlite"]
+    assert before == ["responses.sqlite", "responses.sqlite.seal"]
     tmp_path.chmod(0o555)
     try:
         assert ledger_of(path) == []

@@ -56,6 +56,8 @@ def _start(
     heads = writer.branches()
     begun = {snapshot_id: number for number, snapshot_id in enumerate(writer.journal.starts(), 1)}
     for snapshot_id in writer.snapshot_ids():
+        if snapshot_id not in writer.states():  # damaged, and left out
+            continue
         snapshot = writer.states().snapshot(snapshot_id)
         keys = [key.tobytes() for key in np.asarray(snapshot.keys)]
         count = sum(key in children for key in keys)

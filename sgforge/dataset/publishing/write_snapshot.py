@@ -80,7 +80,7 @@ def write_snapshot(folder: DatasetFolder, draft: Draft) -> Snapshot:
         files = {**arrays.files(), **{f"{name}/zarr.json": write_group(work / name) for name in groups}}
         root = write_group(work, {"sgforge": _attributes(draft, written, files)})
         _make_durable(work)
-        seal(folder.sealed(draft.snapshot_id), root)  # first: a version that has its name has its seal
+        seal(final, root, sealed=folder.sealed(draft.snapshot_id))  # first: a version that has its name has its seal
         work.rename(final)
         sync_folder(folder.snapshots)
     except OSError as error:

@@ -11,12 +11,12 @@ from typing import Final, TypeVar
 
 from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.folder import DatasetFolder
-from sgforge.dataset.records import ANSWER_COLUMNS, ReadingRecord, is_sound
+from sgforge.dataset.records import ANSWER_COLUMNS, RECORD_COLUMNS, ReadingRecord, is_record, is_sound
 from sgforge.dataset.states.state_index import StateIndex
 from sgforge.errors import DatasetError
 from sgforge.sqlite_files import connect, is_unmade
 
-__all__ = ["KnownWork", "answer_columns", "ask_journal", "connect_to_read", "has_table"]
+__all__ = ["KnownWork", "answer_columns", "ask_journal", "connect_to_read", "damaged_records", "has_table"]
 
 T = TypeVar("T")
 
@@ -61,6 +61,23 @@ def has_table(base: sqlite3.Connection, name: str) -> bool:
     """Whether a journal has this table: one that no run has opened to write since the table came has it not."""
     query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
     return base.execute(query, (name,)).fetchone() is not None
+
+
+def _record_columns(base: sqlite3.Connection, table: str) -> str:
+    """The checksum of a row beside the answers, which is null where there is none yet, and its columns."""
+    has_crc = "crc" in {name for _, name, *_ in base.execute(f"PRAGMA table_info({table})")}
+    return f"{'crc' if has_crc else 'NULL'}, {RECORD_COLUMNS[table]}"
+
+
+def damaged_records(base: sqlite3.Connection) -> list[str]:
+    """Rows of a journal beside its answers that are not what was kept, by their checksums."""
+    return [
+        f"journal: a record of table {table} is damaged: its checksum does not fit"
+        for table in RECORD_COLUMNS
+        if has_table(base, table)
+        for row in base.execute(f"SELECT {_record_columns(base, table)} FROM {table}")
+        if not is_record(row)
+    ]
 
 
 class KnownWork:
@@ -111,23 +128,24 @@ class KnownWork:
 
     def hashes(self, files: Sequence[tuple[str, int, int]]) -> list[str | None]:
         """The remembered sha256 of files given as (uri, size, mtime_ns); None where it is not known."""
-        query = "SELECT sha256 FROM file_hash WHERE uri = ? AND size = ? AND mtime_ns = ?"
+        where = "WHERE uri = ? AND size = ? AND mtime_ns = ?"
 
         def ask(base: sqlite3.Connection) -> list[str | None]:
+            query = f"SELECT {_record_columns(base, 'file_hash')} FROM file_hash {where}"
             rows = (base.execute(query, file).fetchone() for file in files)
-            return [row[0] if row else None for row in rows]
+            return [row[-1] if row and is_record(row) else None for row in rows]
 
         return self._ask(ask, [None] * len(files))
 
     def reading(self, identity: str) -> ReadingRecord | None:
         """The last reading of a source under this identity."""
-        query = "SELECT identity, stamp, snapshot, told FROM reading WHERE identity = ?"
 
         def ask(base: sqlite3.Connection) -> ReadingRecord | None:
             if not has_table(base, "reading"):
                 return None
+            query = f"SELECT {_record_columns(base, 'reading')} FROM reading WHERE identity = ?"
             row = base.execute(query, (identity,)).fetchone()
-            return None if row is None else ReadingRecord(*row)
+            return None if row is None or not is_record(row) else ReadingRecord(*row[1:])
 
         return self._ask(ask, None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -25,25 +26,40 @@ def as_keys(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
 
 
 class StateIndex:
-    """All states of all snapshots of a dataset, found by key; snapshots published later are added with `add`."""
+    """All states of all snapshots of a dataset, found by key; snapshots published later are added with `add`.
+
+    A damaged one that no branch or tag leads to is left out, and stands in `left_out` with what is wrong; any other is
+    a `DatasetError`. Whether one that nothing leads to is damaged is looked at when a state of it is first found.
+    """
 
     def __init__(self, folder: DatasetFolder) -> None:
         self._folder = folder
         self._snapshots: dict[str, Snapshot] = {}
+        self._sound: set[str] = set()
+        self.left_out: dict[str, str] = {}
+        self._clear()
+        self.add(self._folder.snapshot_ids())
+
+    def _clear(self) -> None:
         self._order: list[str] = []
         # In the order of the keys' prefixes.
         self._keys = np.zeros((0, KEY_BYTES), np.uint8)
         self._prefixes = np.zeros(0, np.uint64)
         self._owner = np.zeros(0, np.int32)
         self._row = np.zeros(0, np.int32)
-        self.add(self._folder.snapshot_ids())
 
-    def add(self, snapshot_ids: Iterable[str]) -> None:
-        """Take in the states of more snapshots; those that are known already are skipped."""
+    def add(self, snapshot_ids: Iterable[str], *, are_written: bool = False) -> None:
+        """Take in the states of more snapshots; those that are known already are skipped.
+
+        `are_written`: they were written just now, and are not read again to see whether they are sound.
+        """
         fresh = [snapshot_id for snapshot_id in snapshot_ids if snapshot_id not in self._order]
-        if not fresh:
+        read = {snapshot_id: keys for snapshot_id in fresh if (keys := self._keys_of(snapshot_id)) is not None}
+        if not read:
             return
-        parts = [self.snapshot(snapshot_id).keys for snapshot_id in fresh]
+        if are_written:
+            self._sound.update(read)
+        fresh, parts = list(read), list(read.values())
         first = len(self._order)
         self._order.extend(fresh)
         sizes = [len(part) for part in parts]
@@ -58,6 +74,38 @@ class StateIndex:
         self._keys, self._owner, self._row = keys[is_new], owner[order][is_new], row[order][is_new]
         self._prefixes = _prefixes(self._keys)
 
+    def _keys_of(self, snapshot_id: str) -> np.ndarray | None:
+        """The keys of a snapshot; None for one that is left out."""
+        if snapshot_id in self.left_out:
+            return None
+        try:
+            return self.snapshot(snapshot_id).keys
+        except DatasetError as error:
+            if snapshot_id in self._led_to():
+                raise
+            self.left_out[snapshot_id] = getattr(error, "what", str(error))
+            return None
+
+    def _led_to(self) -> set[str]:
+        """The snapshots that branches and tags stand for, and those they came from, as far as it can be read."""
+        found: set[str] = set()
+        waiting = [each for kind in ("heads", "tags") for each in self._folder.refs(kind).values()]
+        while waiting:
+            snapshot_id = waiting.pop()
+            if snapshot_id not in found:
+                found.add(snapshot_id)
+                with suppress(DatasetError):  # nobody knows what it came from
+                    waiting += self.snapshot(snapshot_id).meta.parents
+        return found
+
+    def notes(self) -> list[str]:
+        """What is left out, in words."""
+        return [
+            f"snapshot {snapshot_id[:12]} is left out: it is damaged, and no branch or tag leads to it ({what}); "
+            f"sgforge repair {self._folder.path} moves it aside"
+            for snapshot_id, what in self.left_out.items()
+        ]
+
     def __contains__(self, snapshot_id: object) -> bool:
         return snapshot_id in self._order
 
@@ -70,10 +118,31 @@ class StateIndex:
 
     def find(self, keys: Sequence[bytes] | np.ndarray) -> list[StateRef | None]:
         """Where the state with each key stands; None for a key that no snapshot has."""
+        wanted = as_keys(keys)
+        places = self._places(wanted)
+        while self._leaves_out(places):
+            places = self._places(wanted)
         return [
             StateRef(self._order[self._owner[place]], int(self._row[place])) if place >= 0 else None
-            for place in self._places(as_keys(keys)).tolist()
+            for place in places.tolist()
         ]
+
+    def _leaves_out(self, places: np.ndarray) -> bool:
+        """Look at the snapshots of these places that were not looked at yet; whether one is left out from now on."""
+        owners = {self._order[owner] for owner in np.unique(self._owner[places[places >= 0]]).tolist()}
+        fresh = owners - self._sound
+        self._sound |= fresh
+        faults = {
+            snapshot_id: fault
+            for snapshot_id in (fresh - self._led_to() if fresh else ())
+            if (fault := self.snapshot(snapshot_id).fault(self._folder.sealed(snapshot_id))) is not None
+        }
+        if faults:
+            kept = [snapshot_id for snapshot_id in self._order if snapshot_id not in faults]
+            self.left_out.update(faults)
+            self._clear()
+            self.add(kept)
+        return bool(faults)
 
     def graph(self, ref: StateRef) -> SceneGraph:
         """The graph of a state."""

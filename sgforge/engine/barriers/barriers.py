@@ -13,7 +13,7 @@ import numpy as np
 from sgforge.columns import Ragged
 from sgforge.durable import make_folder
 from sgforge.engine.barriers.blank import BlankImages
-from sgforge.engine.barriers.checkpoints import keep_checkpoint, load_checkpoint
+from sgforge.engine.barriers.checkpoints import begin_training, keep_checkpoint, load_checkpoint
 from sgforge.engine.barriers.evaluation import PREDICTIONS, EvaluateJob, Finder, evaluate, load_report
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import Stopped
@@ -89,6 +89,7 @@ async def _train(context: Context, work: Work, lesson: Lesson) -> Checkpoint | N
     if lesson.out.is_symlink():
         raise StepError(f"{lesson.out} is a link to elsewhere: refused")
     make_folder(lesson.out)
+    begin_training(lesson.folder)
     reader = MetricsReader(lesson.folder / METRICS)
     async with context.telling_figures(lesson.step, reader), at_work() as crews:
         crew = await context.door.open(work)

@@ -22,8 +22,9 @@ import attrs
 import numpy as np
 
 from sgforge.columns.declared import Column
-from sgforge.durable import make_folder, whole_file, write_json
+from sgforge.durable import json_text, make_folder
 from sgforge.edits import with_edit
+from sgforge.engine.barriers.checkpoints import refuse_changed
 from sgforge.engine.barriers.whole_answer import asked_as_a_whole
 from sgforge.engine.executors.answering import Stopped, StopRunError
 from sgforge.engine.executors.check_answer import on_shown, take_edit
@@ -33,6 +34,7 @@ from sgforge.engine.executors.work import Work
 from sgforge.engine.reporting.step_counts import Tally
 from sgforge.errors import StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
+from sgforge.seals import sealed_file
 from sgforge.stages import Failure, Judged, Mode, Ranking, Report, Verb
 from sgforge.text.blame import told, words_of
 from sgforge.text.wording import counted
@@ -77,6 +79,8 @@ class EvaluateJob:
 
 def load_report(folder: Path) -> Report | None:
     """The finished report of a step's folder, None if there is none yet."""
+    for name in (_REPORT, PREDICTIONS):
+        refuse_changed(folder / name)
     try:
         found = json.loads((folder / _REPORT).read_text())
     except FileNotFoundError:
@@ -108,7 +112,8 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
     notes = (*report.notes, *_notes(job), *_unanswered(panel.failures))
     name = f"{report.metric} on blank images" if job.evaluator.spec.shown_image == "blank" else report.metric
     report = attrs.evolve(report, metric=name, images_skipped=dict(skipped), notes=notes)
-    write_json(job.folder / _REPORT, attrs.asdict(report))
+    with sealed_file(job.folder / _REPORT) as stream:
+        stream.write(json_text(attrs.asdict(report)).encode())
     return report
 
 
@@ -126,7 +131,7 @@ def _measure(job: EvaluateJob, panel: _Panel, evaluator: Any) -> Any:
     """What the evaluator makes of the answers; the predictions stay only if all were there."""
     try:
         with (
-            whole_file(job.folder / PREDICTIONS) as stream,
+            sealed_file(job.folder / PREDICTIONS) as stream,
             closing(_judge(job, panel, stream.write)) as judged,
             asked_as_a_whole(job.step, job.evaluator, lambda: panel.ended),
         ):

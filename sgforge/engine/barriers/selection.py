@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, overload
 import attrs
 
 from sgforge.columns.declared import CORE_COLUMNS, fitted_edit
-from sgforge.durable import whole_file
 from sgforge.edits import Edit, Value
+from sgforge.engine.barriers.checkpoints import refuse_changed
 from sgforge.engine.barriers.whole_answer import asked_as_a_whole
 from sgforge.engine.context import Context
 from sgforge.engine.executors.answering import Stopped
@@ -37,6 +37,7 @@ from sgforge.engine.reporting.step_counts import Tally
 from sgforge.errors import GraphError, StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
+from sgforge.seals import sealed_file
 from sgforge.stages import Answer, Failure, check_role
 from sgforge.text.wording import counted
 
@@ -184,6 +185,7 @@ def _selected(
 
 def load_choices(folder: Path) -> list[Edit] | None:
     """The answers of a step's folder, None if there are none yet."""
+    refuse_changed(folder / _CHOICES)
     try:
         lines = (folder / _CHOICES).read_bytes().splitlines()
     except FileNotFoundError:
@@ -205,7 +207,7 @@ async def select(job: SelectJob, stop: asyncio.Event) -> list[Answer]:
         (answers,) = await ask(crews[0], [partial(_choose, job, stop)])
     edits = [answer for answer in answers if isinstance(answer, Edit)]
     if len(edits) == len(answers):
-        with whole_file(job.folder / _CHOICES) as stream:
+        with sealed_file(job.folder / _CHOICES) as stream:
             ids = job.snapshot.image_ids
             stream.writelines(_line(ids[row], edit) for row, edit in zip(job.rows, edits, strict=True))
     return answers

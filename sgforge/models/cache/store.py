@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,13 +19,17 @@ from sgforge.disk_reserve import DiskReserve
 from sgforge.errors import DatasetError
 from sgforge.group_commit import GroupCommit, Operation
 from sgforge.models.errors import ModelError, StoreError
+from sgforge.seals import break_seal, digest_of, read_seal, seal
 from sgforge.sqlite_files import connect
 
-__all__ = ["STORE_VERSION", "OpenToRead", "ReadStore", "Rows", "Store"]
+__all__ = ["STORE_VERSION", "OpenToRead", "ReadStore", "Rows", "Store", "schema_faults"]
 
 STORE_VERSION: Final = "1"
 _RESERVE: Final = 8_000_000
 """Bytes of several hundred answers with their log; no more are in flight at one time."""
+
+_LOOKED_AT: Final = 2**28
+"""Bytes of a file that is read when it is opened, to see whether it was changed at rest: a few tenths of a second."""
 
 _T = TypeVar("_T")
 
@@ -86,6 +90,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reserve = DiskReserve(path, _RESERVE)
+        self._rest = _Rest(path)
         with ExitStack() as opened:
             # Two connections, as in WAL mode one reads while the other commits: a look into the cache needs no disk.
             self._reader = opened.enter_context(closing(_connect(path)))
@@ -144,7 +149,7 @@ class Store:
         self._writer.close()
         self._reader.close()
         # Last: the commits above may have been what it is held for.
-        self._reserve.release()
+        self._reserve.release(alone=self._rest.come)
 
     def __enter__(self) -> Store:
         return self
@@ -159,6 +164,40 @@ class Store:
             f"{self.path} cannot be written: {why}; nothing more is bought, answers that were kept are used again: "
             "free some space and run again"
         )
+
+
+class _Rest:
+    """The seal of the file: taken away by whoever opens it, set by the last one who closes it.
+
+    A file that was changed while nobody had it open keeps the seal that says so, until `sgforge repair`. It is read for
+    that on opening, unless it is large: then only `sgforge verify` finds it, while nobody has written to it since.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = self._look()
+        try:
+            self._told = read_seal(path)
+        except (OSError, ValueError):
+            self._told = ()
+        is_small = self._stamp is not None and self._stamp[0] <= _LOOKED_AT
+        self._is_changed = bool(self._told) and is_small and digest_of(path) not in self._told
+        if not self._is_changed:
+            break_seal(path)
+
+    def come(self) -> None:
+        """Nobody has the file open any more."""
+        if self._is_changed or self._path.with_name(self._path.name + "-wal").exists():
+            return
+        with suppress(OSError):  # on a full disk it goes without, as after a kill
+            seal(self._path, *(self._told if self._look() == self._stamp else ()))
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
 
 
 class ReadStore(Store):
@@ -214,6 +253,28 @@ def _connect(path: Path) -> sqlite3.Connection:
             raise DatasetError(f"responses file {path}: {error}") from error
         opened.pop_all()
     return connection
+
+
+def schema_faults(connection: sqlite3.Connection) -> list[str]:
+    """What an open file lacks to be one of paid answers: its version, tables, columns."""
+    with closing(sqlite3.connect(":memory:")) as model:
+        model.executescript(_SCHEMA)
+        wanted = {table: _columns(model, table) for table in _ALWAYS}
+    found = {table: _columns(connection, table) for table in _ALWAYS}
+    lost = [f"table {table} is gone" for table in _ALWAYS if not found[table]]
+    for table in set(_ALWAYS) - {text.split()[1] for text in lost}:
+        lost += [f"table {table} has no column {name}" for name in sorted(wanted[table] - found[table])]
+    if found["meta"] and connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() is None:
+        lost.append("its version is gone")
+    return lost
+
+
+_ALWAYS: Final = ("meta", "account", "response", "call")
+"""Tables of every version of the file."""
+
+
+def _columns(connection: sqlite3.Connection, table: str) -> set[str]:
+    return {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def _check_version(path: Path, connection: sqlite3.Connection) -> None:

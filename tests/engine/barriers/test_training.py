@@ -64,7 +64,8 @@ def test_a_training_in_a_process_of_its_own_can_open_the_images(toys_everywhere,
         "photos": str(tmp_path / "photos"),
         "files": str(tmp_path / "data" / "files"),  # of pictures that steps have made
     }
-    assert {path.name for path in folder.iterdir()} == {"out", "checkpoint.json", "log.txt"}
+    files = {"checkpoint.json", "log.txt"}
+    assert {path.name for path in folder.iterdir()} == {"out", *files, *(f"{name}.seal" for name in files)}
 
 
 @pytest.mark.parametrize("path", ["../../..", "/", "out/../../x"])
@@ -243,7 +244,8 @@ def test_orders_of_an_older_run_are_removed_and_not_followed(toys_everywhere, tm
     (folder / "scratch" / "half").write_text("MARK")
     checkpoint = run(tmp_path / "data", sg.train("toy")).step("train").checkpoint
     assert checkpoint == load_checkpoint(folder)
-    assert {path.name for path in folder.iterdir()} == {"out", "checkpoint.json", "log.txt"}
+    files = {"checkpoint.json", "log.txt"}
+    assert {path.name for path in folder.iterdir()} == {"out", *files, *(f"{name}.seal" for name in files)}
 
 
 def test_orders_larger_than_a_pipe_arrive_whole(toys_everywhere, tmp_path):
