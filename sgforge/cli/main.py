@@ -55,6 +55,8 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "verify": CommandEntry("sgforge.cli.verify", "check every byte of a dataset"),
     "copy": CommandEntry("sgforge.cli.copy", "make a sound copy of a dataset or one of its versions"),
     "gc": CommandEntry("sgforge.cli.gc", "remove versions and files that nothing needs any more"),
+    "repair": CommandEntry("sgforge.cli.repair", "mend a damaged dataset; nothing is deleted"),
+    "upgrade": CommandEntry("sgforge.cli.upgrade", "bring a dataset to the newest schema"),
     "batch": CommandEntry("sgforge.cli.batch", "submit and collect a provider's batch jobs"),
     "ledger": CommandEntry("sgforge.cli.ledger", "show what answers have cost, and calls that were lost"),
     "eval": CommandEntry("sgforge.cli.eval", "score predictions against ground truth"),
