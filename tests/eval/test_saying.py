@@ -155,8 +155,26 @@ def test_a_box_is_read_as_it_was_written(box: list[float], form: str, around: st
     assert boxes_in_text(around.format(form.format(*box))) == [tuple(box)]
 
 
+@pytest.mark.parametrize(
+    ("answer", "index"),
+    [
+        *(("(1)", 0), ("Output (1)", 0), ("Output (2).", 1)),
+        ("I'm sorry, I can't assist with identifying or describing what is in images.", None),
+        ("Neither caption describes the image. It shows a man and a woman at a table.", None),
+        ("Neither caption fits. The jacket is red. Therefore, I cannot output either (1) or (2) as correct.", None),
+        (
+            "It is a civilian jet, and nothing shows that it lands. Therefore, neither (1) nor (2) is fully correct.",
+            None,
+        ),
+    ],
+)
+def test_forms_in_the_public_answers_to_sugarcrepe(answer: str, index: int | None) -> None:
+    """All forms met in about 150 of its 2,812 answers on replace-rel; the authors' file reads them in the same way."""
+    assert chosen_letter(answer, ("A man stands on a board.", "A man falls off a board.")) == index
+
+
 def test_captions_answered_in_sentences(tmp_path) -> None:
-    """Forms of SugarCrepe's public GPT-4V answers: its own reading of them is in `official`."""
+    """Forms of SugarCrepe's public GPT-4V answers, and how its own file reads them."""
     rows = {str(key): {"filename": "x.jpg", "caption": f"a {key}", "negative_caption": f"b {key}"} for key in range(4)}
     (tmp_path / "s.json").write_text(json.dumps(rows))
     neither = "I'm sorry, it shows a cake. Therefore, neither caption (1) nor (2) accurately describes the image."
