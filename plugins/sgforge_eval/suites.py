@@ -22,9 +22,9 @@ from sgforge.text.did_you_mean import choices
 from sgforge_eval.evaluate import Settings, Vocabulary, evaluate_graphs
 from sgforge_eval.report import recall_report
 from sgforge_eval.tasks import task_named
-from sgforge_eval.tasks.base import read_predictions
+from sgforge_eval.tasks.base import read_predictions, scored
 from sgforge_eval.tasks.options import task_options
-from sgforge_eval.tasks.units import with_intervals
+from sgforge_eval.tasks.units import average_interval, with_intervals
 
 __all__ = ["SUITES", "Column", "Suite", "run_suite"]
 
@@ -121,14 +121,14 @@ def run_suite(name: str, folder: Path, *, draws: int = 1000, encoder: str = "min
     values: dict[str, float] = {}
     rows: list[Mapping[str, Any]] = []
     notes = [suite.title]
-    found: dict[str, Report] = {}
+    found: dict[str, _Scored] = {}
     for column in suite.columns:
         try:
-            report = _score(column, folder / column.folder, draws, encoder)
+            found[column.folder] = _score(column, folder / column.folder, draws, encoder)
         except SgforgeError as error:
             notes.append(f"missing: {column.folder}: {error}")
             continue
-        found[column.folder] = report
+        report = found[column.folder].report
         notes += [f"{column.folder}: {note}" for note in report.notes]
         bounds = {row["metric"]: row for row in report.tables.get("interval", ())}
         for value, shown in column.shown:
@@ -140,25 +140,37 @@ def run_suite(name: str, folder: Path, *, draws: int = 1000, encoder: str = "min
         if absent:
             notes.append(f"missing: {title}: without {', '.join(absent)}")
             continue
-        values[title] = sum(found[part].values["accuracy"] for part in folders) / len(folders)
-    used = sum(report.images_used for report in found.values())
+        values[title] = sum(found[part].report.values["accuracy"] for part in folders) / len(folders)
+        if draws:
+            low, high = average_interval([found[part].units["accuracy"] for part in folders], draws)
+            rows.append({"metric": title, "value": values[title], "low": low, "high": high})
+    used = sum(scored.report.images_used for scored in found.values())
     return Report(
         metric=name, values=values, convention=name, tables={"interval": rows}, images_used=used, notes=tuple(notes)
     )
 
 
-def _score(column: Column, folder: Path, draws: int, encoder: str) -> Report:
+@attrs.frozen
+class _Scored:
+    """One column: its report, and the scores that its values are the means of."""
+
+    report: Report
+    units: Mapping[str, list[float]] = attrs.field(factory=dict)
+
+
+def _score(column: Column, folder: Path, draws: int, encoder: str) -> _Scored:
     predictions = folder / "predictions.jsonl"
     if not predictions.is_file():
         raise ConfigError(f"there is no {predictions}")
     if column.task == "sgdet":
-        return _score_graphs(folder, predictions, draws, encoder)
+        return _Scored(_score_graphs(folder, predictions, draws, encoder))
     kind = task_named(column.task)
-    options = task_options(kind.options, column.task, _questions(folder), list(_settings(folder, kind, encoder)))
+    questions = _questions(folder)
+    options = task_options(kind.options, column.task, questions, list(_settings(folder, kind, encoder)))
     task = kind(options)
     answers = read_predictions(task, predictions)
-    report = task.evaluate(answers)
-    return with_intervals(report, answers, draws) if draws else report
+    report = scored(task, answers, questions)
+    return _Scored(with_intervals(report, answers, draws) if draws else report, answers.units)
 
 
 def _questions(folder: Path) -> Path:

@@ -227,3 +227,32 @@ def test_a_truth_without_a_whole_line_says_where_it_breaks(tmp_path, capsys) -> 
     said = capsys.readouterr().err
     assert "1 x truth: line that is no JSON (first: line 1: " in said
     assert said.count("\n") == 1
+
+
+def test_a_task_without_a_question_is_no_accuracy_of_0(tmp_path, capsys) -> None:
+    (tmp_path / "q.json").write_text("{}")
+    write(tmp_path / "a.jsonl", {"id": "1", "answer": "yes"})
+    assert main(["eval", str(tmp_path / "a.jsonl"), str(tmp_path / "q.json"), "--metric", "gqa"]) == 2
+    assert "q.json holds no question to score" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "points", ["{}", "[]", '[{"name": "a", "cost": -1, "recall": 0.5}]', '[{"name": "a", "cost": 1, "recall": 50}]']
+)
+def test_points_that_cannot_be_drawn_are_refused(points, tmp_path, capsys) -> None:
+    (tmp_path / "p.json").write_text(points)
+    plot = tmp_path / "c.svg"
+    assert main(["eval", "--chart", "cost", str(tmp_path / "p.json"), "--plot", str(plot)]) == 2
+    assert "must be a JSON list" in capsys.readouterr().err
+    assert not plot.exists()
+
+
+def test_arrays_that_are_none_are_refused_without_advice_to_load_them_all_the_same(tmp_path, capsys) -> None:
+    truth = write(tmp_path / "t.jsonl", line("a", None, [relation(0, "on", 1)]))
+    (tmp_path / "noise.npz").write_bytes(bytes(range(256)))
+    np.savez(tmp_path / "objects.npz", ids=np.array([{"a": 1}], object))
+    for name, message in (("noise", "it is no .npz file"), ("objects", "it holds objects, which are not loaded")):
+        assert main(["eval", str(tmp_path / f"{name}.npz"), str(truth)]) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert "allow_pickle" not in said

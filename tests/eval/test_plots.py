@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -110,3 +111,12 @@ def test_names_cannot_break_the_drawing(tmp_path) -> None:
     truth = str(write(tmp_path / "t", line("a", None, [relation(0, '<on> & "near"', 1)])))
     assert main(["eval", truth, truth, "--plot", str(tmp_path / "c.svg")]) == 0
     assert '<on> & "near"' in _texts(tmp_path / "c.svg")
+
+
+def test_names_of_points_that_lie_close_do_not_cover_each_other(tmp_path) -> None:
+    points = [Point("robin", 0.3, 0.29), Point("qwen", 1.2, 0.28), Point("llava", 0.6, 0.285)]
+    plot_cost("cost", [*points, Point("far", 12.0, 0.3)], tmp_path / "c.svg")
+    text = (tmp_path / "c.svg").read_text()
+    heights = [float(re.search(rf'y="([\d.]+)"[^>]*>{point.name}<', text).group(1)) for point in points]
+    for place, height in enumerate(heights):
+        assert all(abs(height - other) >= 10 for other in heights[:place])

@@ -97,14 +97,20 @@ def test_table_3_has_both_averages_and_says_what_is_missing(tmp_path, capsys) ->
     splits = [column.folder for column in SUITES["svg-table3"].columns]
     for number, split in enumerate(splits):
         _box_split(tmp_path / split, number % 4 + 1)
-    report = run_suite("svg-table3", tmp_path, draws=100)
+    report = run_suite("svg-table3", tmp_path, draws=2000)
     shares = [(number % 4 + 1) / 4 for number in range(8)]
     assert [report.values[split] for split in splits] == shares
     assert report.values["average of all splits"] == pytest.approx(sum(shares) / 8)
     tests = [share for split, share in zip(splits, shares, strict=True) if "test" in split]
     assert len(tests) == 5
     assert report.values["average of test splits"] == pytest.approx(sum(tests) / 5)
-    assert {row["metric"] for row in report.tables["interval"]} == set(splits)
+    rows = {row["metric"]: row for row in report.tables["interval"]}
+    assert set(rows) == {*splits, "average of all splits", "average of test splits"}
+    # Splits of four questions each, resampled by themselves: the standard error of their average.
+    error = math.sqrt(sum(share * (1 - share) / 4 for share in shares)) / 8
+    average = rows["average of all splits"]
+    assert average["high"] - average["low"] == pytest.approx(2 * 1.96 * error, rel=0.15)
+    assert average["low"] < average["value"] < average["high"]
     (tmp_path / "refcoco_val/predictions.jsonl").unlink()
     assert main(["eval", "--suite", "svg-table3", str(tmp_path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -26,6 +26,7 @@ def run_suite_of(args: argparse.Namespace) -> None:
 
 def run_task(args: argparse.Namespace) -> None:
     from sgforge_eval.measures.bootstrap import checked_draws
+    from sgforge_eval.tasks.base import scored
     from sgforge_eval.tasks.units import with_intervals
 
     if args.compare:
@@ -36,7 +37,7 @@ def run_task(args: argparse.Namespace) -> None:
         return
     draws = checked_draws(args.bootstrap or 0)
     task, answers = _task_and_answers(args)
-    report = task.evaluate(answers)
+    report = scored(task, answers, Path(args.files[-1]))
     if draws:
         report = with_intervals(report, answers, draws)
     print_report(args, report, "none", tuple(report.tables))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -79,10 +80,13 @@ def run_cost(args: argparse.Namespace) -> None:
     try:
         rows = json.loads(Path(path).read_text(encoding="utf-8"))
         points = [Point(str(row["name"]), 0.0 + row["cost"], 0.0 + row["recall"]) for row in rows]
+        known = all(math.isfinite(one.cost) and one.cost >= 0 and 0 <= one.recall <= 1 for one in points)
     except (OSError, ValueError, KeyError, TypeError):
+        points, known = [], False
+    if not points or not known:
         raise ConfigError(
-            f'{path} must be a JSON list of {{"name": text, "cost": dollars, "recall": fraction}}'
-        ) from None
+            f'{path} must be a JSON list of {{"name": text, "cost": dollars, "recall": fraction}}, at least one'
+        )
     plot_cost("recall against cost", points, args.plot)
 
 

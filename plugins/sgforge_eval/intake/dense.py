@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -227,11 +228,18 @@ def _read_masks(counts: Sequence[str], graphs: DenseGraphs) -> MaskTable:
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise ConfigError(f"predictions {path} cannot be read: it is no .npz file as `DenseGraphs.write` makes")
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(f"predictions {path} cannot be read: {error}") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"predictions {path} cannot be read: {_without_advice(error)}") from None
+
+
+def _without_advice(error: Exception) -> str:
+    """What numpy says, but not that a file of objects could be loaded all the same."""
+    return "it holds objects, which are not loaded: arrays alone are" if "pickle" in str(error) else str(error)
 
 
 def _read_zarr(path: Path) -> Mapping[str, Any]:

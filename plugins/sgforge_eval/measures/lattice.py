@@ -16,73 +16,53 @@ from sgforge_eval.intake.arrays import Ints
 
 __all__ = ["ENTAILED", "entailments"]
 
-ENTAILED: Final[Mapping[str, tuple[str, ...]]] = {
-    # space: what supports touches, what is within is near
-    "standing on": ("on",),
-    "sitting on": ("on",),
-    "lying on": ("on",),
-    "laying on": ("on",),
-    "walking on": ("on",),
-    "running on": ("on",),
-    "parked on": ("on",),
-    "mounted on": ("on", "attached to"),
-    "painted on": ("on",),
-    "growing on": ("on",),
-    "on top of": ("on", "above"),
-    "on back of": ("on",),
-    "riding": ("on",),
-    "covering": ("on",),
-    "inside": ("in",),
-    "enclosed by": ("in",),
-    "standing in": ("in",),
-    "sitting in": ("in",),
-    "swimming in": ("in",),
-    "next to": ("near",),
-    "beside": ("near",),
-    "leaning against": ("against", "touching"),
-    "leaning on": ("against", "touching"),
-    "touching": ("near",),
-    "hanging from": ("attached to",),
-    "hanging over": ("over",),
-    "flying over": ("over",),
-    "over": ("above",),
-    "under": ("below",),
-    "beneath": ("below",),
-    "underneath": ("below",),
-    "in front of": ("near",),
-    "behind": ("near",),
-    "between": ("near",),
-    "attached to": ("touching",),
-    "crossing": ("on",),
-    # hands and eyes: what is done to a thing with a thing
-    "holding": ("touching",),
-    "carrying": ("holding",),
-    "swinging": ("holding",),
-    "throwing": ("holding",),
-    "catching": ("touching",),
-    "playing with": ("using",),
-    "eating": ("using",),
-    "watching": ("looking at",),
-    "staring at": ("looking at",),
-    "reading": ("looking at",),
-    "talking on": ("using", "holding"),
-    "typing on": ("using", "touching"),
-    # parts and clothes
-    "wearing": ("has",),
-    "wears": ("has",),
-    "made of": ("of",),
-    "part of": ("of",),
-    "belonging to": ("of",),
-    "possessing": ("has",),
-    "full of": ("has",),
-    "with": ("has",),
+ENTAILED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "support": {
+        **dict.fromkeys(
+            ("standing on", "sitting on", "lying on", "laying on", "walking on", "running on", "parked on"), ("on",)
+        ),
+        **dict.fromkeys(("painted on", "growing on", "on back of", "riding", "covering", "crossing"), ("on",)),
+        "mounted on": ("on", "attached to"),
+        "on top of": ("on", "above"),
+    },
+    "containment": {
+        **dict.fromkeys(("inside", "enclosed by", "standing in", "sitting in", "swimming in"), ("in",)),
+    },
+    "place": {
+        **dict.fromkeys(("next to", "beside", "in front of", "behind", "between", "touching"), ("near",)),
+        **dict.fromkeys(("hanging over", "flying over"), ("over",)),
+        **dict.fromkeys(("under", "beneath", "underneath"), ("below",)),
+        "over": ("above",),
+    },
+    "contact": {
+        **dict.fromkeys(("leaning against", "leaning on"), ("against", "touching")),
+        **dict.fromkeys(("holding", "catching", "attached to"), ("touching",)),
+        "hanging from": ("attached to",),
+    },
+    "hands": {
+        **dict.fromkeys(("carrying", "swinging", "throwing"), ("holding",)),
+        **dict.fromkeys(("playing with", "eating"), ("using",)),
+        "talking on": ("using", "holding"),
+        "typing on": ("using", "touching"),
+    },
+    "eyes": {
+        **dict.fromkeys(("watching", "staring at", "reading"), ("looking at",)),
+    },
+    "parts and clothes": {
+        **dict.fromkeys(("wearing", "wears", "possessing", "full of", "with"), ("has",)),
+        **dict.fromkeys(("made of", "part of", "belonging to"), ("of",)),
+    },
 }
-"""What a predicate entails at once; what these entail follows."""
+"""By the type of what is entailed, what a predicate entails at once; what these entail, of whatever type, follows."""
 
 
 def entailments(names: Sequence[str]) -> Ints:
     """(n, 2) codes (specific, general) of a vocabulary in which the first entails the second, each pair once."""
-    general = {lemma_key(name): [lemma_key(other) for other in others] for name, others in ENTAILED.items()}
+    general = {
+        lemma_key(name): [lemma_key(other) for other in others]
+        for edges in ENTAILED.values()
+        for name, others in edges.items()
+    }
     codes: dict[str, list[int]] = {}
     for code, name in enumerate(names):
         codes.setdefault(lemma_key(name), []).append(code)

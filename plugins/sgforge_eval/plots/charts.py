@@ -25,6 +25,7 @@ _BAR: Final = 420
 _TOP: Final = 40
 _WIDE: Final = 460
 _HIGH: Final = 340
+_NAME, _LINE = 90, 11  # about how wide a name is, and how high
 _MARGIN: Final = (60, 40, 20, 45)  # left, top, right, bottom of an area chart
 _GRID: Final = "#dddddd"
 _MARKERS: Final[tuple[Marker, ...]] = ("circle", "square", "triangle", "diamond")
@@ -153,6 +154,13 @@ def plot_reliability(title: str, bins: Sequence[Bin], path: Path) -> None:
     axes.canvas.write(path)
 
 
+def _free_place(x: float, y: float, taken: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Beside a point, above or below it: the first place on whose line no name stands close by."""
+    places = [(x, y + shift) for shift in (-8, 12, -20, 24, -32, 36)]
+    near = [any(abs(x - other) < _NAME and abs(at - line) < _LINE for other, line in taken) for _, at in places]
+    return next((place for place, is_near in zip(places, near, strict=True) if not is_near), places[0])
+
+
 def plot_cost(title: str, points: Sequence[Point], path: Path) -> None:
     """Recall over what it cost, each point by name; those that no cheaper one reaches are joined by a line."""
     right = max((point.cost for point in points), default=0.0) * 1.15 or 1.0
@@ -164,8 +172,10 @@ def plot_cost(title: str, points: Sequence[Point], path: Path) -> None:
             reached = point.recall
             best.append((axes.x(point.cost), axes.y(point.recall)))
     axes.canvas.line(best, "#777777", 1.2, (5, 4))
+    taken: list[tuple[float, float]] = []
     for place, point in enumerate(points):
         x, y = axes.x(point.cost), axes.y(point.recall)
         axes.canvas.marker(x, y, _MARKERS[place % len(_MARKERS)], SHADES[place % 2], 4.5)
-        axes.canvas.text(x + 8, y - 8, visible(point.name))
+        taken.append(_free_place(x + 8, y, taken))
+        axes.canvas.text(*taken[-1], visible(point.name))
     axes.canvas.write(path)

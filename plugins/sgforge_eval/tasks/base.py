@@ -28,6 +28,7 @@ __all__ = [
     "object_of",
     "read_predictions",
     "rows_of",
+    "scored",
     "task_report",
 ]
 
@@ -194,6 +195,14 @@ def read_predictions(task: Task, path: Path) -> Predictions:
     own = getattr(task, "read_predictions", None)
     found: Predictions = Predictions.read(path) if own is None else own(path)
     return found
+
+
+def scored(task: Task, predictions: Predictions, questions: Path) -> Report:
+    """The report of a task; a file without a question to score is an error, and no accuracy of 0."""
+    report = task.evaluate(predictions)
+    if not report.images_used:
+        raise TaskFileError(f"{questions} holds no question to score, of the kind that the options choose")
+    return report
 
 
 def accuracy(right: Iterable[float]) -> float:

@@ -13,7 +13,7 @@ from sgforge.stages import Report
 from sgforge_eval.measures.bootstrap import few_units, interval
 from sgforge_eval.tasks.base import Predictions, Task
 
-__all__ = ["TaskDifference", "compare_answers", "drawn_means", "with_intervals"]
+__all__ = ["TaskDifference", "average_interval", "compare_answers", "drawn_means", "with_intervals"]
 
 _BLOCK = 1 << 22  # numbers drawn at once
 
@@ -43,6 +43,13 @@ def drawn_means(scores: Sequence[float], draws: int, seed: int = 0) -> Any:
         count = min(block, draws - start)
         means[start : start + count] = values[rng.integers(0, len(values), (count, len(values)))].mean(axis=1)
     return means
+
+
+def average_interval(units: Sequence[Sequence[float]], draws: int) -> tuple[float, float]:
+    """The 95 % interval of an average over files, each resampled by itself: their questions are not the same."""
+    average = np.mean([drawn_means(scores, draws, seed) for seed, scores in enumerate(units)], axis=0)
+    low, high = interval(average).tolist()
+    return low, high
 
 
 def with_intervals(report: Report, predictions: Predictions, draws: int) -> Report:
