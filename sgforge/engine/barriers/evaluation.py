@@ -110,11 +110,18 @@ async def evaluate(job: EvaluateJob, stop: asyncio.Event) -> Report:
     skipped = Counter(report.images_skipped)
     skipped.update(job.skipped)
     notes = (*report.notes, *_notes(job), *_unanswered(panel.failures))
-    name = f"{report.metric} on blank images" if job.evaluator.spec.shown_image == "blank" else report.metric
-    report = attrs.evolve(report, metric=name, images_skipped=dict(skipped), notes=notes)
+    report = attrs.evolve(_named(job, report), images_skipped=dict(skipped), notes=notes)
     with sealed_file(job.folder / _REPORT) as stream:
         stream.write(json_text(attrs.asdict(report)).encode())
     return report
+
+
+def _named(job: EvaluateJob, report: Report) -> Report:
+    """The report; of blank pictures so in its name, and beside every table, where the convention stands."""
+    if job.evaluator.spec.shown_image != "blank":
+        return report
+    convention = f"{report.convention}, blank images" if report.convention else "blank images"
+    return attrs.evolve(report, metric=f"{report.metric} on blank images", convention=convention)
 
 
 def _mode_of(job: EvaluateJob, evaluator: Any) -> Mode:

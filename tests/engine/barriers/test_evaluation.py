@@ -460,7 +460,9 @@ def test_a_student_is_shown_a_blank_picture_of_equal_size_where_that_is_asked(to
         assert np.ptp(sample.image.array()) == 0
         assert attrs.evolve(sample, uri=None) == attrs.evolve(before, uri=None)
     assert plain.step("evaluate").report.metric == "toy"
+    assert (plain.step("evaluate").report.convention, blank.step("evaluate").report.convention) == ("", "blank images")
     assert blank.step("evaluate").report.metric == "toy on blank images"
+    assert "(convention: blank images)" in str(blank)
 
 
 def test_an_evaluator_that_answers_something_else_fails_the_step(toys, tmp_path):
