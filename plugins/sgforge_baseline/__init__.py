@@ -71,7 +71,7 @@ def sgforge_register_evaluators(register: Register) -> None:
         "reward",
         "sgforge_baseline.rewarding:RewardEvaluator",
         config=RewardEvaluatorOptions,
-        needs=Needs(truth=True),
+        needs=Needs(truth=True, image=True),
     )
 
 

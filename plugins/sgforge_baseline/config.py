@@ -180,13 +180,15 @@ class RewardEvaluatorOptions:
 
     `rewards`: their credits are weighed and added. `mode`: what the student may see of an image. `relations`: of its
     ranking the best predicate of each pair is taken, and the best so many of these by the product of its score and
-    those of its two regions. `truth`: "source", or "graph" for all that the steps made.
+    those of its two regions. `truth`: "source", or "graph" for all that the steps made. `image`: what the student is
+    shown, the picture itself or a grey one of its size.
     """
 
     rewards: tuple[Use, ...] = parts("reward", some=True)
     mode: Mode = "sgdet"
     relations: int = attrs.field(default=100, validator=_POSITIVE)
     truth: Literal["source", "graph"] = "source"
+    image: Literal["given", "blank"] = "given"
 
 
 @attrs.frozen

@@ -1,8 +1,8 @@
 """The tables of Synthetic Visual Genome as rows: all files of a table scored and averaged, with what is missing.
 
 A folder holds one folder per column: the public file of its task as `questions.*` (graphs: `truth.jsonl`), the answers
-as `predictions.jsonl`; further files of the task lie beside them under the names of its options (`instances.json`,
-`annotations.json`, a folder `segments`), other options in `options.json`.
+as `predictions.jsonl` (predicted maps: `predictions.json`); further files of the task lie beside them under the names of
+its options (`instances.json`, `annotations.json`, folders `segments` and `predicted`), others in `options.json`.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ class _Scored:
 
 
 def _score(column: Column, folder: Path, draws: int, encoder: str) -> _Scored:
-    predictions = folder / "predictions.jsonl"
+    names = ("predictions.jsonl", "predictions.json")
+    predictions = next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
     if not predictions.is_file():
         raise ConfigError(f"there is no {predictions}")
     if column.task == "sgdet":

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eval.graphs import line, relation, write
+from PIL import Image
 from support.environment import ANNOTATIONS
 
 from sgforge.cli.main import main
@@ -165,3 +166,20 @@ def test_suites_that_do_not_exist_are_said(tmp_path, capsys) -> None:
         run_suite("svg-table2", tmp_path / "none")
     assert main(["eval", "--suite", "svg-table2", str(tmp_path), "--k", "20"]) == 2
     assert "--k works not with --suite" in capsys.readouterr().err
+
+
+def test_table_4_takes_predicted_maps(tmp_path) -> None:
+    folder = tmp_path / "ade20k"
+    (folder / "segments").mkdir(parents=True)
+    (folder / "predicted").mkdir()
+    for name in ("segments", "predicted"):
+        Image.new("RGB", (4, 4), (1, 0, 0)).save(folder / name / "a.png")
+    info = {"id": 1, "category_id": 3, "area": 16}
+    rows = {"annotations": [{"image_id": 1, "file_name": "a.png", "segments_info": [info]}]}
+    rows["categories"] = [{"id": 3, "name": "cat", "isthing": 1}]
+    (folder / "questions.json").write_text(json.dumps(rows))
+    (folder / "predictions.json").write_text(json.dumps(rows))
+    report = run_suite("svg-table4", tmp_path, draws=0, encoder="")
+    assert {name: report.values[name] for name in ("ADE20K PQ", "ADE20K mAP", "ADE20K mIoU")} == dict.fromkeys(
+        ("ADE20K PQ", "ADE20K mAP", "ADE20K mIoU"), 1.0
+    )

@@ -228,3 +228,22 @@ def test_lines_that_are_no_predictions_are_counted(tmp_path) -> None:
         "prediction line that is not JSON: Expecting property name enclosed in double quotes": 1,
     }
     assert found.first["prediction line that has no id (a text or a whole number)"] == f"{path}:3"
+
+
+@pytest.mark.parametrize(
+    ("factor", "hint"), [(1.0, None), (1 / 40, "shares of a side (0..1)"), (1000 / 40, "they look like 1000ths")]
+)
+def test_boxes_in_another_unit_are_hinted_at(tmp_path, factor, hint) -> None:
+    rows = [
+        {"question_id": number, "image": "x", "text": "it", "bbox": [0, 0, 20 + number, 30], "category": "val"}
+        | {"width": 40, "height": 40}
+        for number in range(5)
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    predictions = Predictions()
+    for row in rows:
+        predictions.add({"id": row["question_id"], "box": [value * factor for value in row["bbox"]]})
+    report = ReferringTask(ReferringOptions(tmp_path / "q.jsonl")).evaluate(predictions)
+    assert report.values["accuracy"] == (1.0 if hint is None else 0.0)
+    hints = [note for note in report.notes if note.startswith("hint")]
+    assert hints == [] if hint is None else hint in hints[0] and "--set scale=" in hints[0]

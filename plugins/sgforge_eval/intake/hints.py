@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import attrs
 import numpy as np
 
-from sgforge_eval.intake.arrays import Flags, Floats
+from sgforge_eval.intake.arrays import Flags, Floats, Ints
 from sgforge_eval.intake.dropped import Dropped
 from sgforge_eval.intake.side import Side
 
@@ -35,15 +35,19 @@ class Hints:
         """Look at images of both sides."""
         image = np.repeat(np.arange(len(prediction)), np.diff(prediction.region_offsets))
         shown: Flags = np.isfinite(prediction.boxes).all(axis=1)
-        far, size = prediction.boxes[shown, 2:], truth.sizes[image[shown]]
-        self.boxes += len(far)
-        self.leaving += int(np.count_nonzero(((far > size + 1) & (size > 0)).any(axis=1)))
-        self.largest = max(self.largest, _highest(far))
+        self.see_boxes(prediction.boxes[shown], truth.sizes[image[shown]])
         self.largest_true = max(self.largest_true, _highest(truth.boxes[np.isfinite(truth.boxes).all(axis=1), 2:]))
         self.largest_side = max(self.largest_side, int(truth.sizes.max(initial=0)))
         if prediction.table is not None:
             self.highest_score = max(self.highest_score, _highest(prediction.table.scores))
         self.highest_score = max(self.highest_score, _highest(prediction.scores), _highest(prediction.region_scores))
+
+    def see_boxes(self, boxes: Floats, sizes: Ints) -> None:
+        """Look at predicted boxes (n, 4) of images of these sizes (n, 2), 0 where unknown."""
+        far = boxes[:, 2:]
+        self.boxes += len(far)
+        self.leaving += int(np.count_nonzero(((far > sizes + 1) & (sizes > 0)).any(axis=1)))
+        self.largest = max(self.largest, _highest(far))
 
     def lines(self, dropped: Dropped) -> Iterator[str]:
         """The hints that apply; `dropped` tells of scores that were left out as too high."""

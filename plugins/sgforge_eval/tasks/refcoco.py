@@ -11,6 +11,9 @@ import numpy as np
 
 from sgforge import boxes
 from sgforge.stages import Report
+from sgforge_eval.intake.arrays import Floats
+from sgforge_eval.intake.dropped import Dropped
+from sgforge_eval.intake.hints import Hints
 from sgforge_eval.tasks.base import (
     Asked,
     Predictions,
@@ -146,8 +149,22 @@ class ReferringTask:
             len(expressions),
             convention=f"IoU {'>' if self._options.strict else '>='} 0.5, boxes in {self._options.scale}",
             tables={"per_split": table},
+            notes=self._hints(expressions, np.array(found).reshape(-1, 4)),
             units={"accuracy": right, "mean_IoU": overlap.tolist()},
         )
+
+    def _hints(self, expressions: Sequence[Expression], found: Floats) -> list[str]:
+        """What boxes look like that are told to be in pixels and are in something else."""
+        if self._options.scale != "pixels":
+            return []
+        answered = found.any(axis=1)
+        sizes = np.array([(item.width, item.height) for item in expressions]).reshape(-1, 2)
+        hints = Hints(
+            largest_true=max((max(item.box) for item in expressions), default=0.0),
+            largest_side=int(sizes.max(initial=0)),
+        )
+        hints.see_boxes(found[answered], sizes[answered])
+        return [f"{line}; --set scale= says in what they are" for line in hints.lines(Dropped())]
 
     def _box(self, expression: Expression, predictions: Predictions) -> Numbers:
         """The predicted box in pixels; a box of zeros, which overlaps nothing, where there is none."""
