@@ -5,6 +5,9 @@ when a snapshot is being written, a third while the branch is being moved. After
 every kill: each answer that was acknowledged is in the journal or in a snapshot (else lost), no snapshot is torn (every
 array is read by plain zarr and checked), and no acknowledged answer is ever computed again (else doubled). A round ends
 when a run was left to finish: its arrays must be identical to those of an undisturbed run.
+
+A quarter of the kills ends `sgforge repair` of a dataset that was damaged in several ways. When it was left to finish,
+nothing may be wrong any more (else torn), and a run must make the same arrays.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ import zarr
 
 import sgforge as sg
 from sgforge.dataset import Dataset, DatasetWriter, Journal, JournalRow, Snapshot
+from sgforge.dataset.maintenance.repair import repair_dataset
+from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.dataset.publishing.write_snapshot import checksum
 from sgforge.edits import Edit
 from sgforge.graph import Region, Relation, Sample, SceneGraph
@@ -241,16 +246,17 @@ def main() -> None:
 def run(kills: int, chance: random.Random) -> tuple[Damage, Counter[str], int]:
     """Kill and check; the damage, how many kills of each kind, and in how many datasets."""
     damage, done, rounds = Damage(), Counter[str](), 0
+    runs = kills - kills // 4
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole"
         process = start(whole, Path(folder) / "whole.log")
         begun = time.monotonic()
         process.communicate()
         seconds, expected = time.monotonic() - begun, arrays(whole)
-        while done.total() < kills:
+        while done.total() < runs:
             rounds += 1
             data, log = Path(folder) / f"{rounds}", Path(folder) / f"{rounds}.log"
-            for _ in range(min(KILLS_A_ROUND, kills - done.total())):
+            for _ in range(min(KILLS_A_ROUND, runs - done.total())):
                 aim = chance.choice(("any", "publish", "ref"))
                 if kill_at(start(data, log), data, aim, seconds, chance):
                     done[aim] += 1
@@ -260,7 +266,82 @@ def run(kills: int, chance: random.Random) -> tuple[Damage, Counter[str], int]:
             start(data, log).communicate()
             check(data, log, damage)
             damage.different += arrays(data) != expected
+        while done.total() < kills:
+            rounds += 1
+            kill_repair(whole, Path(folder) / f"{rounds}", expected, kills - done.total(), damage, done, chance)
     return damage, done, rounds
+
+
+def kill_repair(
+    whole: Path,
+    data: Path,
+    expected: dict[str, bytes],
+    most: int,
+    damage: Damage,
+    done: Counter[str],
+    chance: random.Random,
+) -> None:
+    """Damage a copy, kill its repair up to `most` times, let it finish, and look at what it left."""
+    subprocess.run(["cp", "-a", str(whole), str(data)], check=True)
+    spoil(data, chance)
+    command = [sys.executable, "-c", _REPAIR, str(data)]
+    for _ in range(min(KILLS_A_ROUND, most)):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        # Most of its time it looks; what it changes, it changes within moments.
+        before = _names_below(data)
+        moment = time.monotonic() + chance.random() * 2
+        while process.poll() is None and time.monotonic() < moment and _names_below(data) == before:
+            pass
+        time.sleep(chance.random() * 0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if process.returncode != -signal.SIGKILL:
+            break
+        done["repair"] += 1
+    repaired = repair_dataset(data)
+    damage.torn += bool(repaired.left) + bool(verify_dataset(data).problems)
+    start(data, data.with_suffix(".log")).communicate()
+    damage.different += arrays(data) != expected
+
+
+_REPAIR = """
+import sys
+from sgforge.dataset.maintenance.repair import repair_dataset
+print("ready", flush=True)
+sys.stdin.readline()
+repair_dataset(sys.argv[1])
+"""
+
+
+def _names_below(data: Path) -> list[str]:
+    """What a repair has moved or is about to: the folders in `damaged`, the versions, its scratch folder."""
+    return [*_names(data / "damaged"), *_names(data / "snapshots")]
+
+
+def spoil(data: Path, chance: random.Random) -> None:
+    """Change one byte of some files, and two of others, which no checksum tells how to put right."""
+    files = [path for path in sorted(data.rglob("*")) if path.is_file() and path.stat().st_size > 40]
+    for path in chance.sample([path for path in files if "snapshots" in path.parts], 4):
+        _flip(path, {chance.randrange(path.stat().st_size) for _ in range(chance.choice((1, 2)))})
+    _flip(data / "refs" / "heads" / "main", {chance.randrange(32)})
+    _flip(data / "journal.sqlite", {chance.randrange((data / "journal.sqlite").stat().st_size)})
+
+
+def _flip(path: Path, places: set[int]) -> None:
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    with path.open("r+b") as stream:
+        for place in places:
+            stream.seek(place)
+            found = stream.read(1)[0]
+            stream.seek(place)
+            stream.write(bytes([found ^ 0x41]))
+    path.chmod(mode)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import numpy as np
 
 from sgforge.columns import GraphColumns
 from sgforge.columns.declared import values_of_sample
-from sgforge.dataset.damage import damaged_snapshot
 from sgforge.dataset.folder import DatasetFolder, Lock, no_space, write_durably
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
@@ -145,7 +144,10 @@ class DatasetWriter:
         """Let branch `name` stand for `snapshot`; atomic and durable. A damaged one is a `DatasetError`."""
         fault = snapshot.fault(self._folder.sealed(snapshot.id))
         if fault is not None:
-            raise damaged_snapshot(fault, snapshot.path)
+            raise DatasetError(
+                f"{fault}; version {snapshot.id[:12]} is damaged, so branch {name} stays where it is: sgforge repair "
+                f"{self.path} puts a sound copy into all versions that share it, or moves them aside; run it first"
+            )
         write_durably(self._folder.ref("heads", name), snapshot.id + "\n")
 
     def tag(self, name: str, snapshot_id: str) -> None:

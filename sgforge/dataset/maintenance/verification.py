@@ -29,7 +29,7 @@ from sgforge.sqlite_files import is_unmade
 from sgforge.statekey import KEY_BYTES
 from sgforge.text.wording import counted
 
-__all__ = ["SnapshotCheck", "Verification", "unsound_answers", "verify_dataset"]
+__all__ = ["SnapshotCheck", "Verification", "findings_beside", "unsound_answers", "verify_dataset"]
 
 
 @attrs.frozen
@@ -56,26 +56,39 @@ def verify_dataset(path: Path | str, *, is_locked: bool = False) -> Verification
     named = {kind: folder.refs(kind) for kind in ("heads", "tags")}
     checker = SnapshotChecker(folder)
     checks = tuple(map(checker.check, checker.known))
+    answers, beside = findings_beside(folder, named, checker.known, is_locked=is_locked)
+    findings = (*checker.findings(), *beside)
+    names = _names_of(named)
+    return Verification(
+        snapshots=checks,
+        answers=answers,
+        findings=findings,
+        problems=[told(finding, names, folder.path) for finding in findings],
+        notes=tuple(_notes(folder, checker)),
+    )
+
+
+def findings_beside(
+    folder: DatasetFolder,
+    named: Mapping[str, Mapping[str, str]],
+    known: Sequence[str],
+    *,
+    is_locked: bool = False,
+) -> tuple[int, list[Finding]]:
+    """The part of `verify_dataset` that looks at everything but the versions' own files; how many answers wait.
+
+    `named`: branches and tags, read before `known`, the ids of the versions.
+    """
     answers, journal = _check_journal(folder, None if is_locked else folder.path / "lock")
-    findings = [
-        *checker.findings(),
+    return answers, [
         *_marker_findings(folder),
-        *_ref_findings(folder, named, checker.known),
+        *_ref_findings(folder, named, known),
         *(Finding(kind="made", what=what, where=what.partition(":")[0]) for what in folder.files.problems()),
-        *_circles(folder, checker.known),
+        *_circles(folder, known),
         *step_findings(folder),
         *_response_findings(folder),
         *journal,
     ]
-    names = _names_of(named)
-    problems = [told(finding, names, folder.path) for finding in findings]
-    return Verification(
-        snapshots=checks,
-        answers=answers,
-        findings=tuple(findings),
-        problems=problems,
-        notes=tuple(_notes(folder, checker)),
-    )
 
 
 def _names_of(named: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
