@@ -39,7 +39,8 @@ _SCHEMAS: Final = ("2.0", SCHEMA)
 _MARKER: Final = "sgforge.json"
 _MAX_MARKER_BYTES: Final = 4096
 _OWN_NAMES: Final = re.compile(
-    r"\.?sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|snapshots|refs|steps|files|seals|damaged"
+    r"\.?sgforge\.json.*|lock|journal\.sqlite.*|responses\.sqlite.*|\.?states\.index.*"
+    r"|snapshots|refs|steps|files|seals|damaged"
 )
 _SNAPSHOT_ID: Final = re.compile(r"[0-9a-f]{32}")
 _REF_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -98,6 +99,7 @@ class DatasetFolder:
         self.snapshots = path / "snapshots"
         self.seals = path / "seals"
         self.journal = path / "journal.sqlite"
+        self.states_index = path / "states.index"
 
     @classmethod
     def open(cls, path: Path | str) -> DatasetFolder:
@@ -180,7 +182,11 @@ class DatasetFolder:
         for kind in _KINDS:
             for leftover in (self.path / "refs" / kind).glob(".*.tmp"):
                 leftover.unlink(missing_ok=True)
-        for leftover in (*self.path.glob(f".{_MARKER}.*.tmp"), *(self.path / FILES_ROOT).glob("*/.*.tmp")):
+        for leftover in (
+            *self.path.glob(f".{_MARKER}.*.tmp"),
+            *self.path.glob(".states.index.*.tmp"),
+            *(self.path / FILES_ROOT).glob("*/.*.tmp"),
+        ):
             leftover.unlink(missing_ok=True)
 
     def place_aside(self, path: Path) -> Path:

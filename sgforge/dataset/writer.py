@@ -79,6 +79,7 @@ class DatasetWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            self._save_states()
             with closing(self.journal) as journal:
                 has_failed = isinstance(error, Exception) and bool(self._made)
                 is_unused = has_failed and self._folder.is_unused() and not len(journal)
@@ -93,9 +94,14 @@ class DatasetWriter:
     def close(self) -> None:
         """Close the journal and let others write."""
         try:
+            self._save_states()
             self.journal.close()
         finally:
             self._lock.release()
+
+    def _save_states(self) -> None:
+        if self._states is not None:
+            self._states.save()
 
     @property
     def path(self) -> Path:

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 from sgforge.dataset.damage import damaged_journal
 from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.in_use import Hold
 from sgforge.dataset.records import ANSWER_COLUMNS, RECORD_COLUMNS, ReadingRecord, is_record, is_sound
 from sgforge.dataset.states.state_index import StateIndex
 from sgforge.errors import DatasetError
@@ -88,6 +89,8 @@ class KnownWork:
 
     def __init__(self, folder: DatasetFolder) -> None:
         self._folder = folder
+        # As long as somebody has this, `sgforge gc` takes nothing away.
+        self._hold = Hold.shared(folder.snapshots) if folder.snapshots.is_dir() else None
         self.states = StateIndex(folder)
 
     @classmethod

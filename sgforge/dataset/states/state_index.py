@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Final
 
 import numpy as np
 
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.records import StateRef
 from sgforge.dataset.snapshot import Snapshot
+from sgforge.dataset.states.index_file import SavedStates, prefixes_of, read_index, write_index
 from sgforge.errors import DatasetError
 from sgforge.graph import SceneGraph
 from sgforge.statekey import KEY_BYTES
 
 __all__ = ["StateIndex", "as_keys"]
+
+_MANY: Final = 8
+"""So many snapshots that the file misses are worth to write it anew."""
+_NO_STATES: Final = (np.zeros((0, KEY_BYTES), np.uint8), np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
 def as_keys(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
@@ -30,6 +36,8 @@ class StateIndex:
 
     A damaged one that no branch or tag leads to is left out, and stands in `left_out` with what is wrong; any other is
     a `DatasetError`. Whether one that nothing leads to is damaged is looked at when a state of it is first found.
+    Those of most snapshots are read from one file, and each that is found there is looked up in its snapshot before it
+    is told.
     """
 
     def __init__(self, folder: DatasetFolder) -> None:
@@ -37,16 +45,30 @@ class StateIndex:
         self._snapshots: dict[str, Snapshot] = {}
         self._sound: set[str] = set()
         self.left_out: dict[str, str] = {}
-        self._clear()
+        self._start(read_index(folder) or SavedStates((), *_NO_STATES))
+
+    def _start(self, saved: SavedStates) -> None:
+        """Begin with what was saved, and read the keys of all other snapshots."""
+        self._begin_with(saved)
         self.add(self._folder.snapshot_ids())
 
-    def _clear(self) -> None:
-        self._order: list[str] = []
+    def _begin_with(self, saved: SavedStates) -> None:
+        self._saved = len(saved.snapshots)
+        self._order = list(saved.snapshots)
         # In the order of the keys' prefixes.
-        self._keys = np.zeros((0, KEY_BYTES), np.uint8)
-        self._prefixes = np.zeros(0, np.uint64)
-        self._owner = np.zeros(0, np.int32)
-        self._row = np.zeros(0, np.int32)
+        self._keys, self._owner, self._row = saved.keys, saved.owner, saved.row
+        self._prefixes = prefixes_of(self._keys)
+
+    def save(self) -> None:
+        """Write what is known to the file from which the next start reads it, if that misses many snapshots.
+
+        The lock must be held. On a full disk it is not written; nothing depends on it.
+        """
+        if len(self._order) - self._saved < _MANY:
+            return
+        with suppress(OSError, DatasetError):
+            write_index(self._folder, SavedStates(self._order, self._keys, self._owner, self._row))
+            self._saved = len(self._order)
 
     def add(self, snapshot_ids: Iterable[str], *, are_written: bool = False) -> None:
         """Take in the states of more snapshots; those that are known already are skipped.
@@ -66,13 +88,13 @@ class StateIndex:
         keys = np.concatenate([self._keys, *parts])
         owner = np.concatenate([self._owner, np.repeat(np.arange(first, first + len(fresh), dtype=np.int32), sizes)])
         row = np.concatenate([self._row, *(np.arange(size, dtype=np.int32) for size in sizes)])
-        order = np.argsort(_prefixes(keys), kind="stable")
+        order = np.argsort(prefixes_of(keys), kind="stable")
         keys = keys[order]
         # Snapshots share most states with others; the first place of each is enough.
         is_new = np.ones(len(keys), bool)
         is_new[1:] = (keys[1:] != keys[:-1]).any(axis=1)
         self._keys, self._owner, self._row = keys[is_new], owner[order][is_new], row[order][is_new]
-        self._prefixes = _prefixes(self._keys)
+        self._prefixes = prefixes_of(self._keys)
 
     def _keys_of(self, snapshot_id: str) -> np.ndarray | None:
         """The keys of a snapshot; None for one that is left out."""
@@ -120,7 +142,7 @@ class StateIndex:
         """Where the state with each key stands; None for a key that no snapshot has."""
         wanted = as_keys(keys)
         places = self._places(wanted)
-        while self._leaves_out(places):
+        while not self._are_there(places, wanted) or self._leaves_out(places):
             places = self._places(wanted)
         return [
             StateRef(self._order[self._owner[place]], int(self._row[place])) if place >= 0 else None
@@ -140,9 +162,26 @@ class StateIndex:
         if faults:
             kept = [snapshot_id for snapshot_id in self._order if snapshot_id not in faults]
             self.left_out.update(faults)
-            self._clear()
+            self._begin_with(SavedStates((), *_NO_STATES))
             self.add(kept)
         return bool(faults)
+
+    def _are_there(self, places: np.ndarray, wanted: np.ndarray) -> bool:
+        """Whether the states that a file said stand in these places do, by their snapshots; else it counts no more."""
+        found = places >= 0
+        owners, rows = self._owner[places[found]], self._row[places[found]]
+        for owner in np.unique(owners[owners < self._saved]).tolist():
+            here = owners == owner
+            try:
+                keys = self.snapshot(self._order[owner]).keys
+                if not np.array_equal(keys[rows[here]], wanted[found][here]):
+                    break
+            except (DatasetError, IndexError):
+                break
+        else:
+            return True
+        self._start(SavedStates((), *_NO_STATES))
+        return False
 
     def graph(self, ref: StateRef) -> SceneGraph:
         """The graph of a state."""
@@ -151,7 +190,7 @@ class StateIndex:
     def _places(self, keys: np.ndarray) -> np.ndarray:
         """Position of each key among all keys, -1 where it is unknown; the prefix finds it, all bytes decide."""
         found = np.full(len(keys), -1, np.int64)
-        prefixes = _prefixes(keys)
+        prefixes = prefixes_of(keys)
         position = np.searchsorted(self._prefixes, prefixes)
         open_rows = np.arange(len(keys))
         while len(open_rows):
@@ -165,7 +204,3 @@ class StateIndex:
             open_rows = open_rows[~equal]
             position[open_rows] += 1
         return found
-
-
-def _prefixes(keys: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(keys[:, :8]).view("<u8").reshape(-1).astype(np.uint64)
