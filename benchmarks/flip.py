@@ -1,11 +1,11 @@
 """Flip bytes of a dataset that has everything, and see whether `sgforge verify` says so.
 
 `python benchmarks/flip.py` makes a dataset with every kind of file: sources, edits, further columns, pictures made by
-a step, a checkpoint, a report, what a selector chose, paid answers, a journal, branches, tags and seals; and a second
-one as a killed run leaves it, with a write-ahead log. Then it changes 2,000 bytes at random, one at a time (`--seed`),
-over all files, kind by kind in turn, and runs the check after each. It prints one JSON line: by kind, how many
-were found, how many lay where SQLite keeps nothing (an unused page, or the unused part of one), and how many were
-missed. The bar is 0 missed.
+a step, a checkpoint, a report, what a selector chose, paid answers, a journal, branches, tags, seals, known states;
+and a second one as a killed run leaves it, with a write-ahead log. Then it changes 2,000 bytes at random, one at a
+time (`--seed`), over all files, kind by kind in turn, and runs the check after each. It prints one JSON line:
+by kind, how many were found, how many lay where SQLite keeps nothing (an unused page, or the unused part of one), and
+how many were missed. The bar is 0 missed.
 
 Left out: `lock`, which is empty while nobody writes; `-shm`, which SQLite makes anew whenever it opens a file; files of
 a killed run that are no file of SQLite, as they are those of the first dataset.
@@ -64,6 +64,7 @@ def make(folder: Path) -> Path:
     with DatasetWriter.open(data) as writer:
         writer.tag("first", Dataset.open(data).log()[-1].snapshot_id)
         _journal(writer)
+        writer.states().save(least=1)
     _pay(data / "responses.sqlite")
     return data
 

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -353,7 +354,7 @@ class Lock:
         except OSError as error:
             raise DatasetError(f"{path}: {error.strerror}; a dataset is written in a folder one may write") from None
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(stream)
         except OSError:
             stream.seek(0)
             holder = stream.read(200).strip() or "another process"
@@ -374,3 +375,12 @@ class Lock:
             with suppress(OSError):
                 self._stream.truncate(0)  # at rest it says nothing that could be damaged
         self._stream.close()
+
+
+def _lock(stream: TextIO) -> None:
+    """Lock a file; once more after a moment, as a check whether somebody has it locked holds it for that long."""
+    with suppress(OSError):
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    time.sleep(0.05)
+    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

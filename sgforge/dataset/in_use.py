@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Hold"]
+__all__ = ["Hold", "holding"]
 
 
 class Hold:
@@ -67,3 +68,17 @@ def _again(folder: Path) -> Hold:
         return Hold.shared(folder)
     except OSError:
         return Hold(folder, None)
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """Hold a folder for reading while this lasts; one that is not there is none of it."""
+    try:
+        hold = Hold.shared(folder)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        hold.release()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -19,6 +20,7 @@ import attrs
 
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.in_use import Hold
+from sgforge.dataset.journal import sealed_journal
 from sgforge.dataset.maintenance.reachable import Versions, named_files, read_journal
 from sgforge.dataset.maintenance.step_folders import StepFolder, step_folders
 from sgforge.dataset.maintenance.verification import verify_dataset
@@ -27,7 +29,7 @@ from sgforge.dataset.states.known_states import connect_to_read
 from sgforge.durable import make_folder, sync_file, sync_folder
 from sgforge.errors import DatasetError
 from sgforge.regular_files import open_regular
-from sgforge.seals import seal_path
+from sgforge.seals import seal, seal_path
 from sgforge.text.wording import counted
 
 __all__ = ["Copied", "copy_dataset"]
@@ -130,17 +132,20 @@ class _Copy:
         self._copy_made_files(None if ref is None else wanted)
         if ref is not None:
             self._leave_answers()
+        self._seal_databases()
         for kind, refs in named.items():
             for name, snapshot_id in refs.items():
                 self._made.append(self._target.ref(kind, name))
                 self._made[-1].write_text(snapshot_id + "\n")
         self._make_durable()
         self._check()
+        states = (path.lstat() for path in self._target.path.rglob("*"))
+        sizes = {state.st_ino: state.st_size for state in states if stat.S_ISREG(state.st_mode)}
         return Copied(
             versions=len(wanted),
             refs={name: "branch" if kind == "heads" else "tag" for kind, refs in named.items() for name in refs},
-            files=len(self._made),
-            bytes=sum(path.stat().st_size for path in self._made),
+            files=len(sizes),
+            bytes=sum(sizes.values()),
             links=self._links,
             left_out=tuple(self._left_out),
         )
@@ -158,9 +163,9 @@ class _Copy:
     def _copy_versions(self, wanted: Collection[str]) -> None:
         for snapshot_id in sorted(wanted):
             self._copy_tree(self._source.snapshot(snapshot_id), self._target.snapshot(snapshot_id))
-            seal = seal_path(self._source.sealed(snapshot_id))
-            if seal.exists():
-                self._copy_file(seal, self._target.seals / seal.name)
+            sealed = seal_path(self._source.sealed(snapshot_id))
+            if sealed.exists():
+                self._copy_file(sealed, self._target.seals / sealed.name)
 
     def _wanted_steps(self, wanted: Collection[str], versions: Versions, ref: str | None) -> list[StepFolder]:
         """The folders of steps that belong to these versions; without a ref all."""
@@ -287,6 +292,14 @@ class _Copy:
                 gone = [(folder,) for folder in known if not self._target.step(folder).exists()]
                 base.executemany("DELETE FROM folder_use WHERE folder = ?", gone)
             base.execute("VACUUM")  # deleted rows would be in the file still
+
+    def _seal_databases(self) -> None:
+        """They are at rest now, with other bytes than those that they were copied from."""
+        journal, responses = self._target.journal, self._target.responses
+        if journal.exists():
+            seal(journal, sealed=sealed_journal(journal))
+        if responses.exists():
+            seal(responses)
 
     def _make_durable(self) -> None:
         # All were handed to the system before: it has begun to write, and each wait is short.

@@ -11,10 +11,24 @@ import attrs
 __all__ = ["Finding", "Kind", "told", "version_names"]
 
 Kind: TypeAlias = Literal[
-    "array", "group", "root", "seal", "mode", "version", "content", "ref", "marker", "step", "made", "sqlite", "answer"
+    "array",
+    "group",
+    "root",
+    "seal",
+    "mode",
+    "version",
+    "content",
+    "ref",
+    "marker",
+    "step",
+    "made",
+    "sqlite",
+    "answer",
+    "index",
 ]
 """What is damaged: of a version a file of an array or group, its root, the root's seal, a mode, itself as a whole, or
-what its rows say; a branch or tag, the marker, a file of a step, a file that a step made, a SQLite file, an answer."""
+what its rows say; a branch or tag, the marker, a file of a step, a file that a step made, a SQLite file, an
+answer, the index of states."""
 
 
 @attrs.frozen(kw_only=True)

@@ -349,6 +349,10 @@ class _Work:
                     self._do(lambda path: path.chmod(0o444), path)
         self._mended.append("files of snapshots: made read-only again")
 
+    def _mend_index(self, finding: Finding) -> None:
+        self._do(lambda path: path.unlink(), self._folder.path / finding.where)
+        self._mended.append(f"{finding.where}: removed, the next run writes it anew")
+
     def _mend_marker(self, finding: Finding) -> None:
         self._do(lambda path: path.unlink(), self._folder.path / finding.where)
         self._do(lambda _: self._folder.mark(), self._folder.path)
@@ -472,6 +476,7 @@ class _Work:
         "made": _mend_made,
         "sqlite": _mend_sqlite,
         "answer": _mend_sqlite,
+        "index": _mend_index,
     }
 
 

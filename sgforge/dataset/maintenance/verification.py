@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 
 from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.in_use import holding
 from sgforge.dataset.maintenance.findings import Finding, told
 from sgforge.dataset.maintenance.snapshot_checks import SnapshotCheck, SnapshotChecker
 from sgforge.dataset.maintenance.sqlite_checks import sqlite_faults
@@ -20,6 +21,7 @@ from sgforge.dataset.maintenance.step_checks import step_findings, unsealed_file
 from sgforge.dataset.publishing.apply_packed import index_faults
 from sgforge.dataset.records import is_sound
 from sgforge.dataset.snapshot import read_meta
+from sgforge.dataset.states.index_file import index_fault
 from sgforge.dataset.states.known_states import KnownWork, answer_columns, connect_to_read, damaged_records
 from sgforge.dataset.states.state_index import StateIndex
 from sgforge.errors import DatasetError, GraphError
@@ -52,6 +54,11 @@ def verify_dataset(path: Path | str, *, is_locked: bool = False) -> Verification
     `is_locked`: the caller holds the lock; else what a run has open just now is looked at as far as it can be.
     """
     folder = DatasetFolder.open(path)
+    with holding(folder.snapshots):
+        return _verify(folder, is_locked=is_locked)
+
+
+def _verify(folder: DatasetFolder, *, is_locked: bool) -> Verification:
     # Before the snapshots: one that a run publishes meanwhile is there before anything names it.
     named = {kind: folder.refs(kind) for kind in ("heads", "tags")}
     checker = SnapshotChecker(folder)
@@ -87,6 +94,7 @@ def findings_beside(
         *_circles(folder, known),
         *step_findings(folder),
         *_response_findings(folder),
+        *_index_findings(folder),
         *journal,
     ]
 
@@ -162,6 +170,13 @@ def _response_findings(folder: DatasetFolder) -> Iterator[Finding]:
     """What is wrong with the file of paid answers."""
     for fault in sqlite_faults(folder.responses, folder.path / f"{folder.responses.name}-ballast"):
         yield Finding(kind="sqlite", what=f"responses: {fault}", where=folder.responses.name)
+
+
+def _index_findings(folder: DatasetFolder) -> Iterator[Finding]:
+    """What is wrong with the file of known states, on which nothing depends."""
+    name = folder.states_index.name
+    if (fault := index_fault(folder.states_index)) is not None:
+        yield Finding(kind="index", what=f"{name}: {fault}", where=name)
 
 
 def _check_journal(folder: DatasetFolder, lock: Path | None) -> tuple[int, list[Finding]]:

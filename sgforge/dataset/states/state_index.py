@@ -59,12 +59,12 @@ class StateIndex:
         self._keys, self._owner, self._row = saved.keys, saved.owner, saved.row
         self._prefixes = prefixes_of(self._keys)
 
-    def save(self) -> None:
-        """Write what is known to the file from which the next start reads it, if that misses many snapshots.
+    def save(self, least: int = _MANY) -> None:
+        """Write what is known to the file from which the next start reads it, if that misses `least` snapshots.
 
         The lock must be held. On a full disk it is not written; nothing depends on it.
         """
-        if len(self._order) - self._saved < _MANY:
+        if len(self._order) - self._saved < least:
             return
         with suppress(OSError, DatasetError):
             write_index(self._folder, SavedStates(self._order, self._keys, self._owner, self._row))
