@@ -25,7 +25,7 @@ from sgforge.testing.fake_provider import FakeProvider, FakeSettings
 
 PAGE = ROOT / "docs" / "recipes.md"
 RECIPES = [ROOT / "examples" / "svg" / f"{name}.toml" for name in ("rounds", "sg_edit", "stage1")]
-"""Those of the page; `robin.toml` and `stage2.toml` have pages of their own, and run in the tests of those rooms."""
+"""Those of the page; `robin.toml`, `seeds.toml` and `stage2.toml` have pages of their own, and tests in those rooms."""
 needs_extra("robin")
 
 STAND_IN = "http://127.0.0.1:8800/v1"
@@ -80,7 +80,7 @@ def check_that_a_second_run_computes_and_buys_nothing(name: str, ran: Ran) -> No
 def test_every_recipe_is_on_the_page() -> None:
     page = PAGE.read_text()
     there = {path.name for path in (ROOT / "examples" / "svg").glob("*.toml")}
-    assert there == {*(recipe.name for recipe in RECIPES), "robin.toml", "stage2.toml"}
+    assert there == {*(recipe.name for recipe in RECIPES), "robin.toml", "seeds.toml", "stage2.toml"}
     assert all(f"sgforge run examples/svg/{recipe.name}\n" in page for recipe in RECIPES)
 
 
