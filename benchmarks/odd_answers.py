@@ -124,7 +124,71 @@ def measure_odd(small: bool) -> dict[str, Any]:
         "odd_ledger_of_bill": found["usd"] / seen["billed_usd"],
         "odd_commit_ms_median": statistics.median(late),
         "odd_commit_ms_p99": statistics.quantiles(late, n=100)[98],
+        **told_apart(found, seen["sent"]),
     }
+
+
+def told_apart(found: dict[str, Any], sent: dict[str, float]) -> dict[str, float]:
+    """Medians of what lies between an answer's being sent and its being on disk and handed on; and how late the event
+    loop comes to what is due, which is in each of them: more than a few ms of it are the machine's, not the gateway's.
+    """
+    watch, done = found["watch"], found["done"]
+    whole = [number for number in done if number in sent and number in watch.read]
+    return {
+        "odd_loop_lag_ms_median": 1000 * statistics.median(watch.lags),
+        "odd_loop_lag_ms_p90": 1000 * statistics.quantiles(watch.lags, n=10)[8],
+        "odd_sent_to_read_ms": 1000 * statistics.median(watch.read[number] - sent[number] for number in whole),
+        "odd_read_to_done_ms": 1000 * statistics.median(done[number] - watch.read[number] for number in whole),
+        "odd_a_commit_ms": 1000 * statistics.median(watch.commits),
+        "odd_writes_a_commit": statistics.mean(watch.together),
+        "odd_cpu_ms_an_item": 1000 * found["cpu"] / len(done),
+        "odd_answers_per_s": len(done) / (max(done.values()) - min(done.values())),
+    }
+
+
+ITEM: Final = re.compile(r"item (\d+) of kind")
+
+
+class Watch:
+    """Notes when each answer was read from its socket, what commits take, and how late the event loop comes."""
+
+    def __init__(self) -> None:
+        self.read: dict[str, float] = {}
+        self.commits: list[float] = []
+        self.together: list[int] = []
+        self.lags: list[float] = []
+
+    def answers(self, provider: Any) -> Any:
+        """The provider, watched."""
+        send = provider.send
+
+        async def watched(body: Any) -> bytes:
+            raw: bytes = await send(body)
+            self.read[ITEM.search(str(body["messages"][0]["content"])).group(1)] = time.time()
+            return raw
+
+        provider.send = watched
+        return provider
+
+    def writes(self, gateway: Any) -> None:
+        """Watch the writer of a gateway's file."""
+        commits = gateway.store._commits
+        commit = commits._commit_together
+
+        def watched(jobs: Any) -> None:
+            started = time.perf_counter()
+            commit(jobs)
+            self.commits.append(time.perf_counter() - started)
+            self.together.append(len(jobs))
+
+        commits._commit_together = watched
+
+    async def loop(self) -> None:
+        """How late the event loop comes, a hundred times a second."""
+        while True:
+            due = time.perf_counter() + 0.01
+            await asyncio.sleep(0.01)
+            self.lags.append(time.perf_counter() - due)
 
 
 async def ask_all(folder: Path, port: int, items: int) -> dict[str, Any]:
@@ -146,11 +210,16 @@ async def ask_all(folder: Path, port: int, items: int) -> dict[str, Any]:
         max_in_flight=100,
     )
     gets, done, lost = drawn(SEED, items), {}, 0
-    limit = asyncio.Semaphore(100)
+    limit, watch = asyncio.Semaphore(100), Watch()
     opening = Gateway.open(
-        folder / "responses.sqlite", GatewaySettings(stop_after_refusals=50), lambda name, own: CompatProvider(own)
+        folder / "responses.sqlite",
+        GatewaySettings(stop_after_refusals=50),
+        lambda name, own: watch.answers(CompatProvider(own)),
     )
     async with opening as gateway:
+        watch.writes(gateway)
+        looking = asyncio.create_task(watch.loop())
+        used = time.process_time()
         model = gateway.bind("compat/m", settings)
 
         async def one(number: int) -> bool:
@@ -166,8 +235,10 @@ async def ask_all(folder: Path, port: int, items: int) -> dict[str, Any]:
                 return True
 
         lost = sum(not fine for fine in await asyncio.gather(*map(one, range(items))))
+        cpu = time.process_time() - used
+        looking.cancel()
         usd = sum(row.usd for row in gateway.spending())
-    return {"done": done, "readable_lost": lost, "usd": usd}
+    return {"done": done, "readable_lost": lost, "usd": usd, "watch": watch, "cpu": cpu}
 
 
 def measure_pictures(small: bool) -> dict[str, Any]:
