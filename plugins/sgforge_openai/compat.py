@@ -23,7 +23,7 @@ from sgforge.models import (
     with_extra,
 )
 from sgforge_openai.answers import plain_completion, read_chat
-from sgforge_openai.proxies import proxy_for, without_user
+from sgforge_openai.proxies import cannot_use, connect_error, proxy_for, through, told_through
 from sgforge_openai.wire import chat_body
 
 __all__ = ["KEY_ENV", "CompatProvider"]
@@ -50,8 +50,11 @@ class CompatProvider:
         return identity_with(self.settings.base_url and self.settings.base_url.rstrip("/"), self.settings)
 
     def problems(self, model: str) -> list[str]:
-        """A base_url is needed."""
-        return [] if self.settings.base_url else [f'give base_url in [models."compat/{model}"]']
+        """A base_url is needed, and a proxy that can be used, if there is one."""
+        if not self.settings.base_url:
+            return [f'give base_url in [models."compat/{model}"]']
+        problem = cannot_use(proxy_for(self.settings.base_url))
+        return [] if problem is None else [problem]
 
     def body(self, model: str, request: ChatRequest, encode: EncodeImage) -> Mapping[str, Any]:
         """A chat completions body."""
@@ -70,15 +73,15 @@ class CompatProvider:
         the key is for this server."""
         url = f"{(self.settings.base_url or '').rstrip('/')}/chat/completions"
         session = self._open(url)
-        by = f" through the proxy {without_user(self._proxy)}" if self._proxy else ""
+        by = told_through(self._proxy)
         try:
             async with session.post(url, data=orjson.dumps(body), allow_redirects=False, proxy=self._proxy) as response:
                 raw = await response.read()
                 if 200 <= response.status < 300:
                     return plain_completion(raw)
-                raise http_error(response.status, response.headers, raw)
+                raise through(http_error(response.status, response.headers, raw), self._proxy)
         except aiohttp.ClientHttpProxyError as error:
-            raise ProviderError(f"cannot connect to {url}{by}: {error.status} {redact(error.message)}") from error
+            raise connect_error(url, self._proxy, error.status, redact(error.message)) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise ProviderError(redact(f"cannot connect to {url}{by}: {error}")) from error
         except (aiohttp.ClientError, OSError) as error:

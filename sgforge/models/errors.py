@@ -20,8 +20,8 @@ __all__ = [
     "StoreError",
 ]
 
-Blame: TypeAlias = Literal["account", "model", "address"]
-"""What is wrong with every call alike: key or payment, the model's name, the server's address."""
+Blame: TypeAlias = Literal["account", "model", "address", "proxy"]
+"""What is wrong with every call alike: key or payment, the model's name, the server's address, a proxy before it."""
 Cause: TypeAlias = Blame | Literal["item"]
 """What a failed call is put down to; "item": what was asked, so this call alone, whatever its status says."""
 DEFERRED: Final = "deferred"

@@ -29,6 +29,7 @@ _MENDS: Final[Mapping[Blame, str]] = {
     "account": "check the key, its permissions and the account",
     "model": "check the model's name, and whether the account may use it (a local server must have it loaded)",
     "address": "check base_url (for openai/ and compat/ it mostly ends in /v1, for anthropic/ it does not)",
+    "proxy": "check HTTP_PROXY and HTTPS_PROXY (http://USER:PASSWORD@HOST:PORT), or name the server in NO_PROXY",
 }
 
 
