@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 from sgforge.models.errors import RunStoppedError
 from sgforge.models.settings import ModelSettings
+from sgforge.models.wire.key_pieces import MASK, masked_pieces
 
 __all__ = ["find_key", "holds_key", "redact", "redact_body"]
 
 _SEEN: Final[dict[str, re.Pattern[str]]] = {}
 """Every key that was looked up, with what it looks like in a text."""
 _SHORTEST: Final = 6
-_MASK: Final = "[key]"
 _ESCAPED: Final = re.compile(rb"\\u00[2-7]|\\/")
 
 
@@ -42,7 +42,7 @@ def redact(text: str) -> str:
     for key, pattern in _SEEN.items():
         # Looked for as it is first, which costs next to nothing where it is not.
         if key in text or "%" in text or "\\" in text:
-            text = pattern.sub(_MASK, text)
+            text = pattern.sub(MASK, text)
     return text
 
 
@@ -52,19 +52,20 @@ def holds_key(text: str) -> bool:
 
 
 def redact_body(raw: bytes) -> bytes:
-    """A body with every key that was looked up here masked, also where JSON wrote its letters as escapes."""
+    """A body with every key that was looked up here masked, also where JSON wrote its letters as escapes, and where it
+    stands in pieces that a reader puts together."""
     for key in _SEEN:
         if (plain := key.encode()) in raw:
-            raw = raw.replace(plain, _MASK.encode())
+            raw = raw.replace(plain, MASK.encode())
     if _SEEN and _ESCAPED.search(raw):
         raw = _redact_escapes(raw)
-    return raw
+    return masked_pieces(raw, _SEEN)
 
 
 def _redact_escapes(raw: bytes) -> bytes:
     text = raw.decode("utf-8", "surrogateescape")
     for pattern in _SEEN.values():
-        text = pattern.sub(_MASK, text)
+        text = pattern.sub(MASK, text)
     return text.encode("utf-8", "surrogateescape")
 
 

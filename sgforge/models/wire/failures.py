@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from sgforge.models.errors import Cause, ProviderError
-from sgforge.models.wire.api_keys import redact
+from sgforge.models.wire.api_keys import redact, redact_body
 from sgforge.models.wire.bodies import read_json, token_count
 
 __all__ = ["http_error", "message_of", "no_answer", "retry_after_s", "sdk_errors"]
@@ -76,6 +76,7 @@ _UNSENT: Final = frozenset({"ConnectError", "ConnectTimeout", "ProxyError"})
 
 def http_error(status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
     """The error of a call that was answered with a status other than 2xx."""
+    body = redact_body(body)
     message = message_of(body)
     if status in _REDIRECTED:
         target = redact(headers.get("location") or headers.get("Location") or "another address")[:_MESSAGE]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +99,87 @@ def test_a_key_anywhere_in_a_body_stays_in_it(shape: str, before: int, after: in
         assert not held(told), told
         kept = b"".join(path.read_bytes() for path in Path(folder).iterdir())
         assert not held(kept.decode("utf-8", "replace"))
+
+
+def tokens(pieces: list[str]) -> Any:
+    """A completion whose tokens are told, each with an alternative."""
+    told = []
+    for piece in pieces:
+        alternatives = [{"token": word, "logprob": -0.1, "bytes": list(word.encode())} for word in (piece, "other")]
+        told.append({**alternatives[0], "top_logprobs": alternatives})
+    return completion("".join(pieces), logprobs={"content": told})
+
+
+IN_PIECES: dict[str, Callable[[list[str]], Any]] = {
+    "parts": lambda pieces: completion([{"type": "text", "text": piece} for piece in pieces]),
+    "wrapped parts": lambda pieces: completion([{"type": "text", "text": {"value": piece}} for piece in pieces]),
+    "texts": completion,
+    "texts and parts": lambda pieces: completion(
+        [{"type": "text", "text": piece} if number % 2 else piece for number, piece in enumerate(pieces)]
+    ),
+    "thinking": lambda pieces: completion([*({"type": "thinking", "thinking": one} for one in pieces), "fine"]),
+    "refusal": lambda pieces: completion(None, message={"refusal": pieces}),
+    "tokens": tokens,
+    "blocks": lambda pieces: message([{"type": "text", "text": piece} for piece in pieces]),
+    "another field": lambda pieces: {**completion("fine"), "debug": {"sent": [{"line": piece} for piece in pieces]}},
+    "error": lambda pieces: {"error": {"message": pieces, "code": 400}},
+    "stream": lambda pieces: [{"choices": [{"delta": {"content": piece}}]} for piece in pieces],
+}
+
+
+def body_of(shape: str, pieces: list[str]) -> bytes:
+    value = IN_PIECES[shape](pieces)
+    if shape != "stream":
+        return json.dumps(value).encode()
+    return "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in value).encode() + b"data: [DONE]\n\n"
+
+
+def put_together(value: Any) -> str:
+    """All texts of a JSON value, one behind the other, what says of which kind an item is left out."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and value and all(type(item) is int for item in value):
+        return bytes(value).decode("utf-8", "replace")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return "".join(put_together(item) for name, item in items if name not in ("type", "role", "id"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(list(IN_PIECES)), st.sets(st.integers(0, len(KEY) + 8), min_size=1, max_size=9), st.data())
+def test_a_key_in_pieces_stays_in_none_of_them(shape: str, cuts: set[int], data: st.DataObject) -> None:
+    whole = f"say {KEY} now"
+    ends = [0, *sorted(cuts), len(whole)]
+    pieces = [whole[start:end] for start, end in pairwise(ends)]
+    vendor = "anthropic" if shape == "blocks" else "compat"
+    status = data.draw(st.sampled_from([200, 400]))
+
+    async def ask_twice(folder: Path) -> list[str]:
+        from sgforge_openai.answers import plain_completion
+
+        # As the provider reads it from its socket.
+        raw = body_of(shape, pieces) if vendor == "anthropic" else plain_completion(body_of(shape, pieces))
+        echo = Echo(resolve(vendor, ModelSettings(base_url="http://127.0.0.1:1")), Raw(raw, status))
+        told = []
+        for _ in range(2):
+            opened = Gateway.open(folder / "responses.sqlite", GatewaySettings(), lambda name, own: echo)
+            async with opened as gateway_:
+                try:
+                    bound = gateway_.bind(f"{vendor}/m", ModelSettings(deadline_s=0.01))
+                    told.append((await bound.complete(ask())).text)
+                except ModelError as error:
+                    told.append(f"{error} {error.detail}")
+        return told
+
+    with tempfile.TemporaryDirectory() as folder:
+        first, again = asyncio.run(ask_twice(Path(folder)))
+        assert not held(first)
+        assert not held(again)
+        if status == 200 and shape not in ("thinking", "refusal", "error", "another field"):
+            assert (first, again) == ("say [key] now",) * 2
+        with closing(sqlite3.connect(Path(folder) / "responses.sqlite")) as base:
+            kept = base.execute("SELECT raw FROM response UNION ALL SELECT raw FROM faulty").fetchall()
+        for (raw,) in kept:
+            assert not held(put_together(json.loads(raw)))
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
