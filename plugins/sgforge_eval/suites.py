@@ -1,8 +1,8 @@
 """The tables of Synthetic Visual Genome as rows: all files of a table scored and averaged, with what is missing.
 
 A folder holds one folder per column: the public file of its task as `questions.*` (graphs: `truth.jsonl`), the answers
-as `predictions.jsonl` (predicted maps: `predictions.json`); further files of the task lie beside them under the names of
-its options (`instances.json`, `annotations.json`, folders `segments` and `predicted`), others in `options.json`.
+as `predictions.jsonl` (predicted maps: `predictions.json`); further files of the task lie beside them under the names
+of its options (`instances.json`, `annotations.json`, folders `segments` and `predicted`), others in `options.json`.
 """
 
 from __future__ import annotations

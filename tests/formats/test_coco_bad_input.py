@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -281,3 +283,37 @@ def test_missing_truncated_and_resized_images(coco: dict[str, Any], images: Path
     assert set(reasons) == {"9", "10", "11"}
     assert reasons["9"] == "size-mismatch"
     assert reasons["11"] == "image-missing"
+
+
+_READ: Final = """
+import sys
+from pathlib import Path
+from sgforge import Roots, Sample
+from sgforge_formats.coco.source import CocoSource
+from sgforge_formats.config import CocoOptions
+regions = 0
+for item in CocoSource(CocoOptions(annotations=sys.argv[1])).samples(Roots(), "coco"):
+    assert isinstance(item, Sample), item
+    regions += len(item.graph.all.regions)
+status = Path("/proc/self/status").read_text()
+print(regions, int(status.partition("VmHWM:")[2].split()[0]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+def test_a_large_file_on_one_line_is_read_to_its_end_in_bounded_memory(tmp_path: Path) -> None:
+    """Twenty times the file may cost a quarter of it more: what is held is a block of rows, and 24 bytes for each."""
+    peaks = []
+    for count in (1_000, 20_000):
+        images = [{"id": at, "file_name": f"{at}.jpg", "width": 40, "height": 30} for at in range(count // 20)]
+        row = {"category_id": 1, "bbox": [1, 2, 3, 4], "note": "x" * 2_000}
+        rows = [{"id": at, "image_id": at % len(images), **row} for at in range(count)]
+        path = tmp_path / f"{count}.json"
+        path.write_text(json.dumps({"images": images, "annotations": rows, "categories": [{"id": 1, "name": "cup"}]}))
+        assert b"\n" not in path.read_bytes()
+        done = subprocess.run([sys.executable, "-c", _READ, path], capture_output=True, text=True, check=True)
+        regions, peak = map(int, done.stdout.split())
+        assert regions == count
+        peaks.append(peak * 1024)
+    assert path.stat().st_size > 40_000_000
+    assert peaks[1] - peaks[0] < path.stat().st_size / 4
