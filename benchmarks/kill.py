@@ -6,8 +6,10 @@ every kill: each answer that was acknowledged is in the journal or in a snapshot
 array is read by plain zarr and checked), and no acknowledged answer is ever computed again (else doubled). A round ends
 when a run was left to finish: its arrays must be identical to those of an undisturbed run.
 
-A quarter of the kills ends `sgforge repair` of a dataset that was damaged in several ways. When it was left to finish,
-nothing may be wrong any more (else torn), and a run must make the same arrays.
+Half of the kills ends runs, the others in turn: `sgforge repair` of a dataset that was damaged in several ways, `gc` of
+one full of what nothing needs, `copy`, and a run that trains, driver or child. When it was left to finish, nothing may
+be wrong any more (else torn), and a run must make the same arrays; gc may take nothing that has a name (else lost) and
+leave nothing that has none (left over), and nothing may live 5 s after its run (outlives).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import zarr
+from kill_targets import kill_copy, kill_gc, kill_training
 
 import sgforge as sg
 from sgforge.dataset import Dataset, DatasetWriter, Journal, JournalRow, Snapshot
@@ -130,6 +133,8 @@ class Damage:
     doubled: int = 0
     torn: int = 0
     different: int = 0
+    left_over: int = 0
+    outlives: int = 0
 
 
 def start(data: Path, log: Path) -> subprocess.Popen[str]:
@@ -246,7 +251,7 @@ def main() -> None:
 def run(kills: int, chance: random.Random) -> tuple[Damage, Counter[str], int]:
     """Kill and check; the damage, how many kills of each kind, and in how many datasets."""
     damage, done, rounds = Damage(), Counter[str](), 0
-    runs = kills - kills // 4
+    runs = kills - 4 * (kills // 8)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "whole"
         process = start(whole, Path(folder) / "whole.log")
@@ -266,10 +271,28 @@ def run(kills: int, chance: random.Random) -> tuple[Damage, Counter[str], int]:
             start(data, log).communicate()
             check(data, log, damage)
             damage.different += arrays(data) != expected
-        while done.total() < kills:
+        while done["repair"] < kills // 8:
             rounds += 1
-            kill_repair(whole, Path(folder) / f"{rounds}", expected, kills - done.total(), damage, done, chance)
+            kill_repair(whole, Path(folder) / f"{rounds}", expected, kills // 8 - done["repair"], damage, done, chance)
+        rounds += kill_others(whole, Path(folder), kills // 8, damage, done, chance)
     return damage, done, rounds
+
+
+def kill_others(whole: Path, folder: Path, most: int, damage: Damage, done: Counter[str], chance: random.Random) -> int:
+    """Kill gc, copies and trainings, each up to `most` times; in how many datasets."""
+    training = folder / "training"
+    training.mkdir()
+    found = {
+        "gc": kill_gc(whole, folder / "gc", most, arrays, chance),
+        "copy": kill_copy(whole, folder / "copy", most, arrays, chance),
+        "training": kill_training(training, most, arrays, chance),
+    }
+    for name, (kills, wrong) in found.items():
+        done[name] += kills
+        for what, count in wrong.items():
+            field = what.replace(" ", "_")
+            setattr(damage, field, getattr(damage, field) + count)
+    return len(found)
 
 
 def kill_repair(
