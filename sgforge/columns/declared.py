@@ -217,7 +217,7 @@ def fitted_sample(sample: Sample, columns: Mapping[tuple[str, str], Column]) -> 
     for value in values_of_sample(sample):
         # Of a text or JSON the value says all that a declaration would.
         column = columns.get((value.target, value.column)) or column_of(value)
-        if column.is_numeric and column.key not in columns:
+        if column.key not in columns and (column.is_numeric or hasattr(value.value, "dtype")):
             raise GraphError(f"column {value.column!r} of {value.target}s was not declared by its source")
         if isinstance(value.value, FileRef):
             raise GraphError(f"{column}: a source makes no files")

@@ -101,6 +101,12 @@ def test_what_is_no_json_is_refused(given):
         fitted(sg.Value("image", None, "a.b", given), Column("image", "a.b", "json"))
 
 
+@pytest.mark.parametrize("given", [None, 3, b"bytes", ["a"], Caption("a")])
+def test_what_is_no_text_is_refused(given):
+    with pytest.raises(sg.SgforgeError, match="takes a text"):
+        fitted(sg.Value("image", None, "a.b", given), Column("image", "a.b"))
+
+
 def test_arrays_of_more_than_four_kilobytes_lie_in_files():
     assert not Column("region", "a.b", "f4", (1024,)).is_filed
     assert Column("region", "a.b", "f4", (1025,)).is_filed

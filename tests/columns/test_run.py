@@ -19,7 +19,7 @@ from sgforge.cli.main import main
 from sgforge.columns import Column
 from sgforge.dataset import DatasetWriter, JournalRow, StepRecord
 from sgforge.dataset.maintenance.verification import verify_dataset
-from sgforge.graph import Caption, Span
+from sgforge.graph import Caption, FileRef, NumberArray, Span
 from sgforge.jsonl import dump_sample, read_jsonl
 from sgforge.packed import pack_edit
 from tests.columns import toys
@@ -253,8 +253,33 @@ def test_a_column_keeps_its_type(tmp_path):
 
     mine = sg.caption(Intruder(sg.Edit.value("region", 0, "toy.mine", 7)), name="mine")
     other = sg.caption(Other(sg.Edit.value("region", 0, "toy.mine", [1, 2])), name="other")
-    with pytest.raises(sg.SgforgeError, match=r"toy\.mine"):
+    with pytest.raises(sg.SgforgeError, match=r"column 'toy\.mine' \(u1\).* column 'toy\.mine' \(f4 2\)"):
         run(tmp_path / "d", mine, other)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"values": {"toy.number": np.float32(1)}}, "column 'toy.number' of images was not declared by its source"),
+        (
+            {"region_values": {"toy.number": {0: NumberArray("u1", (), b"7")}}},
+            "column 'toy.number' of regions was not declared by its source",
+        ),
+        ({"values": {"toy.map": FileRef("ab" * 32, 7)}}, "a source makes no files"),
+        ({"region_values": {"toy.text": {1: "fine", 2: "x"}}}, "region 2 does not exist"),
+        ({"values": {"caption": "a text"}}, "a caption is a Caption"),
+    ],
+)
+def test_what_a_source_may_not_bring_fails_its_image_alone(tmp_path, values, told):
+    class Wrong(toys.Source):
+        def samples(self, roots, name):
+            for sample in super().samples(roots, name):
+                yield attrs.evolve(sample, **values) if sample.image_id == "i2" else sample
+
+    report = sg.Pipeline(sg.caption(toys.Captioner())).run(Wrong(), tmp_path / "d", progress=False)
+    assert [(one.image_id, one.reason) for one in report.failures] == [("i2", "annotation")]
+    assert told in report.failures[0].detail
+    assert len(sg.Dataset.open(tmp_path / "d")) == 5
 
 
 def test_values_of_a_source_count_in_the_key_of_an_image_where_there_are_any(tmp_path):
