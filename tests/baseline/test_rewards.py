@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 import sgforge as sg
 from sgforge.errors import ConfigError, StepError
 from sgforge.graph import Region, Relation, Sample, SceneGraph
-from sgforge.plugins import Registry
-from sgforge.stages import Credit, Failure, Judged, Outcome, Part, Ranking, Resources, RewardSum
+from sgforge.models import ChatRequest, Message, TextPart
+from sgforge.plugins import Owner, Registry
+from sgforge.stages import Credit, Failure, Judged, Needs, Outcome, Part, Ranking, Resources, RewardSum
 from sgforge.stages.rewards import check_credit, range_of
 from sgforge.testing import EvaluatorContract, FilterContract, HolderContract, IsolatedPlugins, RewardContract
+from sgforge.testing.fake_provider import FakeAnswer, FakeProvider
 from sgforge_baseline.rewarding import graph_of
 
 
@@ -303,6 +305,53 @@ def test_rewards_are_a_refiners_signal_in_its_process(tmp_path):
         if one.image_id in found and one.image_id != "00001":
             values = [2 * (1.0 if row.score is None else row.score) - 1 for row in one.graph.all.relations]
             assert found[one.image_id] == pytest.approx([1 + 3 * sum(values) / len(values), 0.0])
+
+
+@attrs.frozen
+class _AskingOptions:
+    model: str
+
+
+class _Asking:
+    """As good as a model says."""
+
+    range = (0.0, 1.0)
+
+    def __init__(self, options: _AskingOptions) -> None:
+        self.options = options
+
+    def setup(self, resources: Resources) -> None:
+        self.model = resources.model
+
+    async def score(self, sample, outcomes):
+        return [await self._one(f"{sample.image_id}?") for _ in outcomes]
+
+    async def _one(self, text):
+        request = ChatRequest(messages=(Message("user", (TextPart(text),)),), max_tokens=1, choices=("good", "bad"))
+        return Credit(float((await self.model.complete(request)).text == "good"))
+
+
+def test_a_reward_may_ask_a_model_whose_answers_are_kept(registry, tmp_path):
+    import sgforge_openai
+
+    class Plugin:
+        @sg.hookimpl
+        def sgforge_register_rewards(self, register):
+            register("asking", _Asking, config=_AskingOptions, needs=Needs(model=True, deterministic=False))
+
+    registry.add(Plugin(), Owner("asking"))
+    registry.add(sgforge_openai, Owner("openai"))
+    rewards = [sg.use("asking", model="compat/any")]
+    with FakeProvider(lambda request: FakeAnswer("good" if "00003?" in str(request.body) else "bad")) as server:
+        steps = [sg.filter("reward", rewards=rewards, judges="images", least=least) for least in (0.25, 0.5)]
+        for step in (steps[0], sg.select("top-fraction", rewards=rewards, fraction=0.01), steps[1]):
+            made = sg.Pipeline(step, models={"compat/any": {"base_url": server.openai_url}})
+            report = made.run(sg.source("toy", count=6), tmp_path / "data", progress=False)
+            assert (report.steps[-1].counts.computed, report.steps[-1].counts.dropped) == (6, 5)
+            assert server.ledger.answered == 6
+    dataset = sg.Dataset.open(tmp_path / "data")
+    dropped = dataset.snapshot.column("image/dropped").tolist()
+    assert [sample.image_id for sample, why in zip(dataset, dropped, strict=True) if why < 0] == ["00003"]
 
 
 def test_one_reward_in_all_its_uses(tmp_path):

@@ -67,12 +67,13 @@ def test_an_edit_per_image_drops_it_or_says_what_was_chosen(tmp_path):
 def test_it_waits_for_the_steps_before_and_sees_what_they_made(tmp_path):
     class Lengths(Selector):
         def select(self, samples):
-            return [sg.Edit.value("image", None, "chosen", [sample.values["caption"].text]) for sample in samples]
+            told = [[sample.values["caption"].text, len(samples)] for sample in samples]
+            return [sg.Edit.value("image", None, "chosen", one) for one in told]
 
     captioner = Captioner()
     run(tmp_path / "d", sg.caption(captioner, batch_size=1), sg.select(Lengths()))
     assert len(captioner.asked) == 6
-    assert {tuple(sample.values["chosen"]) for sample in opened(tmp_path / "d")} == {("0 []",)}
+    assert {tuple(sample.values["chosen"]) for sample in opened(tmp_path / "d")} == {("0 []", 6)}
 
 
 def test_kept_images_keep_their_key_and_dropped_ones_get_the_next(tmp_path):
