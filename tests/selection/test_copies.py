@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +17,7 @@ from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.engine.sources.reading import split_of
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.jsonl import dump_sample
-from sgforge.plugins import load_plugins
+from sgforge.plugins import Owner, Registry, load_plugins
 from tests.selection.toys import Captioner, Few, Source
 
 
@@ -158,6 +159,20 @@ def test_a_config_says_it_and_what_it_cannot_be_is_told(tmp_path, monkeypatch, c
         assert told in error
     with pytest.raises(sg.SgforgeError, match="copies must be a whole number from 1, not 0"):
         sg.source("folder", copies=0)
+
+
+def test_no_source_has_an_option_of_that_name():
+    @attrs.frozen
+    class Options:
+        copies: int = 1
+
+    class Plugin:
+        @sg.hookimpl
+        def sgforge_register_sources(self, register):
+            register("odd", Source, config=Options)
+
+    report = Registry().add(Plugin(), Owner("odd"))
+    assert "option 'copies' of Options is a reserved key of a source: rename it" in report.problems[0]
 
 
 def chosen(folder: Path) -> dict[str, object]:
