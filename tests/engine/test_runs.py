@@ -212,6 +212,7 @@ def replaced(by):
     ("way", "reason", "detail"),
     [
         (lambda answers, place: answers[:-1], "contract", "it gave 0 answers for 1 sample"),
+        (lambda answers, place: [*answers, Edit()], "contract", "it gave 2 answers for 1 sample"),
         (lambda answers, place: None, "contract", "it answered NoneType for a batch, not a list"),
         (lambda answers, place: sys.exit(3), "exception", "SystemExit: 3 (test_runs.py, line "),
         (lambda answers, place: raised(Panic("of an extension")), "exception", "Panic: of an extension"),
@@ -222,7 +223,19 @@ def replaced(by):
         (replaced(Edit.set("region", 99, descriptions=("x",))), "contract", "region 99 does not exist"),
         (replaced(Edit(relations=[3])), "contract", "its edit cannot be used: int stands where a Relation belongs"),
     ],
-    ids=["too-few", "none", "exit", "panic", "type", "role-regions", "role-verdicts", "index", "set", "rubbish"],
+    ids=[
+        "too-few",
+        "too-many",
+        "none",
+        "exit",
+        "panic",
+        "type",
+        "role-regions",
+        "role-verdicts",
+        "index",
+        "set",
+        "rubbish",
+    ],
 )
 def test_a_broken_contract_costs_the_image_and_no_other(toys, tmp_path, way, reason, detail):
     report = run(tmp_path / "data", sg.complete(Misbehaving(way)))
