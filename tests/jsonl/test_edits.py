@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sgforge.columns.declared import CORE_COLUMNS, Column, fitted_edit
 from sgforge.edits import Edit, Value, apply_edit
 from sgforge.errors import GraphError
-from sgforge.graph import Caption, FileRef, ImageRef, Question, Region, Relation, SceneGraph, Span
+from sgforge.graph import Caption, FileRef, ImageRef, Question, Region, Relation, Sample, SceneGraph, Span
 from sgforge.graph.state import graph_state
 from sgforge.jsonl.edits import Stale, dump_edit, load_edits, rebase
 from sgforge.masks import from_array
@@ -83,6 +83,34 @@ def test_state_is_of_rows_and_not_of_who_made_them():
     remade = attrs.evolve(GRAPH, regions=[attrs.evolve(row, made_by="x", source="y") for row in GRAPH.all.regions])
     assert graph_state(remade) == graph_state(GRAPH)
     assert graph_state(moved(TABLE, CUP)) != graph_state(moved(CUP, TABLE))
+
+
+def changed(target, **fields):
+    """The graph with fields of its first region or relation changed."""
+    regions, relations = list(GRAPH.all.regions), list(GRAPH.all.relations)
+    rows = regions if target == "region" else relations
+    rows[0] = attrs.evolve(rows[0], **fields)
+    return Sample("other", moved(*regions, relations=relations), split="val")
+
+
+@pytest.mark.parametrize(
+    ("sample", "is_another"),
+    [
+        (changed("region", label="mug"), True),
+        (changed("region", box=(1, 1, 5, 6)), True),
+        (changed("region", status="rejected"), True),
+        (changed("relation", subject=2), True),
+        (changed("relation", predicate="near"), True),
+        (changed("relation", object=2), True),
+        (changed("relation", status="rejected"), True),
+        (Sample("a", moved(*GRAPH.all.regions, relations=GRAPH.all.relations[:1])), True),
+        (changed("region", score=0.5, source="sam", descriptions=["of tin"], made_by="x", judged_by="y"), False),
+        (changed("relation", score=0.5, category="spatial", reason="near", made_by="x", judged_by="y"), False),
+    ],
+)
+def test_the_state_of_a_sample_is_of_labels_boxes_triplets_and_status(sample, is_another):
+    assert (sample.state != Sample("a", GRAPH).state) is is_another
+    assert sample.state == graph_state(sample.graph)
 
 
 def test_masks_travel(tmp_path):
