@@ -195,6 +195,18 @@ def test_the_filter_rejects_relations_with_too_little_credit(tmp_path):
     assert rejected > 3
 
 
+def test_the_filter_leaves_alone_what_another_has_rejected(tmp_path):
+    steps = [
+        sg.filter("reward", rewards=["scores"], least=least, name=name) for name, least in (("a", 0.2), ("b", 0.9))
+    ]
+    run(tmp_path / "data", *steps)
+    rows = [row for one in sg.Dataset.open(tmp_path / "data") for row in one.graph.all.relations]
+    credits = [2 * (1.0 if row.score is None else row.score) - 1 for row in rows]
+    expected = ["a" if credit < 0.2 else "b" if credit < 0.9 else None for credit in credits]
+    assert [row.judged_by for row in rows] == expected
+    assert set(expected) == {"a", "b", None}
+
+
 @pytest.mark.parametrize(
     ("step", "rewards", "told"),
     [
