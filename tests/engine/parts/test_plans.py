@@ -203,6 +203,25 @@ def test_a_file_of_a_part_counts_by_its_contents(registry, tmp_path):
         plan(registry, sg.filter("panel", critics=[sg.use("critic", words=path)]))
 
 
+def test_a_file_that_counts_image_by_image_counts_whole_in_a_part(registry, tmp_path):
+    """The key of no image names those of a part."""
+
+    class Plugin:
+        @sg.hookimpl
+        def sgforge_register_filters(self, register):
+            register("lined", Critic, config=CriticOptions, needs=Needs(by_image="words"))
+
+    registry.add(Plugin(), Owner("lined"))
+    path = tmp_path / "words.txt"
+    alone, held = [], []
+    for text in ("one", "two", "one"):
+        path.write_text(text)
+        alone.append(key_of(plan(registry, sg.filter("lined", words=path))))
+        held.append(key_of(plan(registry, sg.filter("panel", critics=[sg.use("lined", words=path)]))))
+    assert len(set(alone)) == 1
+    assert held[0] == held[2] != held[1]
+
+
 def test_a_part_that_cannot_be_recognised_makes_its_holder_so(registry):
     class Unknown(Critic):
         revision = None
