@@ -248,6 +248,24 @@ def test_a_picture_of_another_size_than_the_layout_is_refused():
     assert sg.apply_edit(SceneGraph(20, 20), sg.Edit(image=made), "render").graph.width == 16
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ImageRef("coco:ab/cd.png", "0" * 64, 1, 1),
+        lambda: ImageRef("files:ab/cd.png", "0" * 63, 1, 1),
+        lambda: ImageRef("files:ab/cd.png", "G" * 64, 1, 1),
+        lambda: ImageRef("files:ab/cd.png", "0" * 64, 0, 1),
+        lambda: ImageRef("files:ab/cd.png", "0" * 64, 1, 1.5),
+        lambda: FileRef("0" * 63, 1),
+        lambda: FileRef("0" * 64, -1),
+        lambda: sg.Edit(image="files:ab/cd.png"),
+    ],
+)
+def test_what_names_no_kept_file_is_refused(make):
+    with pytest.raises(sg.SgforgeError):
+        make()
+
+
 def test_only_a_renderer_makes_pictures(tmp_path):
     class Wrong(toys.Renderer):
         def caption(self, samples):
