@@ -331,7 +331,9 @@ def test_put_keeps_equal_bytes_once_and_refuses_what_is_no_picture(tmp_path):
     files = MadeFiles(tmp_path / "files")
     data = toys.picture(0, 9)
     first = files.put(data, ".png")
+    inode = files.path_of(first.uri).stat().st_ino
     assert first == files.put(data, ".png")
+    assert files.path_of(first.uri).stat().st_ino == inode, "it was written again"
     assert (first.width, first.height) == (toys.SIDE, toys.SIDE)
     assert len([path for path in (tmp_path / "files").rglob("*") if path.is_file()]) == 1
     ref = files.put(b"numbers", ".npy")
