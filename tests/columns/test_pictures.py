@@ -11,9 +11,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 
 import sgforge as sg
+from sgforge import made_files
 from sgforge.cli.main import main
 from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.errors import DatasetError, ImageError
@@ -278,6 +280,26 @@ def test_only_a_renderer_makes_pictures(tmp_path):
 def test_the_root_of_files_is_reserved(tmp_path):
     with pytest.raises(sg.SgforgeError, match="files"):
         pipeline(1).run(toys.Layouts(), tmp_path / "d", roots={"files": tmp_path}, progress=False)
+
+
+def test_a_source_gives_no_picture_that_a_step_would_make(tmp_path):
+    class Wrong(toys.Layouts):
+        def samples(self, roots, name):
+            for sample in super().samples(roots, name):
+                yield attrs.evolve(sample, uri="files:ab/cd.png") if sample.image_id == "g1" else sample
+
+    report = sg.Pipeline(sg.render(toys.Renderer())).run(Wrong(3), tmp_path / "d", progress=False)
+    assert [(one.image_id, one.reason) for one in report.failures] == [("g1", "image-refused")]
+    assert "root 'files' is kept for what steps make" in report.failures[0].detail
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    data = toys.picture(0, 9)
+    monkeypatch.setattr(made_files, "MAX_FILE_BYTES", len(data) - 1)
+    monkeypatch.setattr(made_files, "decode_image", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(ImageError, match=f"{len(data)} bytes, at most {len(data) - 1} are kept"):
+        MadeFiles(tmp_path / "files").put(data, ".png")
+    assert not (tmp_path / "files").exists()
 
 
 def test_a_source_of_a_folder_is_not_called_as_that_root_is(tmp_path, capsys):

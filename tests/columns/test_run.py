@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -151,6 +152,31 @@ def test_a_captioner_is_swapped_for_another(tmp_path):
     diff = first.diff(second)
     assert diff.counts["images_changed"] == 6
     assert {tuple(change.fields) for image in diff.images for change in image.changed} == {("caption",)}
+
+
+class KnownFiller(toys.Filler):
+    """An editor that a later run recognises."""
+
+    options = _Words()
+
+
+def test_a_step_of_a_later_run_sees_the_values_of_a_state_that_is_known(tmp_path):
+    class Reader:
+        seen: ClassVar[dict] = {}
+
+        def filter(self, samples):
+            self.seen |= {one.image_id: (one.values, one.region_values, one.relation_values) for one in samples}
+            return [sg.Edit() for _ in samples]
+
+    run(tmp_path / "d", sg.edit(KnownFiller()))
+    report = run(tmp_path / "d", sg.edit(KnownFiller()), sg.filter(Reader()))
+    assert [step.counts.computed for step in report.steps] == [0, 0, 6]
+    for number in range(6):
+        image, region, relation = expected(number)
+        values, of_regions, of_relations = Reader.seen[f"i{number}"]
+        assert plain(values) == {name: value for name, value in image.items() if name.startswith("toy.")}
+        assert {name: plain(rows) for name, rows in of_regions.items()} == region
+        assert {name: plain(rows) for name, rows in of_relations.items()} == relation
 
 
 def test_one_more_image_computes_one_and_takes_the_values_of_the_others(tmp_path):
