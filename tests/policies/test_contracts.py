@@ -132,6 +132,12 @@ def _with_gradient(right):
             "test_the_ratio_is_one_before_the_first_step",
             "without gradient teach nothing",
         ),
+        (
+            "logprobs",
+            lambda right, rollouts: [one + 2e-5 for one in right(rollouts)],
+            "test_the_ratio_is_one_before_the_first_step",
+            "not those of the distribution",
+        ),
         ("logprobs", _in_its_own_order, "test_rollouts_of_some_are_as_of_all", "not those of the distribution"),
         ("logprobs", _as_at_first, "test_a_step_moves_the_policy_and_not_its_reference", "changed nothing"),
         ("parameters", lambda right: iter(()), "test_a_state_can_be_taken_up_again", "there is nothing to learn"),
