@@ -83,6 +83,7 @@ def test_columns_and_plain_zarr_read_all(tmp_path):
     assert dataset.column("image/toy.given").values == ["nöte 1", "nöte 3", "nöte 5"]
     assert dataset.column("image/caption").values[0] == Caption("a cät on a mat", [Span(2, 5, 0)])
     group = zarr.open_group(str(dataset.snapshot.path), mode="r")
+    assert sorted(group["region/toy.wide"].array_keys()) == ["given", "values"]
     assert group["region/toy.wide/given"][:].tolist() == [0, 1, 0] * 6
     np.testing.assert_array_equal(group["region/toy.wide/values"][:, 2, 3], np.arange(6))
     np.testing.assert_array_equal(group["image/toy.half/values"][:], [[n, 0.5, -2] for n in range(6)])
