@@ -23,7 +23,7 @@ from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.graph import Caption, FileRef, NumberArray, Span
 from sgforge.jsonl import dump_sample, read_jsonl
 from sgforge.packed import pack_edit
-from tests.columns import toys
+from tests.columns import pictures, toys
 
 
 def run(folder: Path, *steps: sg.Step, count: int = 6):
@@ -178,6 +178,27 @@ def test_a_step_of_a_later_run_sees_the_values_of_a_state_that_is_known(tmp_path
         assert plain(values) == {name: value for name, value in image.items() if name.startswith("toy.")}
         assert {name: plain(rows) for name, rows in of_regions.items()} == region
         assert {name: plain(rows) for name, rows in of_relations.items()} == relation
+
+
+def test_one_photo_under_two_ids_is_captioned_once_and_later_steps_see_it_of_the_other(tmp_path):
+    class Reader:
+        seen: ClassVar[dict] = {}
+
+        def filter(self, samples):
+            self.seen |= {one.image_id: one.values["caption"].text for one in samples}
+            return [sg.Edit() for _ in samples]
+
+    sources = {}
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.png").write_bytes(pictures.picture(0, 9))
+        sources[name] = sg.source("folder", images=str(tmp_path / name))
+    steps = sg.caption(Known("a cät on a mat")), sg.filter(Reader(), on={"source": "b"})
+    report = sg.Pipeline(*steps).run(sources, tmp_path / "d", progress=False)
+    assert (report.step("caption").counts.computed, report.step("caption").counts.reused) == (1, 1)
+    assert Reader.seen == {"b.png": "a cät on a mat"}
+    texts = [one.values["caption"].text for one in sg.Dataset.open(tmp_path / "d")]
+    assert texts == ["a cät on a mat"] * 2
 
 
 def test_one_more_image_computes_one_and_takes_the_values_of_the_others(tmp_path):
