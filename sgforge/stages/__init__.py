@@ -34,6 +34,7 @@ from sgforge.stages.protocols import (
 from sgforge.stages.rewards import Credit, Outcome, Reward, RewardSum
 from sgforge.stages.roles import check_role
 from sgforge.stages.shared import Shared
+from sgforge.stages.stopping import asked_to_stop
 from sgforge.stages.values import (
     Answer,
     Checkpoint,
@@ -95,6 +96,7 @@ __all__ = [
     "Use",
     "Verb",
     "Worker",
+    "asked_to_stop",
     "check_role",
     "part",
     "parts",

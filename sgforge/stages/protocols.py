@@ -219,8 +219,8 @@ class Student(Protocol):
         `snapshot_path`: the folder of the snapshot, a zarr group, read with `sgforge.dataset.Snapshot` or plain zarr.
         `selection`: which of its images to learn from (`snapshot.rows(selection)`). `out_dir`: the only folder to write
         to; what is found there is left by a training of the same key that was stopped: go on from it. Stopped by
-        SIGTERM, with the step's `run.grace_s` (10) seconds to save. `resources.checkpoint`: weights to start from, or
-        None.
+        SIGTERM (see `asked_to_stop`), with the step's `run.grace_s` (10) seconds to save. `resources.checkpoint`:
+        weights to start from, or None.
 
         Where the step asks for several processes, each calls this with a `resources.worker` and devices of its own, and
         with RANK, WORLD_SIZE, LOCAL_RANK and MASTER_ADDR and MASTER_PORT set for `torch.distributed` as torchrun sets

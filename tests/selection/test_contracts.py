@@ -98,8 +98,8 @@ class Counting:
 @pytest.mark.parametrize(
     ("target", "test", "told"),
     [
-        (Short, "test_every_image_gets_an_answer", "answers"),
-        (Wordy, "test_every_image_gets_an_answer", "neither Edit nor Failure"),
+        (Short, "test_every_sample_gets_an_answer", "answers"),
+        (Wordy, "test_every_sample_gets_an_answer", "neither Edit nor Failure"),
         (Adding, "test_edits_drop_or_say_what_was_chosen", "may not add regions"),
         (Counting, "test_same_input_same_answer", "two instances differ"),
     ],

@@ -21,14 +21,7 @@ from sgforge_formats.conversations.graph_text import said_graph
 from sgforge_formats.conversations.options import ConversationsExportOptions
 from sgforge_formats.conversations.source import ASKED, IMAGE_SIGN
 from sgforge_formats.origin import Origin
-from sgforge_formats.writing.exports import (
-    JsonList,
-    exported,
-    file_name,
-    image_folders,
-    whole_file,
-    without_collection,
-)
+from sgforge_formats.writing.exports import file_name, write_rows
 from sgforge_formats.writing.holding import Held, held, plain_xywh
 
 if TYPE_CHECKING:
@@ -47,17 +40,7 @@ class LlavaExporter:
 
     def export(self, snapshot: Snapshot, output: Path) -> Mapping[str, int]:
         """Writes the file `output`; returns what was written and left out, by name."""
-        counts: Counter[str] = Counter()
-        folders = image_folders(snapshot)
-        with without_collection(), whole_file(output) as stream:
-            rows = JsonList(stream)
-            for samples in exported(snapshot, counts):
-                for sample in samples:
-                    row = self._row(sample, folders, counts)
-                    if row is not None:
-                        rows.add(row)
-            rows.end()
-        return counts
+        return write_rows(snapshot, output, self._row)
 
     def _row(self, sample: Sample, folders: Mapping[str, str], counts: Counter[str]) -> dict[str, Any] | None:
         form = self._options.graph
@@ -77,17 +60,7 @@ class RobinExporter:
 
     def export(self, snapshot: Snapshot, output: Path) -> Mapping[str, int]:
         """Writes the file `output`; returns what was written and left out, by name."""
-        counts: Counter[str] = Counter()
-        folders = image_folders(snapshot)
-        with without_collection(), whole_file(output) as stream:
-            rows = JsonList(stream)
-            for samples in exported(snapshot, counts):
-                for sample in samples:
-                    row = _robin_row(sample, folders, counts)
-                    if row is not None:
-                        rows.add(row)
-            rows.end()
-        return counts
+        return write_rows(snapshot, output, _robin_row)
 
 
 def _robin_row(sample: Sample, folders: Mapping[str, str], counts: Counter[str]) -> dict[str, Any] | None:

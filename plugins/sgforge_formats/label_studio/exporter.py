@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sgforge.graph import Sample
 from sgforge_formats.coco.rows import usual_id
 from sgforge_formats.origin import Origin
-from sgforge_formats.writing.exports import (
-    JsonList,
-    exported,
-    file_name,
-    image_folders,
-    whole_file,
-    without_collection,
-)
+from sgforge_formats.writing.exports import file_name, write_rows
 from sgforge_formats.writing.holding import held, plain_number
 
 if TYPE_CHECKING:
@@ -38,21 +31,13 @@ class LabelStudioExporter:
 
     def export(self, snapshot: Snapshot, output: Path) -> Mapping[str, int]:
         """Writes the file `output`; returns what was written and left out, by name."""
-        counts: Counter[str] = Counter()
-        folders = image_folders(snapshot)
-        with without_collection(), whole_file(output) as stream:
-            tasks = JsonList(stream)
-            for samples in exported(snapshot, counts):
-                for sample in samples:
-                    if not sample.graph.width:
-                        counts["images without a size left out"] += 1
-                    else:
-                        tasks.add(_task(sample, folders, counts))
-            tasks.end()
-        return counts
+        return write_rows(snapshot, output, _task)
 
 
-def _task(sample: Sample, folders: Mapping[str, str], counts: Counter[str]) -> dict[str, Any]:
+def _task(sample: Sample, folders: Mapping[str, str], counts: Counter[str]) -> dict[str, Any] | None:
+    if not sample.graph.width:
+        counts["images without a size left out"] += 1
+        return None
     rows, origin = held(sample, counts, ("attributes", "descriptions", "score"), needs_label=False), Origin.of(sample)
     size = {"original_width": sample.graph.width, "original_height": sample.graph.height, "image_rotation": 0}
     ids: dict[int, str] = {}

@@ -7,7 +7,7 @@ import json
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -146,6 +146,28 @@ class JsonList:
     def end(self) -> None:
         """The end of the list."""
         self._stream.write((b"[" if self._separator == b"[\n" else b"\n") + b"]")
+
+
+def write_rows(
+    snapshot: Snapshot,
+    output: Path,
+    row_of: Callable[[Sample, Mapping[str, str], Counter[str]], object | None],
+) -> Mapping[str, int]:
+    """Writes the file `output`, a JSON list with what `row_of` makes of each image; None of one leaves it out.
+
+    `row_of` gets the image, the folders of images by source, and the counts by name that are returned.
+    """
+    counts: Counter[str] = Counter()
+    folders = image_folders(snapshot)
+    with without_collection(), whole_file(output) as stream:
+        rows = JsonList(stream)
+        for samples in exported(snapshot, counts):
+            for sample in samples:
+                row = row_of(sample, folders, counts)
+                if row is not None:
+                    rows.add(row)
+        rows.end()
+    return counts
 
 
 def dumped(row: object) -> bytes:

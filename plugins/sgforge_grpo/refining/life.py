@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +14,7 @@ from sgforge.errors import StepError
 from sgforge.stages.policies import Policy
 from sgforge_grpo.refining.ranks import Ranks
 
-__all__ = ["States", "asked_to_stop"]
+__all__ = ["States"]
 
 _PREFIX: Final = "state-"
 _PLAN: Final = "plan.json"
@@ -83,17 +79,3 @@ class States:
 
     def _found(self) -> list[Path]:
         return sorted(path for path in self.folder.glob(f"{_PREFIX}*") if (path / _PLAN).exists())
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, where this is the main thread: a state is saved before the end."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGTERM, before)

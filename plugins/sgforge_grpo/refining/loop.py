@@ -19,11 +19,11 @@ from sgforge.dataset import Snapshot
 from sgforge.durable import write_text
 from sgforge.errors import StepError
 from sgforge.graph import Sample
-from sgforge.stages import Checkpoint, Credit, Resources, Selection
+from sgforge.stages import Checkpoint, Credit, Resources, Selection, asked_to_stop
 from sgforge.stages.policies import Policy, Rollout
 from sgforge_grpo.config import RefineOptions
 from sgforge_grpo.refining.drawing import Critic, Group, draw, spreads
-from sgforge_grpo.refining.life import States, asked_to_stop
+from sgforge_grpo.refining.life import States
 from sgforge_grpo.refining.methods import Lesson, Method
 from sgforge_grpo.refining.ranks import Ranks
 from sgforge_grpo.refining.rollout_file import RolloutFile, rows_of

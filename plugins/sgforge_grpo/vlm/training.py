@@ -16,10 +16,10 @@ from sgforge.dataset import Snapshot
 from sgforge.durable import write_text
 from sgforge.errors import StepError
 from sgforge.graph import Sample
-from sgforge.stages import Checkpoint, Resources, Selection
+from sgforge.stages import Checkpoint, Resources, Selection, asked_to_stop
 from sgforge_grpo.config import VlmOptions
 from sgforge_grpo.refining.drawing import bare
-from sgforge_grpo.refining.life import States, asked_to_stop
+from sgforge_grpo.refining.life import States
 from sgforge_grpo.refining.ranks import Ranks
 from sgforge_grpo.vlm.asking import answer_logits, logprobs_of
 from sgforge_grpo.vlm.policy import VlmPolicy

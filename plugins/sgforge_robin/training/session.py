@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +19,7 @@ from sgforge.durable import write_text
 from sgforge.errors import ImageError, StepError
 from sgforge.graph import Sample
 from sgforge.images import Roots
-from sgforge.stages import Checkpoint, Resources, Selection
+from sgforge.stages import Checkpoint, Resources, Selection, asked_to_stop
 from sgforge_robin.calibration import Calibration, fit_temperature
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.learnt import Known, TrainedRobin
@@ -197,7 +194,7 @@ class TrainingSession:
         steps = self._options.steps or stage.epochs * stream.steps_an_epoch()
         weights = sum(value.numel() for value in robin.model.parameters())
         progress = Progress(steps, stream, weights, self._resources)
-        with _asked_to_stop() as stopped:
+        with asked_to_stop() as stopped:
             life = Life(
                 folder=self._out,
                 plan=plan,
@@ -286,17 +283,3 @@ def _told(robin: TrainedRobin, sample: Sample) -> tuple[NDArray[np.float64], NDA
     truth[:, -1] = ~truth.any(axis=1)
     numbers = [(a + 1, b + 1) for a, b in pairs]
     return raw_pair_scores(robin, look, numbers, robin.known.predicates), truth
-
-
-@contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets, where this is the main thread: a state is saved before the end."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
-    try:
-        yield event
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -14,7 +14,7 @@ from sgforge.columns.declared import fitted_edit, known_columns
 from sgforge.edits import Edit, apply_edit
 from sgforge.graph import Question, Sample
 from sgforge.stages import VERBS, Answer, Failure, check_role
-from sgforge.testing.contracts.base import ComponentContract
+from sgforge.testing.contracts.answers import AnswersContract
 from sgforge.testing.samples import broken_sample, tiny_samples
 
 __all__ = [
@@ -48,7 +48,7 @@ def ask(instance: Any, method: str, samples: Sequence[Sample]) -> list[Any]:
     return asyncio.run(gather())
 
 
-class ItemContract(ComponentContract):
+class ItemContract(AnswersContract):
     """Samples in, as many answers out. `verb` says the rest: the kind, the method, what its edits may hold."""
 
     verb: ClassVar[str]
@@ -67,13 +67,6 @@ class ItemContract(ComponentContract):
         with self.built(folder) as instance:
             return ask(instance, VERBS[self.verb].method, samples)
 
-    def test_every_sample_gets_an_answer(self, tmp_path: Path) -> None:
-        samples = self.samples(tmp_path)
-        answers = self.answers(tmp_path, samples)
-        assert len(answers) == len(samples), f"{len(samples)} samples, {len(answers)} answers"
-        for sample, answer in zip(samples, answers, strict=True):
-            assert isinstance(answer, (Edit, Failure)), f"{sample.image_id}: {answer!r} is neither Edit nor Failure"
-
     def test_answers_come_in_order(self, tmp_path: Path) -> None:
         if not self.registered().needs.deterministic:
             return
@@ -82,17 +75,6 @@ class ItemContract(ComponentContract):
         turned = self.answers(tmp_path, [*samples[1:], samples[0]])
         for sample, first, second in zip(samples, straight, [turned[-1], *turned[:-1]], strict=True):
             assert first == second, f"{sample.image_id}: its answer depends on its place in the batch"
-
-    def test_empty_batch(self, tmp_path: Path) -> None:
-        assert self.answers(tmp_path, []) == []
-
-    def test_same_input_same_answer(self, tmp_path: Path) -> None:
-        if not self.registered().needs.deterministic:
-            return
-        samples = self.samples(tmp_path)
-        assert self.answers(tmp_path, samples) == self.answers(tmp_path, samples), (
-            "two instances differ: declare Needs(deterministic=False), or take randomness from resources.seed"
-        )
 
     def test_one_bad_image_harms_no_other(self, tmp_path: Path) -> None:
         samples = self.samples(tmp_path)
@@ -113,11 +95,6 @@ class ItemContract(ComponentContract):
                 assert fault is None, f"{sample.image_id}: {fault}"
                 fit = fitted_edit(answer, known_columns(columns.values()))
                 apply_edit(sample.graph, fit, self.component, may_restore=VERBS[self.verb].may_restore)
-
-    def test_samples_are_left_alone(self, tmp_path: Path) -> None:
-        samples = self.samples(tmp_path)
-        self.answers(tmp_path, samples)
-        assert samples == self.samples(tmp_path), "a component answers with an Edit and changes nothing itself"
 
 
 class SegmenterContract(ItemContract):

@@ -11,14 +11,14 @@ import attrs
 from sgforge.columns.declared import CORE_COLUMNS, fitted_edit
 from sgforge.edits import Edit
 from sgforge.graph import Sample, SceneGraph
-from sgforge.stages import Answer, Failure, check_role
-from sgforge.testing.contracts.base import ComponentContract
+from sgforge.stages import Answer, check_role
+from sgforge.testing.contracts.answers import AnswersContract
 from sgforge.testing.samples import tiny_samples
 
 __all__ = ["SelectorContract"]
 
 
-class SelectorContract(ComponentContract):
+class SelectorContract(AnswersContract):
     """Contract of a selector."""
 
     kind = "selector"
@@ -37,26 +37,8 @@ class SelectorContract(ComponentContract):
         with self.built(folder) as instance:
             return list(instance.select(_Shown(samples)))
 
-    def test_every_image_gets_an_answer(self, tmp_path: Path) -> None:
-        samples = self.samples(tmp_path)
-        answers = self.answers(tmp_path, samples)
-        assert len(answers) == len(samples), f"{len(samples)} images, {len(answers)} answers"
-        for sample, answer in zip(samples, answers, strict=True):
-            assert isinstance(answer, (Edit, Failure)), f"{sample.image_id}: {answer!r} is neither Edit nor Failure"
-
-    def test_no_images_at_all(self, tmp_path: Path) -> None:
-        assert self.answers(tmp_path, []) == []
-
     def test_one_image_alone(self, tmp_path: Path) -> None:
         assert len(self.answers(tmp_path, self.samples(tmp_path)[:1])) == 1
-
-    def test_same_input_same_answer(self, tmp_path: Path) -> None:
-        if not self.registered().needs.deterministic:
-            return
-        samples = self.samples(tmp_path)
-        assert self.answers(tmp_path, samples) == self.answers(tmp_path, samples), (
-            "two instances differ: declare Needs(deterministic=False), or take randomness from resources.seed"
-        )
 
     def test_edits_drop_or_say_what_was_chosen(self, tmp_path: Path) -> None:
         samples = self.samples(tmp_path)
@@ -65,11 +47,6 @@ class SelectorContract(ComponentContract):
                 fault = check_role("select", answer, SceneGraph())
                 assert fault is None, f"{sample.image_id}: {fault}"
                 fitted_edit(answer, CORE_COLUMNS)
-
-    def test_samples_are_left_alone(self, tmp_path: Path) -> None:
-        samples = self.samples(tmp_path)
-        self.answers(tmp_path, samples)
-        assert samples == self.samples(tmp_path), "a selector answers with edits and changes nothing itself"
 
 
 class _Shown(Sequence[Sample]):
