@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.waiting import LONGEST
 
 import sgforge as sg
 from sgforge.cli.main import main
@@ -138,7 +139,7 @@ def test_the_command_writes_the_same_with_any_number_of_workers(tmp_path: Path) 
         output = tmp_path / f"{workers}.jsonl"
         arguments = ["gas", "sample", "--count", "4500", "--complexity", "3-7", "--seed", "9"]
         command = [sys.executable, "-m", "sgforge", *arguments, "--workers", workers, "--output", str(output)]
-        subprocess.run(command, check=True, timeout=300)
+        subprocess.run(command, check=True, timeout=LONGEST)
         made.append(output.read_bytes())
     assert made[0] == made[1]
     assert made[0].count(b"\n") == 4500

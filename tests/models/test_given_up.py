@@ -12,6 +12,7 @@ import pytest
 from models.cancelling import CancelledAt
 from models.support import ask, picture, run
 from models.toy_provider import ToyProvider, bind, toy_gateway
+from support.waiting import LONGEST
 
 from sgforge.models import ChatRequest, Gateway, ModelError
 from sgforge.models.errors import BudgetReachedError, NotSentError, ProviderError
@@ -104,7 +105,7 @@ def test_cancelled_at_every_point_where_it_can_be(scene: str, tmp_path: Path) ->
             # Each try that went out is told: answered, surely not billed (then another follows), or lost.
             assert found.count("settled") + found.count("lost") <= provider.sent.total()
             # Another one asks the same and is answered.
-            await asyncio.wait_for(model.complete(request), 20)
+            await asyncio.wait_for(model.complete(request), LONGEST)
             await assert_nothing_is_taken(opened, model)
             return cancelled, found
 
@@ -242,7 +243,7 @@ def test_money_freed_by_who_gives_up_goes_to_who_waits(tmp_path: Path) -> None:
             second = asyncio.create_task(model.complete(ask("b")))
             first.cancel()
             opened._account.closed("another")
-            done = await asyncio.wait_for(second, 20)
+            done = await asyncio.wait_for(second, LONGEST)
             assert done.text == "fine"
 
     run(work())

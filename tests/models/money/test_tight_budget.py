@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from models.support import ask, at, gateway, run
+from support.waiting import LONGEST
 
 from sgforge.cli.main import main
 from sgforge.models import ModelError
@@ -45,7 +46,7 @@ def test_as_many_are_bought_as_the_budget_holds(share: float, least: int, tmp_pa
                 except BudgetReachedError:
                     return "budget"
 
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(LONGEST):
                 ends = Counter(await asyncio.gather(*map(one, range(COUNT))))
             assert opened.spending()[0].usd <= budget + 1e-9
             return ends
