@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -24,6 +24,7 @@ from sgforge.regular_files import MAX_NAME_BYTES, OddFileError, open_regular, re
 __all__ = [
     "CHANGED",
     "SUFFIX",
+    "AtRest",
     "Digest",
     "break_seal",
     "digest_of",
@@ -127,6 +128,55 @@ def seal_fault(path: Path, sealed: Path | None = None) -> str | None:
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
     return None if found in told else CHANGED
+
+
+class AtRest:
+    """The seal of a file that SQLite writes: taken away by whoever opens it, set by the last one who closes it.
+
+    A file that was changed while nobody had it open keeps the seal that says so (`is_changed`), until `trust`. `most`:
+    of how many bytes it is read for that on opening, where that is not too much; of a larger one only `sgforge verify`
+    finds a change, while nobody has written to it since.
+    """
+
+    def __init__(self, path: Path, sealed: Path | None = None, most: int | None = None) -> None:
+        self._path = path
+        self._sealed = sealed or path
+        self._stamp = self._look()
+        try:
+            self._told = read_seal(self._sealed)
+        except FileNotFoundError:
+            self._told = ()
+            self.is_changed = False
+        except (OSError, ValueError):
+            self._told = ()
+            self.is_changed = self._stamp is not None
+        else:
+            is_read = self._stamp is not None and (most is None or self._stamp[0] <= most)
+            self.is_changed = is_read and digest_of(path) not in self._told
+        # Before the first change; one that does not fit goes only once what was changed is no more taken for kept.
+        if not self.is_changed:
+            break_seal(self._sealed)
+
+    def trust(self) -> None:
+        """All that is in the file was looked at: from now on it is what was kept."""
+        break_seal(self._sealed)
+        self.is_changed = False
+        self._told = ()
+
+    def come(self) -> None:
+        """Nobody has the file open any more; a log that is left belongs to another process that has."""
+        if self.is_changed or self._path.with_name(f"{self._path.name}-wal").exists():
+            return
+        is_same = bool(self._told) and self._look() == self._stamp
+        with suppress(OSError):  # on a full disk it goes without, as after a kill
+            seal(self._path, *(self._told if is_same else ()), sealed=self._sealed)
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
 
 
 def _line(digest: Digest) -> str:

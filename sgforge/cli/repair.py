@@ -11,9 +11,9 @@ from sgforge.text.safe_text import visible
 
 _EXAMPLES = """\
 examples:
-  sgforge repair runs/first --dry-run           say what would be done
-  sgforge repair runs/first                     mend it with sound files of its other versions
-  sgforge repair runs/first --from backup/first and with those of a second copy, or of any dataset that shares files
+  sgforge repair runs/first --dry-run            say what would be done
+  sgforge repair runs/first                      mend it with sound files of its other versions
+  sgforge repair runs/first --from backup/first  and with those of a second copy
 
 What cannot be mended is moved to runs/first/damaged/ and made anew by the next run, which asks no model again for what
 was paid and kept. Exit code 1 says that something is still wrong."""

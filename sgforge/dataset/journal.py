@@ -38,7 +38,7 @@ from sgforge.durable import sync_folder
 from sgforge.edits import UNANSWERED
 from sgforge.errors import DatasetError
 from sgforge.group_commit import GroupCommit
-from sgforge.seals import break_seal, seal, seal_fault, seal_path
+from sgforge.seals import AtRest
 from sgforge.sqlite_files import connect, is_endless
 
 __all__ = ["FileHash", "Journal", "sealed_journal"]
@@ -103,12 +103,8 @@ class Journal:
     def __init__(self, path: Path, *, look_through: bool = False) -> None:
         """Open or make the file; `look_through`: every row on closing, whatever its seal says."""
         self._path = path
-        self._sealed = sealed_journal(path)
-        is_sealed = path.exists() and seal_path(self._sealed).exists()
-        self._is_changed = look_through or (is_sealed and seal_fault(path, self._sealed) is not None)
-        # Before the first change; one that does not fit goes only once what was changed is no more taken for kept.
-        if not self._is_changed:
-            break_seal(self._sealed)
+        self._rest = AtRest(path, sealed_journal(path))
+        self._rest.is_changed |= look_through
         self._fresh = path.with_name(path.name + ".new")
         self._fresh.unlink(missing_ok=True)
         self._reserve = DiskReserve(path, _RESERVE)
@@ -146,8 +142,7 @@ class Journal:
             base.execute("REINDEX")
         if found := self.problems():
             raise damaged_journal(self._path, found[0])
-        break_seal(self._sealed)
-        self._is_changed = False
+        self._rest.trust()
 
     def close(self) -> None:
         """Commit what waits, remove what was forgotten and close the file; the log is folded into it."""
@@ -159,7 +154,7 @@ class Journal:
         with suppress(DatasetError):
             # On a full disk the forgotten answers simply stay; they are forgotten again when their step is met again.
             is_rewritten = self._drop_forgotten()
-        if self._is_changed:
+        if self._rest.is_changed:
             with suppress(DatasetError):  # then `verify` goes on telling it, until `repair`
                 self._look_through()
         with self._lock:
@@ -168,9 +163,7 @@ class Journal:
         if is_rewritten and not self._path.with_name(self._path.name + "-wal").exists():
             self._fresh.replace(self._path)
             sync_folder(self._path.parent)
-        if not self._path.with_name(self._path.name + "-wal").exists() and not self._is_changed:
-            with suppress(OSError):  # on a full disk it goes without, as after a kill
-                seal(self._path, sealed=self._sealed)
+        self._rest.come()
 
     def put(self, rows: Sequence[JournalRow]) -> None:
         """Keep these answers, in one transaction that is durable when this returns; a key that is there stays."""

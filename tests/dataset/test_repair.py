@@ -142,10 +142,6 @@ def test_a_sound_copy_comes_from_a_second_dataset(data, whole, what):
         (data / "snapshots" / ids[0] / "relation/predicate/c/0").unlink()
     else:
         shutil.rmtree(data / "snapshots" / ids[0 if what == "a version" else 2])
-    if what == "a version":  # of which nothing is left to be mended: it is made anew
-        mend(data, whole)
-        assert counts(data) == [0, 0, 0, 6]
-        return
     mend(data, whole)
     assert graphs(data) == EXPECTED
     assert counts(data) == [0, 0, 0, 0]
@@ -308,3 +304,34 @@ def test_of_a_version_with_a_bad_chunk_only_the_images_in_it_are_computed_again(
     assert {sample.image_id: sample.graph for sample in Dataset.open(data)} == before
     assert head(data).name == lost
     assert verify_dataset(data).problems == []
+
+
+def test_of_a_bad_picture_that_a_step_made_only_its_image_is_made_again(tmp_path):
+    data = tmp_path / "data"
+    vocabulary = str(Path(__file__).parents[2] / "examples/gas/scenes.toml")
+    pipeline = sg.Pipeline(sg.caption("gas"), sg.render("procedural", size=64))
+    source = sg.source("gas", count=4, vocabulary=vocabulary, split="train")
+    pipeline.run(source, data, progress=False)
+    picture = next(data.glob("files/*/*.png"))
+    before = {path.name for path in data.glob("files/*/*.png")}
+    other = copied(data, tmp_path / "other")
+    flip(picture, 30, 40)
+    mend(data, other)
+    assert [step.counts.computed for step in pipeline.run(source, data, progress=False).steps] == [0, 0, 0]
+    flip(picture, 30, 40)
+    found = mend(data)
+    assert f"files/{picture.parent.name}/{picture.name}" in [what for what, _ in found.aside]
+    assert "step render: 1 of 4 images" in found.again
+    assert [step.counts.computed for step in pipeline.run(source, data, progress=False).steps] == [0, 0, 1]
+    assert {path.name for path in data.glob("files/*/*.png")} == before
+    assert verify_dataset(data).problems == []
+
+
+def test_a_copy_without_modes_and_links_is_one_sentence(data):
+    for path in data.glob("snapshots/**/*"):
+        if path.is_file():
+            path.chmod(0o644)
+    (problem,) = verify_dataset(data).problems
+    assert " files of 4 snapshots can be written, such as " in problem
+    mend(data)
+    assert all(path.stat().st_mode & 0o222 == 0 for path in data.glob("snapshots/**/*") if path.is_file())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["Finding", "Kind", "told", "version_names"]
+__all__ = ["OF_VERSIONS", "Finding", "Kind", "told", "version_names"]
 
 Kind: TypeAlias = Literal[
     "array",
@@ -31,14 +31,20 @@ what its rows say; a branch or tag, the marker, a file of a step, a file that a 
 answer, the index of states."""
 
 
+OF_VERSIONS: Final = frozenset({"array", "group", "root", "seal", "version", "content"})
+"""What concerns one or several versions."""
+
+
 @attrs.frozen(kw_only=True)
 class Finding:
-    """Something that is wrong. `where`: the file within the dataset, or within each of `versions`."""
+    """Something that is wrong. `where`: the file within the dataset, or within each of `versions`. `needs`: the id of a
+    version that is not here."""
 
     kind: Kind
     what: str
     where: str = ""
     versions: tuple[str, ...] = ()
+    needs: str = ""
 
 
 def told(finding: Finding, names: Mapping[str, Iterable[str]], dataset: Path) -> str:

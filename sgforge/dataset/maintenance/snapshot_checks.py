@@ -121,9 +121,9 @@ class SnapshotChecker:
         """The ids of all versions."""
         return self._known
 
-    def tell(self, kind: Kind, snapshot_id: str, what: str, where: str = "") -> None:
+    def tell(self, finding: Finding) -> None:
         """Something is wrong with one version."""
-        self._alone.append(Finding(kind=kind, what=what, where=where, versions=(snapshot_id,)))
+        self._alone.append(finding)
 
     def tell_shared(self, key: tuple[object, ...], kind: Kind, snapshot_id: str, where: str, what: str) -> None:
         """Something is wrong with a file that others may have too; `key`: what it is one and the same by."""
@@ -174,13 +174,15 @@ class _OneVersion:
         try:
             snapshot = Snapshot.open(self._path)
         except DatasetError as error:
+            if not self._path.exists():  # taken away just now, by `sgforge gc`
+                return empty
             self._tell("version", getattr(error, "what", str(error)), "zarr.json")
             return empty
         if snapshot.id != self._id:
             self._tell("version", f"calls itself {snapshot.id}", "zarr.json")
         for parent in snapshot.meta.parents:
             if parent not in self._checker.known and not self._checker.folder.was_set_aside(parent):
-                self._tell("content", f"its parent {parent} is gone", parent)
+                self._tell("content", f"its parent {parent} is gone", needs=parent)
         damaged = self._check_files(snapshot)
         digest, size = hashlib.sha256(), 0
         of_arrays: dict[str, list[os.stat_result]] = {}
@@ -199,9 +201,10 @@ class _OneVersion:
                 self._tell("content", problem)
         return attrs.evolve(empty, arrays=len(snapshot.meta.arrays), bytes=size, sha256=digest.hexdigest())
 
-    def _tell(self, kind: Kind, what: str, where: str = "") -> None:
+    def _tell(self, kind: Kind, what: str, where: str = "", needs: str = "") -> None:
         self._is_sound = False
-        self._checker.tell(kind, self._id, what, where)
+        finding = Finding(kind=kind, what=what, where=where, versions=(self._id,), needs=needs)
+        self._checker.tell(finding)
 
     def _check_modes(self) -> None:
         writable = []

@@ -47,8 +47,9 @@ def sqlite_faults(path: Path, lock: Path | None, sealed: Path | None = None) -> 
     if not is_empty and not is_open_elsewhere(lock):
         if _log(path).exists():
             yield from log_faults(_log(path))
-        elif mark.exists() and (fault := seal_fault(path, sealed)) and mark.exists() and not is_open_elsewhere(lock):
-            yield fault
+        # Looked at twice: a writer may have come and gone just now.
+        elif mark.exists() and seal_fault(path, sealed) and (fault := seal_fault(path, sealed)) and mark.exists():
+            yield from () if is_open_elsewhere(lock) else (fault,)
     yield from found
 
 

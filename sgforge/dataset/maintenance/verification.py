@@ -142,7 +142,7 @@ def _ref_findings(
             where = f"refs/{kind}/{name}"
             if snapshot_id not in known:
                 what = f"{kind}/{name} names snapshot {snapshot_id}, which is not here"
-                yield Finding(kind="ref", what=what, where=where)
+                yield Finding(kind="ref", what=what, where=where, needs=snapshot_id)
             elif not folder.is_plain_ref(kind, name):
                 yield Finding(kind="ref", what=f"{where}: its bytes are not those that were written", where=where)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +19,7 @@ from sgforge.disk_reserve import DiskReserve
 from sgforge.errors import DatasetError
 from sgforge.group_commit import GroupCommit, Operation
 from sgforge.models.errors import ModelError, StoreError
-from sgforge.seals import break_seal, digest_of, read_seal, seal
+from sgforge.seals import AtRest
 from sgforge.sqlite_files import connect
 
 __all__ = ["STORE_VERSION", "OpenToRead", "ReadStore", "Rows", "Store", "schema_faults"]
@@ -90,7 +90,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reserve = DiskReserve(path, _RESERVE)
-        self._rest = _Rest(path)
+        self._rest = AtRest(path, most=_LOOKED_AT)
         with ExitStack() as opened:
             # Two connections, as in WAL mode one reads while the other commits: a look into the cache needs no disk.
             self._reader = opened.enter_context(closing(_connect(path)))
@@ -164,40 +164,6 @@ class Store:
             f"{self.path} cannot be written: {why}; nothing more is bought, answers that were kept are used again: "
             "free some space and run again"
         )
-
-
-class _Rest:
-    """The seal of the file: taken away by whoever opens it, set by the last one who closes it.
-
-    A file that was changed while nobody had it open keeps the seal that says so, until `sgforge repair`. It is read for
-    that on opening, unless it is large: then only `sgforge verify` finds it, while nobody has written to it since.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp = self._look()
-        try:
-            self._told = read_seal(path)
-        except (OSError, ValueError):
-            self._told = ()
-        is_small = self._stamp is not None and self._stamp[0] <= _LOOKED_AT
-        self._is_changed = bool(self._told) and is_small and digest_of(path) not in self._told
-        if not self._is_changed:
-            break_seal(path)
-
-    def come(self) -> None:
-        """Nobody has the file open any more."""
-        if self._is_changed or self._path.with_name(self._path.name + "-wal").exists():
-            return
-        with suppress(OSError):  # on a full disk it goes without, as after a kill
-            seal(self._path, *(self._told if self._look() == self._stamp else ()))
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_size, found.st_mtime_ns
 
 
 class ReadStore(Store):
