@@ -4,8 +4,8 @@
 a step, a checkpoint, a report, what a selector chose, paid answers, a journal, branches, tags, seals, known states;
 and a second one as a killed run leaves it, with a write-ahead log. Then it changes 2,000 bytes at random, one at a
 time (`--seed`), over all files, kind by kind in turn, and runs the check after each. It prints one JSON line:
-by kind, how many were found, how many lay where SQLite keeps nothing (an unused page, or the unused part of one), and
-how many were missed. The bar is 0 missed.
+by kind, how many were found, how many lay where SQLite keeps nothing (an unused page, the unused part of one, one that
+the log holds anew), and how many were missed. The bar is 0 missed.
 
 Left out: `lock`, which is empty while nobody writes; `-shm`, which SQLite makes anew whenever it opens a file; files of
 a killed run that are no file of SQLite, as they are those of the first dataset.
@@ -166,7 +166,7 @@ def unused(path: Path, place: int) -> bool:
     size = 65536 if size == 1 else size
     page, offset = divmod(place, size)
     start = page * size
-    if page + 1 in set(_free_pages(data, size)):
+    if page + 1 in {*_free_pages(data, size), *_pages_of_log(path.with_name(f"{path.name}-wal"), size)}:
         return True
     head = 100 if page == 0 else 0
     if data[start + head] not in (2, 5, 10, 13):
@@ -181,6 +181,12 @@ def unused(path: Path, place: int) -> bool:
             return True
         block = following
     return False
+
+
+def _pages_of_log(path: Path, size: int) -> Iterator[int]:
+    """The pages that a write-ahead log holds anew: the file's own are read no more, and written over next."""
+    data = path.read_bytes() if path.exists() else b""
+    yield from (struct.unpack_from(">I", data, at)[0] for at in range(32, len(data) - size, 24 + size))
 
 
 def _free_pages(data: bytes, size: int) -> Iterator[int]:
