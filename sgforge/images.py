@@ -10,8 +10,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import os
 import re
-from collections.abc import Mapping
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -19,6 +23,7 @@ import attrs
 
 from sgforge.errors import ConfigError, ImageError, ImageFault
 from sgforge.file_refs import FILES_ROOT
+from sgforge.regular_files import open_regular, read_regular
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,18 +31,38 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
+    "MAX_DECODED_BYTES",
+    "MAX_FILE_BYTES",
     "MAX_PIXELS",
+    "MAX_PIXELS_VARIABLE",
+    "MAX_SIDE",
+    "MAX_SIDE_VARIABLE",
     "Header",
     "ImageSource",
     "Roots",
     "can_decode",
     "decode_image",
+    "open_image",
     "turned_uri",
     "unturned_uri",
 ]
 
-MAX_PIXELS: Final = 100_000_000
-"""Images of more pixels are refused before they are decoded (10,000 x 10,000; a decompression bomb is far larger)."""
+MAX_PIXELS: Final = 89_478_485
+"""Images of more pixels are refused before they are decoded, unless the environment says another number: a quarter of a
+gigabyte of RGB, the number at which Pillow warns (9,459 x 9,459; a decompression bomb is far larger)."""
+
+MAX_SIDE: Final = 65_535
+"""Images that are wider or higher are refused, unless the environment says another number: no JPEG can be."""
+
+MAX_PIXELS_VARIABLE: Final = "SGFORGE_MAX_PIXELS"
+MAX_SIDE_VARIABLE: Final = "SGFORGE_MAX_SIDE"
+
+MAX_DECODED_BYTES: Final = 2**30
+"""Bytes, of pixels x channels, that are decoded at one time in a process: who comes later waits, and an image that
+would take more alone is refused."""
+
+MAX_FILE_BYTES: Final = 2**30
+"""Encoded files of more bytes are refused unread."""
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats that are decoded; others, some of which start programs of their own to be read, are refused.
@@ -215,13 +240,13 @@ class ImageSource:
     def read_file(self) -> bytes:
         """The encoded file; a missing or unreadable one is an `ImageError`."""
         try:
-            return _regular(self.path, self.uri).read_bytes()
+            return read_regular(self.path, MAX_FILE_BYTES)
         except OSError as error:
             raise ImageError(f"image {self.uri}: {error.strerror or error}", _code(error)) from error
 
-    def _stored(self) -> Path | BinaryIO:
+    def _stored(self) -> BinaryIO:
         """What the head of the file is read from."""
-        return _regular(self.path, self.uri)
+        return open_regular(self.path)
 
     def read_bytes(self) -> bytes:
         """An encoded file of the picture: the one that is stored, or where that is turned a new JPEG or PNG."""
@@ -263,18 +288,15 @@ class ImageSource:
 
     def header(self) -> Header:
         """What the head of the file says; nothing is decoded."""
-        from PIL import Image
-
-        stored = self._stored()
         try:
-            with Image.open(stored, formats=_formats()) as image:
+            with self._stored() as stored, open_image(stored) as image:
                 is_tiff = image.format == "TIFF"
                 # The tag takes time to find, and matters only where it is followed or Pillow would follow it.
                 orientation = _orientation(image) if is_tiff or self.is_turned else _STRAIGHT
                 width, height = _stored_size(image)
         except Exception as error:  # decoders raise anything on a broken file
             raise ImageError(f"image {self.uri} cannot be read: {_reason(error)}", _code(error)) from error
-        _check_pixels((width, height), self.uri)
+        _check_size((width, height), self.uri)
         if self.is_turned and orientation in _SIDEWAYS:
             width, height = height, width
         return Header(width, height, orientation, orientation != _STRAIGHT and is_tiff != self.is_turned)
@@ -287,16 +309,15 @@ def decode_image(data: bytes, where: str, *, turned: bool = False) -> Image.Imag
     of an animation it is the first picture. Of 16 bits a channel the upper 8 are kept; grey of 32 bits, whose black and
     white no format fixes, is refused.
     """
-    from PIL import Image
-
     try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
-        _check_pixels(image.size, where)
-        # A TIFF is turned by Pillow when it is decoded, and forgets its tag; nothing else is.
-        if (image.format == "TIFF") == turned:
-            return _to_rgb(image, where)
-        orientation = _orientation(image)
-        return _turn(_to_rgb(image, where), orientation if turned else _UNDOES.get(orientation, orientation))
+        image = open_image(io.BytesIO(data))
+        _check_size(image.size, where)
+        with _ROOM.taken(_decoded_bytes(image), where):
+            # A TIFF is turned by Pillow when it is decoded, and forgets its tag; nothing else is.
+            if (image.format == "TIFF") == turned:
+                return _to_rgb(image, where)
+            orientation = _orientation(image)
+            return _turn(_to_rgb(image, where), orientation if turned else _UNDOES.get(orientation, orientation))
     except ImageError:
         raise
     except Exception as error:  # decoders raise anything on a broken file
@@ -358,13 +379,6 @@ def _to_rgb(image: Image.Image, where: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _regular(path: Path, uri: str) -> Path:
-    """`path`, unless it is there and no regular file (a folder, a pipe that would block, a device)."""
-    if path.exists() and not path.is_file():
-        raise ImageError(f"image {uri} is no regular file")
-    return path
-
-
 def _code(error: Exception) -> ImageFault:
     if isinstance(error, FileNotFoundError):
         return "image-missing"
@@ -387,13 +401,89 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is no image of a known format ({', '.join(FORMATS)})"
     if _is_bomb(error):
-        return f"more than {MAX_PIXELS:,} pixels, refused"
+        return f"{_too_many()}, refused; {MAX_PIXELS_VARIABLE}=NUMBER allows more"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
-def _check_pixels(size: tuple[int, int], where: str) -> None:
-    if size[0] * size[1] > MAX_PIXELS:
-        message = f"image {where} is {size[0]}x{size[1]}: more than {MAX_PIXELS:,} pixels, refused"
-        raise ImageError(message, "image-refused")
+def _check_size(size: tuple[int, int], where: str) -> None:
+    pixels, side = _limit(MAX_PIXELS_VARIABLE, MAX_PIXELS), _limit(MAX_SIDE_VARIABLE, MAX_SIDE)
+    if size[0] * size[1] > pixels:
+        what, variable = _too_many(), MAX_PIXELS_VARIABLE
+    elif max(size) > side:
+        what, variable = f"a side of more than {side:,} pixels", MAX_SIDE_VARIABLE
+    else:
+        return
+    message = f"image {where} is {size[0]}x{size[1]}: {what}, refused; {variable}=NUMBER allows more"
+    raise ImageError(message, "image-refused")
+
+
+def _too_many() -> str:
+    return f"more than {_limit(MAX_PIXELS_VARIABLE, MAX_PIXELS):,} pixels"
+
+
+def _limit(variable: str, default: int) -> int:
+    """A limit as the environment says it, which the processes that a run starts inherit."""
+    stated = os.environ.get(variable)
+    if not stated:
+        return default
+    if not (stated.isascii() and stated.isdecimal() and 0 < int(stated[:15]) < 10**12):
+        raise ConfigError(f"{variable}={stated!r} must be a whole number of pixels")
+    return int(stated)
+
+
+def open_image(stream: BinaryIO) -> Image.Image:
+    """The image in a stream as Pillow opens it, nothing decoded: of our formats, what it raises is the caller's."""
+    from PIL import Image
+
+    # Pillow's own limit is ours, and what it warns of below twice that limit is an error of ours.
+    Image.MAX_IMAGE_PIXELS = _limit(MAX_PIXELS_VARIABLE, MAX_PIXELS)
+    _hush()
+    return Image.open(stream, formats=_formats())
+
+
+@functools.cache
+def _hush() -> None:
+    """Let no library speak beside our errors and counts; filters that others set come first."""
+    from PIL.Image import DecompressionBombWarning
+
+    warnings.filterwarnings("ignore", category=DecompressionBombWarning, append=True)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.", append=True)  # of broken metadata
+
+
+def _decoded_bytes(image: Image.Image) -> int:
+    """What an image takes while it is decoded: its own channels and those of RGB."""
+    from PIL import ImageMode
+
+    mode = ImageMode.getmode(image.mode)
+    item = int(mode.typestr[-1]) if mode.typestr[-1].isdecimal() else 1
+    return image.size[0] * image.size[1] * (len(mode.bands) * item + 3)
+
+
+class _Room:
+    """The bytes that are decoded at one time; waited for, as each that has them gives them back by itself."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._free = size
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int, where: str) -> Iterator[None]:
+        """Wait for `size` bytes, and hold them; more than there are is an `ImageError`."""
+        if size > self._size:
+            message = f"image {where} takes {size:,} bytes to decode, more than {self._size:,}: refused"
+            raise ImageError(message, "image-refused")
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
+_ROOM: Final = _Room(MAX_DECODED_BYTES)

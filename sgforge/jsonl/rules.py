@@ -14,6 +14,7 @@ from sgforge.graph import CATEGORIES, KEPT, REJECTED, to_float32
 from sgforge.graph.checks import to_box
 from sgforge.images import MAX_PIXELS
 from sgforge.jsonl.further import further_values
+from sgforge.masks.runs import most_bytes
 from sgforge.text.did_you_mean import choices
 from sgforge.text.wording import counted
 
@@ -180,6 +181,8 @@ def _mask(value: Any) -> Complaint | None:
         return "mask", f"size {size} is more than {MAX_PIXELS:,} pixels"
     if not (isinstance(counts, str) and counts.isascii()):
         return "mask", "counts must be COCO's compressed run lengths, a text in ASCII"
+    if len(counts) > most_bytes(size[0] * size[1]):
+        return "mask", f"counts of {len(counts):,} characters are longer than those of {size[0] * size[1]:,} pixels"
     return None
 
 

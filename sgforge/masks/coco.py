@@ -52,8 +52,9 @@ def from_coco_strings(strings: CocoStrings, frame: Ints) -> tuple[MaskTable, NDA
 
     A mask with a fault comes out empty; nothing is raised, so that a reader can report every bad mask.
     """
-    counts, per_item, faults = decode_strings(strings.data, strings.lengths)
-    spans = spans_from_counts(counts, per_item, frame[:, 0] * frame[:, 1], faults)
+    pixels = frame[:, 0] * frame[:, 1]
+    counts, per_item, faults = decode_strings(strings.data, strings.lengths, pixels)
+    spans = spans_from_counts(counts, per_item, pixels, faults)
     return from_spans(spans, frame), faults
 
 
@@ -65,7 +66,10 @@ def from_coco_batch(counts: Sequence[Counts], sizes: Sequence[tuple[int, int]]) 
     if len(counts) != len(sizes):
         raise GraphError(f"{counted(len(counts), 'mask')} need as many sizes, got {len(sizes)}")
     frame = np.array(sizes, np.int64).reshape(-1, 2)
-    strings = [_as_string(item, index) for index, item in enumerate(counts)]
+    strings = [
+        _as_string(item, index, height * width)
+        for index, (item, (height, width)) in enumerate(zip(counts, sizes, strict=True))
+    ]
     table, faults = from_coco_strings(CocoStrings.of(strings), frame)
     raise_first(faults, frame)
     return table.masks()
@@ -76,13 +80,15 @@ def from_coco(counts: Counts, height: int, width: int) -> Mask:
     return from_coco_batch([counts], [(height, width)])[0]
 
 
-def _as_string(counts: Counts, index: int) -> bytes:
+def _as_string(counts: Counts, index: int, pixels: int) -> bytes:
     if isinstance(counts, bytes):
         return counts
     if isinstance(counts, str):
         if not counts.isascii():
             raise GraphError(f"mask {index}: its counts hold a character outside ASCII")
         return counts.encode("ascii")
+    if len(counts) > pixels + 1:
+        raise GraphError(f"mask {index}: {len(counts):,} run lengths, its {pixels:,} pixels have at most one more")
     if not all(isinstance(run, (int, np.integer)) and not isinstance(run, bool) and 0 <= run < 2**34 for run in counts):
         raise GraphError(f"mask {index}: its counts must be run lengths, whole numbers from 0")
     numbers = np.array(counts, np.int64)

@@ -5,7 +5,7 @@ All masks of a batch lie in flat arrays, one after another. Positions are COCO's
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 import numpy as np
@@ -15,6 +15,7 @@ __all__ = [
     "BAD_BYTE",
     "BAD_RUN",
     "FITS",
+    "TOO_LONG",
     "UNFINISHED",
     "WRONG_TOTAL",
     "Columns",
@@ -23,6 +24,7 @@ __all__ = [
     "decode_strings",
     "encode_strings",
     "merge",
+    "most_bytes",
     "move",
     "offsets",
     "segments",
@@ -34,12 +36,14 @@ __all__ = [
 
 Ints: TypeAlias = NDArray[np.int64]
 Bytes: TypeAlias = NDArray[np.uint8]
+_Count = TypeVar("_Count", int, Ints)
 
 FITS: Final = 0
 BAD_BYTE: Final = 1
 UNFINISHED: Final = 2
 BAD_RUN: Final = 3
 WRONG_TOTAL: Final = 4
+TOO_LONG: Final = 5
 
 _MAX_BYTES: Final = 7  # 35 bits: more than any frame that fits in memory needs
 _BITS: Final = 5
@@ -100,7 +104,31 @@ def _restart_sums(values: Ints, lengths: Ints) -> Ints:
     return restarted
 
 
-def decode_strings(data: Bytes, lengths: Ints) -> tuple[Ints, Ints, Bytes]:
+def most_bytes(pixels: _Count) -> _Count:
+    """Bytes that the string of a mask of so many pixels has at most.
+
+    It has at most a run for each pixel and an empty one before them. A byte says a run below 16; of the runs that take
+    another, each for itself and for the difference two runs later, there is one in 16 pixels at most.
+    """
+    return pixels + 1 + pixels // 8
+
+
+def decode_strings(data: Bytes, lengths: Ints, pixels: Ints) -> tuple[Ints, Ints, Bytes]:
+    """COCO's compressed strings of masks of `pixels` (N,) to (counts, counts per mask, fault code per mask).
+
+    A string that is longer than any of its mask can be is not read, and has no counts.
+    """
+    too_long = np.asarray(lengths) > most_bytes(pixels)
+    if not too_long.any():
+        return _decode(data, lengths)
+    fits = np.flatnonzero(~too_long)
+    counts, per_fit, fit_faults = _decode(data[segments(offsets(lengths), fits)], np.asarray(lengths)[fits])
+    per_item, faults = np.zeros(len(lengths), np.int64), np.full(len(lengths), TOO_LONG, np.uint8)
+    per_item[fits], faults[fits] = per_fit, fit_faults
+    return counts, per_item, faults
+
+
+def _decode(data: Bytes, lengths: Ints) -> tuple[Ints, Ints, Bytes]:
     """COCO's compressed strings to run lengths: (counts, counts per mask, fault code per mask).
 
     A number is little-endian groups of 5 bits, sign in the last; from the fourth on it is the difference to the number

@@ -14,6 +14,7 @@ from sgforge.masks.runs import (
     BAD_BYTE,
     BAD_RUN,
     FITS,
+    TOO_LONG,
     UNFINISHED,
     Columns,
     Ints,
@@ -75,6 +76,8 @@ def fault_text(fault: int, height: int, width: int) -> str:
         return "its counts hold a byte outside '0'..'o'"
     if fault == UNFINISHED:
         return "its counts end inside a number"
+    if fault == TOO_LONG:
+        return f"its counts are longer than {height}x{width} (height x width) pixels can have"
     if fault == BAD_RUN:
         return "its counts hold a negative or impossibly long run"
     return f"its runs do not fill its frame of {height}x{width} (height x width) pixels"
@@ -92,8 +95,9 @@ def raise_first(faults: NDArray[np.uint8], frame: Ints) -> None:
 def crop_spans(table: MaskTable) -> Spans:
     """Spans in the crops; malformed run lengths are a `GraphError` naming the mask."""
     sides = table.crop[:, 2:]
-    counts, per_item, faults = decode_strings(table.data, table.lengths)
-    spans = spans_from_counts(counts, per_item, sides[:, 0] * sides[:, 1], faults)
+    pixels = sides[:, 0] * sides[:, 1]
+    counts, per_item, faults = decode_strings(table.data, table.lengths, pixels)
+    spans = spans_from_counts(counts, per_item, pixels, faults)
     raise_first(faults, sides[:, ::-1])
     return spans
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import attrs
 
 from sgforge.errors import ImageError
+from sgforge.images import open_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -271,12 +272,13 @@ class ChatResponse:
 
 def _probe(data: bytes, where: str) -> tuple[MediaType, tuple[int, int]]:
     """Media type and size from the header of an encoded image."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import UnidentifiedImageError
+    from PIL.Image import DecompressionBombError
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(io.BytesIO(data)) as image:
             media_type, size = _MEDIA_TYPES.get(image.format or ""), image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise ImageError(f"image {where} cannot be read: {error}") from error
     if media_type is None:
         raise ImageError(f"image {where} is neither JPEG, PNG, WebP nor GIF: re-encode it with ImagePart.from_pil")

@@ -12,6 +12,7 @@ from pycocotools import mask as coco
 from sgforge import masks
 from sgforge.errors import GraphError
 from sgforge.graph import Mask
+from sgforge.masks.runs import most_bytes
 
 MANY = settings(max_examples=200, deadline=None)
 
@@ -156,3 +157,36 @@ def test_wrong_dimensions_are_refused() -> None:
         masks.from_array(np.zeros((2, 3, 3), bool))
     with pytest.raises(GraphError, match="as many sizes"):
         masks.from_coco_batch([b"9"], [])
+
+
+@given(mask_arrays())
+def test_no_string_is_longer_than_its_frame_allows(arrays: np.ndarray) -> None:
+    for array in arrays:
+        assert len(coco.encode(np.asfortranarray(array.astype(np.uint8)))["counts"]) <= most_bytes(array.size)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 2), (7, 9), (16, 33), (64, 64)])
+def test_the_longest_strings_fit(shape: tuple[int, int]) -> None:
+    rows, columns = np.indices(shape)
+    # Every pixel another run; long and short runs by turns, whose differences take two bytes each.
+    order = columns * shape[0] + rows
+    for array in ((order % 2 == 0), (order % 17 == 0), (order % 34 < 17), (order % 18 < 17)):
+        counts = coco.encode(np.asfortranarray(array.astype(np.uint8)))["counts"]
+        assert len(counts) <= most_bytes(array.size)
+        assert (masks.to_array(masks.from_coco(counts, *shape)) == array).all()
+
+
+def test_what_is_longer_than_its_frame_allows_is_refused_by_its_length() -> None:
+    with pytest.raises(GraphError, match=r"mask 1 of 3: its counts are longer than 100x100"):
+        masks.from_coco_batch([b"1", b"01" * 1_000_000, b"1"], [(1, 1), (100, 100), (1, 1)])
+    with pytest.raises(GraphError, match=r"mask 0: 4 run lengths, its 2 pixels have at most one more"):
+        masks.from_coco([0, 1, 1, 0], 1, 2)
+    with pytest.raises(GraphError, match="mask 0 of 1: its counts are longer than 2x2"):
+        masks.to_array(Mask(9, 9, 0, 0, 2, 2, b"0" * 9))
+
+
+def test_masks_beside_one_that_is_too_long_are_read() -> None:
+    strings = masks.CocoStrings.of([b"3", b"0" * 90, b"02", b""])
+    table, faults = masks.from_coco_strings(strings, np.array([(1, 3), (2, 2), (1, 2), (0, 0)]))
+    assert faults.tolist() == [0, 5, 0, 0]
+    assert [mask.crop_width for mask in table.masks()] == [0, 0, 2, 0]

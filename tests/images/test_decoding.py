@@ -6,8 +6,12 @@ import hashlib
 import io
 import os
 import struct
+import subprocess
+import sys
 import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +19,7 @@ import pytest
 from PIL import Image
 from support.waiting import LONGEST
 
-from sgforge import Roots
+from sgforge import Roots, images
 from sgforge.errors import ImageError
 from sgforge.images import FORMATS, MAX_PIXELS, ImageSource, decode_image
 
@@ -139,8 +143,11 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("size", [(10_001, 10_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1), (1, MAX_PIXELS + 1)])
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # the limit is ours
+BOMBS = [(10_001, 10_000), (60_000, 60_000), (2**31 - 1, 2**31 - 1), (1, MAX_PIXELS + 1), (9_460, 9_460), (1, 65_536)]
+
+
+@pytest.mark.parametrize("size", BOMBS)
+@pytest.mark.filterwarnings("error")
 def test_bombs_are_refused_before_they_are_decoded(size: tuple[int, int], tmp_path: Path) -> None:
     data = png_of_size(*size)
     with pytest.raises(ImageError, match="pixels, refused"):
@@ -148,6 +155,80 @@ def test_bombs_are_refused_before_they_are_decoded(size: tuple[int, int], tmp_pa
     (tmp_path / "bomb.png").write_bytes(data)
     with pytest.raises(ImageError, match="pixels, refused"):
         Roots({"data": tmp_path}).image("data:bomb.png").size()
+
+
+def test_limits_are_below_100_megapixels_and_those_of_pillow() -> None:
+    decode_image(encoded(), "here")
+    assert MAX_PIXELS < 100_000_000
+    assert MAX_PIXELS == Image.MAX_IMAGE_PIXELS
+
+
+def test_nothing_is_warned_of_in_a_fresh_process(tmp_path: Path) -> None:
+    """89.5 to 179 million pixels: Pillow by itself warns, on the stderr of whoever runs this."""
+    (tmp_path / "a.png").write_bytes(png_of_size(12_000, 12_000))
+    code = (
+        "import sys; from sgforge.images import Roots\n"
+        "try: Roots({'data': sys.argv[1]}).image('data:a.png').pil()\n"
+        "except Exception as error: print(type(error).__name__, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("ImageError image data:a.png is 12000x12000: more than 89,478,485 pixels, refused")
+    assert done.stderr == ""
+
+
+def test_the_environment_says_other_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SGFORGE_MAX_PIXELS", "200")
+    with pytest.raises(
+        ImageError, match=r"20x12: more than 200 pixels, refused; SGFORGE_MAX_PIXELS=NUMBER allows more"
+    ):
+        decode_image(encoded(), "here")
+    monkeypatch.setenv("SGFORGE_MAX_PIXELS", "240")
+    monkeypatch.setenv("SGFORGE_MAX_SIDE", "19")
+    with pytest.raises(ImageError, match=r"20x12: a side of more than 19 pixels, refused; SGFORGE_MAX_SIDE=NUMBER"):
+        decode_image(encoded(), "here")
+    monkeypatch.setenv("SGFORGE_MAX_SIDE", "20")
+    assert decode_image(encoded(), "here").size == (20, 12)
+    monkeypatch.setenv("SGFORGE_MAX_SIDE", "many")
+    with pytest.raises(ImageError, match="SGFORGE_MAX_SIDE='many' must be a whole number of pixels"):
+        decode_image(encoded(), "here")
+
+
+def test_decoding_waits_for_room_and_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 x 12 pixels of RGB take 1440 bytes, as they are and as they become: there is room for two at a time."""
+    monkeypatch.setattr(images, "_ROOM", images._Room(3000))
+    most, now, lock = 0, 0, threading.Lock()
+    convert = images._to_rgb
+
+    def watched(image: Image.Image, where: str) -> Image.Image:
+        nonlocal most, now
+        with lock:
+            now += 1
+            most = max(most, now)
+        with suppress(threading.BrokenBarrierError):
+            barrier.wait(0.2)
+        try:
+            return convert(image, where)
+        finally:
+            with lock:
+                now -= 1
+
+    barrier = threading.Barrier(3)
+    monkeypatch.setattr(images, "_to_rgb", watched)
+    with ThreadPoolExecutor(6) as threads:
+        sizes = [image.size for image in threads.map(lambda _: decode_image(encoded(), "here"), range(6))]
+    assert sizes == [(20, 12)] * 6
+    assert most <= 2
+    monkeypatch.setattr(images, "_ROOM", images._Room(1000))
+    with pytest.raises(ImageError, match="takes 1,440 bytes to decode, more than 1,000: refused"):
+        decode_image(encoded(), "here")
+
+
+@pytest.mark.parametrize("data", [encoded()[:60], b"x"])
+def test_room_is_given_back_after_an_error(data: bytes) -> None:
+    for _ in range(3):
+        with pytest.raises(ImageError):
+            decode_image(data, "here")
+    assert images._ROOM._free == images.MAX_DECODED_BYTES
 
 
 def test_formats_that_start_programs_are_not_read(tmp_path: Path) -> None:
