@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from sgforge.regular_files import regular_only
+
 __all__ = ["file_sha256", "folder_sha256", "is_settled"]
 
 _SETTLED_NS: Final = 2_000_000_000
@@ -42,5 +44,5 @@ def _remembered(path: Path, *stamp: int) -> bytes:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as stream:
+    with open(path, "rb", opener=regular_only) as stream:
         return hashlib.file_digest(stream, "sha256").digest()

@@ -12,10 +12,13 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-__all__ = ["MAX_NAME_BYTES", "OddFileError", "open_regular", "read_json", "read_regular", "regular_only"]
+__all__ = ["MAX_NAME_BYTES", "OddFileError", "given_only", "open_regular", "read_json", "read_regular", "regular_only"]
 
 MAX_NAME_BYTES: Final = 256
 """Bytes that a file has at most which holds one name, id or digest: those of branches, tags and sidecars."""
+_LARGE: Final = 2**30
+_HOLLOW: Final = 1000
+_MOST_EXTENTS: Final = 1000
 _AT_ONCE: Final = os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -31,10 +34,40 @@ def regular_only(path: str, flags: int) -> int:
         if error.errno != errno.ENXIO:  # of a socket
             raise
         raise _no_regular(path) from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise _no_regular(path)
+        if found.st_size > _LARGE and _is_hollow(handle, found.st_size):
+            raise OddFileError(errno.EFBIG, f"a file of {found.st_size:,} bytes, nearly all of them holes", path)
+    except BaseException:
         os.close(handle)
-        raise _no_regular(path)
+        raise
     return handle
+
+
+def _is_hollow(handle: int, size: int) -> bool:
+    """Whether nearly nothing of a file is there: reading a terabyte of holes would take hours and tell nothing."""
+    at = held = 0
+    try:
+        for _ in range(_MOST_EXTENTS):
+            begin = os.lseek(handle, at, os.SEEK_DATA)
+            at = os.lseek(handle, begin, os.SEEK_HOLE)
+            held += at - begin
+            if held * _HOLLOW > size:
+                return False
+    except OSError as error:
+        return error.errno == errno.ENXIO  # no data follows; others do not tell
+    finally:
+        os.lseek(handle, 0, os.SEEK_SET)
+    return False
+
+
+def given_only(path: str, flags: int) -> int:
+    """`regular_only` for a path that a person names: what the shell opened, as `<(command)`, is read whatever it is."""
+    if path == "/dev/stdin" or path.startswith(("/dev/fd/", "/proc/self/fd/")):
+        return os.open(path, flags)
+    return regular_only(path, flags)
 
 
 def open_regular(path: Path | str) -> BinaryIO:

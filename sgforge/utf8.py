@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from sgforge.errors import ConfigError
+from sgforge.regular_files import given_only
 
 __all__ = ["open_utf8"]
 
@@ -42,7 +43,7 @@ def open_utf8(path: Path | str, *, on_disk: bool = False) -> Iterator[_Stream]:
     A packed or recoded file is written to a temporary one, which is gone afterwards. One that cannot be unpacked or
     recoded, or that is a bomb, is a `ConfigError`; one that cannot be opened an `OSError`.
     """
-    with open(path, "rb") as stream:
+    with open(path, "rb", opener=given_only) as stream:
         packed = stream.peek(len(_GZIP)).startswith(_GZIP)
         if not packed and (stream.seekable() or not on_disk):
             with _decoded(stream, path) as found:

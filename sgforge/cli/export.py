@@ -10,6 +10,7 @@ from pathlib import Path
 from sgforge.cli.terminal import json_text
 from sgforge.config import structure_options
 from sgforge.dataset import Dataset
+from sgforge.dataset.damage import damage_told
 from sgforge.dataset.folder import split_ref
 from sgforge.errors import ConfigError
 from sgforge.plugins import load_plugins
@@ -48,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     snapshot = dataset.snapshot
     component = load_plugins().lookup("exporter", args.to)
     options = structure_options(component, options_given(args.options), "--set")
-    counts = dict(component.build(options).export(snapshot, args.output))
+    with damage_told(snapshot):
+        counts = dict(component.build(options).export(snapshot, args.output))
     if args.images is not None:
         counts |= dataset.export_images(args.images)
     lines = [f"{count:>10} {visible(name)}" for name, count in counts.items()]

@@ -46,6 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the ledger, after letting go of what is to be."""
     responses: Path = args.path / "responses.sqlite" if args.path.is_dir() else args.path
+    if args.path.is_dir() and responses.is_symlink():
+        raise ConfigError(f"{responses} is a link to elsewhere: refused; give the file itself")
     if not responses.is_file():
         raise ConfigError(f"{args.path}: there is no responses file: give a dataset's folder, or the file")
     released = None if args.release is None else asyncio.run(_release(responses, _seconds(args.release)))

@@ -10,6 +10,7 @@ from typing import Any, Final
 from sgforge.cli.terminal import json_text, rows_counted
 from sgforge.columns import GraphColumns
 from sgforge.dataset import Dataset
+from sgforge.dataset.damage import damage_told
 from sgforge.dataset.folder import split_ref
 from sgforge.dataset.provenance import Call
 from sgforge.graph import Caption, NumberArray, Region, Relation, Sample, Values
@@ -50,10 +51,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the dataset or the image."""
     path, ref = split_ref(args.dataset)
     dataset = Dataset.open(path, ref)
-    if args.image is not None:
-        _print_image(dataset, args.image, args.json)
-    else:
-        _print_dataset(dataset, args)
+    with damage_told(dataset.snapshot):
+        if args.image is not None:
+            _print_image(dataset, args.image, args.json)
+        else:
+            _print_dataset(dataset, args)
     return 0
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from sgforge.errors import DatasetError
 
-__all__ = ["DamagedError", "damaged_journal", "damaged_ref", "damaged_snapshot"]
+__all__ = ["DamagedError", "damage_told", "damaged_journal", "damaged_ref", "damaged_snapshot"]
 
 
 class DamagedError(DatasetError):
@@ -41,3 +44,31 @@ def damaged_journal(path: Path, why: str) -> DatasetError:
         f"{path}: {why}; the journal is damaged: move it away with its -wal and -shm files and run again; what "
         "unfinished steps had is computed anew, published versions and the paid answers of models are not touched"
     )
+
+
+class Version(Protocol):
+    """A version as far as it is asked what is wrong with it."""
+
+    path: Path
+
+    def content_fault(self) -> str | None:
+        """What is wrong with what it holds; None if nothing is."""
+        ...
+
+
+@contextmanager
+def damage_told(*versions: Version) -> Iterator[None]:
+    """Say that a version is damaged where something breaks on what it holds; an error of our own stays what it is.
+
+    Ids that name no text, texts that are no UTF-8, counts that do not add up: looked for when something broke, as
+    looking each time would cost as much as reading.
+    """
+    try:
+        yield
+    except (DatasetError, OSError):
+        raise
+    except Exception as error:
+        for version in versions:
+            if (fault := version.content_fault()) is not None:
+                raise damaged_snapshot(f"{version.path}: {fault}", version.path) from error
+        raise

@@ -109,6 +109,17 @@ class Provenance:
             for call in range(first, last)
         ]
 
+    def fault(self, images: int) -> str | None:
+        """What is wrong with the calls of a version of so many images; None if nothing is."""
+        for name, ids, low, high in (
+            ("image", self.image, 0, images),
+            ("step", self.step, 0, len(self.steps)),
+            ("run", self.run, -1, len(self.runs)),
+        ):
+            if len(ids) != len(self.call_id) or (len(ids) and not (low <= ids.min() and ids.max() < high)):
+                return f"a model call belongs to no {name}"
+        return None
+
     def arrays(self) -> Iterator[tuple[StoredColumn, np.ndarray]]:
         """The tables as arrays."""
         yield from _text_arrays("call/id", self.call_id)

@@ -9,7 +9,7 @@ import numpy as np
 
 from sgforge.columns import Ragged
 from sgforge.columns.declared import ColumnValues
-from sgforge.dataset.damage import damaged_snapshot
+from sgforge.dataset.damage import damage_told, damaged_snapshot
 from sgforge.dataset.folder import DatasetFolder, split_ref
 from sgforge.dataset.in_use import Hold
 from sgforge.dataset.queries.diff import Diff, diff_snapshots
@@ -133,7 +133,8 @@ class Dataset:
         wanted = Filter(predicate=predicate, label=label, category=category, step=step, model=model, reason=reason)
         ids = self.snapshot.image_ids
         steps = (meta.step for meta in self.history())
-        return [ids[row] for row in matching_rows(self.snapshot, wanted, steps).tolist()]
+        with damage_told(self.snapshot):
+            return [ids[row] for row in matching_rows(self.snapshot, wanted, steps).tolist()]
 
     def log(self) -> list[SnapshotMeta]:
         """This snapshot and those it came from, the newest first; a `DatasetError` if one of them is damaged."""
@@ -158,11 +159,13 @@ class Dataset:
                 f"a dataset is compared with a Dataset, such as Dataset.open({str(self.path)!r}, {str(other)!r}), "
                 f"not with {other!r}"
             )
-        return diff_snapshots(self.snapshot, other.snapshot)
+        with damage_told(self.snapshot, other.snapshot):
+            return diff_snapshots(self.snapshot, other.snapshot)
 
     def stats(self) -> Stats:
         """Counts of everything in this version."""
-        return statistics_of(self.snapshot, [meta.step.name for meta in self.history()][::-1])
+        with damage_told(self.snapshot):
+            return statistics_of(self.snapshot, [meta.step.name for meta in self.history()][::-1])
 
     def export_images(self, folder: Path) -> dict[str, int]:
         """Copy the pictures that steps made to `folder`, by the paths of their uris; counts of copied and gone ones.

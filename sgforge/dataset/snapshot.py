@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,11 +16,11 @@ import numpy as np
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
 from sgforge.columns.declared import OF_VERSION, Column
 from sgforge.columns.schema import specs_of
-from sgforge.dataset.damage import damaged_snapshot
+from sgforge.dataset.damage import damage_told, damaged_snapshot
 from sgforge.dataset.folder import check_schema
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.records import StepRecord
-from sgforge.dataset.zarr_arrays.layout import TABLES, TableReader
+from sgforge.dataset.zarr_arrays.layout import TABLES, TableReader, stored_columns
 from sgforge.dataset.zarr_arrays.reading import StoredArray
 from sgforge.dataset.zarr_arrays.value_columns import GIVEN, StoredValues, ValueColumn, parts_of
 from sgforge.errors import DatasetError, GraphError
@@ -27,6 +28,7 @@ from sgforge.graph import Sample, SceneGraph
 from sgforge.regular_files import read_json
 from sgforge.seals import CHANGED, Digest, digest_of, seal_fault
 from sgforge.selection import Selection
+from sgforge.text.blame import words_of
 from sgforge.text.wording import counted
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ _MAX_META_BYTES: Final = 2**26
 _UNPACKED_FREE: Final = 2**26
 _UNPACKED_MOST: Final = 256
 """Bytes in memory for each on disk that a snapshot may claim, beyond the free ones: real ones have about six."""
+
+_KINDS: Final = {column.path: (np.dtype(f"<{column.dtype}"), column.trailing) for column in stored_columns()}
 
 
 @attrs.frozen
@@ -119,8 +123,9 @@ class Snapshot:
     @cached_property
     def image_ids(self) -> list[str]:
         """All image ids, sorted by their UTF-8 bytes."""
-        ids: Ragged = self._whole("image", "id")
-        return ids.texts()
+        with damage_told(self):
+            ids: Ragged = self._whole("image", "id")
+            return ids.texts()
 
     @cached_property
     def keys(self) -> np.ndarray:
@@ -184,17 +189,20 @@ class Snapshot:
         """The texts that ids of this vocabulary point into, such as "predicate"."""
         if name not in Vocabularies.names():
             raise DatasetError(f"no vocabulary {name!r}; there are {', '.join(Vocabularies.names())}")
-        return self._reader.vocabulary(name)
+        with damage_told(self):
+            return self._reader.vocabulary(name)
 
     @cached_property
     def vocabularies(self) -> Vocabularies:
         """All vocabularies."""
-        return self._reader.vocabularies()
+        with damage_told(self):
+            return self._reader.vocabularies()
 
     @cached_property
     def provenance(self) -> Provenance:
         """The model calls and runs behind this snapshot."""
-        return Provenance.read(self._reader)
+        with damage_told(self):
+            return Provenance.read(self._reader)
 
     def value_column(self, target: str, name: str) -> ValueColumn | None:
         """A further column, such as ("image", "caption"); None where no image has a value of it."""
@@ -250,14 +258,18 @@ class Snapshot:
 
     def columns(self, rows: Sequence[int] | np.ndarray | None = None) -> GraphColumns:
         """All images as columns, or those of these rows, in this order."""
+        with damage_told(self):
+            whole = self._columns()
+            return whole if rows is None else whole.gather(rows)
+
+    def _columns(self) -> GraphColumns:
         counts = self.meta.counts
-        whole = GraphColumns(
+        return GraphColumns(
             self._reader.table(ImageColumns, "image", 0, counts["images"]),
             self._reader.table(RegionColumns, "region", 0, counts["regions"]),
             self._reader.table(RelationColumns, "relation", 0, counts["relations"]),
-            self.vocabularies,
+            self._reader.vocabularies(),
         )
-        return whole if rows is None else whole.gather(rows)
 
     def one(self, row: int) -> GraphColumns:
         """One image as columns, read alone."""
@@ -282,10 +294,11 @@ class Snapshot:
 
         Rows close together are read at once. `state_only`: as in `with_values`.
         """
-        for some, columns in self._read_rows(rows):
-            dropped = (columns.image.dropped >= 0).tolist()
-            for row, sample, is_dropped in zip(some, columns.samples(roots), dropped, strict=True):
-                yield self.with_values(sample, row, state_only=state_only), is_dropped
+        with damage_told(self):
+            for some, columns in self._read_rows(rows):
+                dropped = (columns.image.dropped >= 0).tolist()
+                for row, sample, is_dropped in zip(some, columns.samples(roots), dropped, strict=True):
+                    yield self.with_values(sample, row, state_only=state_only), is_dropped
 
     def _read_rows(self, rows: Sequence[int]) -> Iterator[tuple[Sequence[int], GraphColumns]]:
         """These rows, in order and in parts, each part with the columns of just its rows."""
@@ -306,11 +319,13 @@ class Snapshot:
 
     def graph(self, row: int) -> SceneGraph:
         """The scene graph of one image."""
-        return self.one(row).graph(0)
+        with damage_told(self):
+            return self.one(row).graph(0)
 
     def sample(self, row: int, roots: Roots | None = None) -> Sample:
         """One image with its graph; with `roots` its pixels can be opened."""
-        return self.with_values(self.one(row).sample(0, roots), row)
+        with damage_told(self):
+            return self.with_values(self.one(row).sample(0, roots), row)
 
     def rows(self, selection: Selection = Selection()) -> np.ndarray:
         """Rows of the images that a selection names, int64; failed and dropped images are never selected."""
@@ -321,9 +336,35 @@ class Snapshot:
                 chosen &= np.isin(self._whole("image", column), wanted)
         return np.flatnonzero(chosen)
 
+    def damage_told(self) -> AbstractContextManager[None]:
+        """Say that this version is damaged where something in the block breaks on what it holds."""
+        return damage_told(self)
+
+    def content_fault(self) -> str | None:
+        """What is wrong with what it holds, the first of it; None if nothing is."""
+        try:
+            columns = self._columns()
+            for fault in columns.faults():
+                return f"{fault.where}: {fault.message}"
+            for _ in columns.samples():
+                pass
+            if problem := Provenance.read(self._reader).fault(len(self)):
+                return problem
+            for column in self._value_columns.values():
+                if problem := next(column.problems(self.meta.counts[f"{column.column.target}s"]), None):
+                    return problem
+        except Exception as error:  # whatever breaks here breaks on what it holds
+            return f"it holds what no version can: {type(error).__name__}: {words_of(error)}"
+        return None
+
     def _open_array(self, path: str) -> StoredArray:
         array = StoredArray(self.path / path, self.path)
         record = self.meta.arrays.get(path)
+        known = _KINDS.get(path)
+        if known is not None and known != (array.dtype, array.shape[1:]):
+            raise damaged_snapshot(
+                f"{self.path / path} holds rows of another kind than {known[0]} {known[1]}", self.path
+            )
         if record is None or record.rows != array.rows:
             stated = "none" if record is None else record.rows
             raise damaged_snapshot(

@@ -281,7 +281,8 @@ class DatasetWriter:
         selected: Selected,
     ) -> Draft:
         """What a new snapshot is to hold; nothing else keeps it, so that it is freed once it is written."""
-        content = compose(parent, keys, failures, self.states(), self.journal, selected)
+        with parent.damage_told():
+            content = compose(parent, keys, failures, self.states(), self.journal, selected)
         return Draft(
             snapshot_id=snapshot_id,
             parts=content.parts,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from sgforge.durable import output_file
 from sgforge.errors import ConfigError, GraphError
@@ -14,6 +15,9 @@ from sgforge.utf8 import open_utf8
 
 __all__ = ["numbered_lines", "read_jsonl", "read_lines", "write_jsonl"]
 
+_LONGEST: Final = 1 << 28
+"""Bytes of a line, at most: an image of a million masks has fewer."""
+
 
 def numbered_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:
     """(line number from 1, line) of every line that is not blank, in UTF-8; the file may be packed by gzip, or UTF-16.
@@ -22,7 +26,9 @@ def numbered_lines(path: Path | str) -> Iterator[tuple[int, bytes]]:
     """
     try:
         with open_utf8(path) as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(iter(partial(file.readline, _LONGEST), b""), 1):
+                if len(line) == _LONGEST:
+                    raise GraphError(f"{Path(path).name}:{number}: a line of more than {_LONGEST:,} bytes")
                 if not line.isspace():
                     yield number, line
     except ConfigError as error:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
+import google_crc32c
+import numpy as np
 import pytest
 from dataset.made import make_dataset
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
 from sgforge.dataset.folder import DatasetFolder, Lock
+from sgforge.dataset.zarr_arrays.reading import StoredArray
+from sgforge.dataset.zarr_arrays.writing import write_array
 from sgforge.errors import DatasetError
 
 
@@ -103,3 +108,56 @@ def test_a_branch_that_is_a_link_to_elsewhere_is_refused(folder, tmp_path):
     assert "out" not in DatasetFolder.open(folder).refs("heads")
     (tmp_path / "linked").symlink_to(folder)
     assert len(Dataset.open(tmp_path / "linked")) == 3
+
+
+def rewrite(version: Path, name: str, data: np.ndarray) -> None:
+    """Let an array hold something else, soundly, and let the version say so."""
+    fill = StoredArray(version / name, version).fill
+    shutil.rmtree(version / name)
+    write_array(version / name, data, fill)
+    stated = json.loads((version / "zarr.json").read_text())["attributes"]["sgforge"]["arrays"]
+    stated[name] = {**stated[name], "rows": len(data), "crc32c": google_crc32c.value(data.tobytes())}
+    restate(version, arrays=stated)
+
+
+ODD = {
+    "a label without a text": ("region/label", lambda data: np.full_like(data, 900_000)),
+    "a status that is none": ("region/status", lambda data: np.full_like(data, 9)),
+    "an object that is no region": ("relation/object", lambda data: np.full_like(data, 7)),
+    "texts that are no UTF-8": ("vocabulary/label_bytes", lambda data: np.full_like(data, 0xFF)),
+    "longer texts than there are bytes": ("vocabulary/predicate_len", lambda data: data + 1000),
+    "ids that are no UTF-8": ("image/id_bytes", lambda data: np.full_like(data, 0xFF)),
+    "attributes that are no JSON": ("image/attributes_len", lambda data: np.maximum(data, 1) - 1),
+    "more regions than there are": ("image/region_count", lambda data: data + 2**31),
+    "boxes of two numbers": ("region/box", lambda data: np.ascontiguousarray(data[:, :2])),
+    "widths as floats": ("image/width", lambda data: data.astype("f4")),
+    "a run that is not there": ("call/run", lambda data: data + 5),
+    "versions that are no JSON": ("run/versions_bytes", lambda data: np.full_like(data, 0x7B)),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_no_version_can_hold_is_told_as_damage(folder, what, tmp_path, capsys):
+    name, change = ODD[what]
+    version = head(folder)
+    rewrite(version, name, change(StoredArray(version / name, version).read()))
+    told = ""
+    for command in (["show"], ["show", "a"], ["stats"], ["export", "--to", "jsonl", "--output", str(tmp_path / "out")]):
+        verb, *others = command
+        code = main([verb, str(folder), *others])
+        printed = capsys.readouterr()
+        assert "this is a bug" not in printed.err
+        # Rows that are not there are told by the array.
+        assert (code == 0) or "this version is damaged" in printed.err or ": rows " in printed.err
+        told += printed.err
+    assert told or name.startswith("run")
+    assert main(["verify", str(folder)]) == 1
+
+
+def test_an_error_of_our_own_is_not_told_as_damage(folder, monkeypatch):
+    def broken(*_: object) -> None:
+        raise IndexError("ours")
+
+    monkeypatch.setattr("sgforge.dataset.reader.statistics_of", broken)
+    with pytest.raises(IndexError, match="ours"):
+        Dataset.open(folder).stats()

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from sgforge.regular_files import OddFileError, open_regular, read_json, read_regular
+from sgforge.regular_files import OddFileError, given_only, open_regular, read_json, read_regular
 
 
 def test_a_regular_file_is_read_also_through_a_link(tmp_path):
@@ -36,7 +36,7 @@ def test_more_than_the_limit_is_refused_unread(tmp_path):
     with pytest.raises(OddFileError, match="more than the 3 bytes"):
         read_regular(tmp_path / "a", 3)
     with open(tmp_path / "b", "wb") as stream:
-        stream.truncate(2**40)
+        stream.truncate(2**29)
     with pytest.raises(OddFileError, match="more than the 1,000 bytes"):
         read_regular(tmp_path / "b", 1000)
     with open("/proc/self/status", "rb") as stream:  # of no size, as it says
@@ -52,3 +52,29 @@ def test_what_is_no_json_is_a_value_error(tmp_path, text):
         read_json(tmp_path / "a.json", 10**7)
     (tmp_path / "a.json").write_bytes(b'{"a": 1}')
     assert read_json(tmp_path / "a.json", 100) == {"a": 1}
+
+
+def test_a_file_of_holes_is_refused_and_one_that_is_mostly_there_is_read(tmp_path):
+    with open(tmp_path / "holes", "wb") as stream:
+        stream.truncate(2**38)
+        stream.seek(2**20)
+        stream.write(b"here")
+    with pytest.raises(OddFileError, match=r"a file of 274,877,906,944 bytes, nearly all of them holes"):
+        open_regular(tmp_path / "holes")
+    with open(tmp_path / "large", "wb") as stream:  # of 1.5 GB, and a few MB there
+        stream.truncate(3 * 2**29)
+        stream.write(b"x" * 3_000_000)
+    with open_regular(tmp_path / "large") as stream:
+        assert stream.read(2) == b"xx"
+
+
+def test_what_the_shell_opened_is_read_whatever_it_is(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, b"from a command")
+    os.close(writing)
+    with open(f"/dev/fd/{reading}", "rb", opener=given_only) as stream:
+        assert stream.read() == b"from a command"
+    os.close(reading)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OddFileError, match="no regular file"):
+        given_only(str(tmp_path / "pipe"), os.O_RDONLY)

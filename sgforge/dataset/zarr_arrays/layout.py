@@ -30,11 +30,12 @@ _T = TypeVar("_T", bound=Table)
 
 @attrs.frozen
 class StoredColumn:
-    """One array of a snapshot: its path, dtype, and the value of chunks that are not stored."""
+    """One array of a snapshot: its path, dtype, the value of chunks that are not stored, the shape of a row."""
 
     path: str
     dtype: str
     fill: float
+    trailing: tuple[int, ...] = ()
 
 
 def stored_columns() -> Iterator[StoredColumn]:
@@ -44,7 +45,7 @@ def stored_columns() -> Iterator[StoredColumn]:
             for part in spec.ragged[:-1]:
                 yield StoredColumn(f"{name}/{part}", "u4", 0)
             path = f"{name}/{spec.ragged[-1] if spec.ragged else spec.name}"
-            yield StoredColumn(_DELTA if path == _CROP else path, spec.dtype, spec.missing)
+            yield StoredColumn(_DELTA if path == _CROP else path, spec.dtype, spec.missing, spec.shape)
     for name in Vocabularies.names():
         yield StoredColumn(f"vocabulary/{name}_len", "u4", 0)
         yield StoredColumn(f"vocabulary/{name}_bytes", "u1", 0)
@@ -149,7 +150,7 @@ class TableReader:
             return array.read(start, stop)
         counts = array.read(start, stop)
         if start == 0 and stop == array.rows:
-            return Ragged(counts, self._ragged(name, parts[1:], 0, self.array(f"{name}/{parts[1]}").rows))
+            return Ragged(counts, self._ragged(name, parts[1:], 0, int(counts.sum(dtype=np.int64))))
         offsets = self.offsets(f"{name}/{parts[0]}")
         return Ragged(counts, self._ragged(name, parts[1:], int(offsets[start]), int(offsets[stop])))
 
@@ -172,6 +173,7 @@ class TableReader:
         found = self._words.get(name)
         if found is None:
             counts = self.array(f"vocabulary/{name}_len").read()
-            found = tuple(Ragged(counts, self.array(f"vocabulary/{name}_bytes").read()).texts())
+            stop = int(counts.sum(dtype=np.int64))
+            found = tuple(Ragged(counts, self.array(f"vocabulary/{name}_bytes").read(0, stop)).texts())
             self._words[name] = found
         return found
