@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 __all__ = [
+    "clear_leftovers",
+    "held",
     "json_text",
     "make_folder",
     "output_file",
     "sync_file",
     "sync_folder",
+    "temporary_name",
     "whole_file",
     "write_json",
     "write_text",
@@ -31,9 +37,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     if path.is_dir() and not path.is_symlink():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = temporary_name(path)
     try:
-        with temporary.open("xb") as stream:
+        with temporary.open("xb") as stream, held(temporary):
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -54,8 +60,51 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as stream:
             yield stream
         return
-    with whole_file(path.resolve() if path.is_symlink() else path) as stream:
+    target = path.resolve() if path.is_symlink() else path
+    clear_leftovers(target)
+    with whole_file(target) as stream:
         yield stream
+
+
+def temporary_name(path: Path) -> Path:
+    """Where what is to stand at `path` is made: beside it, under a name that no other has."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+@contextmanager
+def held(temporary: Path) -> Iterator[None]:
+    """Keep `clear_leftovers` of others from what is being made; the system lets go of it when the process ends."""
+    handle = os.open(temporary, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # where files cannot be locked none is cleared either
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left of what was to stand at `path`: files and folders that nobody holds."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    try:
+        found = [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)]
+    except OSError:  # told where it is written to
+        return
+    for leftover in found:
+        with suppress(OSError):  # somebody holds it, or has just finished it
+            _clear(leftover)
+
+
+def _clear(leftover: Path) -> None:
+    handle = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink()
+    finally:
+        os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from sgforge.errors import GraphError
+from sgforge.jsonl.keys import doubled_key
 from sgforge.jsonl.objects import decode_line, decode_masks, mask_flaw
 from sgforge.jsonl.rules import IMAGE_REQUIRED, Flaw, Reason, image_flaws, region_flaws, relation_flaws
 
@@ -68,7 +69,8 @@ def decode_leniently(line: bytes) -> Any:
         except (ValueError, RecursionError):
             pass
         else:
-            return data
+            if doubled_key(line, data) is None:
+                return data
         raise
 
 

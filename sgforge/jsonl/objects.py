@@ -17,6 +17,7 @@ from sgforge.edits import with_values
 from sgforge.errors import GraphError
 from sgforge.graph import Box, Mask, Region, Relation, Sample, SceneGraph
 from sgforge.jsonl.further import add_values, values_of_line
+from sgforge.jsonl.keys import doubled_key_of_graph
 from sgforge.jsonl.numbers import shortest, shortest_or_none
 from sgforge.jsonl.rules import Flaw, line_flaws
 
@@ -55,11 +56,15 @@ class GraphLine:
 
 
 def decode_line(line: bytes | str, where: str) -> Any:
-    """The JSON value of a line; anything else is a `GraphError` naming `where`."""
+    """The JSON value of a line; anything else, or an object with a key twice, is a `GraphError` naming `where`."""
     try:
-        return orjson.loads(line)
+        data = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise GraphError(f"{where}: not valid JSON: {error.msg} (character {error.pos})") from None
+    twice = doubled_key_of_graph(line if isinstance(line, bytes) else line.encode(), data)
+    if twice is not None:
+        raise GraphError(f"{where}: the key {twice!r} stands twice in one object")
+    return data
 
 
 def decode_masks(rows: Sequence[Mapping[str, Any]]) -> tuple[masks_.MaskTable, np.ndarray]:

@@ -54,7 +54,9 @@ def _web_address(instance: object, attribute: attrs.Attribute[str | None], value
     if not isinstance(value, str):
         raise ConfigError(f"{attribute.name} must be a text, got {value!r}")
     if not value.startswith(("http://", "https://")):
-        raise ConfigError(f"{attribute.name} must start with http:// or https://, got {value!r}")
+        # Without what stands behind it, and not at all with a password in it.
+        shown = "another address" if "@" in value else repr(value.partition("?")[0].partition("#")[0])
+        raise ConfigError(f"{attribute.name} must start with http:// or https://, got {shown}")
     try:
         parts = urlsplit(value)
         is_address = bool(parts.hostname) and parts.port != 0

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from sgforge.jsonl.keys import doubled_key
+
 __all__ = ["BadRow", "JsonLists", "NotJsonError", "RowBlock", "parse_row", "read_bytes_at"]
 
 _BLOCK: Final = 1 << 20
@@ -122,6 +124,8 @@ class JsonLists:
 
     def _members(self) -> Iterator[RowBlock]:
         while (key := self._key()) is not None:
+            if key in self.keys:
+                raise NotJsonError(f"the name {key!r} stands twice at its top, again at byte {self._start}")
             self.keys.append(key)
             if self._data[:1] == b"[":
                 self._drop(1)
@@ -179,9 +183,22 @@ class JsonLists:
             places = zip(starts.tolist(), stops.tolist(), strict=True)
             form = b"{%b}" if self._members_are_rows else b"%b"
             values = [parse_row(form % data[start:stop]) for start, stop in places]
+        values = self._singled(values, starts, stops, data)
         return RowBlock(
             key=key, first=first, values=values, starts=starts + self._start, stops=stops + self._start, data=data
         )
+
+    def _singled(
+        self, values: list[Any], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64], data: bytes
+    ) -> list[Any]:
+        """The rows, with a `BadRow` for each in which a key stands twice."""
+        if self._members_are_rows or doubled_key(b"[%b]" % data, values) is None:
+            return values
+        found = []
+        for value, start, stop in zip(values, starts.tolist(), stops.tolist(), strict=True):
+            twice = doubled_key(data[start:stop], value)
+            found.append(value if twice is None else BadRow(f"has the key {twice!r} twice in one object"[:_SHORT]))
+        return found
 
     def _skip_value(self, key: str) -> None:
         """Pass over a value at the top that is no list."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 import numpy as np
 import orjson
 
-from sgforge.durable import output_file, sync_file, sync_folder
+from sgforge.durable import clear_leftovers, held, output_file, sync_file, sync_folder, temporary_name
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
 from sgforge.images import unturned_uri
@@ -116,14 +115,16 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise DatasetError(f"{path} is there already: name a folder that is not, or an empty one")
-    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    clear_leftovers(path)
+    made = temporary_name(path)
     try:
         made.mkdir(parents=True)
-        yield made
-        for file in made.rglob("*"):
-            if file.is_file():
-                sync_file(file)
-        made.replace(path)
+        with held(made):
+            yield made
+            for file in made.rglob("*"):
+                if file.is_file():
+                    sync_file(file)
+            made.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         raise DatasetError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -79,7 +79,8 @@ def http_error(status: int, headers: Mapping[str, str], body: bytes) -> Provider
     body = redact_body(body)
     message = message_of(body)
     if status in _REDIRECTED:
-        target = redact(headers.get("location") or headers.get("Location") or "another address")[:_MESSAGE]
+        told = redact(headers.get("location") or headers.get("Location") or "another address")
+        target = told.partition("?")[0].partition("#")[0][:_MESSAGE]  # a key may stand behind it
         message = f"the server sends on to {target}, where no key is sent: give that address as base_url"
         return ProviderError(message, status=status, blame="address")
     return ProviderError(message, status=status, retry_after=retry_after_s(headers), blame=_blame(status, body))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from models.raw_server import Raw, completion, message
 from models.support import ask, resolve
 
+from sgforge.errors import ConfigError
 from sgforge.models import Gateway, GatewaySettings, ModelError, ModelSettings, find_key
 from sgforge.models.provider import Provider
 from sgforge.models.wire.api_keys import redact, redact_body
@@ -196,6 +197,23 @@ def test_a_key_is_masked_before_a_message_is_cut(before: str, after: str) -> Non
 
 def test_a_redirect_with_a_key_in_its_address_is_masked() -> None:
     assert not held(str(http_error(307, {"location": f"https://a/b?key={KEY}"}, b"")))
+
+
+@pytest.mark.parametrize("address", ["https://a/b?token=of-somebody", "https://a/b#of-somebody"])
+def test_what_stands_behind_an_address_is_not_repeated(address: str) -> None:
+    told = str(http_error(307, {"location": address}, b""))
+    assert "of-somebody" not in told
+    assert "https://a/b," in told
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:9/v1?key=OF-SOMEBODY", "htp://h/v1?key=OF-SOMEBODY", "h/v1#OF-SOMEBODY", "x://u:OF-SOMEBODY@h"],
+)
+def test_a_wrong_base_url_is_refused_without_what_may_be_a_key(address: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        ModelSettings(base_url=address)
+    assert "OF-SOMEBODY" not in str(caught.value)
 
 
 def test_without_a_key_in_it_a_body_stays_as_it_is() -> None:
