@@ -175,7 +175,7 @@ class StoredArray:
             self._maps[shard] = None
             return None
         except (OSError, ValueError) as error:
-            raise damaged_snapshot(f"{path}: {error}", self._root) from None
+            raise damaged_snapshot(f"{path}: {getattr(error, 'strerror', None) or error}", self._root) from None
         size = 16 * (self._shard // self._chunk)
         tail = data[-size - 4 : -4]
         if len(data) < size + 4 or google_crc32c.value(tail) != CRC.unpack(data[-4:].tobytes())[0]:
