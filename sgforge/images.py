@@ -55,7 +55,10 @@ MAX_SIDE: Final = 65_535
 """Images that are wider or higher are refused, unless the environment says another number: no JPEG can be."""
 
 MAX_PIXELS_VARIABLE: Final = "SGFORGE_MAX_PIXELS"
+"""Pixels that a picture has at most (default 89478485); those that have more are refused before they are decoded."""
+
 MAX_SIDE_VARIABLE: Final = "SGFORGE_MAX_SIDE"
+"""Pixels that a picture is wide and high at most (default 65535)."""
 
 MAX_DECODED_BYTES: Final = 2**30
 """Bytes, of pixels x channels, that are decoded at one time in a process: who comes later waits, and an image that
