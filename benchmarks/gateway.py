@@ -34,7 +34,7 @@ LATENCY = 0.2
 BARS = {"rate_100": 0.85, "rate_400": 0.85, "compat_100": 0.75, "tail": 0.9, "limit_s": 10.0, "limit_tries": 1.3}
 BARS |= {"warm_s": 5.0, "odd_readable_lost": 0, "odd_asked_twice": 0, "odd_ledger_of_bill": 1.0}
 BARS |= {"resume_s": 4.0, "resume_known_s": 4.0, "resume_calls": 395}
-BARS |= {"odd_commit_ms_median": 50.0, "pictures_share": 0.85}
+BARS |= {"odd_commit_ms_median": 50.0, "pictures_share": 0.85, "pictures_cpu_ms": 15.0}
 KILL_IN_FLIGHT = 16
 
 

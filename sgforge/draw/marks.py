@@ -150,17 +150,19 @@ def _shape(index: int, rect: Rect, crop: NDArray[np.bool_] | None, size: tuple[i
 def _deepest(crop: NDArray[np.bool_]) -> tuple[float, float]:
     """(x, y) of a pixel about as far from the mask's border as any."""
     step = max(1, -(-max(crop.shape) // _COARSE))
-    inside = np.pad(crop[::step, ::step], 1)
-    if not inside.any():
+    coarse = crop[::step, ::step]
+    if not coarse.any():
         y, x = np.argwhere(crop)[0] if crop.any() else (crop.shape[0] // 2, crop.shape[1] // 2)
         return float(x), float(y)
-    while True:
-        core = inside.copy()
-        core[1:-1, 1:-1] &= inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-        if not core.any():
-            break
+    grid = np.zeros((coarse.shape[0] + 2, coarse.shape[1] + 2), np.uint8)
+    grid[1:-1, 1:-1] = coarse
+    # All cells as the bits of one number, which is shrunk in five steps; the margin keeps its sides apart.
+    wide = grid.shape[1]
+    inside = int.from_bytes(np.packbits(grid, bitorder="little").tobytes(), "little")
+    while core := inside & inside << 1 & inside >> 1 & inside << wide & inside >> wide:
         inside = core
-    cells = np.argwhere(inside)
+    bits = np.frombuffer(inside.to_bytes(-(-grid.size // 8), "little"), np.uint8)
+    cells = np.argwhere(np.unpackbits(bits, count=grid.size, bitorder="little").reshape(grid.shape))
     y, x = cells[np.abs(cells - cells.mean(axis=0)).sum(axis=1).argmin()] - 1
     return min(float(x * step), crop.shape[1] - 1.0) + 0.5, min(float(y * step), crop.shape[0] - 1.0) + 0.5
 
@@ -169,7 +171,8 @@ def _outlined(picture: Image.Image, shapes: Sequence[_Shape], colors: Sequence[C
     """The picture with the outlines of all regions, each with a halo around it, so that it stands out on any ground."""
     edge = 4 * line + 2
     # With a margin, so that a pen at the frame need not look where the picture ends.
-    pixels = np.pad(np.asarray(picture), ((edge, edge), (edge, edge), (0, 0)))
+    pixels = np.zeros((picture.height + 2 * edge, picture.width + 2 * edge, 3), np.uint8)
+    pixels[edge:-edge, edge:-edge] = np.asarray(picture)
     for shape, color in zip(shapes, colors, strict=True):
         halo = np.array(ink_on(color), np.uint16)
         rect = shape.rect
@@ -211,13 +214,28 @@ def _contour(
     across, down = np.divmod(np.flatnonzero(inner), core.shape[1])
     within = (across + pad) * solid.shape[1] + down + pad
     wide = pixels.shape[1]
-    at = (down + (round(shape.rect.y0) + edge)) * wide + across + (round(shape.rect.x0) + edge)
+    corner = (round(shape.rect.y0) + edge - pad) * wide + round(shape.rect.x0) + edge - pad
     flat, flags = pixels.reshape(-1, 3), solid.reshape(-1)
     dx, dy = _pen(line)
-    outside = (at[:, None] + (dy * wide + dx))[~flags[within[:, None] + (dx * solid.shape[1] + dy)]]
+    # The pen passes over each pixel many times: what it covers is noted first, and each pixel painted once.
+    covered = np.zeros(solid.size, np.bool_)
+    dx, dy = _pen(line)
+    covered[within[:, None] + (dx * solid.shape[1] + dy)] = True
+    covered &= ~flags
+    outside = _at(covered, solid.shape[1], corner, wide)
     flat[outside] = _blended(flat[outside], halo, _HALO)
+    covered[:] = False
     dx, dy = _pen(line - 1)
-    flat[(at[:, None] + (dy * wide + dx))[flags[within[:, None] + (dx * solid.shape[1] + dy)]]] = color
+    covered[within[:, None] + (dx * solid.shape[1] + dy)] = True
+    covered &= flags
+    flat[_at(covered, solid.shape[1], corner, wide)] = color
+
+
+def _at(covered: NDArray[np.bool_], high: int, corner: int, wide: int) -> NDArray[np.int64]:
+    """Where in a picture of `wide` columns those pixels lie that are covered in columns of `high` from a corner on."""
+    across, down = np.divmod(np.flatnonzero(covered), high)
+    places: NDArray[np.int64] = down * wide + across + corner
+    return places
 
 
 @lru_cache(maxsize=8)
@@ -255,11 +273,18 @@ class _Places:
         for shape in shapes:
             weight = _REGION_COST / (1 + 600 * shape.area / frame)
             self._cost[self._cells(shape.rect.grown(2 * unit))] += weight
+        self._down = np.empty_like(self._cost)
         self._sums = np.zeros((self._cost.shape[0] + 1, self._cost.shape[1] + 1))
-        self._sum_up()
+        self._sum_up(0)
 
-    def _sum_up(self) -> None:
-        np.cumsum(np.cumsum(self._cost, axis=0), axis=1, out=self._sums[1:, 1:])
+    def _sum_up(self, first: int) -> None:
+        """Sum the cost anew from a row on: above it nothing has changed."""
+        down = self._down[first:]
+        down[...] = self._cost[first:]
+        if first:
+            down[:1] += self._down[first - 1]
+        np.add.accumulate(down, axis=0, out=down)
+        np.add.accumulate(down, axis=1, out=self._sums[first + 1 :, 1:])
 
     def _cells(self, rect: Rect) -> tuple[slice, slice]:
         return (
@@ -279,8 +304,9 @@ class _Places:
         costs = self._covering(low, high) + 0.35 * distances + np.where(distances > 2 * self._unit, 6.0, 0.0)
         best = int(costs.argmin())
         rect = Rect(*(float(side) for side in (*low[best], *high[best])))
-        self._cost[self._cells(rect)] += _MARK_COST
-        self._sum_up()
+        cells = self._cells(rect)
+        self._cost[cells] += _MARK_COST
+        self._sum_up(cells[0].start)
         return rect, bool(distances[best] > 2 * self._unit or (distances[best] >= 0 and shape.crop is not None))
 
     def _covering(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -311,12 +337,10 @@ def _candidates(
             ]
             centers.append(np.array(corners))
             distances += [-40.0] * 4
-    ring = _ring()
-    for step in _RINGS:
-        reach = np.array([(rect.width + width) / 2 + step * unit, (rect.height + height) / 2 + step * unit])
-        centers.append(np.array(rect.center) + ring * reach)
-        distances += [step * unit] * _ANGLES
-    return np.concatenate(centers), np.array(distances)
+    steps = np.array(_RINGS) * unit
+    reach = np.array([(rect.width + width) / 2, (rect.height + height) / 2]) + steps[:, None]
+    centers.append((np.array(rect.center) + _ring() * reach[:, None]).reshape(-1, 2))
+    return np.concatenate(centers), np.concatenate([distances, steps.repeat(_ANGLES)])
 
 
 @lru_cache(maxsize=1)
