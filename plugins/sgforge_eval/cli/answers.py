@@ -15,6 +15,7 @@ __all__ = ["run_suite_of", "run_task"]
 
 
 def run_suite_of(args: argparse.Namespace) -> None:
+    """The row of a table of the paper, from a folder of its files."""
     from sgforge_eval.measures.bootstrap import checked_draws
     from sgforge_eval.suites import run_suite
 
@@ -25,6 +26,7 @@ def run_suite_of(args: argparse.Namespace) -> None:
 
 
 def run_task(args: argparse.Namespace) -> None:
+    """Answers to the questions of a task: scored, compared, or asked for first."""
     from sgforge_eval.measures.bootstrap import checked_draws
     from sgforge_eval.tasks.base import scored
     from sgforge_eval.tasks.units import with_intervals

@@ -66,67 +66,8 @@ class EvalCommand:
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Add the arguments."""
         parser.epilog = _EPILOG
-        parser.add_argument("files", nargs="+", metavar="FILE", help="PREDICTIONS GROUND_TRUTH")
-        parser.add_argument("--metric", default="sgdet", help="sgdet, sgcls, predcls, or a task (default: sgdet)")
-        parser.add_argument("--convention", default="sgforge", help="named way of counting (default: sgforge)")
-        parser.add_argument("--k", default="20,50,100", help="cuts of the ranking (default: 20,50,100)")
-        parser.add_argument("--localization", default="box", choices=("box", "mask"))
-        parser.add_argument(
-            "--predicates", type=Path, metavar="FILE", help="vocabulary, one a line (default: the truth's)"
-        )
-        parser.add_argument("--labels", type=Path, metavar="FILE", help="closed set of region labels, one a line")
-        parser.add_argument("--zero-shot", type=Path, metavar="FILE", help="triplets never trained on")
-        parser.add_argument(
-            "--seen", type=Path, metavar="FILE", help="names seen in training, for recall of unseen ones"
-        )
-        parser.add_argument("--detection", action="store_true", help="also AP of regions at IoU 0.5 to 0.95, per label")
-        parser.add_argument("--in-order", action="store_true", help="rank predictions as listed, not by score")
-        parser.add_argument(
-            "--match",
-            default="strict",
-            choices=("strict", "exact", "lemma", "similarity", "entail", "judge"),
-            help="how far a predicted name may be from the vocabulary (default: strict)",
-        )
-        parser.add_argument("--aliases", type=Path, metavar="FILE", help='JSON {"further name": "name"}')
-        parser.add_argument("--encoder", default="minilm", help="minilm, or module:callable (default: minilm)")
-        parser.add_argument("--threshold", type=float, help="least cosine of a match by similarity")
-        parser.add_argument("--judge", metavar="MODEL", help="with --match judge: provider/model to ask for verdicts")
-        parser.add_argument(
-            "--verdicts", type=Path, metavar="FILE", help="with --match judge: what was said of names, kept and read"
-        )
-        parser.add_argument("--bootstrap", type=int, metavar="N", help="resamples for intervals (--compare: 1000)")
-        parser.add_argument("--compare", action="store_true", help="A B GROUND_TRUTH: paired difference of B and A")
-        parser.add_argument("--per-predicate", action="store_true", help="also a table per predicate (--json always)")
-        parser.add_argument(
-            "--suite", metavar="TABLE", help="score a folder of files as a row of svg-table2 to svg-table5"
-        )
-        parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of a task")
-        parser.add_argument("--ask", metavar="MODEL", help="ask provider/model or student:NAME instead of a file")
-        parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --ask: where the task's images are")
-        parser.add_argument(
-            "--graphs",
-            action="append",
-            default=[],
-            metavar="GRAPHS",
-            help="with --ask: scene graphs in place of the images; several as NAME=GRAPHS are compared",
-        )
-        parser.add_argument(
-            "--responses", type=Path, default=Path("responses.sqlite"), help="with --ask, --judge: paid answers"
-        )
-        parser.add_argument("--budget", type=float, metavar="USD", help="with --ask, --judge: the most all may cost")
-        parser.add_argument("--base-url", metavar="URL", help="with --ask, --judge: another server than the vendor's")
-        parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="with --ask student:NAME: its weights")
-        parser.add_argument("--output", type=Path, metavar="FILE", help="with --ask: where the answers go")
-        parser.add_argument("--format", default="terminal", choices=("terminal", "markdown", "csv"))
-        parser.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .svg or .png")
-        parser.add_argument(
-            "--chart",
-            default="predicates",
-            choices=("predicates", "curve", "reliability", "cost"),
-            help="with --plot: recall per predicate, recall over K, how right scores are, or of a JSON list of "
-            '{"name", "cost", "recall"} recall over cost (default: predicates)',
-        )
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        for add in (_add_counting, _add_matching, _add_asking, _add_printing):
+            add(parser)
 
     def run(self, args: argparse.Namespace) -> int:
         """Score, and print."""
@@ -165,3 +106,74 @@ class EvalCommand:
         for name, when in idle:
             if getattr(args, name) != parser.get_default(name):
                 raise ConfigError(f"--{name.replace('_', '-')} works {when}: leave it out")
+
+
+def _add_counting(parser: argparse.ArgumentParser) -> None:
+    """What is scored, and how it is counted."""
+    parser.add_argument("files", nargs="+", metavar="FILE", help="PREDICTIONS GROUND_TRUTH")
+    parser.add_argument("--metric", default="sgdet", help="sgdet, sgcls, predcls, or a task (default: sgdet)")
+    parser.add_argument("--convention", default="sgforge", help="named way of counting (default: sgforge)")
+    parser.add_argument("--k", default="20,50,100", help="cuts of the ranking (default: 20,50,100)")
+    parser.add_argument("--localization", default="box", choices=("box", "mask"))
+    parser.add_argument("--predicates", type=Path, metavar="FILE", help="vocabulary, one a line (default: the truth's)")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="closed set of region labels, one a line")
+    parser.add_argument("--zero-shot", type=Path, metavar="FILE", help="triplets never trained on")
+    parser.add_argument("--seen", type=Path, metavar="FILE", help="names seen in training, for recall of unseen ones")
+    parser.add_argument("--detection", action="store_true", help="also AP of regions at IoU 0.5 to 0.95, per label")
+    parser.add_argument("--in-order", action="store_true", help="rank predictions as listed, not by score")
+
+
+def _add_matching(parser: argparse.ArgumentParser) -> None:
+    """How predicted names are matched."""
+    parser.add_argument(
+        "--match",
+        default="strict",
+        choices=("strict", "exact", "lemma", "similarity", "entail", "judge"),
+        help="how far a predicted name may be from the vocabulary (default: strict)",
+    )
+    parser.add_argument("--aliases", type=Path, metavar="FILE", help='JSON {"further name": "name"}')
+    parser.add_argument("--encoder", default="minilm", help="minilm, or module:callable (default: minilm)")
+    parser.add_argument("--threshold", type=float, help="least cosine of a match by similarity")
+    parser.add_argument("--judge", metavar="MODEL", help="with --match judge: provider/model to ask for verdicts")
+    parser.add_argument(
+        "--verdicts", type=Path, metavar="FILE", help="with --match judge: what was said of names, kept and read"
+    )
+
+
+def _add_asking(parser: argparse.ArgumentParser) -> None:
+    """Tasks: their options, and whom to ask."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an option of a task")
+    parser.add_argument("--ask", metavar="MODEL", help="ask provider/model or student:NAME instead of a file")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="with --ask: where the task's images are")
+    parser.add_argument(
+        "--graphs",
+        action="append",
+        default=[],
+        metavar="GRAPHS",
+        help="with --ask: scene graphs in place of the images; several as NAME=GRAPHS are compared",
+    )
+    parser.add_argument(
+        "--responses", type=Path, default=Path("responses.sqlite"), help="with --ask, --judge: paid answers"
+    )
+    parser.add_argument("--budget", type=float, metavar="USD", help="with --ask, --judge: the most all may cost")
+    parser.add_argument("--base-url", metavar="URL", help="with --ask, --judge: another server than the vendor's")
+    parser.add_argument("--checkpoint", type=Path, metavar="FOLDER", help="with --ask student:NAME: its weights")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="with --ask: where the answers go")
+
+
+def _add_printing(parser: argparse.ArgumentParser) -> None:
+    """What is compared and printed."""
+    parser.add_argument("--bootstrap", type=int, metavar="N", help="resamples for intervals (--compare: 1000)")
+    parser.add_argument("--compare", action="store_true", help="A B GROUND_TRUTH: paired difference of B and A")
+    parser.add_argument("--per-predicate", action="store_true", help="also a table per predicate (--json always)")
+    parser.add_argument("--suite", metavar="TABLE", help="score a folder of files as a row of svg-table2 to svg-table5")
+    parser.add_argument("--format", default="terminal", choices=("terminal", "markdown", "csv"))
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="a chart as .svg or .png")
+    parser.add_argument(
+        "--chart",
+        default="predicates",
+        choices=("predicates", "curve", "reliability", "cost"),
+        help="with --plot: recall per predicate, recall over K, how right scores are, or of a JSON list of "
+        '{"name", "cost", "recall"} recall over cost (default: predicates)',
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")

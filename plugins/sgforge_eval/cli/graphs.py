@@ -28,6 +28,7 @@ def _cuts(text: str) -> tuple[int, ...]:
 
 
 def run_recall(args: argparse.Namespace) -> None:
+    """Predicted graphs against true ones: tables, notes, a chart."""
     from sgforge_eval.evaluate import evaluate_graphs
     from sgforge_eval.measures.bootstrap import checked_draws
     from sgforge_eval.plots.canvas import check_plot
@@ -70,6 +71,7 @@ def _plot(args: argparse.Namespace, outcome: Any, report: Report) -> None:
 
 
 def run_cost(args: argparse.Namespace) -> None:
+    """A chart of recall over what it cost, from a JSON list of points."""
     from sgforge_eval.plots.canvas import check_plot
     from sgforge_eval.plots.charts import Point, plot_cost
 
@@ -163,6 +165,7 @@ def _judged(
 
 
 def run_comparison(args: argparse.Namespace) -> None:
+    """Two predictions of the same images against one truth."""
     from sgforge.tables import render
     from sgforge_eval.compare import compare, comparison_json, comparison_tables
 

@@ -17,12 +17,14 @@ __all__ = ["given_files", "print_json", "print_notes", "print_report"]
 
 
 def given_files(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """The files of the command line, which must be as many as `names`; else a `ConfigError` that names them."""
     if len(args.files) != len(names):
         raise ConfigError(f"expected {' '.join(names)}, got {counted(len(args.files), 'file')}: {' '.join(args.files)}")
     return list(args.files)
 
 
 def print_report(args: argparse.Namespace, report: Report, localization: str, details: Sequence[str]) -> None:
+    """A report as tables with its remarks, or with --json as one object; `details` are the tables to show."""
     from sgforge.tables import render, report_remarks, report_tables
     from sgforge_eval.report import report_json
 
@@ -34,6 +36,7 @@ def print_report(args: argparse.Namespace, report: Report, localization: str, de
 
 
 def print_notes(args: argparse.Namespace, notes: Sequence[str]) -> None:
+    """Remarks for people, under the tables."""
     # CSV goes to a program: what is for people must not stand between its rows.
     stream = sys.stderr if args.format == "csv" else sys.stdout
     for note in notes:
@@ -41,4 +44,5 @@ def print_notes(args: argparse.Namespace, notes: Sequence[str]) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
+    """One object, on one line."""
     print(json.dumps(value, allow_nan=False))
