@@ -139,7 +139,13 @@ class TruthNames:
 
 
 def names_of(graphs: GraphInput, role: Literal["truth", "prediction"] = "truth") -> TruthNames:
-    """The labels and predicates of a truth or of predictions, of rows that take part; reads it once."""
+    """The labels and predicates of a truth or of predictions, of rows that take part; reads it once.
+
+    A pipe, which could not be read again to be scored, is a `ConfigError`.
+    """
+    if isinstance(graphs, (str, Path)) and Path(graphs).is_fifo():
+        hint = ", or give --labels and --predicates" if role == "truth" else ""
+        raise ConfigError(f"{role} {graphs} is a pipe, and its names are looked up first: give a file{hint}")
     labels, predicates = Codebook(), Codebook()
     for _ in SideReader(role, labels, predicates).sides(read_chunks(graphs, Dropped(), what=role)):
         pass

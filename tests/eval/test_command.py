@@ -256,3 +256,15 @@ def test_arrays_that_are_none_are_refused_without_advice_to_load_them_all_the_sa
         said = capsys.readouterr().err
         assert message in said
         assert "allow_pickle" not in said
+
+
+@pytest.mark.parametrize("arguments", [["{truth}", "--match", "lemma"], ["{said}", "--match", "judge"]])
+def test_a_pipe_whose_names_are_looked_up_first_is_refused(arguments, tmp_path, capsys) -> None:
+    """It can be read once: scored afterwards, it would hold nothing."""
+    path = write(tmp_path / "t.jsonl", line("a", None, [relation(0, "on", 1)]))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    files = [path, pipe] if "truth" in arguments[0] else [pipe, path]
+    more = ["--verdicts", str(tmp_path / "v.jsonl"), "--judge", "compat/m"] if "judge" in arguments else []
+    assert main(["eval", *map(str, files), *arguments[1:], *more]) == 2
+    assert "is a pipe, and its names are looked up first" in capsys.readouterr().err

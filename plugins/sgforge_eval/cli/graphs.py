@@ -152,8 +152,9 @@ def _judged(
         return words
     asking = Asking(model=args.judge, responses=args.responses, budget_usd=args.budget, base_url=args.base_url)
     fresh = []
+    lacking = [words.unjudged(path) for path in predictions]
     for kind, vocabulary in (("labels", words.labels.names), ("predicates", words.predicates.names)):
-        names = sorted({name for path in predictions for name in words.unjudged(path)[kind]})
+        names = sorted({name for found in lacking for name in found[kind]})
         said = judge_names(names, vocabulary, kind, asking)
         among = vocabulary_digest(vocabulary)
         fresh += [
