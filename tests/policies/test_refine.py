@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from policy_toys import CategoricalStudent, ClimbOptions, ClimbRefiner, read_logits, write_logits
+from policy_toys import CategoricalStudent, ClimbOptions, ClimbRefiner, Fixed, read_logits, write_logits
 from support.extras import needs_extra
 
 import sgforge as sg
@@ -95,6 +95,20 @@ def test_what_the_student_is_set_to_is_in_the_key_of_what_is_refined(toys):
 
     assert key() == key(temperature=0.7)
     assert key() != key(temperature=0.5)
+
+
+def test_a_student_that_cannot_be_recognised_is_refined_anew_in_each_run(toys):
+    class Refiner(ClimbRefiner):
+        revision = 1
+
+    class Unknown(Fixed):
+        revision = None
+
+    def keys(coach):
+        steps = plan(toys, sg.train("coached", coach=[coach]), sg.refine(Refiner()))
+        return {step_fingerprint(steps.step("refine"), 0, run, weights="equal", read="equal") for run in ("one", "two")}
+
+    assert (len(keys("fixed")), len(keys(Unknown()))) == (1, 2)
 
 
 @pytest.mark.parametrize(
