@@ -78,6 +78,22 @@ def test_the_parts_of_a_student_reach_its_policy(toys, tmp_path, here):
     np.testing.assert_allclose(refined, trained + 50.0)
 
 
+def test_the_parts_of_a_student_are_closed_behind_it(toys, tmp_path):
+    told = []
+
+    class Coach(Fixed):
+        def setup(self, resources):
+            super().setup(resources)
+            told.append("setup")
+
+        def close(self):
+            told.append("close")
+
+    steps = sg.train("coached", coach=[Coach()]), sg.refine(ClimbRefiner(ClimbOptions(steps=0)))
+    run(tmp_path / "data", *steps)
+    assert told == ["setup", "close"] * 2
+
+
 def test_the_parts_of_a_student_are_in_the_key_of_what_is_refined(toys, tmp_path):
     def refined(total):
         coach = [sg.use("fixed", total=total)]
