@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import attrs
 import numpy as np
 import pytest
 
 import sgforge as sg
+from sgforge.engine.barriers.barriers import evaluation_fingerprint
 from sgforge.engine.forecast.forecast import forecast
 from sgforge.engine.planning.resolve import resolve
 from sgforge.plugins import Owner, Registry, load_plugins
@@ -115,6 +119,15 @@ def test_other_values_are_another_evaluation(tmp_path):
     # One that shows nothing is the same with any captions.
     for words, done in (("first", 1), ("second", 0)):
         assert run(tmp_path / "d", student, Evaluator(), words=words).steps[-1].counts.computed == done
+
+
+def test_an_evaluation_that_shows_nothing_has_the_key_it_had_before_there_were_columns():
+    plan = resolve(load_plugins(), steps(Student(), Evaluator()), {"source": SourceStep(Source())})
+    keys = [b"0123456789abcdef", b"fedcba9876543210"]
+    student = {"component": "tests.columns.test_shown:Student", "options": {}, "revision": 1}
+    told = {"components": [student], "keys": hashlib.sha256(b"".join(keys)).hexdigest()}
+    expected = hashlib.sha256(json.dumps(told, separators=(",", ":")).encode()).hexdigest()
+    assert evaluation_fingerprint(plan.step("evaluate"), keys, "a run") == expected
 
 
 def test_the_plan_knows_of_it(tmp_path):
