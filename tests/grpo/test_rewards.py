@@ -19,6 +19,7 @@ from sgforge.graph import Sample, SceneGraph
 from sgforge.stages import Credit, Failure, Outcome, Part, Resources
 from sgforge.testing import HolderContract, RewardContract
 from sgforge_grpo import _REWARDS
+from sgforge_grpo.comparing import _assigned
 from sgforge_grpo.config import GateOptions
 from sgforge_grpo.gate import GateReward
 
@@ -44,6 +45,11 @@ PERFECT = {
     "hard-relax": 6.0,
     "soft": 10.0,
 }
+
+
+def test_objects_are_assigned_at_the_least_cost_of_all_together():
+    # The best pair first would leave the other at 1.
+    assert _assigned(np.array([[0.0, 0.1], [0.05, 1.0]])) == ([0, 1], [1, 0])
 
 
 @pytest.mark.parametrize(("name", "most"), PERFECT.items())
