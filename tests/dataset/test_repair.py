@@ -151,7 +151,7 @@ def test_what_cannot_be_mended_is_moved_aside_and_made_anew(data):
     flip(head(data) / "relation/predicate/c/0", 3, 9)
     lost = lineage(data)[0]
     found = mend(data)
-    assert [what for what, _ in found.aside] == [f"snapshots/{lost}"]
+    assert [what for what, _ in found.aside] == [f"snapshots/{lost}", "refs/heads/main"]
     assert found.again == ("step three: 6 of 6 images",)
     # The branch went back to what it came from.
     assert Dataset.open(data).snapshot.meta.step.name == "two"

@@ -47,6 +47,7 @@ class BesideMender:
         if named is None and path.parent.name == "heads":
             named = next(self._came_from(path), None)
         if named is not None:
+            self._bench.keep([path])
             self._bench.do(lambda path: write_durably(path, f"{named}\n"), path)
             self._bench.mended.append(f"{finding.where}: stands for snapshot {named[:12]}")
         elif path.exists():
@@ -85,11 +86,11 @@ class BesideMender:
         self._bench.mended.append("files of snapshots: made read-only again")
 
     def _mend_index(self, finding: Finding) -> None:
-        self._bench.do(lambda path: path.unlink(), self._bench.folder.path / finding.where)
-        self._bench.mended.append(f"{finding.where}: removed, the next run writes it anew")
+        self._bench.move(self._bench.folder.path / finding.where, finding.where)
+        self._bench.again.append(f"{finding.where}, from the versions")
 
     def _mend_marker(self, finding: Finding) -> None:
-        self._bench.do(lambda path: path.unlink(), self._bench.folder.path / finding.where)
+        self._bench.move(self._bench.folder.path / finding.where, finding.where)
         self._bench.do(lambda _: self._bench.folder.mark(), self._bench.folder.path)
         self._bench.mended.append("sgforge.json: written anew")
 

@@ -50,15 +50,20 @@ class Workbench:
         """Let a sound file stand at all of these places; what is there is kept aside, once."""
         if self.dry_run:
             return
-        kept: set[tuple[int, int]] = set()
+        self.keep(paths)
         for path in paths:
+            place(source, path, self.scratch)
+            source = path
+
+    def keep(self, paths: Sequence[Path]) -> None:
+        """Let what is about to be replaced lie aside too; files that are one and the same once."""
+        kept: set[tuple[int, int]] = set()
+        for path in () if self.dry_run else paths:
             if path.exists() and (stamp := (path.stat().st_dev, path.stat().st_ino)) not in kept:
                 kept.add(stamp)
                 target = self.folder.place_aside(path)
                 place(path, target, self.scratch)
                 self.aside.append((str(path.relative_to(self.folder.path)), str(target)))
-            place(source, path, self.scratch)
-            source = path
 
     def move(self, path: Path, where: str) -> None:
         """Move a file or folder out of the way."""
