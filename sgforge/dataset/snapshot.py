@@ -80,7 +80,7 @@ class SnapshotMeta:
             return None
         try:
             return {_file_name(path): Digest(int(size), int(crc)) for path, (size, crc) in self.files.items()}
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, OverflowError) as error:
             raise ValueError(str(error)) from None
 
 
@@ -418,7 +418,7 @@ def read_meta(path: Path) -> SnapshotMeta:
         )
     except FileNotFoundError:
         raise damaged_snapshot(f"{path} is no snapshot of a dataset (there is no zarr.json in it)", path) from None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, GraphError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, GraphError) as error:
         why = f"{file} is not the description of a snapshot: {type(error).__name__} {error}"
         raise damaged_snapshot(why, path) from None
 

@@ -280,6 +280,22 @@ def test_a_report_and_choices_that_were_changed_are_refused_and_made_again(tmp_p
         assert verify_dataset(data).problems == []
 
 
+@pytest.mark.parametrize("number", ["files", "rows"])
+def test_a_number_that_a_bad_byte_made_endless_is_damage(data, number):
+    root = head(data) / "zarr.json"
+    told = json.loads(root.read_bytes())["attributes"]["sgforge"]
+    digit = told["files"]["region/box/c/0/0"][1] if number == "files" else told["arrays"]["region/box"]["crc32c"]
+    # As where a bad byte makes an e of a digit.
+    content = root.read_bytes().replace(str(digit).encode(), b"1e" + b"9" * (len(str(digit)) - 2))
+    root.unlink()
+    root.write_bytes(content)
+    root.chmod(0o444)
+    (problem,) = verify_dataset(data).problems
+    assert "zarr.json" in problem
+    assert main(["repair", str(data)]) == 0
+    assert verify_dataset(data).problems == []
+
+
 @pytest.mark.parametrize("name", ["main", "good"])
 def test_a_branch_or_tag_holds_nothing_but_an_id(data, name):
     with DatasetWriter.open(data) as writer:

@@ -224,7 +224,9 @@ class _OneVersion:
         try:
             digests = snapshot.meta.digests()
         except ValueError as error:
-            self._tell("version", f"zarr.json: its digests of files are none: {error}", "zarr.json")
+            if self._is_sound:  # else the root is told of already
+                self._tell("version", f"zarr.json: its digests of files are none: {error}", "zarr.json")
+            self._is_sound = False
             return set()
         if digests is None:
             self._check_groups(snapshot)

@@ -71,7 +71,7 @@ def read_index(folder: DatasetFolder) -> SavedStates | None:
         is_current = all(
             _stamp(folder.snapshot(each)) == stamp for each, stamp in zip(states.snapshots, stamps, strict=True)
         )
-    except (OSError, ValueError, LookupError, TypeError, DatasetError):
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, DatasetError):
         return None
     return states if is_current else None
 
@@ -82,7 +82,7 @@ def index_fault(path: Path) -> str | None:
         _parsed(read_regular(path))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError) as error:
         return f"{error}: nothing is lost, the next run writes it anew from the snapshots"
     return None
 
