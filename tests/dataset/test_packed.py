@@ -14,7 +14,15 @@ from sgforge.columns.rows import regions_from, relations_from
 from sgforge.edits import Edit, apply_edit
 from sgforge.errors import GraphError
 from sgforge.graph import Region, Relation, SceneGraph
-from sgforge.packed import edit_columns, pack_edit, pack_sample, unpack_edit, unpack_sample
+from sgforge.packed import (
+    REGION_FIELD_NAMES,
+    RELATION_FIELD_NAMES,
+    edit_columns,
+    pack_edit,
+    pack_sample,
+    unpack_edit,
+    unpack_sample,
+)
 
 
 @FEW
@@ -104,3 +112,10 @@ def test_no_edits_make_empty_columns():
     assert len(columns.region.label) == 0
     assert isinstance(columns.dropped, np.ndarray)
     assert GraphColumns.empty().faults() == []
+
+
+def test_the_codes_of_fields_stay():
+    """A code is a place here: a new field comes at the end, and none goes."""
+    given = ("attributes", "box", "depth", "descriptions", "label", "mask", "score", "parent", "level")
+    assert REGION_FIELD_NAMES[: len(given)] == given
+    assert RELATION_FIELD_NAMES[:3] == ("category", "predicate", "score")

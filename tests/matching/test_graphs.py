@@ -39,6 +39,21 @@ def test_regions_match_one_to_one_by_overlap_and_name():
     assert region_overlap(TRUTH, FOUND)[0].tolist() == pytest.approx([0.0, 0.5, 0.8, 0.0])
 
 
+def test_the_best_pair_first_may_match_fewer():
+    cups = [[Region(label="cup", box=(x, 0, x + 10, 1)) for x in places] for places in ((10, 14), (11, 7))]
+    first, second = (SceneGraph(100, 10, rows) for rows in cups)
+    # Shifted by 1 they share 9 of 11, by 3 they share 7 of 13, by 7 only 3 of 17.
+    assert match_regions(first, second, how="greedy") == (RegionMatch(0, 0, 9 / 11, 1.0),)
+    assert match_regions(first, second) == (RegionMatch(0, 1, 7 / 13, 1.0), RegionMatch(1, 0, 7 / 13, 1.0))
+
+
+def test_boxes_overlap_by_the_convention_that_is_named():
+    first, second = (SceneGraph(9, 9, [Region(label="cup", box=(0, 0, 1, y))]) for y in (1, 3))
+    assert match_regions(first, second) == ()
+    # With their last pixels 4 of 8.
+    assert match_regions(first, second, pixels="legacy") == (RegionMatch(0, 0, 0.5, 1.0),)
+
+
 def test_labels_can_be_left_out():
     mouse = SceneGraph(100, 100, [Region(label="mouse", box=(0, 0, 10, 10))])
     assert match_regions(TRUTH, mouse) == ()
