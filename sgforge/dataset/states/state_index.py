@@ -128,6 +128,9 @@ class StateIndex:
             for snapshot_id, what in self.left_out.items()
         ]
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     def __contains__(self, snapshot_id: object) -> bool:
         return snapshot_id in self._order
 

@@ -158,6 +158,16 @@ def test_copies_beside_a_run_are_sound(tmp_path):
     assert computed(run(tmp_path / "last", Config(amount=6, shade=120, rate=6, generates=True))) == 0
 
 
+def test_a_copy_without_modes_is_one_problem_and_is_copied_with_them(data, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(data, bare, copy_function=shutil.copyfile)
+    (problem,) = verify_dataset(bare).problems
+    count = sum(path.is_file() for path in (data / "snapshots").rglob("*"))
+    assert problem.startswith(f"{count} files of 6 snapshots can be written, such as ")
+    copy_dataset(bare, tmp_path / "copy")
+    assert verify_dataset(tmp_path / "copy").problems == []
+
+
 def test_what_is_damaged_is_not_copied_but_a_sound_version_of_it_is(data, tmp_path):
     head = Dataset.open(data, "draft").snapshot.path
     path = next(path for path in (head / "relation/predicate/c").rglob("*") if path.is_file())

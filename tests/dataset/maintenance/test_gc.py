@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 import sgforge as sg
 from sgforge.columns.declared import Column, fitted_edit
-from sgforge.dataset import Dataset, DatasetWriter
-from sgforge.dataset.maintenance import gc
+from sgforge.dataset import Dataset, DatasetWriter, KnownWork
+from sgforge.dataset.folder import DatasetFolder
+from sgforge.dataset.maintenance import gc, verification
 from sgforge.dataset.maintenance.gc import GcPlan, collect, plan_gc
 from sgforge.dataset.maintenance.publish_unfinished import seal
+from sgforge.dataset.maintenance.reachable import read_journal
 from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.edits import Edit
 from sgforge.errors import ConfigError, DatasetError, StepError
@@ -334,13 +336,39 @@ def test_what_is_not_known_to_be_unneeded_stays(data):
     assert verify_dataset(data).problems == []
 
 
-def test_a_dataset_that_is_written_or_checked_is_left_alone(data):
-    from sgforge.dataset.in_use import Hold
-
+def test_a_dataset_that_is_written_planned_or_checked_is_left_alone(data, monkeypatch):
     with DatasetWriter.open(data), pytest.raises(DatasetError, match="is being written by"):
         do_gc(data)
-    hold = Hold.shared(data / "snapshots")
+    known = KnownWork.open(data)
     with pytest.raises(DatasetError, match="is being checked or copied: nothing was removed"):
         do_gc(data)
-    hold.release()
+    del known
+    with monkeypatch.context() as patched:
+        patched.setattr(verification, "_verify", lambda folder, is_locked: do_gc(data))
+        with pytest.raises(DatasetError, match="is being checked or copied: nothing was removed"):
+            verify_dataset(data)
     assert len(do_gc(data).versions) == 3
+
+
+def test_runs_remember_which_step_folders_they_used(tmp_path):
+    data = tmp_path / "data"
+
+    def uses() -> set[tuple[str, str, str, bool]]:
+        found = read_journal(DatasetFolder.open(data)).uses
+        return {(use.step, use.branch, use.snapshot_id, use.is_final) for use in found}
+
+    config = Config(amount=2, rate=1, generates=True, evaluates=True)
+    first = run(data, config, "draft").snapshot
+    assert uses() == {("train", "draft", first, True), ("evaluate", "draft", first, True)}
+    assert computed(run(data, config)) == 0
+    assert len(uses()) == 4
+    second = run(data, attrs.evolve(config, rate=2)).snapshot
+    assert uses() >= {("train", "main", first, True), ("train", "main", second, True)}
+    steps = (sg.complete(Teacher(2)), sg.train(Student(3, stops=True)))
+    with pytest.raises(StepError):
+        sg.Pipeline(*steps).run(Source(), data, progress=False)
+    read = Dataset.open(data).log()[1].snapshot_id
+    assert ("train", "main", read, False) in uses()
+    assert run(data, attrs.evolve(config, rate=3, generates=False, evaluates=False)).snapshot == read
+    assert ("train", "main", read, False) not in uses()
+    assert ("train", "main", read, True) in uses()
