@@ -119,46 +119,56 @@ class _Copy:
     def all(self, ref: str | None) -> Copied:
         """Copy, make durable, check."""
         source = self._source
-        named = {kind: self._refs(kind, ref) for kind in ("heads", "tags")}
+        # Once: a run may move a branch at any moment.
+        head = None if ref is None else source.resolve(ref)
+        named = {kind: self._refs(kind, ref, head) for kind in ("heads", "tags")}
         self._target.mark()
         self._copy_database(source.journal)
         versions = Versions(source)
-        wanted = set(versions.metas) if ref is None else versions.reach([source.resolve(ref)])
+        wanted = set(versions.metas) if head is None else versions.reach([head])
         self._check_space(wanted)
-        if ref is None:
-            self._copy_database(source.responses)
         self._copy_versions(wanted)
-        self._copy_steps(self._wanted_steps(wanted, versions, ref))
-        self._copy_made_files(None if ref is None else wanted)
-        if ref is not None:
+        self._copy_steps(self._wanted_steps(wanted, versions, is_part=head is not None))
+        self._copy_made_files(None if head is None else wanted)
+        if head is None:
+            self._copy_database(source.responses)
+        else:
             self._leave_answers()
         self._seal_databases()
+        if source.aside.is_dir():
+            self._left_out.append(f"{source.aside.name}/, which repair moved aside")
+        self._write_refs(named)
+        self._make_durable()
+        self._check()
+        return self._copied(len(wanted), named)
+
+    def _refs(self, kind: str, ref: str | None, head: str | None) -> dict[str, str]:
+        """The branches or tags of the copy; of one version its own name, and main, which is read by default."""
+        for damage in self._source.damaged_refs(kind):
+            raise damage
+        refs = self._source.refs(kind)
+        if ref is None or head is None:
+            return refs
+        found = {ref: head} if refs.get(ref) is not None else {}
+        return {**found, "main": head} if kind == "heads" else found
+
+    def _write_refs(self, named: Mapping[str, Mapping[str, str]]) -> None:
         for kind, refs in named.items():
             for name, snapshot_id in refs.items():
                 self._made.append(self._target.ref(kind, name))
                 self._made[-1].write_text(snapshot_id + "\n")
-        self._make_durable()
-        self._check()
+
+    def _copied(self, versions: int, named: Mapping[str, Mapping[str, str]]) -> Copied:
         states = (path.lstat() for path in self._target.path.rglob("*"))
         sizes = {state.st_ino: state.st_size for state in states if stat.S_ISREG(state.st_mode)}
         return Copied(
-            versions=len(wanted),
+            versions=versions,
             refs={name: "branch" if kind == "heads" else "tag" for kind, refs in named.items() for name in refs},
             files=len(sizes),
             bytes=sum(sizes.values()),
             links=self._links,
             left_out=tuple(self._left_out),
         )
-
-    def _refs(self, kind: str, ref: str | None) -> dict[str, str]:
-        """The branches or tags of the copy; of one version its own name, and main, which is read by default."""
-        for damage in self._source.damaged_refs(kind):
-            raise damage
-        refs = self._source.refs(kind)
-        if ref is None:
-            return refs
-        found = {ref: refs[ref]} if ref in refs else {}
-        return {**found, "main": self._source.resolve(ref)} if kind == "heads" else found
 
     def _copy_versions(self, wanted: Collection[str]) -> None:
         for snapshot_id in sorted(wanted):
@@ -167,10 +177,10 @@ class _Copy:
             if sealed.exists():
                 self._copy_file(sealed, self._target.seals / sealed.name)
 
-    def _wanted_steps(self, wanted: Collection[str], versions: Versions, ref: str | None) -> list[StepFolder]:
-        """The folders of steps that belong to these versions; without a ref all."""
+    def _wanted_steps(self, wanted: Collection[str], versions: Versions, *, is_part: bool) -> list[StepFolder]:
+        """The folders of steps that belong to these versions; of a whole dataset all."""
         found = list(step_folders(self._source, read_journal(self._source).uses))
-        if ref is None:
+        if not is_part:
             return found
         metas = (versions.metas[each] for each in wanted)
         fingerprints = {meta.step.fingerprint for meta in metas if meta is not None}
