@@ -223,6 +223,43 @@ def test_a_case(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
+def test_the_keys_of_the_answer_stand_in_the_prompt_of_a_run_and_in_its_repair(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The case `schema_not_in_prompt`: a server that ignores response_format can learn them nowhere else."""
+    case = {"kind": "completion", "wire": "chat"}
+    said = iter(["The boy holds the ball.", good("four lists")])
+    with RawServer(lambda _: Raw(json.dumps(completion(next(said))).encode())) as server:
+        config = write_pipeline(tmp_path, case, server, 1)
+        code, report, _ = sgforge(capsys, "run", str(config))
+        assert (code, report["steps"]["asked"]["computed"]) == (0, 1)
+    assert len(server.bodies) == 2
+    for body in server.bodies:
+        content = body["messages"][-1]["content"]
+        text = content if isinstance(content, str) else " ".join(part.get("text", "") for part in content)
+        for name in ("subjects", "region", "description", "relations", "predicate", "object", "category"):
+            assert f'"{name}"' in text
+
+
+def test_a_plan_tells_the_three_prices_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with RawServer(lambda _: Raw(b"{}")) as server:
+        config = write_pipeline(tmp_path, {"kind": "completion", "wire": "chat"}, server)
+        text = config.read_text().replace("compat/m", "openai/gpt-6.2-sol")
+        config.write_text("".join(line for line in text.splitlines(True) if not re.match("(in|out)put_usd", line)))
+        assert main(["plan", str(config)]) == 0
+        assert server.bodies == []
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "cost $" in line]
+    live, cached, batch = (
+        float(price) for price in re.findall(r"\$([0-9.]+)(?: \(| with prompts cached| in a batch)", line)
+    )
+    assert re.search(r"cost \$[0-9.]+ \(.*\), \$[0-9.]+ with prompts cached, \$[0-9.]+ in a batch", line)
+    assert cached <= live
+    assert batch == pytest.approx(live / 2, abs=0.006)
+
+
 def check_graph(data: Path, case: dict[str, Any], right: Right) -> None:
     """The one image that is unlike the others is as the case has it."""
     graphs = {sample.image_id: sample.graph for sample in sg.Dataset.open(data)}

@@ -11,12 +11,15 @@ import pytest
 from aiohttp import web
 from models.batch.test_batch import BATCHED, collect, complete_all, items, submit
 from models.support import at, gateway, run
+from models.test_cases import good, write_pipeline
 
+import sgforge as sg
+from sgforge.cli.main import main
 from sgforge.errors import SgforgeError
 from sgforge.models import ChatResponse
 from sgforge.models.batch.desk import BatchDesk, Collected
 from sgforge.models.batch.rows import batches
-from sgforge.testing.fake_provider import FakeAnswer, FakeProvider
+from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeSettings
 from sgforge.testing.fake_provider.batches import AnthropicBatches, OpenAIBatches
 
 Change = Callable[[list[bytes]], list[bytes]]
@@ -189,3 +192,48 @@ def test_a_lost_batch_is_found_whatever_the_clock_says(
         (one,) = run(collect(tmp_path, name, settings))
         assert one.answers == {"ok": COUNT}
         assert fake.ledger.answered == COUNT + (COUNT + 1)
+
+
+def odd_lines(lines: list[bytes]) -> list[bytes]:
+    """Of four results: one whose usage is null, one whose text is in parts, or whose message is null; a torn last."""
+    rows = [json.loads(line) for line in lines]
+    if "response" in rows[0]:
+        body = rows[0]["response"]["body"]
+        body["usage"] = dict.fromkeys(body["usage"])
+        said = rows[1]["response"]["body"]["choices"][0]["message"]
+        said["content"] = [{"type": "text", "text": said["content"]}]
+    else:
+        rows[0]["result"]["message"]["usage"] = None
+        rows[1]["result"]["message"] = None
+    told = [json.dumps(row).encode() for row in rows]
+    return [b"\xef\xbb\xbf" + told[0], *told[1:3], told[3][: len(told[3]) // 2]]
+
+
+@pytest.mark.parametrize(("model", "failed"), [("openai/m", 0), ("anthropic/m", 1)])
+def test_odd_results_through_the_commands(
+    model: str, failed: int, results: Callable[[Change], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results(odd_lines)
+    with FakeProvider(lambda request: FakeAnswer(good("four lists")), FakeSettings(latency_s=0.0)) as fake:
+        wire = "messages" if model.startswith("anthropic") else "chat"
+        config = write_pipeline(tmp_path, {"kind": "completion", "wire": wire}, Served(fake), 4)
+        config.write_text(config.read_text().replace("compat/m", model).replace("deadline_s = 0.4", "deadline_s = 60"))
+        assert main(["batch", "submit", str(config)]) == 0
+        assert main(["batch", "collect", str(config), "--wait", "60"]) == 0
+        online = fake.ledger.answered
+        # The torn line's request is asked; a message that is null was an answer, and fails alone.
+        assert main(["run", str(config)]) == (4 if failed else 0)
+        assert fake.ledger.answered - online == 1
+    graphs = [sample.graph for sample in sg.Dataset.open(tmp_path / "data")]
+    found = sorted([row.predicate for row in graph.relations.values()] for graph in graphs)
+    assert found == [[]] * failed + [["holding"]] * (4 - failed)
+
+
+class Served:
+    """The fake provider, as `write_pipeline` asks for addresses."""
+
+    def __init__(self, fake: FakeProvider) -> None:
+        self.fake = fake
+
+    def url(self, model: str) -> str:
+        return self.fake.anthropic_url if model.startswith("anthropic") else self.fake.openai_url
