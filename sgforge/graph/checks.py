@@ -86,6 +86,8 @@ def to_real(value: float | None) -> float | None:
 
 def to_texts(value: Iterable[str]) -> tuple[str, ...]:
     """Texts as a tuple; a single text, which would become its letters, and a dict are refused."""
+    if not value and (type(value) is list or type(value) is tuple):  # most are, and graphs are built by the million
+        return ()
     if isinstance(value, str):
         raise GraphError(f"expected a list of texts, got the single text {value!r}")
     if isinstance(value, dict):

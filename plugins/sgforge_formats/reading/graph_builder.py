@@ -71,7 +71,10 @@ class GraphBuilder:
 
     def index_of(self, key: Any) -> int | None:
         """The region that an id of the file stands for; None where it is none, or no id at all."""
-        return self._index.get(key) if isinstance(key, Hashable) else None
+        try:
+            return self._index.get(key)
+        except TypeError:  # no id, but a list or an object
+            return None
 
     def alias(self, key: Hashable, index: int) -> None:
         """Let a further id stand for a region, unless it stands for one of its own."""
@@ -101,7 +104,7 @@ class GraphBuilder:
                 mask=mask,
                 descriptions=[],
                 attributes=[],
-                score=self._score(score, item),
+                score=None if score is None else self._score(score, item),
                 source=source,
             )
         )
@@ -211,7 +214,8 @@ class GraphBuilder:
             )
         if more:
             self._relations_more[len(self.relations)] = more
-        score = self._score(score, item)
+        if score is not None:
+            score = self._score(score, item)
         self.relations.append(
             Relation(subject=subject, predicate=predicate, object=other, category=category, score=score)
         )

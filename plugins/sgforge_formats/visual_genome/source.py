@@ -33,6 +33,8 @@ __all__ = ["DESCRIPTION", "VisualGenomeSource", "file_names"]
 DESCRIPTION: Final = "region-description"
 """The `source` of regions that are boxes of region descriptions."""
 _WHAT: Final = "Visual Genome"
+_MORE: Final = ("synsets", "merged_object_ids")
+"""What is kept of an object beside the graph."""
 
 
 class VisualGenomeSource(AnnotatedSource):
@@ -190,7 +192,11 @@ def _object(builder: GraphBuilder, row: Mapping[str, Any], item: str) -> int:
 
 
 def _more_of(row: Mapping[str, Any], names: list[Any]) -> dict[str, Any]:
-    more = {name: row[name] for name in ("synsets", "merged_object_ids") if row.get(name)}
+    more = {}
+    for name in _MORE:
+        value = row.get(name)
+        if value:
+            more[name] = value
     if len(names) > 1:
         more["names"] = names
     return more
