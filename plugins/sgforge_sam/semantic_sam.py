@@ -16,7 +16,7 @@ from sgforge_sam.frames import Pixels
 from sgforge_sam.generator import Grid, generate
 from sgforge_sam.regions import Found, added
 from sgforge_sam.semantic.model import SemanticSam, load_network
-from sgforge_sam.weights import shared_encoder, stamp_of
+from sgforge_sam.weights import content_of, shared_encoder
 
 __all__ = ["SemanticSamSegmenter"]
 
@@ -38,7 +38,7 @@ class SemanticSamSegmenter(EncodedSegmenter):
 
         def load(checkpoint: Path | str, device: torch.device, dtype: torch.dtype) -> SemanticSam:
             # One network for whatever is asked of it: its weights are loaded once in a process.
-            key = ("semantic-sam network", stamp_of(checkpoint), device)
+            key = ("semantic-sam network", content_of(checkpoint), device)
             network = resources.shared.get(key, lambda: load_network(checkpoint, device))
             return SemanticSam(network, apart=options.independent_prompts, short=options.short_side, dtype=dtype)
 

@@ -17,7 +17,7 @@ from sgforge_sam.original import OriginalSam
 from sgforge_sam.protocol import PromptedModel
 from sgforge_sam.tensors import read_tensors
 
-__all__ = ["dtype_of", "load_sam", "sam_encoder", "shared_encoder", "stamp_of"]
+__all__ = ["content_of", "dtype_of", "load_sam", "sam_encoder", "shared_encoder"]
 
 
 def dtype_of(name: Dtype, device: torch.device) -> torch.dtype:
@@ -48,7 +48,7 @@ def shared_encoder(
     kind: Hashable,
     made_as: str = "",
 ) -> Encoder:
-    """An encoder shared by all of one `kind` that name the same weights (unchanged since), device and dtype.
+    """An encoder shared by all of one `kind` that name weights of the same content, device and dtype.
 
     `made_as`: what features depend on beside these, as kept features must tell theirs apart.
     """
@@ -57,21 +57,14 @@ def shared_encoder(
     dtype = dtype_of(options.dtype, device)
 
     def loaded() -> Encoder:
-        name = "" if folder is None else f"{_content(checkpoint)}:{dtype}{made_as}"
+        name = "" if folder is None else f"{content_of(checkpoint)}:{dtype}{made_as}"
         return Encoder(load(checkpoint, device, dtype), options.feature_memory_mb * 1024 * 1024, folder, name)
 
-    return resources.shared.get((stamp_of(checkpoint), kind, device, dtype, folder), loaded)
+    return resources.shared.get((content_of(checkpoint), kind, device, dtype, folder), loaded)
 
 
-def stamp_of(checkpoint: Path | str) -> tuple[str, int, int]:
-    """What tells an unchanged checkpoint without reading it."""
+def content_of(checkpoint: Path | str) -> str:
+    """The sha256 of a file or folder; a hub's id, and a path where nothing lies, as they are."""
     if isinstance(checkpoint, str) or not checkpoint.exists():
-        return str(checkpoint), 0, 0
-    status = checkpoint.stat()
-    return str(checkpoint.resolve()), status.st_size, status.st_mtime_ns
-
-
-def _content(checkpoint: Path | str) -> str:
-    if isinstance(checkpoint, str):
-        return checkpoint
+        return str(checkpoint)
     return folder_sha256(checkpoint) if checkpoint.is_dir() else file_sha256(checkpoint).hex()
