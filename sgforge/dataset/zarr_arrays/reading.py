@@ -162,7 +162,8 @@ class StoredArray:
         # What is larger than any chunk is not read for its checksum: a sparse file may claim a terabyte.
         is_chunk = 4 <= size <= most_packed(self._chunk_items * self.dtype.itemsize)
         stored = data[position : position + size] if is_chunk else data[:0]
-        if len(stored) != size or google_crc32c.value(stored[:-4]) != CRC.unpack(stored[-4:].tobytes())[0]:
+        is_whole = is_chunk and len(stored) == size
+        if not is_whole or google_crc32c.value(stored[:-4]) != CRC.unpack(stored[-4:].tobytes())[0]:
             raise damaged_snapshot(f"{self._folder}: checksum of chunk {chunk} is wrong", self._root)
         return stored[:-4]
 

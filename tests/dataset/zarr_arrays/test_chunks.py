@@ -154,6 +154,16 @@ def test_a_chunk_larger_than_any_is_not_read(tmp_path):
         StoredArray(tmp_path / "x").read()
 
 
+@pytest.mark.parametrize("entry", [(0, 0), (0, 3), (2**63, 8), (2**64 - 2, 8), (0, 2**63), (9, 2**64 - 1)])
+def test_an_index_that_names_no_chunk_is_damage(tmp_path, entry):
+    write_array(tmp_path / "x", np.arange(10, dtype="u1"), 0)
+    shard = (tmp_path / "x/c/0").read_bytes()
+    tail = struct.pack("<QQ", *entry)
+    (tmp_path / "x/c/0").write_bytes(shard[:-20] + tail + struct.pack("<I", google_crc32c.value(tail)))
+    with pytest.raises(DatasetError, match="checksum of chunk 0"):
+        StoredArray(tmp_path / "x").read()
+
+
 @pytest.mark.parametrize("name", ["zarr.json", "c/0"])
 def test_a_pipe_in_place_of_a_file_is_refused_at_once(tmp_path, name):
     write_array(tmp_path / "x", np.arange(10, dtype="u1"), 0)
