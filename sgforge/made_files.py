@@ -15,6 +15,7 @@ from sgforge.durable import make_folder, whole_file
 from sgforge.errors import DatasetError, ImageError
 from sgforge.file_refs import FILES_ROOT, FileRef, ImageRef
 from sgforge.images import Roots, decode_image
+from sgforge.regular_files import read_regular
 
 __all__ = ["MadeFiles"]
 
@@ -80,11 +81,16 @@ class MadeFiles:
         found = sorted((self.folder / ref.sha256[:2]).glob(f"{ref.sha256}.*"))
         if not found:
             raise DatasetError(f"{self.folder} has no file {ref.sha256[:12]}: it was removed; make it again")
+        if found[0].is_symlink():
+            raise DatasetError(f"{found[0]} is a link to elsewhere: refused")
         return found[0]
 
     def read(self, ref: FileRef) -> bytes:
         """The bytes of a file; one that is not there, or not as it was, is a `DatasetError`."""
-        data = self.find(ref).read_bytes()
+        try:
+            data = read_regular(self.find(ref), MAX_FILE_BYTES)
+        except OSError as error:
+            raise DatasetError(f"{self.find(ref)} cannot be read: {error.strerror}") from None
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise DatasetError(f"{self.find(ref)} is not what was put there")
         return data
@@ -101,7 +107,7 @@ class MadeFiles:
                 target = folder / source.relative_to(self.folder.resolve())
                 make_folder(target.parent)
                 with whole_file(target) as stream:
-                    stream.write(source.read_bytes())
+                    stream.write(read_regular(source, MAX_FILE_BYTES))
                 counts["pictures"] += 1
         except OSError as error:
             raise DatasetError(f"{folder}: cannot write: {error.strerror or error}") from error
@@ -110,5 +116,13 @@ class MadeFiles:
     def problems(self) -> Iterator[str]:
         """What is wrong with the files that are there: bytes that are not those of the name."""
         for path in sorted(self.folder.glob("*/*.*")):
-            if not path.name.startswith(".") and hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
+            if not path.name.startswith(".") and not _is_whole(path):
                 yield f"files/{path.parent.name}/{path.name}: its bytes are not those that were put there"
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file has the bytes of its name; links, pipes and what is far too large have not."""
+    try:
+        return not path.is_symlink() and hashlib.sha256(read_regular(path, MAX_FILE_BYTES)).hexdigest() == path.stem
+    except OSError:
+        return False

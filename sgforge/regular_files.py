@@ -12,7 +12,19 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-__all__ = ["MAX_NAME_BYTES", "OddFileError", "given_only", "open_regular", "read_json", "read_regular", "regular_only"]
+__all__ = [
+    "MAX_META_BYTES",
+    "MAX_NAME_BYTES",
+    "OddFileError",
+    "given_only",
+    "open_regular",
+    "read_json",
+    "read_regular",
+    "regular_only",
+]
+
+MAX_META_BYTES: Final = 2**26
+"""Bytes that a JSON file of a dataset has at most: what a version says of itself, a checkpoint's description."""
 
 MAX_NAME_BYTES: Final = 256
 """Bytes that a file has at most which holds one name, id or digest: those of branches, tags and sidecars."""

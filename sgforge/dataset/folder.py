@@ -166,7 +166,7 @@ class DatasetFolder:
     def marker_schema(self) -> str | None:
         """The schema in the marker; None if there is none, "" where its bytes are none that this sgforge writes."""
         try:
-            text = (self.path / _MARKER).read_bytes()
+            text = read_regular(self.path / _MARKER, _MAX_MARKER_BYTES)
         except FileNotFoundError:
             return None
         return next((schema for schema in _SCHEMAS if text == _marker_text(schema).encode()), "")

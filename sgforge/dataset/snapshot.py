@@ -25,7 +25,7 @@ from sgforge.dataset.zarr_arrays.reading import StoredArray
 from sgforge.dataset.zarr_arrays.value_columns import GIVEN, StoredValues, ValueColumn, parts_of
 from sgforge.errors import DatasetError, GraphError
 from sgforge.graph import Sample, SceneGraph
-from sgforge.regular_files import read_json
+from sgforge.regular_files import MAX_META_BYTES, read_json
 from sgforge.seals import CHANGED, Digest, digest_of, seal_fault
 from sgforge.selection import Selection
 from sgforge.text.blame import words_of
@@ -39,7 +39,6 @@ __all__ = ["ArrayRecord", "Snapshot", "SnapshotMeta", "read_meta"]
 _FILE_NAME: Final = re.compile(r"([a-z0-9_-][a-z0-9_.-]*/)+(zarr\.json|c(/[0-9]+)+)")
 _ARRAY_NAME: Final = re.compile(r"[a-z][a-z0-9_]*/[a-z][a-z0-9_]*|[a-z]+/[a-z0-9_-]+(\.[a-z0-9_-]+)?/[a-z0-9]+")
 
-_MAX_META_BYTES: Final = 2**26
 _UNPACKED_FREE: Final = 2**26
 _UNPACKED_MOST: Final = 256
 """Bytes in memory for each on disk that a snapshot may claim, beyond the free ones: real ones have about six."""
@@ -388,7 +387,7 @@ def read_meta(path: Path) -> SnapshotMeta:
     """What the snapshot in the folder `path` says of itself."""
     file = path / "zarr.json"
     try:
-        stated = read_json(file, _MAX_META_BYTES)["attributes"]["sgforge"]
+        stated = read_json(file, MAX_META_BYTES)["attributes"]["sgforge"]
         check_schema(stated["schema"], path)
         step = stated["step"]
         return SnapshotMeta(

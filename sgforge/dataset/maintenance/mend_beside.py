@@ -19,6 +19,7 @@ from sgforge.dataset.maintenance.verification import unsound_answers
 from sgforge.dataset.maintenance.workbench import Workbench, how
 from sgforge.digests import file_sha256, folder_sha256
 from sgforge.errors import SgforgeError
+from sgforge.regular_files import MAX_META_BYTES, read_json
 from sgforge.seals import Digest, break_seal, read_seal, seal, seal_path
 from sgforge.text.wording import counted
 
@@ -72,7 +73,7 @@ class BesideMender:
             snapshot_id = waiting.pop(0)
             for root in self._bench.folder.aside.glob(f"*/snapshots/{snapshot_id}/zarr.json"):
                 with suppress(OSError, ValueError, LookupError, TypeError):
-                    waiting += json.loads(root.read_bytes())["attributes"]["sgforge"]["parents"]
+                    waiting += read_json(root, MAX_META_BYTES)["attributes"]["sgforge"]["parents"]
             if snapshot_id not in seen and snapshot_id in self._bench.folder.snapshot_ids():
                 yield snapshot_id
             seen.add(snapshot_id)

@@ -7,7 +7,6 @@ with it is told once, with all of them. Rows are looked at some at a time: a ver
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import stat
@@ -28,6 +27,7 @@ from sgforge.dataset.zarr_arrays.value_columns import ValueColumn
 from sgforge.errors import DatasetError
 from sgforge.file_refs import is_made
 from sgforge.made_files import MadeFiles
+from sgforge.regular_files import MAX_META_BYTES, read_json
 from sgforge.seals import Digest, digest_of, seal_fault
 from sgforge.text.wording import counted
 
@@ -267,7 +267,7 @@ class _OneVersion:
         """Groups on the way to the arrays that plain zarr could not open."""
         for group in _groups(snapshot):
             try:
-                found = json.loads((self._path / group / "zarr.json").read_bytes())
+                found = read_json(self._path / group / "zarr.json", MAX_META_BYTES)
                 is_group = (found["zarr_format"], found["node_type"]) == (3, "group")
             except (OSError, ValueError, LookupError, TypeError):
                 is_group = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from sgforge.dataset.folder import DatasetFolder
 from sgforge.dataset.maintenance.findings import Finding
 from sgforge.digests import folder_sha256
+from sgforge.regular_files import MAX_META_BYTES, read_json
 from sgforge.seals import SUFFIX, seal_fault
 
 __all__ = ["KEPT", "step_findings", "unsealed_files", "weights_of"]
@@ -59,7 +59,7 @@ def _checkpoint(step: Path) -> Iterator[Finding]:
 
 def weights_of(step: Path) -> tuple[Path, str]:
     """The folder of a step's weights and its sha256, as its checkpoint.json tells them."""
-    found = json.loads((step / "checkpoint.json").read_bytes())
+    found = read_json(step / "checkpoint.json", MAX_META_BYTES)
     return step / str(found["path"]), str(found["sha256"])
 
 

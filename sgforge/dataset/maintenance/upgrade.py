@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from sgforge.dataset.maintenance.snapshot_checks import SnapshotChecker
 from sgforge.dataset.maintenance.step_checks import step_findings, unsealed_files
 from sgforge.dataset.snapshot import read_meta
 from sgforge.dataset.zarr_arrays.writing import group_metadata
+from sgforge.regular_files import MAX_META_BYTES, read_json
 from sgforge.seals import Digest, digest_of, seal
 
 __all__ = ["Upgrade", "upgrade_dataset"]
@@ -61,7 +61,7 @@ def upgrade_dataset(path: Path | str) -> Upgrade:
 def _upgrade(folder: DatasetFolder, snapshot_id: str) -> None:
     path = folder.snapshot(snapshot_id)
     root, sealed = path / "zarr.json", folder.sealed(snapshot_id)
-    told: dict[str, Any] = json.loads(root.read_bytes())["attributes"]
+    told: dict[str, Any] = read_json(root, MAX_META_BYTES)["attributes"]
     told["sgforge"]["schema"] = SCHEMA
     told["sgforge"]["files"] = {name: [found.size, found.crc32c] for name, found in _files(path)}
     new = group_metadata(told)
