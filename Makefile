@@ -28,7 +28,7 @@ lint: .venv/.installed-dev
 	$(BIN)/python docs/make_reference.py --check
 
 # At small scale, a few minutes; without --small each runs at the scale of its bar.
-BENCHMARKS := startup known_states engine masks coco formats segment relations one_graph size publish stats memory nothing_to_do metrics gateway robin rewards gas hostile
+BENCHMARKS := startup known_states engine masks coco formats segment relations one_graph size publish stats memory nothing_to_do metrics gateway robin rewards gas hostile flip
 bench: .venv/.installed-bench
 	@for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py --small || exit 1; done
 	@$(BIN)/python benchmarks/kill.py --kills 10
