@@ -360,13 +360,9 @@ class Lock:
             holder = stream.read(200).strip() or "another process"
             stream.close()
             raise DatasetError(f"{folder} is being written by {holder}; wait for it to end, or stop it") from None
-        try:
+        with suppress(OSError):  # on a full disk nobody is told who holds it: it is held all the same
             stream.truncate(0)
-            stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            stream.flush()
-        except OSError as error:
-            stream.close()
-            raise no_space(error, path) from error
+            os.write(stream.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         return cls(stream)
 
     def release(self) -> None:
