@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -104,3 +105,14 @@ def test_a_reader_beside_a_writer_sees_whole_versions_only(tmp_path):
     assert child.returncode == 0
     assert seen == sorted(seen)
     assert len(Dataset.open(tmp_path / "dataset").log()) == ROUNDS + 1
+
+
+def test_a_first_run_that_is_killed_at_once_leaves_a_sound_dataset(tmp_path):
+    code = f"""
+import os
+from sgforge.dataset import DatasetWriter, RunRecord
+DatasetWriter.open({str(tmp_path / "data")!r}).begin_run(RunRecord("run"))
+os.kill(os.getpid(), 9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert verify_dataset(tmp_path / "data").problems == []

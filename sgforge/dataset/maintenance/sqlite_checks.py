@@ -65,9 +65,11 @@ def header_faults(path: Path) -> Iterator[str]:
         return  # told by SQLite
     _, page, write, read, reserved, most, least, leaf, counter, *rest = _HEAD.unpack(head)
     _, _, _, _, schema, cache, _, encoding, user, incremental, application, nothing, valid, version = rest
-    fixed = (write, reserved, most, least, leaf, cache, encoding, user, incremental, application)
-    is_known = page and page & (page - 1) == 0 and schema == 4 and 3_000_000 < version < 4_000_000
-    if fixed != (read, 0, 64, 32, 32, 0, 1, 0, 0, 0) or any(nothing) or counter != valid or not is_known:
+    fixed = (write, reserved, most, least, leaf, cache, user, incremental, application)
+    # Neither is set while all that was ever written lies in the log, as a first run leaves it that is killed.
+    is_begun = (schema, encoding) == (4, 1) or ((schema, encoding) == (0, 0) and _log(path).exists())
+    is_known = page and page & (page - 1) == 0 and is_begun and 3_000_000 < version < 4_000_000
+    if fixed != (read, 0, 64, 32, 32, 0, 0, 0, 0) or any(nothing) or counter != valid or not is_known:
         yield "its head is damaged"
 
 
