@@ -55,7 +55,7 @@ _TABLES: Final = {
     "mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL, crc INTEGER)",
     "reading": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, "
     "stamp TEXT NOT NULL, snapshot TEXT NOT NULL, told TEXT NOT NULL, crc INTEGER)",
-    "open_answer": "CREATE TABLE IF NOT EXISTS {} (key BLOB PRIMARY KEY) WITHOUT ROWID",
+    "open_answer": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, crc INTEGER)",
     "start": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, snapshot TEXT NOT NULL, crc INTEGER)",
     "folder_use": "CREATE TABLE IF NOT EXISTS {} (number INTEGER PRIMARY KEY, folder TEXT NOT NULL, "
     "step TEXT NOT NULL, run TEXT NOT NULL, branch TEXT NOT NULL, snapshot TEXT NOT NULL, used TEXT NOT NULL, "
@@ -423,9 +423,9 @@ def _insert(base: sqlite3.Connection, rows: Sequence[JournalRow]) -> None:
     values = [(*stored, answer_crc(stored)) for stored in map(_stored, rows)]
     base.executemany(f"INSERT OR IGNORE INTO answer ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", values)
     # Beside the answers, as these go when their step is published.
-    still_open = [(row.key,) for row in rows if row.counts.get(UNANSWERED)]
+    still_open = [(row.key, record_crc((row.key,))) for row in rows if row.counts.get(UNANSWERED)]
     if still_open:
-        base.executemany("INSERT OR IGNORE INTO open_answer VALUES (?)", still_open)
+        base.executemany("INSERT OR IGNORE INTO open_answer (key, crc) VALUES (?,?)", still_open)
 
 
 def _stored(row: JournalRow) -> tuple[Any, ...]:

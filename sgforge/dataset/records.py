@@ -37,6 +37,7 @@ RECORD_COLUMNS: Final = {
     "run": "run_id, config, versions, started",
     "step": "name, verb, component, fingerprint, options",
     "start": "snapshot",
+    "open_answer": "key",
     "file_hash": "uri, size, mtime_ns, sha256",
     "reading": "identity, stamp, snapshot, told",
     "folder_use": USE_COLUMNS,
