@@ -152,10 +152,17 @@ class AtRest:
             self.is_changed = self._stamp is not None
         else:
             is_read = self._stamp is not None and (most is None or self._stamp[0] <= most)
-            self.is_changed = is_read and digest_of(path) not in self._told
+            self.is_changed = is_read and not self._is_told()
         # Before the first change; one that does not fit goes only once what was changed is no more taken for kept.
         if not self.is_changed:
             break_seal(self._sealed)
+
+    def _is_told(self) -> bool:
+        """Whether the file is what its seal says; what cannot be read as a file is told by whoever opens it next."""
+        try:
+            return digest_of(self._path) in self._told
+        except OSError:
+            return False
 
     def trust(self) -> None:
         """All that is in the file was looked at: from now on it is what was kept."""

@@ -15,10 +15,12 @@ from dataset.made import make_dataset
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset, Journal
+from sgforge.dataset.journal import sealed_journal
 from sgforge.dataset.maintenance.verification import verify_dataset
 from sgforge.dataset.states.known_states import KnownWork
 from sgforge.errors import DatasetError
 from sgforge.models.cache.store import Store
+from sgforge.seals import seal_path
 from sgforge.sqlite_files import connect, has_tables
 
 PAGE = 512
@@ -192,6 +194,7 @@ def test_a_file_whose_first_transaction_failed_holds_nothing_and_is_no_damage(fo
         "CREATE TABLE start (number INTEGER PRIMARY KEY, snapshot TEXT NOT NULL)",
     ):
         path.unlink()
+        seal_path(sealed_journal(path)).unlink(missing_ok=True)  # a first run that ends here has made none
         execute(path, statement)
         assert verify_dataset(folder).problems == []
         known = KnownWork.open(folder)

@@ -90,7 +90,7 @@ def test_a_model_that_cannot_be_lent_leaves_no_gateway(toys, tmp_path):
     with pytest.raises(SgforgeError, match="nobody"), opened_models(access, toys):
         pass
     assert started("sgforge-responses") == started("sgforge-models") == []
-    assert [path.name for path in tmp_path.iterdir()] == ["responses.sqlite"]
+    assert {path.name for path in tmp_path.iterdir()} == {"responses.sqlite", "responses.sqlite.seal"}
 
 
 def test_a_training_that_cannot_be_started_leaves_no_orders(toys_everywhere, tmp_path, monkeypatch):

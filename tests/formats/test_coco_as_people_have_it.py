@@ -411,12 +411,21 @@ def test_the_file_may_be_a_pipe(coco: dict[str, Any], tmp_path: Path) -> None:
 
     from sgforge_formats.coco.document import open_document
 
-    os.mkfifo(tmp_path / "pipe.json")
-    writer = threading.Thread(target=(tmp_path / "pipe.json").write_text, args=(json.dumps(coco),), daemon=True)
+    def write(end: int) -> None:
+        with open(end, "w") as stream:
+            stream.write(json.dumps(coco))
+
+    # As a shell gives it for `<(command)`; a pipe that lies in a folder is refused, as nobody may ever write to it.
+    read, end = os.pipe()
+    writer = threading.Thread(target=write, args=(end,), daemon=True)
     writer.start()
-    with open_document(tmp_path / "pipe.json") as document:
+    with open_document(Path(f"/dev/fd/{read}")) as document:
         assert [len(document.items(number)) for number in range(2)] == [2, 1]
+    os.close(read)
     writer.join()
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ConfigError, match="no regular file"), open_document(tmp_path / "pipe.json"):
+        pass
 
 
 def test_what_fails_while_a_file_is_open_is_not_said_of_the_file(coco: dict[str, Any], tmp_path: Path) -> None:

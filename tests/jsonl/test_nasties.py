@@ -42,7 +42,6 @@ def by_columns(path: Path) -> list[Sample]:
 READERS = pytest.mark.parametrize("read", [by_objects, by_columns])
 
 ACCEPTED = {
-    "a key twice: the last counts": (line('[{"label": 3, "label": "b"}]'), [sample(Region("b"))]),
     "negative zero": (line('[{"box": [-0.0, 0, 1, 1]}]'), [sample(Region(box=(0, 0, 1, 1)))]),
     "less than float32 can hold": (line('[{"score": 1e-400, "depth": 1e-46}]'), [sample(Region(score=0, depth=0))]),
     "a whole number past 64 bits": (line('[{"depth": 18446744073709551616}]'), [sample(Region(depth=2.0**64))]),

@@ -74,7 +74,8 @@ def test_a_preview_shows_and_writes_what_was_asked_and_makes_no_dataset(
     assert main(["run", str(config), "--preview", "2"]) == 0
     said = capsys.readouterr().out
     assert len(server.bodies) == 4  # two images, each completed and judged
-    assert {path.name.partition("-")[0] for path in (tmp_path / "data").iterdir()} == {"responses.sqlite"}
+    names = {path.name.partition("-")[0] for path in (tmp_path / "data").iterdir()}
+    assert names == {"responses.sqlite", "responses.sqlite.seal"}
     folder = tmp_path / "data-preview"
     assert sorted(path.name for path in folder.iterdir()) == ["1-0", "2-1", "preview.json"]
     written = {path.read_bytes() for path in folder.rglob("picture-*")}

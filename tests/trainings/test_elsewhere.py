@@ -80,8 +80,9 @@ def test_its_processes_are_started_there_and_train_as_here(children, tmp_path):
     assert (away.status, away.counts, away.checkpoint.sha256) == ("done", local.counts, local.checkpoint.sha256)
     folders = [folder_of(tmp_path / name) for name in ("away", "local")]
     assert folders[0].name == folders[1].name
+    kept = ("checkpoint.json", "metrics.jsonl", "log.txt", "log-1.txt")
     assert [sorted(path.name for path in folder.iterdir()) for folder in folders] == [
-        sorted(("out", "checkpoint.json", "metrics.jsonl", "log.txt", "log-1.txt"))
+        sorted(("out", *(f"{name}{end}" for name in kept for end in ("", ".seal"))))
     ] * 2
     places = [
         [json.loads(path.read_text())["worker"] for path in sorted((folder / "out").glob("place-*"))]

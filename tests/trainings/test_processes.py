@@ -62,9 +62,8 @@ def test_one_process_is_told_the_same_and_keeps_its_threads(toys, tmp_path, monk
 def test_each_process_has_a_log_and_nothing_else_is_left(toys, tmp_path):
     checkpoint = run(tmp_path / "data", sg.train("places", run={"processes": 2})).step("train").checkpoint
     folder = folder_of(tmp_path / "data")
-    assert {path.name for path in folder.iterdir()} == {
-        *("out", "checkpoint.json", "metrics.jsonl", "log.txt", "log-1.txt")
-    }
+    kept = ("checkpoint.json", "metrics.jsonl", "log.txt", "log-1.txt")
+    assert {path.name for path in folder.iterdir()} == {"out", *kept, *(f"{name}.seal" for name in kept)}
     assert (folder / "log.txt").read_text() == "here is 0\n"
     assert (folder / "log-1.txt").read_text() == "here is 1\n"
     assert load_checkpoint(folder) == checkpoint
