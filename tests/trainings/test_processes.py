@@ -181,6 +181,8 @@ def test_what_a_rank_has_started_ends_with_all(tmp_path, killed):
     wait_until(lambda: len(started.lines("rank")) == 2 and len(started.lines("ready")) == 1, "both processes")
     ranks = started.processes("rank 0") + started.processes("rank 1")
     living = [*ranks, *started.processes("ready")]
+    assert len(living) == 3
+    assert all(map(is_running, living))
     os.kill(started.process.pid if killed == "driver" else ranks[killed], signal.SIGKILL)
     started.process.communicate()
     wait_until(lambda: not any(map(is_running, living)), "the end of all of them")
