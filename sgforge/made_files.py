@@ -11,10 +11,11 @@ from typing import Final
 
 import attrs
 
+from sgforge.decoding import decode_image
 from sgforge.durable import make_folder, whole_file
 from sgforge.errors import DatasetError, ImageError
 from sgforge.file_refs import FILES_ROOT, FileRef, ImageRef
-from sgforge.images import Roots, decode_image
+from sgforge.images import Roots
 from sgforge.regular_files import read_regular
 
 __all__ = ["MadeFiles"]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from sgforge.decoding import decode_image
 from sgforge.digests import folder_sha256
 from sgforge.errors import ImageError
-from sgforge.images import decode_image
 from sgforge.models import (
     Capabilities,
     ChatRequest,

@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from sgforge.decoding import MAX_PIXELS
 from sgforge.edits import ValueTarget
 from sgforge.errors import GraphError
 from sgforge.graph import CATEGORIES, KEPT, REJECTED, to_float32
 from sgforge.graph.checks import to_box
-from sgforge.images import MAX_PIXELS
 from sgforge.jsonl.further import further_values
 from sgforge.masks.runs import most_bytes
 from sgforge.text.did_you_mean import choices

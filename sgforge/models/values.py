@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import attrs
 
+from sgforge.decoding import open_image
 from sgforge.errors import ImageError
-from sgforge.images import open_image
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 import sgforge as sg
 from sgforge import masks
 from sgforge.dataset import Dataset
-from sgforge.images import decode_image
+from sgforge.decoding import decode_image
 from sgforge_formats.coco.exporter import CocoExporter
 from sgforge_formats.config import CocoExportOptions
 

@@ -19,9 +19,10 @@ import pytest
 from PIL import Image
 from support.waiting import LONGEST
 
-from sgforge import Roots, images
+from sgforge import Roots, decoding
+from sgforge.decoding import FORMATS, MAX_PIXELS, decode_image
 from sgforge.errors import ImageError
-from sgforge.images import FORMATS, MAX_PIXELS, ImageSource, decode_image
+from sgforge.images import ImageSource
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
 
@@ -195,9 +196,9 @@ def test_the_environment_says_other_limits(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_decoding_waits_for_room_and_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """20 x 12 pixels of RGB take 1440 bytes, as they are and as they become: there is room for two at a time."""
-    monkeypatch.setattr(images, "_ROOM", images._Room(3000))
+    monkeypatch.setattr(decoding, "_ROOM", decoding._Room(3000))
     most, now, lock = 0, 0, threading.Lock()
-    convert = images._to_rgb
+    convert = decoding._to_rgb
 
     def watched(image: Image.Image, where: str) -> Image.Image:
         nonlocal most, now
@@ -213,12 +214,12 @@ def test_decoding_waits_for_room_and_gives_it_back(monkeypatch: pytest.MonkeyPat
                 now -= 1
 
     barrier = threading.Barrier(3)
-    monkeypatch.setattr(images, "_to_rgb", watched)
+    monkeypatch.setattr(decoding, "_to_rgb", watched)
     with ThreadPoolExecutor(6) as threads:
         sizes = [image.size for image in threads.map(lambda _: decode_image(encoded(), "here"), range(6))]
     assert sizes == [(20, 12)] * 6
     assert most <= 2
-    monkeypatch.setattr(images, "_ROOM", images._Room(1000))
+    monkeypatch.setattr(decoding, "_ROOM", decoding._Room(1000))
     with pytest.raises(ImageError, match="takes 1,440 bytes to decode, more than 1,000: refused"):
         decode_image(encoded(), "here")
 
@@ -228,7 +229,7 @@ def test_room_is_given_back_after_an_error(data: bytes) -> None:
     for _ in range(3):
         with pytest.raises(ImageError):
             decode_image(data, "here")
-    assert images._ROOM._free == images.MAX_DECODED_BYTES
+    assert decoding._ROOM._free == decoding.MAX_DECODED_BYTES
 
 
 def test_formats_that_start_programs_are_not_read(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, features
 
 from sgforge import Roots
-from sgforge.images import decode_image, turned_uri, unturned_uri
+from sgforge.decoding import decode_image
+from sgforge.images import turned_uri, unturned_uri
 
 # 16 wide, 8 high, a red block at the upper left: which corner it goes to tells the eight turns apart by hand.
 STORED = np.zeros((8, 16, 3), np.uint8)

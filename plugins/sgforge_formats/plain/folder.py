@@ -11,9 +11,10 @@ from typing import Final
 
 import attrs
 
+from sgforge.decoding import can_decode
 from sgforge.errors import ConfigError
 from sgforge.graph import Sample
-from sgforge.images import Roots, can_decode
+from sgforge.images import Roots
 from sgforge.stages import SourceFailure, Stamp
 from sgforge_formats.config import FolderOptions
 from sgforge_formats.plain.graphs import read_graphs

@@ -16,6 +16,7 @@ import attrs
 
 from sgforge.columns.declared import Column, fitted_sample, known_columns
 from sgforge.columns.ragged import encode_text
+from sgforge.decoding import Header
 from sgforge.digests import is_settled
 from sgforge.edits import Value, with_values
 from sgforge.engine.planning.fingerprints import copy_key, image_digest, source_key
@@ -23,7 +24,7 @@ from sgforge.engine.sources.missing_pictures import Neighbours
 from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
 from sgforge.file_refs import FILES_ROOT
 from sgforge.graph import Sample, SceneGraph
-from sgforge.images import Header, ImageSource, Roots, unturned_uri
+from sgforge.images import ImageSource, Roots, unturned_uri
 from sgforge.packed import pack_sample
 from sgforge.stages import SourceFailure
 from sgforge.text.blame import told, words_of

@@ -179,7 +179,7 @@ def _downscaled(part: ImagePart, fit: Fit) -> _Encoded:
     """Shrink to the longest side, then by steps until the bytes fit; JPEG, unless the image is a small PNG."""
     from PIL import Image
 
-    from sgforge.images import decode_image
+    from sgforge.decoding import decode_image
 
     image = decode_image(part.load(), part.sha256[:12])
     side = min(max(image.size), fit.side or max(image.size))
