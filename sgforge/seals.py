@@ -1,22 +1,25 @@
 """Seals: a small file beside another that says what its bytes are, so that a flip of any of them is found.
 
-    NAME.seal: SIZE CRC32C CHECK      in decimal, hexadecimal, hexadecimal
+    NAME.seal: SIZE CRC32 CHECK      in decimal, hexadecimal, hexadecimal
 
-CHECK is the crc32c of what stands before it: a flip in the seal is told from one in the file. While a file is being
+CHECK is the crc32 of what stands before it: a flip in the seal is told from one in the file. While a file is being
 replaced its seal has a line for either content, so that a kill at any moment leaves a file that fits.
+
+The crc32 is that of zip and PNG (polynomial 0x04C11DB7), and not crc32c: a chunk ends with its own crc32c, and all that
+ends so has one and the same crc32c, by which no sound chunk could be told from another of its size.
 """
 
 from __future__ import annotations
 
 import errno
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
 import attrs
-import google_crc32c
 
 from sgforge.durable import sync_folder, whole_file, write_text
 from sgforge.regular_files import MAX_NAME_BYTES, OddFileError, open_regular, read_regular
@@ -44,15 +47,15 @@ _BLOCK: Final = 2**20
 
 @attrs.frozen
 class Digest:
-    """How many bytes a file has, and their crc32c."""
+    """How many bytes a file has, and their crc32."""
 
     size: int
-    crc32c: int
+    crc32: int
 
     @classmethod
     def of(cls, data: bytes) -> Digest:
         """The digest of bytes."""
-        return cls(len(data), google_crc32c.value(data))
+        return cls(len(data), zlib.crc32(data))
 
 
 def digest_of(path: Path) -> Digest:
@@ -63,7 +66,7 @@ def digest_of(path: Path) -> Digest:
         size = crc = 0
         while block := stream.read(_BLOCK):
             size += len(block)
-            crc = google_crc32c.extend(crc, block)
+            crc = zlib.crc32(block, crc)
     return Digest(size, crc)
 
 
@@ -187,5 +190,5 @@ class AtRest:
 
 
 def _line(digest: Digest) -> str:
-    told = f"{digest.size} {digest.crc32c:08x}"
-    return f"{told} {google_crc32c.value(told.encode()):08x}\n"
+    told = f"{digest.size} {digest.crc32:08x}"
+    return f"{told} {zlib.crc32(told.encode()):08x}\n"

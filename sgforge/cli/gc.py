@@ -48,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Show what would go, ask, and remove it."""
     how: dict[str, Any] = {"keep_days": args.keep_days, "checkpoints": args.checkpoints}
     asks = not (args.yes or args.dry_run)
+    DatasetFolder.open(args.dataset)
     if asks and (args.json or not (sys.stdin.isatty() and sys.stderr.isatty())):
         raise ConfigError("nothing was removed: without a terminal to ask in, say --yes, or --dry-run to look at it")
     shown = plan_gc(args.dataset, **how)
@@ -56,7 +57,6 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run or (asks and (shown.is_empty or not _is_wanted())):
         _tell(args, shown, None)
         return 0
-    DatasetFolder.open(args.dataset)
     with DatasetWriter.open(args.dataset) as writer:
         # Once more, now that nobody else writes: what was not shown, or has got a name meanwhile, stays.
         done = collect(writer, plan_gc(args.dataset, **how).within(shown))

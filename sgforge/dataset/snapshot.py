@@ -58,7 +58,7 @@ class ArrayRecord:
 class SnapshotMeta:
     """What a snapshot says of itself: `parents` by id, the step that made it, counts by table, its arrays by path.
 
-    `columns`: the further ones, beside those of every snapshot. `files`: as it stands there, size and crc32c of every
+    `columns`: the further ones, beside those of every snapshot. `files`: as it stands there, size and crc32 of every
     other file in its folder, by path; None in schema 2.0, which has none.
     """
 

@@ -147,6 +147,22 @@ def test_a_sound_copy_comes_from_a_second_dataset(data, whole, what):
     assert counts(data) == [0, 0, 0, 0]
 
 
+def test_another_sound_file_of_the_same_size_is_no_copy(data, whole):
+    """Keys of two versions are as many bytes, and both end in a checksum of their own that fits."""
+    place = head(data).relative_to(data) / "image/key/c/0/0"
+    before = (data / place).read_bytes()
+    alike = [path for path in data.glob("snapshots/*/image/key/c/0/0") if path.stat().st_size == len(before)]
+    assert len({path.read_bytes() for path in alike}) > 1
+    assert len({Digest.of(path.read_bytes()) for path in alike}) == len({path.read_bytes() for path in alike})
+    flip(data / place, 3, 9)
+    found = mend(data, whole)
+    assert (data / place).read_bytes() == before
+    assert [line for line in found.mended if "image/key" in line] == [
+        f"snapshot {head(data).name[:12]}: image/key/c/0/0: a sound copy of {whole / place}"
+    ]
+    assert [where for where, _ in found.aside] == [str(place)]
+
+
 def test_what_cannot_be_mended_is_moved_aside_and_made_anew(data):
     flip(head(data) / "relation/predicate/c/0", 3, 9)
     lost = lineage(data)[0]

@@ -1,6 +1,6 @@
 """Making a damaged file whole again: from a sound copy that lies elsewhere, or from its digest.
 
-A crc32c tells not only that one byte of a file was changed but which one, and to what: each of the changes of one byte
+A crc32 tells not only that one byte of a file was changed but which one, and to what: each of the changes of one byte
 gives another difference of checksums. So a small file with one bad byte is put right without a copy.
 """
 
@@ -19,7 +19,7 @@ __all__ = ["place", "put_right", "sound_copy"]
 
 _MOST: Final = 2**22
 """Bytes of a file that is put right byte by byte: some seconds."""
-_POLYNOMIAL: Final = 0x82F63B78
+_POLYNOMIAL: Final = 0xEDB88320
 
 
 def sound_copy(candidates: Iterable[Path], told: Digest) -> Path | None:
@@ -37,7 +37,7 @@ def put_right(data: bytes, told: Digest) -> bytes | None:
     """The bytes that differ from `data` in one byte and have this digest; None if there are none, or not only one."""
     if len(data) != told.size or len(data) > _MOST:
         return None
-    difference = Digest.of(data).crc32c ^ told.crc32c
+    difference = Digest.of(data).crc32 ^ told.crc32
     found: list[tuple[int, int]] = []
     for place in range(len(data) - 1, -1, -1):
         # What the difference was before this byte went through: a change of that byte alone leaves 8 bits of it.
@@ -52,7 +52,7 @@ def put_right(data: bytes, told: Digest) -> bytes | None:
 
 
 def _table() -> tuple[list[int], list[int]]:
-    """The table of crc32c, and which of its entries has which high byte."""
+    """The table of crc32, and which of its entries has which high byte."""
     table = []
     for index in range(256):
         value = index

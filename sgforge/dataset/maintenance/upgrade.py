@@ -63,7 +63,7 @@ def _upgrade(folder: DatasetFolder, snapshot_id: str) -> None:
     root, sealed = path / "zarr.json", folder.sealed(snapshot_id)
     told: dict[str, Any] = read_json(root, MAX_META_BYTES)["attributes"]
     told["sgforge"]["schema"] = SCHEMA
-    told["sgforge"]["files"] = {name: [found.size, found.crc32c] for name, found in _files(path)}
+    told["sgforge"]["files"] = {name: [found.size, found.crc32] for name, found in _files(path)}
     new = group_metadata(told)
     # Either root fits its seal until the old one is gone.
     seal(root, digest_of(root), Digest.of(new), sealed=sealed)

@@ -39,7 +39,7 @@ class Workbench:
         for digest in told:
             copy = sound_copy(candidates, digest)
             if copy is not None:
-                return copy if copy.is_relative_to(self.folder.path) else copy.read_bytes()
+                return copy
             with suppress(OSError):
                 mended = put_right(path.read_bytes(), digest) if path.stat().st_size == digest.size else None
                 if mended is not None:
@@ -50,6 +50,8 @@ class Workbench:
         """Let a sound file stand at all of these places; what is there is kept aside, once."""
         if self.dry_run:
             return
+        if isinstance(source, Path) and not source.is_relative_to(self.folder.path):
+            source = source.read_bytes()  # and no link: a change in one dataset would be one in the other
         self.keep(paths)
         for path in paths:
             place(source, path, self.scratch)

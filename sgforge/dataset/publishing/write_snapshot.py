@@ -115,7 +115,7 @@ def _attributes(draft: Draft, arrays: dict[str, ArrayRecord], files: dict[str, D
             "relations": sum(len(part.relation.subject) for part in draft.parts),
         },
         "arrays": {path: {"rows": record.rows, "crc32c": record.crc32c} for path, record in sorted(arrays.items())},
-        "files": {path: [digest.size, digest.crc32c] for path, digest in sorted(files.items())},
+        "files": {path: [digest.size, digest.crc32] for path, digest in sorted(files.items())},
     }
 
 

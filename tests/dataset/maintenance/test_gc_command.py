@@ -59,6 +59,9 @@ def test_it_shows_what_would_go_and_removes_it_when_told(data, sgforge):
     code, _, err = sgforge("gc", data, "--keep-days", 0)
     assert code == 2
     assert "nothing was removed: without a terminal to ask in, say --yes, or --dry-run to look at it" in err
+    code, _, err = sgforge("gc", data.parent / "nothing")
+    assert code == 1
+    assert "nothing does not exist" in err
     assert sgforge("gc", data, "--yes")[1].splitlines()[-1] == (
         "removed 0 versions, 0 step folders, 0 made files; 0 bytes freed"
     )
