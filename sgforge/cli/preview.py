@@ -70,10 +70,8 @@ def _lines(found: Preview, folder: Path) -> Iterator[str]:
     if found.responses is not None:
         costs = [answer.cost_usd for answer in bought]
         price = "" if not costs or None in costs else f" for ${sum(cost for cost in costs if cost is not None):.4f}"
-        yield (
-            f"{counted(len(exchanges), 'question')}, {counted(len(bought), 'answer')} bought{price}: kept in "
-            f"{visible(str(found.responses))}, where a run finds them"
-        )
+        kept = f": kept in {visible(str(found.responses))}, where a run finds them" if bought else ""
+        yield f"{counted(len(exchanges), 'question')}, {counted(len(bought), 'answer')} bought{price}{kept}"
     yield f"pictures, prompts, answers and edits of {counted(len(found.images), 'image')}: {visible(str(folder))}"
 
 
