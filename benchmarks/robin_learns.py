@@ -1,26 +1,32 @@
 """What Robin learns on made scenes, against `prior` and against its own twin that sees blank pictures.
 
-    python benchmarks/robin_learns.py --work FOLDER [--arm ARM] [--steps N] [--dtype bfloat16] [--small]
+    python benchmarks/robin_learns.py --work FOLDER [--arm ARM] [--steps N] [--device cuda] [--processes N] [--small]
 
 Fixed before the first run: scenes 0 to 4999 at 128 pixels with `pixel_relations` train, 100000 to 100299 are held out;
 predcls; R@50 and ngR@50 as convention `sgforge` counts them, average precision of a predicate over all held-out pairs.
 All arms train on all 21 predicates. R@50, ngR@50 and mAP are scored on the 18 that boxes and labels may tell, `same
-colour as`, `same pattern as` and `paler than` by their own precision. Prints one JSON line an arm, with CPU minutes,
-and with the 95 % interval (1,000 paired resamples of images) of R@50 minus prior's where prior was run in this folder.
+colour as`, `same pattern as` and `paler than` by their own precision. Prints one JSON line an arm, with the minutes of
+its training, of CPU and of wall, cuts counted in, and with the 95 % interval (1,000 paired resamples of images) of R@50
+minus prior's where prior was run in this folder.
 Arms: `prior`; `pair-head`, beside a decoder that speaks of a quarter of the images; `head-alone` and `blank`, its twin
 that sees grey pictures; `decoder`, words alone, ranked by the probabilities of words; and what might make words tell
-what only pixels do: `describe-first`, which writes objects with their attributes before it relates them, and
-`region-text-first`, which goes on from `region-text`, taught to say what regions are and are like. `--dtype bfloat16`
-is fast where the CPU has it, and many times slower where it has not. Everything is kept in FOLDER, a training that was
-cut goes on. `--small`: 60 scenes, a few steps, to see that it runs.
+what only pixels do: `describe-first`, which writes objects with their attributes before it relates them;
+`comparing-layer`, in which regions look at each other before words see them; and `region-text-first`, which goes on
+from `region-text`, taught to say what regions are and are like. `--device cuda` reckons in the same float32.
+`--dtype bfloat16` is fast where the CPU has it, and many times slower where it has not. `--processes` draw the scenes.
+Everything is kept in FOLDER: a training that was cut goes on, and each printed line is added to
+FOLDER/full/figures.jsonl. `--small`: 60 scenes, a few steps, to see that it runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,19 +49,22 @@ from sgforge_robin.student import RobinStudent
 
 PIXELS: Final = ("same colour as", "same pattern as", "paler than")
 SIDE: Final = 128
+HELD: Final = 100_000
+CHUNK: Final = 100
 DRAWS: Final = 1000
-ROBIN: Final = {"preset": "tiny", "images": 16, "rate": 1.0, "pair_head": True, "save_every": 50}
+ROBIN: Final = {"preset": "tiny", "images": 16, "rate": 1.0, "pair_head": True, "save_every": 50, "compile": False}
 ARMS: Final[dict[str, dict[str, Any]]] = {
     "pair-head": {"steps": 1250, "spoken": 0.25},
     "head-alone": {"steps": 1250, "spoken": 0.0},
     "blank": {"steps": 1250, "spoken": 0.0},
     "decoder": {"steps": 1250, "pair_head": False},
     "describe-first": {"steps": 1250, "pair_head": False, "tasks": ("graph", "relations", "pair")},
+    "comparing-layer": {"steps": 1250, "pair_head": False, "comparing_layer": True},
     "region-text": {"steps": 400, "pair_head": False, "tasks": ("describe", "attributes")},
     "region-text-first": {"steps": 850, "pair_head": False},
     "prior": {},
 }
-"""Four epochs; a quarter of the examples also speak. `head-alone` and its blank twin learn no words."""
+"""Four epochs; of `pair-head` a quarter of the examples also speak. `head-alone` and its blank twin learn no words."""
 BEFORE: Final = {"region-text-first": "region-text"}
 """Whose weights an arm goes on from."""
 
@@ -78,16 +87,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="a shorter training, for a look at it")
     parser.add_argument("--ranker", choices=("pair-head", "language"), help="of an arm that has both")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--processes", type=int, default=1, help="that draw scenes")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     train, held = (60, 20) if args.small else (5_000, 300)
+    folder = args.work / ("small" if args.small else "full")
+    seen = scenes(folder, train, held, args.processes)
     for arm in args.arm or ARMS:
-        folder = args.work / ("small" if args.small else "full")
-        data = blanked(folder, train, held) if arm == "blank" else scenes(folder, train, held)
+        data = blanked(folder, seen) if arm == "blank" else seen
         steps = 4 if args.small else args.steps
         ranker = args.ranker or ("pair-head" if ARMS[arm].get("pair_head", True) else "language")
-        print(json.dumps(run(arm, folder, data, ranker, steps, args.dtype)), flush=True)
+        line = json.dumps(run(arm, folder, data, ranker, steps, sg.Resources(devices=(args.device,), dtype=args.dtype)))
+        with (folder / "figures.jsonl").open("a") as kept:
+            kept.write(f"{line}\n")
+        print(line, flush=True)
 
 
 @attrs.frozen(eq=False)
@@ -99,17 +114,27 @@ class Data:
     held: list[sg.Sample]
 
 
-def scenes(folder: Path, train: int, held: int) -> Data:
+def scenes(folder: Path, train: int, held: int, processes: int) -> Data:
     """The scenes, made once."""
-    roots = Roots({"scenes": folder / "scenes"})
-    made = scene_samples(folder / "scenes", held, 100_000, size=SIDE, uri="scenes:", pixel_relations=True)
-    kept = [attrs.evolve(sample, image=roots.image(sample.uri or "")) for sample in made]
-    return Data(published(folder / "data", folder / "scenes", train), roots, kept)
+    pictures = folder / "scenes"
+    ranges = [(0, train), (HELD, HELD + held)]
+    if processes > 1:
+        parts = [(at, min(at + CHUNK, end)) for first, end in ranges for at in range(first, end, CHUNK)]
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            pool.map(partial(drawn, pictures), parts, chunksize=1)
+    roots = Roots({"scenes": pictures})
+    kept = [attrs.evolve(sample, image=roots.image(sample.uri or "")) for sample in drawn(pictures, ranges[1])]
+    return Data(published(folder / "data", pictures, ranges[0]), roots, kept)
 
 
-def blanked(folder: Path, train: int, held: int) -> Data:
+def drawn(pictures: Path, numbers: tuple[int, int]) -> list[sg.Sample]:
+    """The scenes from one number up to another; what is there is not drawn again."""
+    first, end = numbers
+    return list(scene_samples(pictures, end - first, first, size=SIDE, uri="scenes:", pixel_relations=True))
+
+
+def blanked(folder: Path, seen: Data) -> Data:
     """The same scenes, every picture a grey one."""
-    seen = scenes(folder, train, held)
     blank = folder / "blank"
     blank.mkdir(exist_ok=True)
     for path in sorted((folder / "scenes").glob("*.png")):
@@ -121,27 +146,46 @@ def blanked(folder: Path, train: int, held: int) -> Data:
     )
 
 
-def published(folder: Path, pictures: Path, count: int) -> Snapshot:
+def published(folder: Path, pictures: Path, numbers: tuple[int, int]) -> Snapshot:
     """The training scenes as a snapshot."""
-    if not folder.exists():
-        samples = list(scene_samples(pictures, count, 0, size=SIDE, uri="scenes:", pixel_relations=True))
+    if not list(folder.glob("snapshots/*")):
+        shutil.rmtree(folder, ignore_errors=True)  # one that was cut
+        samples = drawn(pictures, numbers)
         with DatasetWriter.open(folder) as writer:
             writer.publish_source(
                 [attrs.evolve(sample, split="train") for sample in samples],
-                [place.to_bytes(16, "big") for place in range(count)],
+                [place.to_bytes(16, "big") for place in range(len(samples))],
             )
     (snapshot,) = (folder / "snapshots").iterdir()
     return Snapshot.open(snapshot)
 
 
-def run(arm: str, folder: Path, data: Data, ranker: str, steps: int | None, dtype: str) -> dict[str, Any]:
+class Clock:
+    """The minutes a training takes, of CPU and of wall, kept beside it, so that those before a cut count too."""
+
+    def __init__(self, out: Path) -> None:
+        self._path = out / "minutes.json"
+        self._before: dict[str, float] = json.loads(self._path.read_text()) if self._path.exists() else {}
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+
+    def tick(self, metric: str, value: float, step: int) -> None:
+        """Called with every figure that a training tells."""
+        if metric == "loss" and step % 10 == 0:
+            self.keep()
+
+    def keep(self) -> dict[str, float]:
+        """The minutes up to now, which are kept."""
+        spent = {"cpu_min": time.process_time() - self._cpu, "wall_min": time.perf_counter() - self._wall}
+        found = {name: self._before.get(name, 0.0) + seconds / 60 for name, seconds in spent.items()}
+        aside = self._path.with_suffix(".tmp")
+        aside.write_text(json.dumps(found))
+        aside.replace(self._path)
+        return {name: round(minutes, 1) for name, minutes in found.items()}
+
+
+def run(arm: str, folder: Path, data: Data, ranker: str, steps: int | None, machine: sg.Resources) -> dict[str, Any]:
     """Train an arm, for so many steps where they are said, and score it."""
-    started = time.process_time()
     options = {**ARMS[arm], **({"steps": steps} if steps and arm != "prior" else {})}
-    resources = sg.Resources(roots=data.roots, dtype=dtype)
-    if arm in BEFORE:
-        (before,) = sorted(folder.glob(f"out-{BEFORE[arm]}-*/training.json"))[-1:]
-        resources = attrs.evolve(resources, checkpoint=sg.Checkpoint.of(before.parent))
     name = f"{arm}, by words" if arm == "pair-head" and ranker == "language" else arm
     out = folder / f"out-{arm}-{options.get('steps', 0)}"
     out.mkdir(exist_ok=True)
@@ -150,26 +194,38 @@ def run(arm: str, folder: Path, data: Data, ranker: str, steps: int | None, dtyp
         student = PriorStudent(PriorOptions())
     else:
         student = RobinStudent(RobinOptions(**{**ROBIN, **options}, ranker=ranker))
+    clock = Clock(out)
+    resources = attrs.evolve(machine, roots=data.roots, checkpoint=base_of(arm, folder), reporter=clock.tick)
     checkpoint = student.train(data.snapshot.path, sg.Selection(), out, resources)
-    trained = time.process_time() - started
-    student.setup(sg.Resources(checkpoint=checkpoint))
+    figures: dict[str, Any] = {"benchmark": "robin_learns", "arm": name, "device": machine.device, **clock.keep()}
+    trained = {key: round(float(value), 4) for key, value in checkpoint.metrics.items()}
     if arm == "region-text":  # it was asked of no relation
-        return {"benchmark": "robin_learns", "arm": arm, "cpu_min": round(trained / 60, 1), **checkpoint.metrics}
+        return figures | {"training": trained}
+    student.setup(attrs.evolve(machine, dtype="float32", checkpoint=checkpoint))
     rankings = [ranking for sample in data.held for ranking in student.rank([sample])]
     scored = score(rankings, data.held)
     np.save(folder / f"recall-{name}.npy", scored.recall)
     learnable = [value for predicate, value in scored.precision.items() if predicate not in PIXELS]
-    figures: dict[str, Any] = {
-        "benchmark": "robin_learns", "arm": name, "cpu_min": round(trained / 60, 1),
+    figures |= {
         "R@50": percent(scored.recall.mean()), "ngR@50": percent(scored.free.mean()),
         "mAP": percent(np.mean(learnable)), "AP": {key: percent(value) for key, value in scored.precision.items()},
-        "training": {key: round(float(value), 4) for key, value in checkpoint.metrics.items()},
+        "training": trained,
     }  # fmt: skip
     if arm != "prior" and (folder / "recall-prior.npy").exists():
         figures["R@50 minus prior"] = interval(scored.recall - np.load(folder / "recall-prior.npy"))
     if ranker == "language" and arm != "prior":
         figures |= spoken(student, data.held)
     return figures
+
+
+def base_of(arm: str, folder: Path) -> sg.Checkpoint | None:
+    """The weights that an arm goes on from."""
+    if arm not in BEFORE:
+        return None
+    found = sorted(folder.glob(f"out-{BEFORE[arm]}-[0-9]*/training.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise SystemExit(f"{arm} goes on from {BEFORE[arm]}: run that arm first")
+    return sg.Checkpoint.of(found[-1].parent)
 
 
 def score(rankings: Sequence[Any], held: Sequence[sg.Sample]) -> Scored:

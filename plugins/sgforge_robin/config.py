@@ -53,6 +53,8 @@ class RobinOptions:
     saved states. `checkpointing`: compute activations again instead of keeping them. `compile`: on CUDA, compile layers
     and blocks; the first steps take a minute more. `pair_head`: train one beside the decoder, for the closed vocabulary
     of the training; `spoken`: the share of examples that ask anything in words, the others teach the pair head alone.
+    `comparing_layer`: put a new layer over the regions' tokens that tells each what it shares with others; a checkpoint
+    that has one keeps it in any case.
     `language`, `tower`: folders with a plain language model (weights and tokenizer.json) and with LAION's CLIP weights,
     to train from. `checkpoint`: a folder with a trained Robin: what generates where no training runs before, and what a
     training goes on from. `parity`: reproduce the released code where the default differs.
@@ -79,6 +81,7 @@ class RobinOptions:
     checkpointing: bool = False
     compile: bool = True
     pair_head: bool = False
+    comparing_layer: bool = False
     spoken: float = attrs.field(default=1.0, validator=validators.and_(_NOT_NEGATIVE, validators.le(1.0)))
     language: Path | None = None
     tower: Path | None = None

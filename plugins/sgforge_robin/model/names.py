@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["EXTRACTOR", "HEAD", "PAIR_HEAD", "PROJECTOR", "TRUNK", "VISUAL", "module_name", "public_name"]
+__all__ = ["COMPARING", "EXTRACTOR", "HEAD", "PAIR_HEAD", "PROJECTOR", "TRUNK", "VISUAL", "module_name", "public_name"]
 
 VISUAL: Final = "model.vision_tower.vision_tower.visual."
 TRUNK: Final = f"{VISUAL}trunk."
@@ -12,7 +12,8 @@ HEAD: Final = f"{VISUAL}head.mlp."
 PROJECTOR: Final = "model.mm_projector."
 EXTRACTOR: Final = "mask_extractor."
 PAIR_HEAD: Final = "pair_head."
-"""A part that the public model does not have; it keeps its names."""
+COMPARING: Final = "comparing_layer."
+"""Parts that the public model does not have; they keep their names."""
 
 _PARTS: Final = (("tower.", VISUAL), ("projector.", PROJECTOR), ("extractor.", EXTRACTOR), ("language.", ""))
 
@@ -27,7 +28,7 @@ def public_name(name: str) -> str:
 
 def module_name(public: str) -> str:
     """The name in `RobinModel` of a public weight."""
-    if public.startswith(PAIR_HEAD):
+    if public.startswith((PAIR_HEAD, COMPARING)):
         return public
     for here, there in _PARTS:
         if public.startswith(there):

@@ -12,10 +12,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from sgforge.errors import StepError
 from sgforge_robin.model.attention import SHARED
+from sgforge_robin.model.comparing import ComparingLayer
 from sgforge_robin.model.extractor import MaskExtractor, pad_to_square
 from sgforge_robin.model.pair_head import PairHead
 from sgforge_robin.model.sending import sent
-from sgforge_robin.model.shape import IGNORED, PairShape, RobinShape
+from sgforge_robin.model.shape import IGNORED, ComparingShape, PairShape, RobinShape
 from sgforge_robin.model.splice import RegionTokens, Row, Spliced, padded, splice_row
 from sgforge_robin.model.tower import ConvNeXt
 
@@ -53,6 +54,9 @@ class RobinModel(nn.Module):
         self.pair_head = None if shape.pair is None else PairHead(shape.pair, shape.width)
         self.to(dtype)
         self.language = _language(shape, dtype)
+        self.comparing_layer: ComparingLayer | None = None
+        if shape.comparing is not None:  # last, so that all else begins as it does without
+            self.add_comparing_layer(shape.comparing)
 
     def recompute_activations(self) -> None:
         """Compute the language model's activations again in each backward pass instead of keeping them."""
@@ -81,6 +85,11 @@ class RobinModel(nn.Module):
         """Give it a new pair head, with random weights."""
         self.shape = attrs.evolve(self.shape, pair=pair)
         self.pair_head = PairHead(pair, self.shape.width).to(self.table.weight)
+
+    def add_comparing_layer(self, comparing: ComparingShape) -> None:
+        """Give it a new comparing layer, which changes nothing before it is trained."""
+        self.shape = attrs.evolve(self.shape, comparing=comparing)
+        self.comparing_layer = ComparingLayer(comparing, self.shape.width).to(self.table.weight)
 
     def forward(
         self,
@@ -137,7 +146,8 @@ class RobinModel(nn.Module):
         masks = sent(masks, features["res4"].device)
         if self.shape.aspect == "pad" and not self.parity:
             masks = pad_to_square(masks)
-        return RegionTokens(*self.extractor(features, masks))
+        regions = RegionTokens(*self.extractor(features, masks))
+        return regions if self.comparing_layer is None else self.comparing_layer(regions)
 
     @property
     def table(self) -> nn.Embedding:

@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import attrs
 
 from sgforge.errors import StepError
-from sgforge_robin.model.names import EXTRACTOR, HEAD, PAIR_HEAD, PROJECTOR, TRUNK
+from sgforge_robin.model.names import COMPARING, EXTRACTOR, HEAD, PAIR_HEAD, PROJECTOR, TRUNK
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["IGNORED", "IMAGE_ID", "QWEN_3B", "Aspect", "PairShape", "RobinShape", "SpecialIds", "TowerShape"]
+__all__ = [
+    "IGNORED",
+    "IMAGE_ID",
+    "QWEN_3B",
+    "Aspect",
+    "ComparingShape",
+    "PairShape",
+    "RobinShape",
+    "SpecialIds",
+    "TowerShape",
+]
 
 IMAGE_ID: Final = -200
 """Stands in the ids for a whole image; never a row of the embedding table."""
@@ -69,13 +79,21 @@ class PairShape:
 
 
 @attrs.frozen
+class ComparingShape:
+    """A comparing layer: `width` of what it makes of a region, in `heads` equal parts."""
+
+    width: int = 128
+    heads: int = 4
+
+
+@attrs.frozen
 class RobinShape:
     """Everything that building a Robin needs.
 
     `language`: the config of a causal language model in transformers' terms, with its `model_type`. `inner`: width of
     the extractor's sum over levels; `mask_side`: the grid of the spatial token. `projector`: "mlp2x_gelu" or "linear".
     `aspect`: how an image became square ("stretch", or "pad" with a border). `tokens`: None until a tokenizer says.
-    `pair`: of the pair head, None without one.
+    `pair`, `comparing`: of the pair head and the comparing layer, None without one.
     """
 
     language: Mapping[str, Any] = attrs.field(converter=dict, hash=False)
@@ -86,6 +104,7 @@ class RobinShape:
     aspect: Aspect = "stretch"
     tokens: SpecialIds | None = None
     pair: PairShape | None = None
+    comparing: ComparingShape | None = None
 
     @property
     def width(self) -> int:
@@ -115,6 +134,7 @@ class RobinShape:
             aspect="pad" if flat.get("image_aspect_ratio") == "pad" else "stretch",
             tokens=_tokens(given, flat),
             pair=_pair(state),
+            comparing=_comparing(state),
         )
 
     def as_config(self) -> dict[str, Any]:
@@ -185,6 +205,11 @@ def _pair(state: Mapping[str, Tensor]) -> PairShape | None:
     if label is None or last is None:
         return None
     return PairShape(len(label) - 1, len(last), label.shape[1], last.shape[1])
+
+
+def _comparing(state: Mapping[str, Tensor]) -> ComparingShape | None:
+    nobody = state.get(f"{COMPARING}nobody")
+    return None if nobody is None or nobody.ndim != 2 else ComparingShape(nobody.numel(), len(nobody))
 
 
 def _tokens(given: Mapping[str, Any], flat: Mapping[str, Any]) -> SpecialIds | None:

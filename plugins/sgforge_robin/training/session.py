@@ -26,7 +26,7 @@ from sgforge_robin.learnt import Known, TrainedRobin
 from sgforge_robin.looking import candidate_pairs, look_at, raw_pair_scores, see_sample
 from sgforge_robin.model.checkpoint import build, load_language, load_tower
 from sgforge_robin.model.lora import add_adapters
-from sgforge_robin.model.shape import PairShape
+from sgforge_robin.model.shape import ComparingShape, PairShape
 from sgforge_robin.sizes import SIZES, Size
 from sgforge_robin.text.tasks import Task
 from sgforge_robin.tokens import RobinTokenizer
@@ -145,6 +145,8 @@ class TrainingSession:
             size = attrs.evolve(size, side=robin.known.side, box_text=robin.known.box_text)
         else:
             robin = self._fresh(size, known, vocabulary)
+        if self._options.comparing_layer and robin.model.comparing_layer is None:
+            robin.model.add_comparing_layer(ComparingShape())
         if self._options.lora:
             add_adapters(robin.model.language.base_model.layers, self._options.lora)
         robin.model.to(self._resources.device)
@@ -232,6 +234,8 @@ class TrainingSession:
         options = {
             name: str(value) for name, value in attrs.asdict(self._options).items() if name not in _NOT_OF_TRAINING
         }
+        if not self._options.comparing_layer:
+            del options["comparing_layer"]  # so that states from before there was one are gone on with
         base = self._resources.checkpoint
         parts: dict[str, Any] = {
             "options": options,

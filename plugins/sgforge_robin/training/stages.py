@@ -11,7 +11,7 @@ from sgforge_robin.text.tasks import Task
 
 __all__ = ["STAGES", "Stage"]
 
-_PARTS: Final = ("tower", "projector", "extractor", "language", "pair_head")
+_PARTS: Final = ("tower", "projector", "extractor", "language", "pair_head", "comparing_layer")
 
 
 @attrs.frozen
@@ -34,6 +34,8 @@ class Stage:
 
 
 _GRAPHS: Final = (Task.DESCRIBE, Task.RELATIONS, Task.PAIR)
+_NEW: Final = dict.fromkeys(_PARTS[4:], 1e-3)
+"""Ours, of parts that the released model does not have."""
 _ALL: Final = (
     *_GRAPHS,
     *(Task.ATTRIBUTES, Task.REFERRING, Task.GROUNDING, Task.CHOICE, Task.QUESTION, Task.GRAPH, Task.DETECTION),
@@ -57,7 +59,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     ),
     # Stage 1: the tower learns from here on (released folder names); rate, batch and epochs as in stage 2: ours.
     "1": Stage(
-        rates={**dict.fromkeys(_PARTS, 1e-5), "pair_head": 1e-3},
+        rates={**dict.fromkeys(_PARTS, 1e-5), **_NEW},
         epochs=1,
         batch=64,
         capacity=8192,
@@ -67,7 +69,7 @@ STAGES: Final[Mapping[str, Stage]] = {
     # Stage 2: 1e-5, tower unfrozen, batch 64, 2 epochs, regions shuffled (the released checkpoint's folder name);
     # 70 to 100 % of the regions (released code).
     "2": Stage(
-        rates={**dict.fromkeys(_PARTS, 1e-5), "pair_head": 1e-3},
+        rates={**dict.fromkeys(_PARTS, 1e-5), **_NEW},
         epochs=2,
         batch=64,
         capacity=8192,
