@@ -75,6 +75,7 @@ def sgforge_register_renderers(register: Register) -> None:
         config=TokensOptions,
         needs=Needs(modules=("torch", "safetensors"), extra="gas-images", gpu="optional", checkpoint=True),
         offers=("train", "policy"),
+        revision=2,
     )
 
 

@@ -223,14 +223,17 @@ class TokensOptions:
     """A tiny autoregressive renderer of drawn scenes.
 
     `checkpoint`: a folder of its weights; random ones without it. `width`, `layers`: of the model. `size`: of the
-    square picture, in pixels, from 64. `temperature`: of sampled pictures; rendered ones are the likeliest. `steps`,
-    `batch`, `rate`: of its training.
+    square picture, in pixels, from 64. `sampled`: draw pictures by chance, each by a noise of its image and `seed`,
+    so that copies of a graph differ; without it they are the likeliest. `temperature`: of sampled pictures, those of a
+    policy too. `steps`, `batch`, `rate`: of its training.
     """
 
     checkpoint: Path | None = None
     width: int = attrs.field(default=64, validator=attrs.validators.ge(8))
     layers: int = attrs.field(default=2, validator=attrs.validators.ge(1))
     size: int = attrs.field(default=64, validator=attrs.validators.ge(64))
+    sampled: bool = False
+    seed: int = attrs.field(default=0, validator=_from_0)
     temperature: float = attrs.field(default=1.0, validator=attrs.validators.gt(0.0))
     steps: int = attrs.field(default=400, validator=attrs.validators.ge(1))
     batch: int = attrs.field(default=32, validator=attrs.validators.ge(1))

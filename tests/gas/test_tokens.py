@@ -12,8 +12,8 @@ needs_extra("robin")  # torch and safetensors
 from sgforge.graph import Sample  # noqa: E402
 from sgforge.testing import RendererPolicyContract  # noqa: E402
 from sgforge_gas.config import GasOptions  # noqa: E402
+from sgforge_gas.rendering.codes import codes_of, prompt_of, things_of  # noqa: E402
 from sgforge_gas.rendering.layout import Drawn  # noqa: E402
-from sgforge_gas.rendering.tokens import codes_of, prompt_of, things_of  # noqa: E402
 from sgforge_gas.sampling import Sampler  # noqa: E402
 
 SCENES = Path(__file__).parents[2] / "examples/gas/scenes.toml"

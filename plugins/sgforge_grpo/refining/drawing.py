@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -13,10 +13,10 @@ import numpy as np
 from sgforge.errors import StepError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.models.errors import BudgetReachedError, RunStoppedError
-from sgforge.stages import Credit, Failure, Outcome, Resources, RewardSum
-from sgforge.stages.policies import Policy, Rollout
+from sgforge.stages import VERBS, Credit, Failure, Outcome, Resources, RewardSum
+from sgforge.stages.policies import GivesPolicy, Policy, Rollout
 
-__all__ = ["Critic", "Drawn", "Group", "bare", "draw", "spreads", "truth_of"]
+__all__ = ["Critic", "Drawn", "Group", "asked_of", "bare", "draw", "spreads", "truth_of"]
 
 _RAISED: Final = "raised"
 
@@ -133,9 +133,18 @@ def _is_final(error: Exception) -> bool:
     return isinstance(error, BudgetReachedError | RunStoppedError)
 
 
+def asked_of(student: GivesPolicy) -> Callable[[Sample], Sample]:
+    """How a policy may see samples: a renderer's task is the whole graph, a student is not to see the relations."""
+    return _itself if hasattr(student, VERBS["render"].method) else bare
+
+
+def _itself(sample: Sample) -> Sample:
+    return sample
+
+
 def draw(policy: Policy, samples: Sequence[Sample], group: int, seed: int) -> list[Rollout]:
-    """Answers of the policy, checked: in whole groups."""
-    rollouts = policy.rollouts([bare(sample) for sample in samples], group=group, seed=seed)
+    """Answers of the policy to samples as it may see them, checked: in whole groups."""
+    rollouts = policy.rollouts(samples, group=group, seed=seed)
     sizes = Counter(one.group for one in rollouts)
     odd = next((size for size in sizes.values() if size != group), None)
     if odd is not None:

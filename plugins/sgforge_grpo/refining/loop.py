@@ -22,7 +22,7 @@ from sgforge.graph import Sample
 from sgforge.stages import Checkpoint, Credit, Resources, Selection, asked_to_stop
 from sgforge.stages.policies import Policy, Rollout
 from sgforge_grpo.config import RefineOptions
-from sgforge_grpo.refining.drawing import Critic, Group, draw, spreads
+from sgforge_grpo.refining.drawing import Critic, Group, asked_of, draw, spreads
 from sgforge_grpo.refining.life import States
 from sgforge_grpo.refining.methods import Lesson, Method
 from sgforge_grpo.refining.ranks import Ranks
@@ -60,6 +60,7 @@ class Refinement:
         if self._is_done(plan):
             return self._checkpoint(weights)
         assert self._resources.student is not None
+        self._asked = asked_of(self._resources.student)
         policy = self._resources.student.policy(self._resources)
         # Before a state is taken up: the distance is from where the refinement began.
         reference = policy.reference() if self._method.needs_reference else None
@@ -132,7 +133,8 @@ class Refinement:
         started, self._outside = time.perf_counter(), 0.0
         with self._counted():
             samples, mine = self._samples(step, snapshot, rows)
-        rollouts = draw(policy, samples, self._options.group, _seed_of(self._resources.seed, step))
+        shown = [self._asked(sample) for sample in samples]
+        rollouts = draw(policy, shown, self._options.group, _seed_of(self._resources.seed, step))
         with self._counted():
             counted = {sample.image_id for sample in samples[:mine]}
             own = [one for one in rollouts if one.sample.image_id in counted]
