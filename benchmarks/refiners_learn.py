@@ -1,21 +1,32 @@
 """Does refining help, and against what? Refiners from a weak and from a trained policy, more training on truth beside.
 
-    python benchmarks/refiners_learn.py --work FOLDER [--start weak|whole] [--arm ARM] [--seed N] [--small]
+    python benchmarks/refiners_learn.py --work FOLDER [--start weak|whole] [--arm ARM] [--seed N] [--processes N]
+        [--device cuda] [--small]
 
 What is fixed stands in refiners_learn.toml, written before the first run. Arms: `grpo` and `raft` with F1, `recall`
 (grpo with recall alone: does it teach to say everything?), and `sft`, training on truth for as long. One JSON line a
-run, all of them printed: reward of sampled answers (F1 of each subject), malformed sampled answers, relations said an
-answer, precision and recall of sampled answers, on held-out scenes; each with the 95 % interval over images (1,000
-resamples) of its difference from the start. The weak start is a training of a third as many steps, with a schedule of
-its own. Everything is kept in FOLDER; a run that was cut goes on. `--small`: few scenes and steps, to see that it runs.
+run, all of them printed and added to FOLDER/runs.jsonl as each ends; with the mean over held-out images before and
+after, and the 95 % interval over images (1,000 resamples) of the difference. Of sampled answers, two to each subject:
+`f1`, `precision`, `recall` of the subject's relations, `malformed` answers, relations `said`. Of the likeliest answers,
+all subjects of an image together: `greedy_f1`, `greedy_malformed`, and `r20`, `r50`, recall of the K likeliest pairs
+(by the probability of what was said of each). The weak start is a training of a third as many steps, with a schedule of
+its own. Everything is kept in FOLDER; a run that was cut goes on, runs that are done are not made again. `--device`:
+where the start is trained, whose time does not count; the runs are on the CPU, with one thread each. `--small`: few
+scenes and steps, to see that it runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import shutil
+import sys
 import time
 import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +36,10 @@ import torch
 
 import sgforge as sg
 from sgforge.dataset import DatasetWriter, Snapshot
+from sgforge.durable import write_json
 from sgforge.images import Roots
 from sgforge.stages import Checkpoint, Outcome, Part, Resources
+from sgforge.stages.policies import Policy, Rollout
 from sgforge.testing.scenes import scene_samples
 from sgforge_grpo.config import FamilyOptions, GraphRewardOptions, GrpoOptions, RaftOptions
 from sgforge_grpo.refining.drawing import bare, truth_of
@@ -38,173 +51,283 @@ from sgforge_robin.student import RobinStudent
 FIXED: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 SMALL: Final = {
     **{"learnt": 12, "unseen": 6, "held_out": 3, "weak_steps": 2, "whole_steps": 3},
-    **{"images": 2, "group": 2, "batch": 1},
+    **{"images": 2, "group": 2, "batch": 1, "seeds": [0], "minutes": 0},
 }
-FIGURES: Final = ("f1", "precision", "recall", "malformed", "said")
+ARMS: Final = ("grpo", "raft", "recall", "sft")
+SAMPLED: Final = ("f1", "precision", "recall", "malformed", "said")
+GREEDY: Final = ("greedy_f1", "greedy_malformed", "r20", "r50")
+FIRST: Final = {"learnt": 0, "unseen": 10_000, "held_out": 100_000}
+"""Seeds of the scenes begin here."""
+STRETCH: Final = 250
+COLD: Final = 1e-3
+"""A temperature at which the likeliest token is drawn."""
+AT_ONCE: Final = 10
+"""Images that are asked together when the figures are taken."""
+PROBE: Final = 5
+"""Steps that say how long one takes."""
+Figures = dict[str, np.ndarray]
+
+
+@attrs.frozen
+class Run:
+    """One arm with one seed from one start; arm `none` is the start itself."""
+
+    start: str
+    arm: str
+    seed: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--start", choices=("weak", "whole"), default="weak")
-    parser.add_argument("--arm", choices=("grpo", "raft", "recall", "sft"), action="append")
+    parser.add_argument("--arm", choices=ARMS, action="append")
     parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--small", action="store_true")
     args = parser.parse_args()
+    bench = Bench(args.work / ("small" if args.small else "full"), {**FIXED, **(SMALL if args.small else {})})
+    one_thread()
+    bench.draw(args.processes)
+    bench.start(args.start, args.device)
+    seeds = args.seed or bench.fixed["seeds"]
+    # The start is measured beside the first runs, which need its figures at their end.
+    runs = [Run(args.start, "none", 0)] + [Run(args.start, arm, seed) for seed in seeds for arm in args.arm or ARMS]
+    lines = args.work / "runs.jsonl"
+    done = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
+    known = [(line["folder"], Run(line["start"], line["arm"], line["seed"])) for line in done]
+    left = [one for one in runs if (bench.folder.name, one) not in known]
+    for line in made(attrs.evolve(bench).line, left, args.processes):
+        with lines.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
+
+
+def one_thread() -> None:
+    """Runs beside each other must not share threads; and numbers near 0 are slow on a CPU."""
     torch.set_num_threads(1)
-    fixed = {**FIXED, **(SMALL if args.small else {})}
-    work = args.work / ("small" if args.small else "full")
-    roots = Roots({"scenes": work / "scenes"})
-    learnt = published(work, "learnt", fixed["learnt"], 0)
-    unseen = published(work, "unseen", fixed["unseen"], 10_000)
-    held = [
-        attrs.evolve(one, image=roots.image(one.uri or ""))
-        for one in scene_samples(
-            work / "scenes", fixed["held_out"], 100_000, size=128, uri="scenes:", pixel_relations=True
+    torch.set_flush_denormal(True)
+
+
+def made(make: Callable[[Any], Any], given: Sequence[Any], processes: int) -> Iterator[Any]:
+    """What is made of each that is given, as it ends."""
+    if processes == 1:
+        yield from map(make, given)
+        return
+    failed: list[BaseException] = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=one_thread) as pool:
+        for one in as_completed([pool.submit(make, each) for each in given]):
+            if (error := one.exception()) is None:
+                yield one.result()
+            else:  # the others go on
+                failed.append(error)
+                print(f"a run failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    if failed:
+        raise failed[0]
+
+
+@attrs.frozen(slots=False, eq=False)
+class Bench:
+    """What all runs share: scenes, starts and what is fixed; `folder` keeps all of it."""
+
+    folder: Path
+    fixed: dict[str, Any]
+
+    @cached_property
+    def roots(self) -> Roots:
+        return Roots({"scenes": self.folder / "scenes"})
+
+    @cached_property
+    def learnt(self) -> Snapshot:
+        return self._published("learnt")
+
+    @cached_property
+    def unseen(self) -> Snapshot:
+        return self._published("unseen")
+
+    @cached_property
+    def held(self) -> list[sg.Sample]:
+        found = self._scenes(self.fixed["held_out"], FIRST["held_out"])
+        return [attrs.evolve(one, image=self.roots.image(one.uri or "")) for one in found]
+
+    def draw(self, processes: int) -> None:
+        """Draw all scenes that are not there, in stretches; and publish those to learn from."""
+        stretches = [
+            range(first + begin, first + min(begin + STRETCH, self.fixed[name]))
+            for name, first in FIRST.items()
+            for begin in range(0, self.fixed[name], STRETCH)
+        ]
+        for _ in made(attrs.evolve(self).drawn, stretches, processes):
+            pass
+        for name in ("learnt", "unseen"):
+            self._published(name)
+
+    def drawn(self, numbers: range) -> int:
+        return len(list(self._scenes(len(numbers), numbers.start)))
+
+    def _scenes(self, count: int, first: int) -> Iterator[sg.Sample]:
+        return scene_samples(self.folder / "scenes", count, first, size=128, uri="scenes:", pixel_relations=True)
+
+    def _published(self, name: str) -> Snapshot:
+        """Scenes as a snapshot, made once."""
+        folder, count = self.folder / name, self.fixed[name]
+        if not (folder / "snapshots").exists():
+            samples = self._scenes(count, FIRST[name])
+            with DatasetWriter.open(folder) as writer:
+                writer.publish_source(
+                    [attrs.evolve(one, split="train") for one in samples],
+                    [place.to_bytes(16, "big") for place in range(count)],
+                )
+        (snapshot,) = (folder / "snapshots").iterdir()
+        return Snapshot.open(snapshot)
+
+    def student(self, **options: Any) -> RobinStudent:
+        common = {"images": self.fixed["images"], "constrained": False, "temperature": 1.0, "max_tokens": 96}
+        return RobinStudent(RobinOptions(**{**common, **options}))
+
+    def start(self, name: str, device: str = "cpu") -> Checkpoint:
+        """The training on truth that all runs go on from; made once, on any device."""
+        resources = Resources(roots=self.roots, devices=(device,))
+        return self.trained(self.folder / f"start-{name}", self.fixed[f"{name}_steps"], resources)
+
+    def before(self, start: str) -> Figures:
+        """Figures of a start, measured once."""
+        kept = self.folder / f"before-{start}.json"
+        if not kept.exists():
+            write_json(kept, {name: row.tolist() for name, row in self.measured(self.start(start)).items()})
+        return {name: np.array(row) for name, row in json.loads(kept.read_text()).items()}
+
+    def trained(self, out: Path, steps: int, resources: Resources) -> Checkpoint:
+        out.mkdir(parents=True, exist_ok=True)
+        return self.student(steps=steps, compile=False).train(self.learnt.path, sg.Selection(), out, resources)
+
+    def line(self, run: Run) -> dict[str, Any]:
+        """Make a run, and what it gave."""
+        line = {"benchmark": "refiners_learn", "folder": self.folder.name} | attrs.asdict(run)
+        if run.arm == "none":
+            return line | compared(self.before(run.start), self.before(run.start))
+        out = self.folder / f"{run.start}-{run.arm}-{run.seed}"
+        out.mkdir(parents=True, exist_ok=True)
+        steps, meter = self._steps(run, out), Meter(out / "spent.json")
+        after = self.measured(self._learned(run, out / "run", steps, meter))
+        spent = {"steps": steps, "cpu_min": round(meter.spent / 60, 2)}
+        return line | spent | compared(self.before(run.start), after)
+
+    def _steps(self, run: Run, out: Path) -> int:
+        """As many as the time is for, by a few that are thrown away; kept, so that a run that was cut goes on."""
+        kept = out / "steps.json"
+        if not kept.exists():
+            steps = 1
+            if minutes := self.fixed["minutes"]:
+                probe, times = out / "probe", list[float]()
+                shutil.rmtree(probe, ignore_errors=True)
+                told = "loss" if run.arm == "sft" else "seconds"
+                self._learned(
+                    run, probe, PROBE, lambda name, *_: times.append(time.process_time()) if name == told else None
+                )
+                steps = max(1, int(minutes * 60 * (len(times) - 1) / (times[-1] - times[0])))
+            write_json(kept, steps)
+        return int(json.loads(kept.read_text()))
+
+    def _learned(self, run: Run, out: Path, steps: int, reporter: Callable[[str, float, int], None]) -> Checkpoint:
+        out.mkdir(parents=True, exist_ok=True)
+        resources = Resources(roots=self.roots, checkpoint=self.start(run.start), seed=run.seed, reporter=reporter)
+        if run.arm == "sft":
+            return self.trained(out, steps, resources)
+        reward: Any = F1Reward(FamilyOptions())
+        if run.arm == "recall":
+            reward = RecallHardReward(GraphRewardOptions(wrong=0.0))
+        shared = {name: self.fixed[name] for name in ("batch", "group", "rate")}
+        refiner: GrpoRefiner | RaftRefiner = (
+            RaftRefiner(RaftOptions(rewards=(sg.Use("x"),), steps=steps, **shared))
+            if run.arm == "raft"
+            else GrpoRefiner(GrpoOptions(rewards=(sg.Use("x"),), steps=steps, **shared))
         )
-    ]
-    steps = fixed[f"{args.start}_steps"]
-    begin = trained(work / f"start-{args.start}", learnt, roots, steps, fixed, None)
-    before = measured(begin, roots, held)
-    for arm in args.arm or ("grpo", "raft", "recall", "sft"):
-        for seed in args.seed or (fixed["seeds"][:1] if args.small else fixed["seeds"]):
-            started = time.process_time()
-            out = work / f"{args.start}-{arm}-{seed}"
-            after = learned(arm, seed, out, (learnt, unseen), roots, begin, fixed, args.small)
-            spent = (time.process_time() - started) / 60
-            line = {
-                "benchmark": "refiners_learn",
-                "start": args.start,
-                "arm": arm,
-                "seed": seed,
-                "cpu_min": round(spent, 1),
-            }
-            print(json.dumps(line | compared(before, measured(after, roots, held))), flush=True)
+        parts = {"rewards": (Part("x", 1.0, Resources(), reward),)}
+        resources = attrs.evolve(resources, student=self.student(), parts=parts)
+        refiner.setup(resources)
+        return refiner.refine(self.unseen.path, sg.Selection(), out, resources)
+
+    def measured(self, checkpoint: Checkpoint) -> Figures:
+        """Figures of each held-out image."""
+        rows = {name: np.zeros(len(self.held)) for name in (*SAMPLED, *GREEDY)}
+        resources = Resources(checkpoint=checkpoint, roots=self.roots)
+        warm, cold = (self.student(temperature=value).policy(resources) for value in (1.0, COLD))
+        for first in range(0, len(self.held), AT_ONCE):
+            samples = self.held[first : first + AT_ONCE]
+            said = zip(samples, answers(warm, samples, 2), answers(cold, samples, 1), strict=True)
+            for place, (sample, drawn, likeliest) in enumerate(said, start=first):
+                for name, value in {**sampled(sample, drawn), **greedy(sample, likeliest)}.items():
+                    rows[name][place] = value
+        return rows
 
 
-def published(work: Path, name: str, count: int, first: int) -> Snapshot:
-    """Scenes as a snapshot, made once."""
-    if not (work / name).exists():
-        samples = scene_samples(work / "scenes", count, first, size=128, uri="scenes:", pixel_relations=True)
-        with DatasetWriter.open(work / name) as writer:
-            writer.publish_source(
-                [attrs.evolve(one, split="train") for one in samples],
-                [place.to_bytes(16, "big") for place in range(count)],
-            )
-    (snapshot,) = (work / name / "snapshots").iterdir()
-    return Snapshot.open(snapshot)
+class Meter:
+    """CPU seconds of a run, those before it was cut too; told at each step of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = float(json.loads(path.read_text())) if path.exists() else 0.0
+        self._begin = time.process_time()
+        self.spent = self._before
+
+    def __call__(self, name: str, value: float, step: int) -> None:
+        if name == "loss":
+            self.spent = self._before + time.process_time() - self._begin
+            write_json(self._path, self.spent)
 
 
-def student(fixed: dict[str, Any], steps: int = 0, rate: float = 1.0) -> RobinStudent:
-    return RobinStudent(
-        RobinOptions(steps=steps, images=fixed["images"], rate=rate, constrained=False, temperature=1.0, max_tokens=96)
-    )
+def answers(policy: Policy, samples: Sequence[sg.Sample], group: int) -> list[list[Rollout]]:
+    """The policy's answers about each image."""
+    found: dict[str, list[Rollout]] = {sample.image_id: [] for sample in samples}
+    for one in policy.rollouts([bare(sample) for sample in samples], group=group, seed=0):
+        found[one.sample.image_id].append(one)
+    return list(found.values())
 
 
-def trained(
-    out: Path, snapshot: Snapshot, roots: Roots, steps: int, fixed: dict[str, Any], begin: Checkpoint | None
-) -> Checkpoint:
-    out.mkdir(parents=True, exist_ok=True)
-    resources = Resources(roots=roots, checkpoint=begin)
-    return student(fixed, steps).train(snapshot.path, sg.Selection(), out, resources)
-
-
-def learned(
-    arm: str,
-    seed: int,
-    out: Path,
-    data: tuple[Snapshot, Snapshot],
-    roots: Roots,
-    begin: Checkpoint,
-    fixed: dict[str, Any],
-    is_small: bool,
-) -> Checkpoint:
-    """An arm, for its CPU time: by as many steps as a first few take."""
-    out.mkdir(parents=True, exist_ok=True)
-    learnt, unseen = data
-    if arm == "sft":
-        steps = (
-            1 if is_small else _steps_within(fixed["minutes"], _seconds_of_training(learnt, roots, begin, fixed, out))
-        )
-        return trained(out / "run", learnt, roots, steps, fixed, begin)
-    made = {
-        "grpo": (GrpoRefiner, GrpoOptions),
-        "raft": (RaftRefiner, RaftOptions),
-        "recall": (GrpoRefiner, GrpoOptions),
-    }
-    refiner, options = made[arm]
-    reward: Any = RecallHardReward(GraphRewardOptions(wrong=0.0)) if arm == "recall" else F1Reward(FamilyOptions())
-    steps = 1
-    for run in ("probe", "run"):
-        if run == "probe" and is_small:
-            continue
-        told: list[float] = []
-        settings = options(
-            rewards=("x",), steps=3 if run == "probe" else steps, batch=fixed["batch"], group=fixed["group"],
-            rate=fixed["rate"],
-        )  # fmt: skip
-        folder = out / run
-        folder.mkdir(exist_ok=True)
-        resources = Resources(
-            roots=roots, checkpoint=begin, seed=seed, student=student(fixed),
-            reporter=lambda name, value, step, told=told: told.append(_now(name)),
-            parts={"rewards": (Part("x", 1.0, Resources(), reward),)},
-        )  # fmt: skip
-        made_one = refiner(settings)
-        made_one.setup(resources)
-        found = made_one.refine(unseen.path, sg.Selection(), folder, resources)
-        if run == "probe":
-            times = [one for one in told if one]
-            steps = _steps_within(fixed["minutes"], times[-1] - times[-2])
-    return found
-
-
-def _now(name: str) -> float:
-    """CPU seconds at the end of a step, 0 with any other figure."""
-    return time.process_time() if name == "seconds" else 0.0
-
-
-def _steps_within(minutes: float, seconds: float) -> int:
-    return max(1, int(minutes * 60 / max(seconds, 1e-3)))
-
-
-def _seconds_of_training(
-    snapshot: Snapshot, roots: Roots, begin: Checkpoint, fixed: dict[str, Any], out: Path
-) -> float:
-    times = []
-    for steps in (1, 4):
-        started = time.process_time()
-        trained(out / f"probe-{steps}", snapshot, roots, steps, fixed, begin)
-        times.append(time.process_time() - started)
-    return (times[1] - times[0]) / 3
-
-
-def measured(checkpoint: Checkpoint, roots: Roots, held: list[sg.Sample]) -> dict[str, np.ndarray]:
-    """Figures of two sampled answers to each subject, a mean for each image."""
-    policy = student({"images": 1}).policy(Resources(checkpoint=checkpoint, roots=roots))
+def sampled(sample: sg.Sample, rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """Means over the sampled answers about an image."""
+    truths = [truth_of(sample, one.part) for one in rollouts]
+    outcomes: list[list[Outcome]] = [[one.outcome] for one in rollouts]
     rewards = {
         "f1": F1Reward(FamilyOptions()),
         "precision": PrecisionReward(FamilyOptions()),
         "recall": RecallHardReward(GraphRewardOptions(wrong=0.0)),
     }
-    rows: dict[str, list[float]] = {name: [] for name in FIGURES}
-    for sample in held:
-        rollouts = policy.rollouts([bare(sample)], group=2, seed=0)
-        truths = [truth_of(sample, one.part) for one in rollouts]
-        outcomes: list[list[Outcome]] = [[one.outcome] for one in rollouts]
-        for name, reward in rewards.items():
-            rows[name].append(float(np.mean([group[0].total for group in reward.score(truths, outcomes)])))
-        rows["malformed"].append(float(np.mean([bool(one.outcome.faults) for one in rollouts])))
-        said = [len(one.outcome.graph.relations) for one in rollouts if one.outcome.graph is not None]
-        rows["said"].append(float(np.mean(said)))
-    return {name: np.array(values) for name, values in rows.items()}
+    found = {
+        name: float(np.mean([group[0].total for group in reward.score(truths, outcomes)]))
+        for name, reward in rewards.items()
+    }
+    said = [len(one.outcome.graph.relations) for one in rollouts if one.outcome.graph is not None]
+    malformed = float(np.mean([bool(one.outcome.faults) for one in rollouts]))
+    return {**found, "malformed": malformed, "said": float(np.mean(said))}
 
 
-def compared(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Means after, and the interval of the difference over images."""
+def greedy(sample: sg.Sample, rollouts: Sequence[Rollout]) -> dict[str, float]:
+    """The likeliest answer to each subject, all of an image against its truth."""
+    outcomes = [one.outcome for one in rollouts]
+    truth = {one.triplet for one in sample.graph.relations.values()}
+    found = [row for one in outcomes if one.graph is not None for row in one.graph.relations.values()]
+    said = sorted(found, key=lambda one: -(one.score or 0.0))
+    pairs: dict[tuple[int, int], Any] = {}
+    for one in said:
+        pairs.setdefault((one.subject, one.object), one.triplet)
+    ranked = [triplet in truth for triplet in pairs.values()]
+    return {
+        "greedy_f1": 2 * len(truth & {one.triplet for one in said}) / (len(said) + len(truth)),
+        "greedy_malformed": float(np.mean([bool(one.faults) for one in outcomes])),
+        "r20": sum(ranked[:20]) / len(truth),
+        "r50": sum(ranked[:50]) / len(truth),
+    }
+
+
+def compared(before: Figures, after: Figures) -> dict[str, Any]:
+    """Means before and after, and the interval of the difference over images."""
     dice = np.random.default_rng(0)
     found: dict[str, Any] = {}
-    for name in FIGURES:
+    for name in (*SAMPLED, *GREEDY):
         difference = after[name] - before[name]
         draws = difference[dice.integers(0, len(difference), (1000, len(difference)))].mean(1)
         low, high = np.percentile(draws, [2.5, 97.5])
