@@ -137,11 +137,22 @@ class _Connection(sqlite3.Connection):
 
     def execute(self, *args: Any) -> sqlite3.Cursor:
         self._taken, self._is_bound = 0, True
-        return super().execute(*args)
+        try:
+            return super().execute(*args)
+        except UnicodeDecodeError as error:
+            raise _damaged(error) from None
 
     def executemany(self, *args: Any) -> sqlite3.Cursor:
         self._is_bound = False
         return super().executemany(*args)
+
+
+def _damaged(error: UnicodeDecodeError) -> sqlite3.DatabaseError:
+    """What SQLite said of a damaged schema: its words repeat the schema's bytes, and `sqlite3` fails if they are no text.
+
+    Only a statement's first step reads the schema; in rows, text that is none is an error of `sqlite3` itself.
+    """
+    return sqlite3.DatabaseError(error.object[:200].decode("ascii", "backslashreplace"))
 
 
 def _bytes_of(path: Path) -> int:

@@ -46,6 +46,29 @@ def execute(path: Path, *statements: str) -> None:
         base.commit()
 
 
+@pytest.mark.parametrize("name", ["journal.sqlite", "responses.sqlite"])
+def test_schema_whose_bytes_are_no_text_is_damage(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder / name
+    if name == "responses.sqlite":
+        Store(path).close()
+    raw = path.read_bytes()
+    assert raw.count(b"CREATE TABLE ") > 1
+    path.write_bytes(raw.replace(b"CREATE TABLE ", b"CREAT\xb4 TABLE ", 1))
+    with pytest.raises(sqlite3.DatabaseError, match=r"CREAT\\xb4"):
+        connect(path, read_only=True)
+    assert main(["verify", str(folder)]) == 1
+    assert "CREAT\\xb4" in capsys.readouterr().out
+
+
+def test_text_in_a_row_that_is_none_is_an_error_of_sqlite(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    execute(
+        path, "CREATE TABLE t (a TEXT)", "INSERT INTO t VALUES ('one')", "INSERT INTO t VALUES (CAST(x'b4' AS TEXT))"
+    )
+    with closing(connect(path, read_only=True)) as base, pytest.raises(sqlite3.Error, match="UTF-8"):
+        base.execute("SELECT a FROM t").fetchall()
+
+
 ODD = {
     "a view": ("ALTER TABLE answer RENAME TO a", "CREATE VIEW answer AS SELECT * FROM a"),
     "a trigger": ("CREATE TRIGGER t AFTER INSERT ON answer BEGIN DELETE FROM step; END",),
