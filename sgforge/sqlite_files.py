@@ -148,7 +148,7 @@ class _Connection(sqlite3.Connection):
 
 
 def _damaged(error: UnicodeDecodeError) -> sqlite3.DatabaseError:
-    """What SQLite said of a damaged schema: its words repeat the schema's bytes, and `sqlite3` fails if they are no text.
+    """What SQLite said of a damaged schema: it repeats the schema's bytes, and `sqlite3` fails where they are no text.
 
     Only a statement's first step reads the schema; in rows, text that is none is an error of `sqlite3` itself.
     """
