@@ -194,3 +194,16 @@ def test_reading_ahead_keeps_the_order_and_what_raises() -> None:
     reading.close()  # type: ignore[attr-defined]
     assert len(made) < 10  # one that is left makes no more
     assert threading.active_count() == before
+
+
+def test_a_trained_model_is_not_compiled_for_every_question() -> None:
+    robin, words = model(), torch.zeros(1, 3, 32)
+    robin.compile_parts()
+    torch.compiler.set_stance("fail_on_recompile")
+    try:
+        with pytest.raises(RuntimeError, match="recompil"):
+            robin.language.base_model(inputs_embeds=words)
+        robin.run_as_written()
+        assert robin.language.base_model(inputs_embeds=words).last_hidden_state.shape == (1, 3, 32)
+    finally:
+        torch.compiler.set_stance("default")

@@ -73,6 +73,11 @@ class RobinModel(nn.Module):
         for layer in self.language.base_model.layers:
             layer.compile(dynamic=False)
 
+    def run_as_written(self) -> None:
+        """Run its parts without compiling them from here on: questions, of any length, would each be compiled anew."""
+        for layer in self.language.base_model.layers:
+            layer._compiled_call_impl = None
+
     def drop_nothing(self) -> None:
         """Switch dropout off for good, in training mode too, so that two passes give one result."""
         for module in self.modules():

@@ -96,6 +96,7 @@ def train(
             ranks.totals([])  # none ends before the state is there
             raise StepError(f"asked to stop after step {state.step} of {steps}: run it again to go on from there")
     model.eval()
+    model.run_as_written()
 
 
 @attrs.frozen
