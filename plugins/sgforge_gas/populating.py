@@ -20,6 +20,8 @@ __all__ = ["Plausibility", "Populator", "Rows"]
 
 Plausibility: TypeAlias = Literal["none", "types", "seen"]
 _TRIES: Final = 60
+_KEPT: Final = 2**16
+"""Rows that are kept to be shared."""
 K = TypeVar("K", bound=Hashable)
 
 
@@ -88,8 +90,9 @@ class Populator:
         self._plausibility = plausibility
         self._by_types: dict[tuple[str, str], list[Predicate]] = {}
         self._adjectives_of: dict[str, list[Adjective]] = {}
-        self._regions: dict[tuple[str, tuple[str, ...]], Region] = {}
-        self._relations: dict[tuple[int, str, int], Relation] = {}
+        # Rows are values: equal ones are one object, which many graphs share.
+        self._region = lru_cache(maxsize=_KEPT)(_region)
+        self._relation = lru_cache(maxsize=_KEPT)(_relation)
         if plausibility == "seen":
             self._count()
 
@@ -118,7 +121,8 @@ class Populator:
     def _draw_nouns(self, structure: Structure, dice: Dice) -> list[Noun]:
         nouns = self._words.nouns
         if self._plausibility != "seen":
-            return [dice.pick(nouns) for _ in structure.attributes]
+            pick = dice.pick
+            return [pick(nouns) for _ in structure.attributes]
         found: list[Noun | None] = [None] * len(structure.attributes)
         for subject, object_ in structure.edges:
             if found[subject] is None:
@@ -157,13 +161,15 @@ class Populator:
     # Relations
 
     def _draw_relations(self, structure: Structure, drawn: _Drawn, dice: Dice) -> list[Predicate] | None:
-        found = []
-        for pair in structure.edges:
+        found: list[Predicate] = []
+        last = len(structure.edges) - 1
+        for number, pair in enumerate(structure.edges):
             predicate = self._draw_relation(pair, drawn, dice)
             if predicate is None:
                 return None
             found.append(predicate)
-            drawn.note(predicate, pair)
+            if number < last:
+                drawn.note(predicate, pair)
         return found
 
     def _draw_relation(self, pair: tuple[int, int], drawn: _Drawn, dice: Dice) -> Predicate | None:
@@ -203,6 +209,8 @@ class Populator:
 
     def _draw_some(self, noun: Noun, count: int, dice: Dice) -> list[str] | None:
         rows = self._adjectives(noun)
+        if count == 1 and rows and self._plausibility != "seen":
+            return [dice.pick(rows).word]  # most are alone, and none is wrong then
         words: list[str] = []
         categories: set[str] = set()
         for _ in range(count):
@@ -239,25 +247,13 @@ class Populator:
     def _rows(
         self, structure: Structure, nouns: Sequence[Noun], predicates: Sequence[Predicate], attributes: list[list[str]]
     ) -> Rows:
-        regions = [self._region(noun.word, tuple(words)) for noun, words in zip(nouns, attributes, strict=True)]
+        region = self._region
+        regions = [region(noun.word, tuple(words)) for noun, words in zip(nouns, attributes, strict=True)]
         edges = zip(structure.edges, predicates, strict=True)
-        relations = [self._relation(subject, predicate, object_) for (subject, object_), predicate in edges]
+        relation = self._relation
+        relations = [relation(subject, predicate, object_) for (subject, object_), predicate in edges]
         share = 1.0 if self._plausibility == "types" else self._share(nouns, attributes, relations)
         return Rows(tuple(regions), tuple(relations), share)
-
-    def _region(self, label: str, attributes: tuple[str, ...]) -> Region:
-        # Rows are values: equal ones are one object, which a million graphs share.
-        found = self._regions.get((label, attributes))
-        if found is None:
-            found = self._regions[label, attributes] = Region(label=label, attributes=attributes)
-        return found
-
-    def _relation(self, subject: int, predicate: Predicate, object_: int) -> Relation:
-        key = (subject, predicate.word, object_)
-        found = self._relations.get(key)
-        if found is None:
-            found = self._relations[key] = Relation(subject, predicate.word, object_, category=predicate.category)
-        return found
 
     def _share(self, nouns: Sequence[Noun], attributes: list[list[str]], relations: Sequence[Relation]) -> float:
         """Which share of attributes and relations was seen, or fits by types; 1 without any."""
@@ -273,6 +269,14 @@ class Populator:
             by_type = self._words.predicate_of[row.predicate].fits(subject.type, object_.type)
             fits.append((subject.word, row.predicate, object_.word) in counts.triplets if seen else by_type)
         return sum(fits) / len(fits) if fits else 1.0
+
+
+def _region(label: str, attributes: tuple[str, ...]) -> Region:
+    return Region(label=label, attributes=attributes)
+
+
+def _relation(subject: int, predicate: Predicate, object_: int) -> Relation:
+    return Relation(subject, predicate.word, object_, category=predicate.category)
 
 
 @lru_cache(maxsize=100_000)

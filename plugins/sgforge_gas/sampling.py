@@ -52,7 +52,9 @@ class Sampler:
         self._populator = Populator(self.vocabulary, draws.plausibility)
         self._plausibility = draws.plausibility
         self._values = self._scored(1.0)
-        self._scene = Span.of(draws.scene_attributes, "scene_attributes") or Span(0, 0)
+        scene = Span.of(draws.scene_attributes, "scene_attributes") or Span(0, 0)
+        self._least = int(scene.least)
+        self._range = int(scene.most) - self._least + 1
         self._check_words()
 
     def graphs(self, items: range) -> Iterator[tuple[SceneGraph, Values]]:
@@ -85,9 +87,10 @@ class Sampler:
         raise ConfigError(self._populator.refusal(structure))
 
     def _scene_attributes(self, dice: Dice) -> dict[str, str]:
-        least, most = int(self._scene.least), int(self._scene.most)
         scene = self.vocabulary.scene
-        count = min(least + dice.below(most - least + 1), len(scene))
+        count = min(self._least + dice.below(self._range), len(scene))
+        if not count:
+            return {}
         chosen: dict[str, SceneAttribute] = {}
         while len(chosen) < count:
             one = dice.pick(scene)

@@ -33,10 +33,15 @@ class Span:
     region: int
 
     def __attrs_post_init__(self) -> None:
+        start, end, region = self.start, self.end, self.region
+        # In one go: captions are made by the million, and each has some.
+        if not (type(start) is type(end) is type(region) is int and 0 <= start < end and region >= 0):
+            self._refuse()
+
+    def _refuse(self) -> None:
         for value, what in ((self.start, "start"), (self.end, "end"), (self.region, "region")):
             _check_whole(value, f"{what} of a span")
-        if self.start >= self.end:
-            raise GraphError(f"a span must end behind its start, not at {self.end} after {self.start}")
+        raise GraphError(f"a span must end behind its start, not at {self.end} after {self.start}")
 
 
 @attrs.frozen

@@ -39,7 +39,7 @@ def _check_index(index: Any, count: int, what: str) -> None:
 
 
 def _texts_by_name(value: Mapping[str, str]) -> dict[str, str]:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise GraphError(f'attributes of a graph are texts by name, such as {{"style": "sketch"}}, not {value!r}')
     return dict(value)
 
@@ -94,8 +94,10 @@ class SceneGraph:
                     f"mask of region {index} is {mask.width}x{mask.height}, the image {self.width}x{self.height}"
                 )
         for index, relation in enumerate(self._relations):
-            _check_index(relation.subject, count, f"subject of relation {index}")
-            _check_index(relation.object, count, f"object of relation {index}")
+            subject, object_ = relation.subject, relation.object
+            if not (type(subject) is type(object_) is int and 0 <= subject < count and 0 <= object_ < count):
+                _check_index(subject, count, f"subject of relation {index}")
+                _check_index(object_, count, f"object of relation {index}")
 
     def __repr__(self) -> str:
         rejected = len(self._regions) + len(self._relations) - len(self.regions) - len(self.relations)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from sgforge.graph import Region
 from sgforge_gas.vocabulary import Vocabulary, english
 
-__all__ = ["NAMELESS", "Phrase", "Phrases", "numbered", "plain"]
+__all__ = ["NAMELESS", "Form", "Phrase", "Phrases", "Said", "capitalised", "form_of", "numbered", "plain"]
 
 NAMELESS: Final = "thing"
 """How an object without a label is called."""
@@ -36,6 +35,8 @@ _RANKS: Final = {
 _UNRANKED: Final = 4.5
 _BEHIND: Final = re.compile(r"\w+ing\s|(?:with|without|in|on|at|of|from|to|under|made|covered|full|facing)\b", re.I)
 """Attributes that stand behind the noun (facing left, with spots)."""
+_KEPT: Final = 2**15
+"""Phrases that are kept: a million graphs have as many objects with attributes."""
 
 
 @lru_cache(maxsize=100_000)
@@ -46,134 +47,194 @@ def plain(text: str | None) -> str:
 
 Mark: TypeAlias = tuple[int, int, Literal["object", "attribute"], int | None]
 """Start, end, what it says, and of an attribute its place in the region's list."""
+_Placed: TypeAlias = tuple[tuple[str, int], ...]
 
 
-@attrs.frozen(slots=False, kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
+class Form:
+    """How an object is named. `number`: of those that are told by it, else 0. `is_known`: it was mentioned before.
+    `is_bare`: without its attributes. `is_first`: a sentence begins with it.
+    """
+
+    number: int
+    is_known: bool
+    is_bare: bool
+    is_first: bool
+
+
+@lru_cache(maxsize=4096)
+def form_of(*, number: int, is_known: bool, is_bare: bool, is_first: bool) -> Form:
+    """The one form of its kind, so that what was said in it is found by the object itself."""
+    return Form(number=number, is_known=is_known, is_bare=is_bare, is_first=is_first)
+
+
+Said: TypeAlias = tuple[str, int, int]
+"""A text of a caption, and from where to where in it its object or verb is said."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
 class Phrase:
     """An object in words: label, its attributes in the order of speech as (word, place in the region), before and
     behind the noun, the article of its first mention with and without attributes, whether its verb is a plural.
+    `folded`: the label, whatever its case. `said`: what was said of it so far, by form.
     """
 
     label: str
+    folded: str
     before: tuple[tuple[str, int], ...]
     behind: tuple[tuple[str, int], ...]
     article: str
     bare_article: str
     is_plural: bool
+    said: dict[Form, Said] = attrs.field(factory=dict)
 
-    @cached_property
-    def folded(self) -> str:
-        """The label, whatever its case."""
-        return self.label.casefold()
-
-    @cached_property
+    @property
     def words(self) -> frozenset[str]:
         """Its attributes, whatever their case."""
         return frozenset(word.casefold() for word, _ in (*self.before, *self.behind))
 
-    @cached_property
-    def bare(self) -> tuple[str, tuple[Mark, ...]]:
-        """The label alone, and where it stands."""
-        return self.label, ((0, len(self.label), "object", None),)
-
-    @cached_property
-    def whole(self) -> tuple[str, tuple[Mark, ...]]:
-        """All but the article, and where each word stands."""
-        text = ""
-        marks: list[Mark] = []
-        for word, place in self.before:
-            marks.append((len(text), len(text) + len(word), "attribute", place))
-            text += f"{word} "
-        marks.append((len(text), len(text) + len(self.label), "object", None))
+    def say(self, form: Form) -> Said:
+        """The object in this form; kept."""
+        text = self._lead(form)
+        if not form.is_bare:
+            for word, _ in self.before:
+                text += f"{word} "
+        first = len(text)
         text += self.label
-        for number, (word, place) in enumerate(self.behind):
-            text += " and " if number else " "
-            marks.append((len(text), len(text) + len(word), "attribute", place))
-            text += word
-        return text, tuple(marks)
+        last = len(text)
+        if self.behind and not form.is_bare:
+            text += f" {' and '.join([word for word, _ in self.behind])}"
+        found = self.said[form] = (capitalised(text) if form.is_first else text), first, last
+        return found
 
-    @cached_property
-    def again(self) -> tuple[str, tuple[Mark, ...]]:
-        """The same at a later mention, which says the object alone."""
-        text, marks = self.whole
-        return text, tuple(mark for mark in marks if mark[2] == "object")
+    def marks(self, form: Form) -> Iterator[Mark]:
+        """Where each word of this form stands in it; a later mention says the object alone."""
+        _, first, last = self.said[form]
+        has_words = not (form.is_bare or form.is_known)
+        at = len(self._lead(form))
+        for word, place in self.before if has_words else ():
+            yield at, at + len(word), "attribute", place
+            at += len(word) + 1
+        yield first, last, "object", None
+        at = last + 1
+        for word, place in self.behind if has_words else ():
+            yield at, at + len(word), "attribute", place
+            at += len(word) + len(" and ")
+
+    def _lead(self, form: Form) -> str:
+        """All before its words: the article, and the number of those that are told by it."""
+        if form.is_known:
+            return f"the {english.ordinal(form.number)} " if form.number else "the "
+        if form.number > 1:
+            return f"{'' if self.is_plural else 'a '}{english.ordinal(form.number)} "
+        article = self.bare_article if form.is_bare else self.article
+        return f"{article} " if article else ""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Noun:
+    """Of a label what is said, the same whatever its case, whether it is a plural, its article without attributes, and
+    whether it has that article with any attributes.
+    """
+
+    text: str
+    folded: str
+    is_plural: bool
+    article: str
+    keeps_article: bool
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class _Attribute:
+    """An attribute as it is said, the same whatever its case, its rank in the order of speech, whether it stands behind
+    the noun, and the article before it.
+    """
+
+    text: str
+    folded: str
+    rank: float
+    is_behind: bool
+    article: str
 
 
 class Phrases:
-    """Phrases of regions and predicates, each made once."""
+    """Phrases of regions and predicates, each made once and kept while it is in use."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._known: dict[tuple[str | None, tuple[str, ...]], Phrase] = {}
-        self._nouns: dict[str | None, tuple[str, bool, str]] = {}
-        self._verbs: dict[tuple[str, bool], str] = {}
+        self.of = lru_cache(maxsize=_KEPT)(self._phrase)
+        """The phrase of a label and attributes."""
+        self.verb = lru_cache(maxsize=_KEPT)(self._verb)
+        """Of a predicate, whether it is of a plural and the text before it what is said: " is next to "."""
+        self._nouns = lru_cache(maxsize=_KEPT)(self._noun)
+        self._attributes = lru_cache(maxsize=_KEPT)(self._attribute)
 
-    def of(self, region: Region) -> Phrase:
-        """The phrase of a region."""
-        key = (region.label, region.attributes)
-        found = self._known.get(key)
-        if found is None:
-            found = self._known[key] = self._make(*key)
-        return found
-
-    def verb(self, predicate: str, is_plural: bool) -> str:
-        """A predicate with what goes before it: "is next to", "are holding", "kicks"."""
-        found = self._verbs.get((predicate, is_plural))
-        if found is None:
-            found = self._verbs[predicate, is_plural] = self._verb(plain(predicate), is_plural)
-        return found
-
-    def _make(self, label: str | None, attributes: Sequence[str]) -> Phrase:
-        noun, is_plural, bare = self._noun(label)
-        before, behind = self._words(attributes) if attributes else ((), ())
+    def _phrase(self, label: str | None, attributes: tuple[str, ...]) -> Phrase:
+        noun = self._nouns(label)
+        before, behind = self._in_order([self._attributes(word) for word in attributes]) if attributes else ((), ())
+        keeps = noun.keeps_article or not before
         return Phrase(
-            label=noun,
+            label=noun.text,
+            folded=noun.folded,
             before=before,
             behind=behind,
-            article=self._article(noun, before, is_plural) if before else bare,
-            bare_article=bare,
-            is_plural=is_plural,
+            article=noun.article if keeps else self._attributes(attributes[before[0][1]]).article,
+            bare_article=noun.article,
+            is_plural=noun.is_plural,
         )
 
-    def _noun(self, label: str | None) -> tuple[str, bool, str]:
-        """Of a label what is said, whether it is a plural, and its article without attributes."""
-        found = self._nouns.get(label)
-        if found is None:
-            noun = plain(label) or NAMELESS
-            is_plural = self._vocabulary.is_plural(noun)
-            found = self._nouns[label] = noun, is_plural, self._article(noun, (), is_plural)
-        return found
+    def _noun(self, label: str | None) -> _Noun:
+        text = plain(label) or NAMELESS
+        known = self._vocabulary.noun_of.get(text)
+        is_plural = self._vocabulary.is_plural(text)
+        own = known.article if known is not None else ""
+        if not own and not is_plural and known is None and english.is_mass(text):
+            own = "some"
+        return _Noun(
+            text=text,
+            folded=text.casefold(),
+            is_plural=is_plural,
+            article=own if own or is_plural else english.article(text),
+            keeps_article=bool(own) or is_plural,
+        )
 
-    def _words(self, attributes: Sequence[str]) -> tuple[tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]:
+    def _attribute(self, word: str) -> _Attribute:
+        text = plain(word)
+        known = self._vocabulary.adjective_of.get(text)
+        return _Attribute(
+            text=text,
+            folded=text.casefold(),
+            rank=_UNRANKED if known is None else _RANKS.get(known[0].category, _UNRANKED),
+            is_behind=" " in text and _BEHIND.match(text) is not None,
+            article=english.article(text),
+        )
+
+    def _in_order(self, attributes: Sequence[_Attribute]) -> tuple[_Placed, _Placed]:
         """Attributes in the order of speech, before and behind the noun."""
-        words = [(plain(word), place) for place, word in enumerate(attributes)]
+        words = [(word, place) for place, word in enumerate(attributes)]
         if len(words) > 1:
             # A word that stands twice in a region is said once.
-            words = list({word.casefold(): (word, place) for word, place in reversed(words)}.values())
-            words.sort(key=lambda item: (self._rank(item[0]), item[1]))
-        behind = tuple(item for item in words if " " in item[0] and _BEHIND.match(item[0]))
-        return tuple(item for item in words if item[0] and item not in behind), behind
+            words = list({word.folded: (word, place) for word, place in reversed(words)}.values())
+            words.sort(key=lambda item: (item[0].rank, item[1]))
+        before = [(word.text, place) for word, place in words if not word.is_behind and word.text]
+        behind = [(word.text, place) for word, place in words if word.is_behind]
+        return tuple(before), tuple(behind)
 
-    def _article(self, noun: str, before: Sequence[tuple[str, int]], is_plural: bool) -> str:
-        known = self._vocabulary.noun_of.get(noun)
-        if known is not None and known.article:
-            return known.article
-        if is_plural:
-            return ""
-        if known is None and english.is_mass(noun):
-            return "some"
-        return english.article(before[0][0] if before else noun)
+    def _verb(self, predicate: str, is_plural: bool, lead: str) -> Said:
+        """A predicate with what goes before it, between blanks: " is next to ", " and kicks "."""
+        word = plain(predicate)
+        if self._vocabulary.kind(word) == "finite":
+            text = english.verb_for(word, is_plural)
+        else:
+            be = "are" if is_plural else "is"
+            text = f"{be} {'the ' if word.casefold().startswith('same ') else ''}{word}"
+        return f"{lead}{text} ", len(lead), len(lead) + len(text)
 
-    def _rank(self, word: str) -> float:
-        known = self._vocabulary.adjective_of.get(word)
-        return _UNRANKED if known is None else _RANKS.get(known[0].category, _UNRANKED)
 
-    def _verb(self, predicate: str, is_plural: bool) -> str:
-        if self._vocabulary.kind(predicate) == "finite":
-            return english.verb_for(predicate, is_plural)
-        be = "are" if is_plural else "is"
-        the = "the " if predicate.casefold().startswith("same ") else ""
-        return f"{be} {the}{predicate}"
+def capitalised(text: str) -> str:
+    """A text with a capital, where that is one character too."""
+    first = text[0].upper()
+    return first + text[1:] if len(first) == 1 else text
 
 
 def numbered(phrases: Mapping[int, Phrase], *, by_label: bool) -> frozenset[int]:

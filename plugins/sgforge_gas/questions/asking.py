@@ -63,7 +63,7 @@ class Asker:
 
     def ask(self, graph: SceneGraph) -> list[Question]:
         """The questions about the kept rows of a graph: existence first, region by region."""
-        phrases = {index: self._phrases.of(region) for index, region in graph.regions.items()}
+        phrases = {index: self._phrases.of(region.label, region.attributes) for index, region in graph.regions.items()}
         scene = _Scene(graph, phrases, Counter(phrase.label.casefold() for phrase in phrases.values()), {})
         found = list(self._existence(scene))
         scene.first.update({index: place for place, index in enumerate(phrases)})
