@@ -8,11 +8,13 @@ from sgforge.hookspecs import Register
 from sgforge.stages import Needs
 from sgforge_gas.config import (
     CaptionerOptions,
+    ClipScoreOptions,
     DiffusersOptions,
     DrawnJudgeOptions,
     GasOptions,
     JudgeOptions,
     ParaphraseOptions,
+    PickScoreOptions,
     ProceduralOptions,
     QuestionerOptions,
     SceneQuestionsOptions,
@@ -81,8 +83,12 @@ def sgforge_register_renderers(register: Register) -> None:
 
 @sgforge.hookimpl
 def sgforge_register_rewards(register: Register) -> None:
-    """scene-questions: how much of its graph a picture shows."""
+    """scene-questions: how much of its graph a picture shows; clipscore, pickscore: how alike it and its text are."""
     register("scene-questions", "sgforge_gas.judging.reward:SceneQuestionsReward", config=SceneQuestionsOptions)
+    clip = Needs(modules=("torch", "transformers"), extra="transformers", gpu="optional")
+    place = "sgforge_gas.judging.clip_rewards"
+    register("clipscore", f"{place}:ClipScoreReward", config=ClipScoreOptions, needs=clip)
+    register("pickscore", f"{place}:PickScoreReward", config=PickScoreOptions, needs=clip)
 
 
 @sgforge.hookimpl

@@ -12,6 +12,7 @@ from sgforge.weights import path_or_hub_id
 
 __all__ = [
     "CaptionerOptions",
+    "ClipScoreOptions",
     "DiffusersOptions",
     "DrawnJudgeOptions",
     "Draws",
@@ -19,6 +20,7 @@ __all__ = [
     "JudgeOptions",
     "Over",
     "ParaphraseOptions",
+    "PickScoreOptions",
     "Plausibility",
     "ProceduralOptions",
     "QuestionerOptions",
@@ -245,3 +247,29 @@ class VqaScoreOptions:
     """Whether a picture shows its caption, asked of a model. `model`: "provider/model", best one with probabilities."""
 
     model: str
+
+
+@attrs.frozen(kw_only=True)
+class ClipScoreOptions:
+    """CLIPScore of a picture and its caption (Hessel et al. 2021): 2.5 max(cosine, 0).
+
+    `checkpoint`: a folder of a CLIP as transformers saves it, or a hub id. `processor`: the same of its tokenizer and
+    its handling of pictures, where these lie elsewhere. `prompt`: what stands before the caption (the paper's).
+    """
+
+    checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
+    processor: Path | str | None = attrs.field(default=None, converter=attrs.converters.optional(path_or_hub_id))
+    prompt: str = "A photo depicts "
+
+
+@attrs.frozen(kw_only=True)
+class PickScoreOptions:
+    """PickScore of a picture and its caption (Kirstain et al. 2023): the model's temperature times the cosine.
+
+    `checkpoint`: a folder of a CLIP as transformers saves it, or a hub id, such as yuvalkirstain/PickScore_v1.
+    `processor`: the same of its tokenizer and its handling of pictures, where these lie elsewhere: for that model
+    laion/CLIP-ViT-H-14-laion2B-s32B-b79K.
+    """
+
+    checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
+    processor: Path | str | None = attrs.field(default=None, converter=attrs.converters.optional(path_or_hub_id))

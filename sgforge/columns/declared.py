@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import attrs
@@ -191,12 +192,18 @@ OF_VERSION: Final = frozenset({("image", "chosen")})
 def column_of(value: Value) -> Column:
     """The column of a checked value; of one that was not checked, what it is taken for."""
     if value.kind:
-        return Column(value.target, value.column, value.kind, value.shape)
+        return _one_column(value.target, value.column, value.kind, tuple(value.shape))
     known = CORE_COLUMNS.get((value.target, value.column))
     if known is not None:
         return known
     shape = value.value.shape if isinstance(value.value, NumberArray) else ()
-    return Column(value.target, value.column, kind_of(value.value), shape)
+    return _one_column(value.target, value.column, kind_of(value.value), shape)
+
+
+@lru_cache(maxsize=1024)
+def _one_column(target: ValueTarget, name: str, kind: str, shape: tuple[int, ...]) -> Column:
+    """Checked once: every value of a million images asks for the column of its own."""
+    return Column(target, name, kind, shape)
 
 
 def fitted_edit(edit: Edit, columns: Mapping[tuple[str, str], Column]) -> Edit:
@@ -239,8 +246,7 @@ def values_of_sample(sample: Sample) -> list[Value]:
         columns = sample.values_of(target)
         for name in sorted(columns):
             found += [Value(target, index, name, value) for index, value in columns[name].items()]
-    columns_of = map(column_of, found)
-    return [attrs.evolve(value, kind=of.kind, shape=of.shape) for value, of in zip(found, columns_of, strict=True)]
+    return [_of_column(value, value.value, column_of(value)) for value in found]
 
 
 def fitted(value: Value, column: Column) -> Value:
@@ -249,7 +255,11 @@ def fitted(value: Value, column: Column) -> Value:
         exact = _exact(value.value, column)
     except GraphError as error:
         raise GraphError(f"{column}: {error}") from None
-    return attrs.evolve(value, value=exact, kind=column.kind, shape=column.shape)
+    return _of_column(value, exact, column)
+
+
+def _of_column(value: Value, told: Any, column: Column) -> Value:
+    return Value(value.target, value.index, value.column, told, kind=column.kind, shape=column.shape)
 
 
 def _exact(value: Any, column: Column) -> Any:

@@ -46,8 +46,43 @@ def test_geneval2(tmp_path: Path) -> None:
     assert [(one.text, one.answer) for one in found.values["questions"]] == [("How many dogs are there?", "2")]
 
 
+def test_corebench(tmp_path: Path) -> None:
+    rows = {
+        "C-MI-001": {
+            "Main Class": "Composition",
+            "Prompt": "A red dog beside a cat.",
+            "Checklist": [
+                {"question": "Is there a dog?", "tags": ["instance"]},
+                {"question": "Is the dog red?", "tags": ["attribute", "colour"]},
+                {"question": "Is there a cat?", "tags": []},
+            ],
+        }
+    }
+    (tmp_path / "C-MI.json").write_text(json.dumps(rows))
+    (found,) = read_benchmark(tmp_path / "C-MI.json", "corebench")
+    assert (found.image_id, found.values["caption"].text) == ("C-MI-001", "A red dog beside a cat.")
+    assert [(one.kind, one.text, one.answer) for one in found.values["questions"]] == [
+        ("instance", "Is there a dog?", "yes"),
+        ("attribute+colour", "Is the dog red?", "yes"),
+        ("question", "Is there a cat?", "yes"),
+    ]
+
+
 @pytest.mark.parametrize(
-    ("form", "text"), [("tifa", "{"), ("tifa", "[{}]"), ("dpg", "a,b\n1,2\n"), ("geneval2", "{}"), ("other", "")]
+    ("form", "text"),
+    [
+        ("tifa", "{"),
+        ("tifa", "[{}]"),
+        ("dpg", "a,b\n1,2\n"),
+        ("geneval2", "{}"),
+        ("other", ""),
+        ("corebench", "[]"),
+        ("corebench", '{"a": {"Prompt": "x"}}'),
+        ("corebench", '{"a": {"Prompt": "x", "Checklist": [3]}}'),
+        ("geneval2", '{"prompt": "x", "vqa_list": [["q"]]}'),
+        ("tifa", "[3]"),
+        ("corebench", "[" * 9999),
+    ],
 )
 def test_a_file_that_is_none_is_refused(form: str, text: str, tmp_path: Path) -> None:
     (tmp_path / "f").write_text(text)

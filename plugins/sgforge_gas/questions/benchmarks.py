@@ -1,4 +1,4 @@
-"""Prompts and questions of benchmarks, from copies that a user has: TIFA, DPG-Bench and GenEval 2.
+"""Prompts and questions of benchmarks, from copies that a user has: TIFA, DPG-Bench, GenEval 2 and T2I-CoReBench.
 
 The files are untrusted: every row is checked, and named by its line where it is wrong.
 """
@@ -17,7 +17,7 @@ from sgforge.graph import Caption, Question, Sample
 __all__ = ["BENCHMARKS", "read_benchmark"]
 
 _MOST_BYTES: Final = 512 * 1024 * 1024
-BENCHMARKS: Final = ("tifa", "dpg", "geneval2")
+BENCHMARKS: Final = ("tifa", "dpg", "geneval2", "corebench")
 
 
 def read_benchmark(path: Path, form: str) -> Iterator[Sample]:
@@ -25,7 +25,8 @@ def read_benchmark(path: Path, form: str) -> Iterator[Sample]:
 
     "tifa": a JSON list of questions with caption, question, choices, answer and id. "dpg": the CSV of DPG-Bench, a
     question a row (item_id, text, question_natural_language, proposition_id, dependency). "geneval2": JSON lines of
-    prompt and vqa_list, pairs of question and answer.
+    prompt and vqa_list, pairs of question and answer. "corebench": JSON of T2I-CoReBench, an object by id of objects
+    with Prompt and Checklist, a list of objects with question and tags; every answer is yes.
 
     Raises:
         ConfigError: an unknown form, a file that cannot be read, a row without its fields.
@@ -36,10 +37,10 @@ def read_benchmark(path: Path, form: str) -> Iterator[Sample]:
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path}: more than {_MOST_BYTES:,} bytes")
         text = path.read_text("utf-8")
-        yield from {"tifa": _tifa, "dpg": _dpg, "geneval2": _geneval2}[form](text)
+        yield from {"tifa": _tifa, "dpg": _dpg, "geneval2": _geneval2, "corebench": _corebench}[form](text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except (KeyError, TypeError, ValueError, GraphError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RecursionError, GraphError) as error:
         raise ConfigError(f"{path}: no file of {form}: {error}") from None
 
 
@@ -82,6 +83,19 @@ def _geneval2(text: str) -> Iterator[Sample]:
             pairs: list[Any] = row["vqa_list"]
             questions = [Question(kind="atom", text=one[0], answer=str(one[1])) for one in pairs]
             yield _sample(f"geneval2-{number:05d}", row["prompt"], questions)
+
+
+def _corebench(text: str) -> Iterator[Sample]:
+    for name, row in json.loads(text).items():
+        questions = [
+            Question(kind=_kind(one.get("tags")), text=one["question"], answer="yes", choices=("yes", "no"))
+            for one in row["Checklist"]
+        ]
+        yield _sample(name, row["Prompt"], questions)
+
+
+def _kind(tags: Any) -> str:
+    return "+".join(map(str, tags)) if isinstance(tags, list) and tags else "question"
 
 
 def _sample(name: str, caption: str, questions: list[Question]) -> Sample:

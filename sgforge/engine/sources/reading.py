@@ -376,7 +376,13 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
 
 def _nameless(sample: Sample, graph: SceneGraph) -> Sample:
     """What of a sample its source said of the picture, whatever this is called."""
-    return attrs.evolve(sample, image_id="-", graph=graph, uri=None, split=None, source=None, sha256=None, image=None)
+    return Sample(
+        image_id="-",
+        graph=graph,
+        values=sample.values,
+        region_values=sample.region_values,
+        relation_values=sample.relation_values,
+    )
 
 
 def _find_fault(item: _Looked) -> SourceFailure | None:
