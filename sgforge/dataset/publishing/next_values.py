@@ -55,6 +55,11 @@ class _Run:
     stop: int
 
 
+_OF_IMAGE: Final = np.zeros(1, np.int64)
+"""The place of one value of an image."""
+_IS_GIVEN: Final = np.ones(1, np.uint8)
+
+
 class _FreshColumn:
     """Values of new answers in the order in which they came, in a file without a name."""
 
@@ -185,6 +190,12 @@ class NextColumn:
 
     def add_filled(self, old: tuple[ValueColumn | None, int, int], fresh: _Fresh, rows: int) -> None:
         """The rows of one image, of which an answer filled some."""
+        if rows == 1 and all(indices is _OF_IMAGE for indices, _ in fresh.filled):
+            # One value of an image, as most are: the last that came is the one.
+            number = fresh.filled[-1][1]
+            self.given.append(_IS_GIVEN)
+            self.add_run(fresh.origin, number, number + 1)
+            return
         column, first, last = old
         places = np.full(rows, -1, np.int64)
         if column is not None:
@@ -244,7 +255,9 @@ class NextValues:
         if origin is None:
             origin = self._origins[column.key] = _FreshColumn(column, self._folder)
         fresh = self._fresh.setdefault(column.key, {}).setdefault(image, _Fresh(origin))
-        indices = np.zeros(len(block.indices), np.int64) if column.target == "image" else block.indices
+        indices = block.indices
+        if column.target == "image":
+            indices = _OF_IMAGE if len(indices) == 1 else np.zeros(len(indices), np.int64)
         fresh.filled.append((indices, origin.append(block)))
 
     def reorder(self, order: Sequence[int]) -> None:
