@@ -193,4 +193,8 @@ def test_no_pair_head_is_said(tmp_path: Path, trained: tuple[Path, Checkpoint]) 
     student._robin.model.pair_head = None
     with pytest.raises(StepError, match='no pair head: train with pair_head = true, or say ranker = "language"'):
         student.rank(scenes(tmp_path, 1))
+    released = attrs.evolve(student._robin.known, predicates=())  # one that brings no vocabulary either
+    student._robin = attrs.evolve(student._robin, known=released)
+    with pytest.raises(StepError, match="no pair head"):
+        student.rank(scenes(tmp_path, 1))
     assert STAGE.rates["pair_head"] > 0
