@@ -8,17 +8,18 @@ appended, so an index stays right; rows that later steps made have no id here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, Final, TypeAlias
 
 import attrs
 import orjson
 
-from sgforge.graph import Sample
+from sgforge.graph import Sample, Values
+from sgforge.graph.values import HeldValues, kind_of
 from sgforge_formats.columns import ORIGIN
 
-__all__ = ["Origin", "RowId", "fresh_ids"]
+__all__ = ["DeferredOrigin", "Origin", "RowId", "fresh_ids"]
 
 RowId: TypeAlias = int | str
 _LARGEST: Final = 900_000
@@ -73,6 +74,36 @@ class Origin:
             if plain:
                 return {ORIGIN.name: plain}
         return {}
+
+
+class DeferredOrigin(Values):
+    """The value of the column, made when it is asked for."""
+
+    __slots__ = ("_found", "_origin")
+
+    def __init__(self, origin: Callable[[], Origin]) -> None:
+        self._origin = origin
+        self._found: dict[str, Any] | None = None
+
+    def _made(self) -> dict[str, Any]:
+        if self._found is None:
+            self._found = self._origin().values()
+        return self._found
+
+    def __getitem__(self, name: str) -> Any:
+        return self._made()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made())
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def kind(self, name: str) -> str:
+        return kind_of(self._made()[name])
+
+    def __reduce__(self) -> Any:
+        return HeldValues, (self._made(),)
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any] | None:

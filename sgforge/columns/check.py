@@ -81,9 +81,10 @@ def _region_faults(image: ImageColumns, region: RegionColumns, vocabularies: Voc
     own = np.arange(len(counts)) - np.repeat(image.region_offsets[:-1], image.region_count)
     box = region.box
     with np.errstate(invalid="ignore"):
-        good = np.isfinite(box).all(axis=1) & (box[:, 0] < box[:, 2]) & (box[:, 1] < box[:, 3])
+        x0, y0, x1, y1 = box.T
+        good = (x0 < x1) & (y0 < y1) & (x0 > -np.inf) & (y0 > -np.inf) & (x1 < np.inf) & (y1 < np.inf)
     find.report(
-        ~good & ~np.isnan(box).all(axis=1),
+        ~good & ~(np.isnan(x0) & np.isnan(y0) & np.isnan(x1) & np.isnan(y1)),
         "box",
         lambda row: f"{box[row].tolist()} must be finite with x0 < x1 and y0 < y1",
     )
@@ -104,6 +105,8 @@ def _region_faults(image: ImageColumns, region: RegionColumns, vocabularies: Voc
 
 
 def _check_masks(find: _Finder, image: ImageColumns, region: RegionColumns) -> None:
+    if not region.has_mask.any() and not region.mask.counts.any():
+        return
     crop = region.mask_crop.astype(np.int64)
     size = np.repeat(np.stack([image.height, image.width], axis=1), image.region_count, axis=0).astype(np.int64)
     stated = region.mask_frame.astype(np.int64)

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import numpy as np
 
+from sgforge.columns.building import SampleTables, views_of
 from sgforge.columns.check import Fault, find_faults
-from sgforge.columns.ragged import Ragged, encode_text
-from sgforge.columns.rows import (
-    RegionWriter,
-    RelationWriter,
-    StringTables,
-    region_columns,
-    regions_from,
-    relation_columns,
-    relations_from,
-)
+from sgforge.columns.rows import regions_from, relations_from
 from sgforge.columns.schema import ImageColumns, RegionColumns, RelationColumns, Vocabularies
 from sgforge.columns.words import Remap, id_columns, merged, sorted_words, used_words
 from sgforge.errors import GraphError
@@ -31,17 +22,10 @@ from sgforge.statekey import KEY_BYTES
 if TYPE_CHECKING:
     from sgforge.images import Roots
 
-__all__ = ["GraphColumns", "attributes_text", "with_image_frames"]
+__all__ = ["GraphColumns"]
 
 _AT_ONCE: Final = 256
 """Images made into objects at once."""
-
-
-def attributes_text(attributes: Any) -> str:
-    """The attributes of a graph as canonical JSON; "" when there are none."""
-    if not attributes:
-        return ""
-    return json.dumps(dict(attributes), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -60,10 +44,10 @@ class GraphColumns:
     @classmethod
     def from_samples(cls, samples: Iterable[Sample]) -> GraphColumns:
         """The columns of these samples; keys are zero. A text that is no valid Unicode is a `GraphError`."""
-        builder = _Builder()
+        tables = SampleTables()
         for sample in samples:
-            builder.add(sample)
-        return builder.columns()
+            tables.add(sample)
+        return cls(*tables.tables())
 
     @classmethod
     def empty(cls) -> GraphColumns:
@@ -148,7 +132,7 @@ class GraphColumns:
 
     def graph(self, image: int) -> SceneGraph:
         """The scene graph of one image, as objects."""
-        return self.one(image)._graphs()[0]
+        return self.one(image).graphs()[0]
 
     def sample(self, image: int, roots: Roots | None = None) -> Sample:
         """One image as a Sample; with `roots` its pixels can be opened."""
@@ -162,7 +146,7 @@ class GraphColumns:
     def _samples(self, roots: Roots | None) -> list[Sample]:
         table, texts = self.image, self.vocabularies
         found = []
-        for row, graph in enumerate(self._graphs()):
+        for row, graph in enumerate(self.graphs()):
             split, source = int(table.split[row]), int(table.source[row])
             uri, digest = table.uris[row], table.sha256[row]
             found.append(
@@ -178,7 +162,17 @@ class GraphColumns:
             )
         return found
 
-    def _graphs(self) -> list[SceneGraph]:
+    def sound_views(self) -> dict[int, SceneGraph]:
+        """The scene graphs of all images that break no rule, by row; their rows become objects when asked for.
+
+        Those of one image make those of all: take a few hundred images at a time.
+        """
+        faulty = {fault.image for fault in self.faults()}
+        sound = [row for row in range(len(self)) if row not in faulty]
+        return dict(zip(sound, views_of(self.gather(sound)), strict=True))
+
+    def graphs(self) -> list[SceneGraph]:
+        """The scene graphs of all images, as objects."""
         image = self.image
         regions = regions_from(with_own_frames(image, self.region), self.vocabularies)
         relations = relations_from(self.relation, self.vocabularies)
@@ -212,71 +206,6 @@ class GraphColumns:
         raise GraphError("; ".join(lines))
 
 
-class _Builder:
-    """Collects samples into columns."""
-
-    def __init__(self) -> None:
-        self._tables = StringTables()
-        self._regions = RegionWriter(self._tables)
-        self._relations = RelationWriter(self._tables)
-        # Flat buffers: an object for each number of an image would take more than its columns.
-        self._texts = {name: (array("I"), bytearray()) for name in ("id", "uri", "attributes")}
-        self._numbers = array("q")
-        self._digests = bytearray()
-
-    def add(self, sample: Sample) -> None:
-        graph, tables = sample.graph, self._tables
-        rows = graph.all
-        if sample.uri == "":
-            raise GraphError(f"image {sample.image_id!r}: an empty uri; leave it out where there is no image")
-        for region in rows.regions:
-            self._regions.add(region)
-        for relation in rows.relations:
-            self._relations.add(relation)
-        self._digests += _digest(sample)
-        texts = sample.image_id, sample.uri or "", attributes_text(graph.attributes)
-        for text, (lengths, joined) in zip(texts, self._texts.values(), strict=True):
-            encoded = encode_text(text)
-            lengths.append(len(encoded))
-            joined.extend(encoded)
-        self._numbers.extend(
-            (
-                graph.width,
-                graph.height,
-                tables.id_of("split", sample.split),
-                tables.id_of("source", sample.source),
-                len(rows.regions),
-                len(rows.relations),
-            )
-        )
-
-    def columns(self) -> GraphColumns:
-        """All that was added; the buffers go one after the other, so that little is held twice."""
-        numbers = np.asarray(self._numbers, np.int64).reshape(-1, 6)
-        texts = {
-            name: Ragged(np.asarray(lengths, np.uint32), np.frombuffer(joined, np.uint8))
-            for name, (lengths, joined) in self._texts.items()
-        }
-        image = attrs.evolve(
-            ImageColumns.blank(len(numbers)),
-            id=texts["id"],
-            uri=texts["uri"],
-            attributes=texts["attributes"],
-            width=numbers[:, 0].astype(np.int32),
-            height=numbers[:, 1].astype(np.int32),
-            split=numbers[:, 2].astype(np.int32),
-            source=numbers[:, 3].astype(np.int32),
-            sha256=np.frombuffer(self._digests, np.uint8).reshape(-1, 32),
-            region_count=numbers[:, 4].astype(np.uint32),
-            relation_count=numbers[:, 5].astype(np.uint32),
-        )
-        regions = region_columns([self._regions.block()])
-        del self._regions
-        relations = relation_columns([self._relations.block()])
-        del self._relations
-        return GraphColumns(image, with_image_frames(image, regions), relations, self._tables.vocabularies())
-
-
 def with_own_frames(image: ImageColumns, region: RegionColumns) -> RegionColumns:
     """The regions with the frame of each mask stated, the image's where `mask_frame` was 0, 0."""
     is_image = (region.mask_frame == 0).all(axis=1)
@@ -284,24 +213,3 @@ def with_own_frames(image: ImageColumns, region: RegionColumns) -> RegionColumns
         return region
     sizes = np.repeat(np.stack([image.height, image.width], axis=1), image.region_count, axis=0)
     return attrs.evolve(region, mask_frame=np.where(is_image[:, None], sizes, region.mask_frame))
-
-
-def with_image_frames(image: ImageColumns, region: RegionColumns) -> RegionColumns:
-    """The regions with `mask_frame` 0, 0 where a mask's frame is its image."""
-    sizes = np.repeat(np.stack([image.height, image.width], axis=1), image.region_count, axis=0)
-    is_image = (region.mask_frame == sizes).all(axis=1)
-    if not is_image.any():
-        return region
-    return attrs.evolve(region, mask_frame=np.where(is_image[:, None], np.int32(0), region.mask_frame))
-
-
-def _digest(sample: Sample) -> bytes:
-    if sample.sha256 is None:
-        return bytes(32)
-    try:
-        digest = bytes.fromhex(sample.sha256)
-    except ValueError:
-        digest = b""
-    if len(digest) != 32:
-        raise GraphError(f"image {sample.image_id!r}: sha256 {sample.sha256!r} is not 64 hexadecimal digits")
-    return digest

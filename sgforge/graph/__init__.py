@@ -12,7 +12,7 @@ from sgforge.file_refs import FILES_ROOT, FileRef, ImageRef
 from sgforge.graph.checks import CATEGORIES, KEPT, REJECTED, Box, Category, Status, to_float32
 from sgforge.graph.language import Caption, Question, Span
 from sgforge.graph.rows import Mask, Region, Relation
-from sgforge.graph.scene import Rows, Sample, SceneGraph
+from sgforge.graph.scene import DeferredRows, Rows, Sample, SceneGraph
 from sgforge.graph.values import NumberArray, Values
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Box",
     "Caption",
     "Category",
+    "DeferredRows",
     "FileRef",
     "ImageRef",
     "Mask",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
@@ -18,7 +18,7 @@ from sgforge.text.wording import counted, shortened
 if TYPE_CHECKING:
     from sgforge.images import ImageSource
 
-__all__ = ["Rows", "Sample", "SceneGraph"]
+__all__ = ["DeferredRows", "Rows", "Sample", "SceneGraph"]
 
 _LARGEST: Final = 2**31 - 1
 
@@ -29,6 +29,13 @@ class Rows:
 
     regions: tuple[Region, ...]
     relations: tuple[Relation, ...]
+
+
+class DeferredRows(Protocol):
+    """Checked rows that are kept in another form until somebody asks for them as objects."""
+
+    def made(self) -> Rows:
+        """The rows; those that building a graph of them would take."""
 
 
 def _check_index(index: Any, count: int, what: str) -> None:
@@ -71,6 +78,32 @@ class SceneGraph:
         except AttributeError:
             self._refuse_other_kinds()  # looked for only now: graphs are built by the million
             raise
+
+    @classmethod
+    def of_checked(cls, width: int, height: int, attributes: Mapping[str, str], rows: DeferredRows) -> SceneGraph:
+        """A graph that is known to be sound; its rows become objects when they are asked for (`GraphColumns`)."""
+        graph = cls.__new__(cls)
+        graph.__dict__.update(width=width, height=height, attributes=attributes, _deferred=rows)
+        return graph
+
+    @property
+    def deferred(self) -> DeferredRows | None:
+        """The form in which its rows were given, where that was not objects."""
+        rows: DeferredRows | None = self.__dict__.get("_deferred")
+        return rows
+
+    if not TYPE_CHECKING:  # of any name, as far as a type checker can tell
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("_regions", "_relations") and "_deferred" in self.__dict__:
+                made = self.deferred.made()
+                self.__dict__.update(_regions=made.regions, _relations=made.relations)
+                return self.__dict__[name]
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        rows = {"_regions": self._regions, "_relations": self._relations}
+        return {name: value for name, value in self.__dict__.items() if name != "_deferred"} | rows
 
     def _refuse_other_kinds(self) -> None:
         for rows, kind in ((self._regions, Region), (self._relations, Relation)):

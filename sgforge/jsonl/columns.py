@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sgforge.columns import NO_LEVEL, GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
-from sgforge.columns.graphs import attributes_text
+from sgforge.columns.building import attributes_text
 from sgforge.edits import Value
 from sgforge.errors import GraphError
 from sgforge.graph import CATEGORIES

@@ -15,8 +15,8 @@ import msgpack
 import numpy as np
 
 from sgforge.columns import Vocabularies
+from sgforge.columns.building import attributes_text
 from sgforge.columns.declared import values_of_sample
-from sgforge.columns.graphs import attributes_text
 from sgforge.columns.rows import (
     RegionBlock,
     RegionWriter,

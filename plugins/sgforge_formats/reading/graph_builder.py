@@ -18,9 +18,9 @@ from sgforge_formats.reading.checks import Fault, is_plain
 from sgforge_formats.reading.numbers import read_number
 from sgforge_formats.reading.tally import Tally
 
-__all__ = ["XYXY", "Drawn", "GraphBuilder", "xyxy_of_xywh"]
+__all__ = ["OUTSIDE", "XYXY", "Drawn", "GraphBuilder", "is_plain_text", "xyxy_of_xywh"]
 
-_OUTSIDE: Final = 0.5
+OUTSIDE: Final = 0.5
 """Pixels that a box may end outside its picture before it is remarked: annotation tools round."""
 _NUMBERS: Final = frozenset({int, float})
 _LEAVING: Final = "boxes that leave their picture, kept as they are"
@@ -118,7 +118,7 @@ class GraphBuilder:
     def _label(self, label: Any, item: str) -> str | None:
         if label is None or label == "":
             return None
-        if not isinstance(label, str) or not _is_plain(label):
+        if not isinstance(label, str) or not is_plain_text(label):
             self.fault("bad-label", f"{shortened(label)} must be a text without control characters", item)
             return None
         return label
@@ -154,7 +154,7 @@ class GraphBuilder:
             detail = f"box {[x0, y0, x1, y1]} lies outside its image of {self.width}x{self.height}"
             self.fault("outside-image", detail, item)
             return False
-        is_leaving = x0 < -_OUTSIDE or y0 < -_OUTSIDE or x1 > self.width + _OUTSIDE or y1 > self.height + _OUTSIDE
+        is_leaving = x0 < -OUTSIDE or y0 < -OUTSIDE or x1 > self.width + OUTSIDE or y1 > self.height + OUTSIDE
         if is_leaving:
             self.tally.add(_LEAVING)
         return True
@@ -170,7 +170,7 @@ class GraphBuilder:
     def _texts(self, known: list[str], given: Any, reason: str, item: str) -> None:
         texts: Iterable[Any] = () if given is None else given if isinstance(given, list) else [given]
         for text in texts:
-            if isinstance(text, str) and text and _is_plain(text):
+            if isinstance(text, str) and text and is_plain_text(text):
                 if text not in known:
                     known.append(text)
             else:
@@ -208,7 +208,7 @@ class GraphBuilder:
             return self.fault("unknown-object", f"its {side} is no object of the image", item)
         if subject == other:
             return self.fault("self-relation", f"{shortened(predicate)} relates an object to itself", item)
-        if not isinstance(predicate, str) or not predicate or not _is_plain(predicate):
+        if not isinstance(predicate, str) or not predicate or not is_plain_text(predicate):
             return self.fault(
                 "bad-predicate", f"{shortened(predicate)} must be a text without control characters", item
             )
@@ -271,8 +271,8 @@ class GraphBuilder:
 
 
 @functools.lru_cache(maxsize=1 << 17)
-def _is_plain(text: str) -> bool:
-    """Few texts stand for all labels and predicates of a data set."""
+def is_plain_text(text: str) -> bool:
+    """As `is_plain`, of labels and the like: few texts stand for all of a data set."""
     return is_plain(text)
 
 

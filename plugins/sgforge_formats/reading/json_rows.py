@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,9 +13,9 @@ import numpy as np
 from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
 from sgforge.utf8 import open_utf8
-from sgforge_formats.reading.jsonlists import BadRow, JsonLists, NotJsonError, parse_row, read_bytes_at
+from sgforge_formats.reading.jsonlists import BadRow, JsonLists, NotJsonError, RowBlock, parse_row, read_bytes_at
 
-__all__ = ["JsonRow", "RowIndex", "json_members", "json_rows", "opened"]
+__all__ = ["JsonRow", "RowIndex", "TypedReading", "json_members", "json_rows", "opened"]
 
 
 @attrs.frozen
@@ -32,6 +32,17 @@ class JsonRow:
     def where(self) -> str:
         """Its place in words."""
         return f"{self.key or ''}[{self.position}]"
+
+
+@attrs.frozen
+class TypedReading:
+    """A reader of rows of one form: the lists of the file, and what the rows of a block with a table are, by place.
+
+    Rows that it leaves out are parsed.
+    """
+
+    lists: JsonLists
+    read: Callable[[RowBlock], Mapping[int, Any]]
 
 
 @contextmanager
@@ -71,14 +82,14 @@ def json_members(stream: BinaryIO, name: str, what: str) -> Iterator[JsonRow | S
 
 
 def json_rows(
-    stream: BinaryIO, name: str, what: str, keys: Sequence[str | None] = (None,)
+    stream: BinaryIO, name: str, what: str, keys: Sequence[str | None] = (None,), typed: TypedReading | None = None
 ) -> Iterator[JsonRow | SourceFailure]:
     """The rows of the lists `keys` of a JSON file, in its order; `what` names the format for the error.
 
     A row that is no JSON is a failure (bad-row), and so is a file that ends in the middle (cut-off). A file that has
-    none of the lists is a `ConfigError`.
+    none of the lists is a `ConfigError`. With `typed`, what it reads of a row is its value.
     """
-    lists = JsonLists(stream)
+    lists = JsonLists(stream) if typed is None else typed.lists
     seen = False
     try:
         for block in lists:
@@ -89,7 +100,8 @@ def json_rows(
                     )
                 continue
             seen = True
-            for at, value in enumerate(block.values):
+            read = {} if typed is None or block.table is None else typed.read(block)
+            for at, value in enumerate(_values(block, read)):
                 row = JsonRow(
                     key=block.key,
                     position=block.first + at,
@@ -110,6 +122,15 @@ def json_rows(
         shown = ", ".join(lists.keys[:6]) or "nothing"
         wanted = " and ".join(repr(key) for key in missing) or "a list of rows at its top"
         raise ConfigError(f"{name} is no file of {what}: it needs {wanted}, and has {shown}")
+
+
+def _values(block: RowBlock, read: Mapping[int, Any]) -> Iterator[Any]:
+    """The values of the rows of a block, parsed where they were not read already."""
+    if not read:
+        yield from block.values
+        return
+    for at in range(len(block.stops)):
+        yield read[at] if at in read else block.row(at)
 
 
 class RowIndex:

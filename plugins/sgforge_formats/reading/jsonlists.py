@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, BinaryIO, Final
 
 import attrs
@@ -20,7 +21,7 @@ import orjson
 
 from sgforge.jsonl.keys import doubled_key
 
-__all__ = ["BadRow", "JsonLists", "NotJsonError", "RowBlock", "parse_row", "read_bytes_at"]
+__all__ = ["BadRow", "JsonLists", "NotJsonError", "RowBlock", "parse_row", "read_bytes_at", "row_breaks"]
 
 _BLOCK: Final = 1 << 20
 _LARGEST_ROW: Final = 1 << 29
@@ -50,24 +51,63 @@ class BadRow:
     detail: str
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class RowBlock:
     """Some rows of one list: the name of the list (None: the file itself is it), the place of the first row in it.
 
-    `values` are the parsed rows, a `BadRow` where one is no JSON; `starts`, `stops` (N,) int64 their bytes in the file.
+    `starts`, `stops`: (N,) int64, the bytes of each row in the file; `data`: those of all. `are_members`: each is an
+    object of one name. `table`: the rows as columns, where a reader that knows their form could read them so.
     """
 
     key: str | None
     first: int
-    values: Sequence[Any]
     starts: npt.NDArray[np.int64]
     stops: npt.NDArray[np.int64]
     data: bytes
+    are_members: bool = False
+    table: Any = None
+
+    @cached_property
+    def values(self) -> Sequence[Any]:
+        """The parsed rows, a `BadRow` where one is no JSON."""
+        values: Any = None
+        if not self.are_members:
+            try:
+                values = orjson.loads(b"[%b]" % self.data)
+            except orjson.JSONDecodeError:
+                values = None
+        if values is None or len(values) != len(self.stops):
+            form = b"{%b}" if self.are_members else b"%b"
+            values = [parse_row(form % self.text(at)) for at in range(len(self.stops))]
+        if self.are_members or doubled_key(b"[%b]" % self.data, values) is None:
+            return values  # type: ignore[no-any-return]
+        return [single_keyed(value, self.text(at)) for at, value in enumerate(values)]
+
+    def text(self, at: int) -> bytes:
+        """Row `at` as it stands in the file."""
+        base = int(self.starts[0])
+        return self.data[int(self.starts[at]) - base : int(self.stops[at]) - base]
+
+    def part(self, start: int, stop: int) -> RowBlock:
+        """Rows start to stop."""
+        base = int(self.starts[0])
+        return RowBlock(
+            key=self.key,
+            first=self.first + start,
+            starts=self.starts[start:stop],
+            stops=self.stops[start:stop],
+            data=self.data[int(self.starts[start]) - base : int(self.stops[stop - 1]) - base],
+            are_members=self.are_members,
+        )
+
+    def row(self, at: int) -> Any:
+        """Row `at` parsed by itself."""
+        text = self.text(at)
+        return single_keyed(parse_row(text), text)
 
     def exact(self, at: int) -> Any:
         """Row `at` with whole numbers of any length as they stand; in `values` those beyond 64 bits are floats."""
-        base = int(self.starts[0])
-        return json.loads(self.data[int(self.starts[at]) - base : int(self.stops[at]) - base])
+        return json.loads(self.text(at))
 
 
 def parse_row(data: bytes) -> Any:
@@ -85,6 +125,12 @@ def parse_row(data: bytes) -> Any:
         return BadRow(f"is not JSON: {error}"[:_SHORT])
 
 
+def single_keyed(value: Any, text: bytes) -> Any:
+    """The value of a row; a `BadRow` in its place where a key stands twice in one object of it."""
+    twice = doubled_key(text, value)
+    return value if twice is None else BadRow(f"has the key {twice!r} twice in one object"[:_SHORT])
+
+
 def read_bytes_at(stream: BinaryIO, start: int, stop: int) -> bytes:
     """Bytes [start, stop) of a file on disk, wherever its reading position is."""
     return os.pread(stream.fileno(), stop - start, start)
@@ -100,6 +146,7 @@ class JsonLists:
 
     def __init__(self, stream: BinaryIO, *, members: bool = False) -> None:
         self._members_are_rows = members
+        self._at_once = _BLOCK
         self._stream = stream
         self._data = b""
         self._start = stream.tell()
@@ -153,13 +200,20 @@ class JsonLists:
         """The rows of a list, whose opening bracket has been taken; takes its closing one."""
         first = 0
         while True:
-            commas, end = _breaks(self._data)
+            blocks = self._blocks_at_sight(key, first)
+            if blocks:
+                first += sum(len(block.stops) for block in blocks)
+                yield from blocks
+                self._drop(int(blocks[-1].stops[-1]) - self._start + 1)
+                self._more()
+                continue
+            commas, end = row_breaks(self._data)
             stops = commas if end < 0 else np.append(commas, end)
             if end >= 0 and not self._data[_after(commas) : end].strip():
                 stops = commas  # an empty list, or a comma before the bracket
             if len(stops):
                 block = self._block(key, first, stops)
-                first += len(block.values)
+                first += len(block.stops)
                 yield block
             if end >= 0:
                 return self._drop(end + 1)
@@ -170,41 +224,26 @@ class JsonLists:
             if not self._more():
                 raise NotJsonError(f"it ends {where}, at byte {self._start + len(self._data)}")
 
+    def _blocks_at_sight(self, key: str | None, first: int) -> Sequence[RowBlock]:
+        """The next rows, by a reader that knows their form; none where it is not sure of them."""
+        return ()
+
     def _block(self, key: str | None, first: int, stops: npt.NDArray[np.int64]) -> RowBlock:
         starts = np.concatenate([[0], stops[:-1] + 1])
-        data = self._data[: int(stops[-1])]
-        values: Any = None
-        if not self._members_are_rows:
-            try:
-                values = orjson.loads(b"[%b]" % data)
-            except orjson.JSONDecodeError:
-                values = None
-        if values is None or len(values) != len(stops):
-            places = zip(starts.tolist(), stops.tolist(), strict=True)
-            form = b"{%b}" if self._members_are_rows else b"%b"
-            values = [parse_row(form % data[start:stop]) for start, stop in places]
-        values = self._singled(values, starts, stops, data)
         return RowBlock(
-            key=key, first=first, values=values, starts=starts + self._start, stops=stops + self._start, data=data
+            key=key,
+            first=first,
+            starts=starts + self._start,
+            stops=stops + self._start,
+            data=self._data[: int(stops[-1])],
+            are_members=self._members_are_rows,
         )
-
-    def _singled(
-        self, values: list[Any], starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64], data: bytes
-    ) -> list[Any]:
-        """The rows, with a `BadRow` for each in which a key stands twice."""
-        if self._members_are_rows or doubled_key(b"[%b]" % data, values) is None:
-            return values
-        found = []
-        for value, start, stop in zip(values, starts.tolist(), stops.tolist(), strict=True):
-            twice = doubled_key(data[start:stop], value)
-            found.append(value if twice is None else BadRow(f"has the key {twice!r} twice in one object"[:_SHORT]))
-        return found
 
     def _skip_value(self, key: str) -> None:
         """Pass over a value at the top that is no list."""
         size = _SHORT
         while True:
-            commas, end = _breaks(self._data[:size])
+            commas, end = row_breaks(self._data[:size])
             if len(commas) or end >= 0:
                 return self._drop(min([int(at) for at in (*commas[:1], end) if at >= 0]))
             if size >= len(self._data) and not self._more():
@@ -228,7 +267,7 @@ class JsonLists:
 
     def _more(self) -> bool:
         """Read on, as much again as is held, so that a long row is looked through a few times only."""
-        block = self._stream.read(max(_BLOCK, len(self._data)))
+        block = self._stream.read(max(self._at_once, len(self._data)))
         self._data += block
         return bool(block)
 
@@ -237,7 +276,7 @@ def _after(commas: npt.NDArray[np.int64]) -> int:
     return int(commas[-1]) + 1 if len(commas) else 0
 
 
-def _breaks(data: bytes) -> tuple[npt.NDArray[np.int64], int]:
+def row_breaks(data: bytes) -> tuple[npt.NDArray[np.int64], int]:
     """Where the commas between the values of a list (or an object) stand, and its closing bracket (-1: not here).
 
     `data` begins inside of the list, at a value or before a comma.

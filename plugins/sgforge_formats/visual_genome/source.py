@@ -21,11 +21,12 @@ from sgforge.graph import Sample
 from sgforge.stages import SourceFailure
 from sgforge.text.wording import shortened
 from sgforge_formats.coco.images import image_id_of
-from sgforge_formats.origin import RowId
+from sgforge_formats.origin import DeferredOrigin, RowId
 from sgforge_formats.reading.annotated import AnnotatedSource, Reading
 from sgforge_formats.reading.graph_builder import GraphBuilder, xyxy_of_xywh
 from sgforge_formats.reading.json_rows import JsonRow, RowIndex, json_rows, opened
 from sgforge_formats.reading.numbers import read_whole, to_whole
+from sgforge_formats.visual_genome.block_reading import READ_AS_COLUMNS, ReadGraph, typed_reading
 from sgforge_formats.visual_genome.image_data import ImageFacts, read_image_data
 
 __all__ = ["DESCRIPTION", "VisualGenomeSource", "file_names"]
@@ -62,7 +63,10 @@ class VisualGenomeSource(AnnotatedSource):
                 others_found[option] = index
             images = _Images(reading, {} if facts is None else facts.images, others_found)
             seen = RowIndex(streams[first], paths[first].name)
-            for row in json_rows(streams[first], seen.name, _WHAT):
+            typed = None
+            if first in READ_AS_COLUMNS and not others:
+                typed = typed_reading(streams[first], images.facts)
+            for row in json_rows(streams[first], seen.name, _WHAT, typed=typed):
                 if isinstance(row, SourceFailure):
                     yield row
                     continue
@@ -70,8 +74,10 @@ class VisualGenomeSource(AnnotatedSource):
                 fault = _unusable(row, seen, image_id)
                 if fault is not None:
                     yield fault
-                    continue
-                yield from images.read(image_id or "", {first: (seen.name, row)})
+                elif isinstance(row.value, ReadGraph):
+                    yield images.sample(row.value)
+                else:
+                    yield from images.read(image_id or "", {first: (seen.name, row)})
             done = set(seen)
             for index in others_found.values():
                 for image_id in index:
@@ -82,6 +88,8 @@ class VisualGenomeSource(AnnotatedSource):
 
 def _image_id(value: Any) -> str | None:
     """Region descriptions name their image `id`, the other files `image_id`."""
+    if isinstance(value, ReadGraph):
+        return value.image_id
     return image_id_of(value.get("image_id", value.get("id"))) if isinstance(value, dict) else None
 
 
@@ -135,6 +143,13 @@ class _Images:
         sample = builder.sample(uri, self.reading.split, more=facts.more())
         yield from builder.faults
         yield sample
+
+    def sample(self, read: ReadGraph) -> Sample:
+        """The sample of an image without faults."""
+        uri = None
+        if self.reading.pictures is not None:
+            uri = self.reading.uri(*file_names(read.image_id, read.url))
+        return Sample(read.image_id, read.graph, uri, self.reading.split, values=DeferredOrigin(read.origin))
 
 
 def file_names(image_id: str, url: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from sgforge.columns import GraphColumns, ImageColumns, Ragged, RegionColumns, RelationColumns, Vocabularies
-from sgforge.columns.graphs import with_image_frames
+from sgforge.columns.building import with_image_frames
 from sgforge.columns.ragged import ends_of, expand
 from sgforge.columns.schema import Table
 from sgforge.columns.words import merged
