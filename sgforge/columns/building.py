@@ -21,7 +21,7 @@ from sgforge.graph import Rows, Sample, SceneGraph
 if TYPE_CHECKING:
     from sgforge.columns.graphs import GraphColumns
 
-__all__ = ["ColumnRows", "SampleTables", "attributes_text", "views_of", "with_image_frames"]
+__all__ = ["ColumnRows", "SampleTables", "attributes_text", "over_tables", "views_of", "with_image_frames"]
 
 
 def attributes_text(attributes: Any) -> str:
@@ -36,6 +36,10 @@ class _Viewed:
     """Columns that graphs are views of; the first graph whose rows are asked for makes those of all."""
 
     columns: GraphColumns
+
+    @cached_property
+    def has_masks(self) -> bool:
+        return bool(self.columns.region.has_mask.any())
 
     @cached_property
     def rows(self) -> Sequence[Rows]:
@@ -53,6 +57,18 @@ class ColumnRows:
     def columns(self) -> GraphColumns:
         """The columns of this image and its neighbours."""
         return self._viewed.columns
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(M, 4) float32, xyxy pixels; a row of NaN is none."""
+        first, last = self.columns.image.region_offsets[self.image : self.image + 2]
+        boxes: np.ndarray = self.columns.region.box[first:last]
+        return boxes
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any region of any of the images has a mask."""
+        return self._viewed.has_masks
 
     def made(self) -> Rows:
         """The rows as objects."""
@@ -159,7 +175,7 @@ class _Rows:
         self._end_writing()
         if columns is not self._moved_from:
             self._end_run()
-            self._moved_from, self._moved = columns, _over_tables(columns, self._tables)
+            self._moved_from, self._moved = columns, over_tables(columns, self._tables)
         self._run.append(image)
         table = columns.image
         return int(table.region_count[image]), int(table.relation_count[image])
@@ -194,7 +210,7 @@ def _joined(table: Any, parts: list[Any]) -> Any:
     return found
 
 
-def _over_tables(columns: GraphColumns, tables: StringTables) -> GraphColumns:
+def over_tables(columns: GraphColumns, tables: StringTables) -> GraphColumns:
     """The columns with ids that point into string tables."""
     words = columns.vocabularies
     maps = {name: _map_of(words.of(name), tables, name) for name in Vocabularies.names()}

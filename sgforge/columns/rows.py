@@ -20,8 +20,10 @@ __all__ = [
     "RegionWriter",
     "RelationWriter",
     "StringTables",
+    "region_blocks",
     "region_columns",
     "regions_from",
+    "relation_blocks",
     "relation_columns",
     "relations_from",
 ]
@@ -196,6 +198,45 @@ def relation_columns(blocks: Sequence[bytes | bytearray]) -> RelationColumns:
 def _joined(parts: Sequence[bytes | bytearray]) -> bytes | bytearray:
     """The parts behind each other; one alone, which may be very large, is not copied."""
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def region_blocks(columns: RegionColumns, ends: np.ndarray) -> list[RegionBlock]:
+    """The blocks of runs of rows, which end at `ends` (its first is 0); as a `RegionWriter` makes them of objects."""
+    records = np.zeros(len(columns.label), _REGION_RECORD)
+    for spec in specs_of(RegionColumns):
+        if not spec.ragged:
+            records[spec.name] = getattr(columns, spec.name)
+    described, listed = columns.description, columns.attribute
+    texts = described.values
+    assert isinstance(texts, Ragged)
+    for name, column in (("mask_len", columns.mask), ("description_count", described), ("attribute_count", listed)):
+        records[name] = column.counts
+    return [
+        RegionBlock(*block)
+        for block in zip(
+            _runs(records, ends),
+            _runs(columns.mask.values, columns.mask.offsets[ends]),
+            _runs(texts.counts, described.offsets[ends]),
+            _runs(texts.values, texts.offsets[described.offsets[ends]]),
+            _runs(listed.values, listed.offsets[ends]),
+            strict=True,
+        )
+    ]
+
+
+def relation_blocks(columns: RelationColumns, ends: np.ndarray) -> list[bytes]:
+    """As `region_blocks`, of relations."""
+    records = np.zeros(len(columns.subject), _RELATION_RECORD)
+    for name in _RELATION_RECORD.names or ():
+        records[name] = getattr(columns, name)
+    return _runs(records, ends)
+
+
+def _runs(items: np.ndarray | Ragged, ends: np.ndarray) -> list[bytes]:
+    """The bytes of runs of items."""
+    assert isinstance(items, np.ndarray)
+    data = items.tobytes()
+    return [data[first:last] for first, last in pairwise((ends * items.itemsize).tolist())]
 
 
 def regions_from(

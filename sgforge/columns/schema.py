@@ -50,6 +50,11 @@ class ColumnSpec:
     vocabulary: str | None = None
     ragged: tuple[str, ...] = ()
 
+    @property
+    def is_id(self) -> bool:
+        """Whether each row has one id into a vocabulary."""
+        return self.vocabulary is not None and not self.ragged
+
 
 def _flat(dtype: str, shape: tuple[int, ...] = (), missing: float = 0, vocabulary: str | None = None) -> Any:
     spec = ColumnSpec(name="", dtype=dtype, shape=shape, missing=missing, vocabulary=vocabulary)

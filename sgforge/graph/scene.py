@@ -34,6 +34,10 @@ class Rows:
 class DeferredRows(Protocol):
     """Checked rows that are kept in another form until somebody asks for them as objects."""
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any region may have a mask."""
+
     def made(self) -> Rows:
         """The rows; those that building a graph of them would take."""
 
@@ -159,6 +163,20 @@ class SceneGraph:
             if relation.status == KEPT and relation.subject in regions and relation.object in regions
         }
 
+    def sized(self, width: int, height: int) -> SceneGraph:
+        """This graph with another size of its image; masks of another size than that are a `GraphError`."""
+        deferred = self.deferred
+        if deferred is not None and not deferred.has_masks:
+            size = SceneGraph(width, height)
+            return SceneGraph.of_checked(size.width, size.height, self.attributes, deferred)
+        return SceneGraph(
+            width=width,
+            height=height,
+            regions=self._regions,
+            relations=self._relations,
+            attributes=self.attributes,
+        )
+
     def box_of(self, index: int) -> Box:
         """The xyxy box of region `index` (of its mask if it has no box); a region without either is a `GraphError`."""
         try:
@@ -243,14 +261,7 @@ class Sample:
         """This sample with the image of another state of it, and its size where the graph has none of its own."""
         graph = self.graph
         if not graph.width:
-            rows = graph.all
-            graph = SceneGraph(
-                width=other.graph.width,
-                height=other.graph.height,
-                regions=rows.regions,
-                relations=rows.relations,
-                attributes=graph.attributes,
-            )
+            graph = graph.sized(other.graph.width, other.graph.height)
         return attrs.evolve(self, graph=graph, uri=other.uri, sha256=other.sha256, image=other.image)
 
     def with_state_of(self, other: Sample) -> Sample:

@@ -15,7 +15,7 @@ import msgpack
 import numpy as np
 
 from sgforge.columns import Vocabularies
-from sgforge.columns.building import attributes_text
+from sgforge.columns.building import ColumnRows, attributes_text
 from sgforge.columns.declared import values_of_sample
 from sgforge.columns.rows import (
     RegionBlock,
@@ -31,6 +31,7 @@ from sgforge.edits import Edit, FieldSet, Verdict, with_values
 from sgforge.errors import GraphError
 from sgforge.graph import KEPT, REJECTED, ImageRef, Region, Relation, Sample, SceneGraph, to_float32
 from sgforge.packed.values import pack_values, unpack_values
+from sgforge.packed.views import PackedRows, packed_rows
 
 __all__ = [
     "EDIT_VERSION",
@@ -132,17 +133,25 @@ def unpack_edit(data: bytes) -> Edit:
 
 def pack_sample(sample: Sample) -> bytes:
     """The sample as bytes, without its pixels; equal samples give equal bytes."""
-    tables = StringTables(shared=True)
-    rows = sample.graph.all
-    regions = _region_block(rows.regions, tables)
-    relations = _relation_block(rows.relations, tables)
+    rows = _rows_of(sample.graph)
     size = (sample.graph.width, sample.graph.height)
     origin = (sample.image_id, sample.uri, sample.split, sample.source, sample.sha256)
     attributes = attributes_text(sample.graph.attributes)
-    fields = [VERSION, origin, size, attributes, list(tables["label"]), regions, relations]
+    fields = [VERSION, origin, size, attributes, rows.strings, rows.regions, rows.relations]
     if sample.has_values:
         fields = [SAMPLE_VERSION, *fields[1:], pack_values(values_of_sample(sample))]
     return _packb(fields)
+
+
+def _rows_of(graph: SceneGraph) -> PackedRows:
+    deferred = graph.deferred
+    if isinstance(deferred, ColumnRows):
+        return packed_rows(deferred)
+    tables = StringTables(shared=True)
+    rows = graph.all
+    regions = _region_block(rows.regions, tables)
+    relations = _relation_block(rows.relations, tables)
+    return PackedRows(strings=list(tables["label"]), regions=RegionBlock(*regions), relations=relations)
 
 
 def unpack_sample(data: bytes) -> Sample:

@@ -26,7 +26,6 @@ _AT_ONCE: Final = 1 << 21
 _OPENING: Final = re.compile(rb'\{\s*"(?:[^"\\]|\\.)*"')
 _BETWEEN: Final = re.compile(rb"\}\s*(,)\s*\Z")
 _LONGEST_GAP: Final = 64
-_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _NEW_LINE: Final = ord("\n")
 _QUOTE, _COLON = ord('"'), ord(":")
 _NONE: Final[npt.NDArray[np.int64]] = np.zeros(0, np.int64)
@@ -60,14 +59,11 @@ class TypedLists(JsonLists):
         if not len(commas):
             return ()
         block = self._block(key, first, commas)
-        if (b"\\u" in block.data and _SURROGATE.search(block.data)) or not _is_utf8(block.data):
-            return ()
         table = _read(block, self._schema)
         if table is not None:
             return (attrs.evolve(block, table=table),)
-        found, _ = row_breaks(block.data)
-        # The last comma of a block is the one behind it.
-        return self._parts(block) if np.array_equal(found, commas[:-1]) else ()
+        commas, _ = row_breaks(self._data)
+        return self._parts(self._block(key, first, commas)) if len(commas) else ()
 
     def _commas(self) -> npt.NDArray[np.int64]:
         """Where commas between rows seem to stand."""
@@ -102,6 +98,8 @@ def _read(block: RowBlock, schema: pa.Schema) -> pa.Table | None:
     import pyarrow as pa
     from pyarrow import json
 
+    if not _is_utf8(block.data):  # which Arrow does not look at
+        return None
     text = bytearray(block.data)
     text_bytes = np.frombuffer(text, np.uint8)
     text_bytes[block.stops[:-1] - int(block.starts[0])] = _NEW_LINE

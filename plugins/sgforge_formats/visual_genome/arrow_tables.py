@@ -83,10 +83,7 @@ class Structs:
 
     def is_null(self, name: str) -> Bools:
         """(M,) whether an object lacks a field."""
-        column = self._fields.field(name)
-        if not column.null_count:
-            return np.zeros(len(column), np.bool_)
-        return column.is_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+        return _is_null(self._fields.field(name))
 
     def numbers(self, name: str) -> npt.NDArray[np.float64]:
         """(M,) a field of numbers, NaN where an object lacks it."""
@@ -106,9 +103,9 @@ class Structs:
         read = _texts if str(column.type.value_type) == "string" else _whole
         return Lists(read(column.values), np.asarray(column.offsets).astype(np.int64))
 
-    def has_null_item(self, name: str) -> bool:
-        """Whether an item of some list is null."""
-        return bool(self._fields.field(name).values.null_count)
+    def null_items(self, name: str) -> Bools:
+        """Which items of all lists of a field are null."""
+        return _is_null(self._fields.field(name).values)
 
     def first_texts(self, lists: str, otherwise: str) -> Texts:
         """(M,) the first text of a field of lists; where it is empty, another field."""
@@ -125,6 +122,12 @@ def structs_of(table: pa.Table, name: str) -> Structs:
     """The objects in the lists of a column."""
     column = table[name].combine_chunks()
     return Structs(column.chunk(0) if hasattr(column, "num_chunks") else column)
+
+
+def _is_null(column: pa.Array) -> Bools:
+    if not column.null_count:
+        return np.zeros(len(column), np.bool_)
+    return column.is_null().to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
 def _whole(column: pa.Array) -> Ints:

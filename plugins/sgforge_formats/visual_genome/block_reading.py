@@ -172,8 +172,7 @@ class _Images:
         local = np.arange(len(objects)) - objects.offsets[:-1][objects.owners]
         known = _Known(np.concatenate(keys[:2]), np.concatenate([local, local[merged.owners]]))
         self.doubt[np.concatenate(owners[:2])[known.twice]] = True
-        if objects.has_null_item("merged_object_ids"):
-            self.doubt[:] = True
+        self.doubt[owners[1][objects.null_items("merged_object_ids")]] = True
         places = {side: known.find(wanted) for side, wanted in zip(_SIDES, keys[2:], strict=True)}
         for place in places.values():
             self._require(relations, place >= 0)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from sgforge.columns.building import ColumnRows
 from sgforge.columns.declared import Column, fitted_sample, known_columns
 from sgforge.columns.ragged import encode_text
 from sgforge.decoding import Header
@@ -23,7 +24,7 @@ from sgforge.engine.planning.fingerprints import copy_key, image_digest, source_
 from sgforge.engine.sources.missing_pictures import Neighbours
 from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
 from sgforge.file_refs import FILES_ROOT
-from sgforge.graph import Sample, SceneGraph
+from sgforge.graph import DeferredRows, Sample, SceneGraph
 from sgforge.images import ImageSource, Roots, unturned_uri
 from sgforge.packed import pack_sample
 from sgforge.stages import SourceFailure
@@ -353,11 +354,7 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
     if failure is not None:
         return Reading(None, failure=failure, uri=sample.uri, sha256=digest)
     if item.size is not None and not graph.width:
-        width, height = item.size
-        rows = graph.all
-        graph = SceneGraph(
-            width=width, height=height, regions=rows.regions, relations=rows.relations, attributes=graph.attributes
-        )
+        graph = graph.sized(*item.size)
     try:
         for text in (sample.image_id, sample.split, sample.uri):
             encode_text(text or "")
@@ -396,12 +393,23 @@ def _find_fault(item: _Looked) -> SourceFailure | None:
         )
         return _failure(sample, "size-mismatch", detail)
     width, height = item.size or (graph.width, graph.height)
+    if not width or _are_seen(graph.deferred, width, height):
+        return None
     for index, region in enumerate(graph.all.regions):
         box = region.box
-        if box is not None and width and not (box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0):
+        if box is not None and not (box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0):
             detail = f"region {index} of {sample.image_id}: its box {box} lies outside the image of {width}x{height}"
             return _failure(sample, "region-outside", detail)
     return None
+
+
+def _are_seen(rows: DeferredRows | None, width: int, height: int) -> bool:
+    """Whether all boxes are known to lie within the image, or partly so."""
+    if not isinstance(rows, ColumnRows):
+        return False
+    x0, y0, x1, y1 = rows.boxes.T
+    # Written so that the NaN of a region without a box passes it.
+    return not ((x0 >= width) | (y0 >= height) | (x1 <= 0) | (y1 <= 0)).any()
 
 
 def unused_root(name: str) -> str:
