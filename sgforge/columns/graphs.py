@@ -208,8 +208,8 @@ class GraphColumns:
 
 def with_own_frames(image: ImageColumns, region: RegionColumns) -> RegionColumns:
     """The regions with the frame of each mask stated, the image's where `mask_frame` was 0, 0."""
-    is_image = (region.mask_frame == 0).all(axis=1)
-    if not is_image.any() or not region.has_mask.any():
+    is_image = (region.has_mask == 1) & (region.mask_frame == 0).all(axis=1)
+    if not is_image.any():
         return region
     sizes = np.repeat(np.stack([image.height, image.width], axis=1), image.region_count, axis=0)
     return attrs.evolve(region, mask_frame=np.where(is_image[:, None], sizes, region.mask_frame))
