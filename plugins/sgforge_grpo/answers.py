@@ -49,6 +49,12 @@ normal: Final = lru_cache(maxsize=65536)(normalized)
 """A name normalised, kept: the names of a dataset are few."""
 
 
+@lru_cache(maxsize=65536)
+def _names_of(text: str) -> tuple[str, str]:
+    """A name normalised, and as it was written but for blanks around it."""
+    return normal(text), text.strip()
+
+
 @attrs.frozen(kw_only=True)
 class Frame:
     """The picture that boxes lie in: its size in pixels, and what numbers of a text are divided by (`scale`)."""
@@ -109,9 +115,8 @@ class _Things:
         self._seen: dict[tuple[str, Box], int] = {}
         self._said: dict[Triplet, int] = {}
 
-    def add_region(self, label: str, box: Box | None) -> int:
-        """The place of a region; one without a box is never the same as another."""
-        name = normal(label)
+    def add_region(self, name: str, label: str, box: Box | None) -> int:
+        """The place of a region by its name, normalised; one without a box is never the same as another."""
         place = len(self.names)
         if box is not None:
             known = self._seen.setdefault((name, box), place)
@@ -119,7 +124,7 @@ class _Things:
                 self.faults.append("duplicate-object")
                 return known
         self.names.append(name)
-        self.labels.append(label.strip())
+        self.labels.append(label)
         self.boxes.append(box or _NOWHERE)
         return place
 
@@ -129,13 +134,14 @@ class _Things:
             self.faults.append("self-relation")
             return -1
         place = len(self.relations)
-        triplet = (subject, normal(predicate), object_)
+        name, written = _names_of(predicate)
+        triplet = (subject, name, object_)
         known = self._said.setdefault(triplet, place)
         if known != place:
             self.faults.append("duplicate-relation")
             return -1
         self.relations.append(triplet)
-        self.predicates.append(predicate.strip())
+        self.predicates.append(written)
         return place
 
     def answer(self, items: int, **further: Any) -> Answer:
@@ -162,7 +168,7 @@ def answer_of_graph(graph: SceneGraph, faults: Sequence[str] = (), text: str | N
     regions, relations = [-1] * len(graph.all.regions), [-1] * len(graph.all.relations)
     for index, region in graph.regions.items():
         box = region.box or (region.mask.box if region.mask is not None else None)
-        regions[index] = things.add_region(region.label or "", box)
+        regions[index] = things.add_region(*_names_of(region.label or ""), box)
     for index, relation in graph.relations.items():
         ends = regions[relation.subject], regions[relation.object]
         relations[index] = things.add_relation(ends[0], relation.predicate, ends[1])
@@ -175,6 +181,12 @@ def label_of(id_: str) -> str:
     """The label of an id such as "traffic light.2"."""
     label, _, number = id_.strip().rpartition(".")
     return label if label and number.isdecimal() else id_
+
+
+@lru_cache(maxsize=65536)
+def _names_of_id(id_: str) -> tuple[str, str] | None:
+    """What the label of an id is called, as `_names_of` has it; None of a blank one."""
+    return _names_of(label_of(id_)) if id_ and not id_.isspace() else None
 
 
 def is_tagged(text: str) -> bool:
@@ -234,7 +246,7 @@ def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[di
             faults.append("no-object")
             continue
         id_, box = one.get("id"), one.get("bbox")
-        if not isinstance(id_, str) or not id_ or id_.isspace():
+        if not isinstance(id_, str) or (named := _names_of_id(id_)) is None:
             faults.append("no-id")
         elif id_ in places:
             faults.append("duplicate-id")
@@ -248,7 +260,7 @@ def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[di
                 placed: Box | None = (x0 * wide, y0 * high, x1 * wide, y1 * high)
             else:
                 placed = _mended(box, frame, faults)
-            places[id_] = -1 if placed is None else things.add_region(label_of(id_), placed)
+            places[id_] = -1 if placed is None else things.add_region(*named, placed)
     return places, raw
 
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
+
+import numpy as np
 
 from sgforge.graph import Sample, SceneGraph
 from sgforge.labels import Similarity, similarity_named
 from sgforge.stages import Outcome
 from sgforge_grpo import upstream
 from sgforge_grpo.answers import Answer, Frame, answer_of_graph, read_answer
-from sgforge_grpo.comparing import Group, Truth
+from sgforge_grpo.comparing import Compared, Truth
 from sgforge_grpo.config import GraphRewardOptions
 from sgforge_grpo.units import UnitCheck, scale_of
 
 __all__ = ["Desk", "desk_of"]
 
 T = TypeVar("T")
-_KEPT: Final = 1024
+_KEPT: Final = 8192
+"""Objects that values are kept of."""
+_PAIRS: Final = 50_000
+"""Of regions, after which no more answers are compared together: more would not be faster, and take memory."""
 
 
 class _Recent:
@@ -27,6 +32,7 @@ class _Recent:
 
     def __init__(self) -> None:
         self._found: OrderedDict[Hashable, tuple[tuple[Any, ...], Any]] = OrderedDict()
+        self._held = 0
         self._lock = threading.Lock()
 
     def get(self, of: tuple[Any, ...], make: Callable[[], T], *names: Hashable) -> T:
@@ -40,9 +46,11 @@ class _Recent:
         made = make()
         with self._lock:
             # The objects are held along: their ids are theirs alone as long as this is kept.
+            if key not in self._found:
+                self._held += len(of)
             self._found[key] = (of, made)
-            if len(self._found) > _KEPT:
-                self._found.popitem(last=False)
+            while self._held > _KEPT and len(self._found) > 1:
+                self._held -= len(self._found.popitem(last=False)[1][0])
         return made
 
 
@@ -56,23 +64,38 @@ class Desk:
         self._recent = _Recent()
         self.units = UnitCheck(options.boxes, options.processed_pixels)
 
-    def group(self, sample: Sample, outcomes: Sequence[Outcome]) -> Group:
-        """The outcomes of one sample, read and ready to be compared with its graph."""
-        graph = sample.graph
-        return self._recent.get((graph, *outcomes), lambda: self._compared(graph, outcomes))
+    def compared(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[Compared]:
+        """All outcomes of all samples in their order, read and compared with the samples' graphs; in several parts."""
+        graphs = [sample.graph for sample in samples]
+        of = (*graphs, *(one for group in outcomes for one in group))
+        sizes = tuple(map(len, outcomes))
+        return self._recent.get(of, lambda: list(self._compared(graphs, outcomes)), sizes)
 
-    def _compared(self, graph: SceneGraph, outcomes: Sequence[Outcome]) -> Group:
-        truth = self._recent.get((graph,), lambda: Truth(graph, self._similarity), "truth")
-        return Group(truth, [self._read(truth, outcome) for outcome in outcomes], self._options.iou)
+    def _compared(self, graphs: Sequence[SceneGraph], outcomes: Sequence[Sequence[Outcome]]) -> Iterator[Compared]:
+        truths: list[Truth] = []
+        answers: list[Answer] = []
+        pairs = 0
+        for graph, group in zip(graphs, outcomes, strict=True):
+            truth = self._recent.get((graph,), lambda graph=graph: Truth(graph), "truth")  # type: ignore[misc]
+            frame = self._frame(truth)
+            read = [self._read(truth, frame, outcome) for outcome in group]
+            truths += [truth] * len(read)
+            answers += read
+            pairs += sum(len(one.names) for one in read) * len(truth.names)
+            if pairs > _PAIRS:
+                yield Compared(truths, answers, self._similarity, self._options.iou)
+                truths, answers, pairs = [], [], 0
+        if answers:
+            yield Compared(truths, answers, self._similarity, self._options.iou)
 
-    def _read(self, truth: Truth, outcome: Outcome) -> Answer:
+    def _read(self, truth: Truth, frame: Frame, outcome: Outcome) -> Answer:
         if outcome.graph is not None:
             return answer_of_graph(outcome.graph, outcome.faults, outcome.text)
         if outcome.text is None:
             return answer_of_graph(SceneGraph(), ("nothing", *outcome.faults))
-        answer = read_answer(outcome.text, self._frame(truth))
+        answer = read_answer(outcome.text, frame)
         if answer.raw and not self.units.is_done:
-            self.units.see(answer.raw, truth.boxes, _size(truth.graph))
+            self.units.see(answer.raw, np.array(truth.boxes, np.float64).reshape(-1, 4), _size(truth.graph))
         return answer
 
     def _frame(self, truth: Truth) -> Frame:

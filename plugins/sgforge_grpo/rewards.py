@@ -9,7 +9,7 @@ reward counts is worth 0, whatever is said of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
@@ -22,7 +22,7 @@ from sgforge.labels import Similarity, normalized
 from sgforge.stages import Credit, Outcome, Resources
 from sgforge_grpo import upstream
 from sgforge_grpo.answers import Answer
-from sgforge_grpo.comparing import Group
+from sgforge_grpo.comparing import Compared, Truth
 from sgforge_grpo.config import (
     GraphRewardOptions,
     HallucinationOptions,
@@ -55,7 +55,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 @attrs.frozen(kw_only=True, eq=False)
 class Measured:
-    """What the answers of a group are worth: a total each, and credit of all their regions and relations, each once."""
+    """What answers are worth: a total each, and credit of all their regions and relations, each once."""
 
     totals: Sequence[float]
     regions: Floats | None = None
@@ -97,34 +97,39 @@ class GraphReward:
 
     def score(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[list[Credit]]:
         """The credits of all outcomes; `faults` counts what could not be read of each."""
-        return [self._score(sample, group) for sample, group in zip(samples, outcomes, strict=True)]
+        credits = iter(self._credits(samples, outcomes))
+        return [[next(credits) for _ in group] for group in outcomes]
 
-    def _score(self, sample: Sample, outcomes: Sequence[Outcome]) -> list[Credit]:
+    def _credits(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[Credit]:
+        """The credits of all outcomes, one group behind the other."""
         if self.options.mode != "robust":
-            return [self._released(sample, outcome) for outcome in outcomes]
-        group = self.desk.group(sample, outcomes)
-        measured = self.measure(group)
-        credits = []
-        for number, (total, outcome, answer) in enumerate(zip(measured.totals, outcomes, group.answers, strict=True)):
+            pairs = zip(samples, outcomes, strict=True)
+            return [self._released(sample, outcome) for sample, group in pairs for outcome in group]
+        given = (outcome for group in outcomes for outcome in group)
+        return [credit for one in self.desk.compared(samples, outcomes) for credit in self._credited(one, given)]
+
+    def _credited(self, compared: Compared, outcomes: Iterator[Outcome]) -> Iterator[Credit]:
+        """The credits of these answers, made of the next outcomes."""
+        measured = self.measure(compared)
+        for number, (answer, total) in enumerate(zip(compared.answers, measured.totals, strict=True)):
             parts = {"faults": float(len(answer.faults))}
             if measured.parts is not None:
                 parts |= measured.parts[number]
-            if outcome.graph is None:
-                credits.append(Credit(total, parts))
+            if next(outcomes).graph is None:
+                yield Credit(total, parts)
                 continue
-            begin, end = group.region_ends[number : number + 2]
+            begin, end = compared.region_ends[number : number + 2]
             regions = _by_row(measured.regions, begin, end, answer.regions)
-            begin, end = group.relation_ends[number : number + 2]
-            credits.append(Credit(total, parts, regions, _by_row(measured.relations, begin, end, answer.rows)))
-        return credits
+            begin, end = compared.relation_ends[number : number + 2]
+            yield Credit(total, parts, regions, _by_row(measured.relations, begin, end, answer.rows))
 
     def _released(self, sample: Sample, outcome: Outcome) -> Credit:
         assert self.released is not None
         value = self.desk.released(sample, outcome)[self.released] / self.released_weight
         return Credit(min(1.0, max(0.0, value)))
 
-    def measure(self, group: Group) -> Measured:
-        """What each answer of the group is worth."""
+    def measure(self, compared: Compared) -> Measured:
+        """What each answer is worth."""
         raise NotImplementedError
 
 
@@ -147,9 +152,10 @@ class FormatReward(GraphReward):
 
     released = "format_reward"
 
-    def measure(self, group: Group) -> Measured:
+    def measure(self, compared: Compared) -> Measured:
         """The form of each answer."""
-        return Measured(totals=[self._form(answer, bool(group.truth.names)) for answer in group.answers])
+        pairs = zip(compared.answers, compared.truths, strict=True)
+        return Measured(totals=[self._form(answer, bool(truth.names)) for answer, truth in pairs])
 
     def _form(self, answer: Answer, is_something_there: bool) -> float:
         if "unreadable" in answer.faults or (is_something_there and not answer.names):
@@ -161,14 +167,14 @@ class FormatReward(GraphReward):
 class _Nodes(GraphReward):
     released_weight = upstream.NODE_WEIGHT
 
-    def measure(self, group: Group) -> Measured:
+    def measure(self, compared: Compared) -> Measured:
         """Of each answer the share of regions that are matched, each by what it is worth."""
-        credit = group.matched(self.worth(group))
-        truth, wrong = len(group.truth.names), self.options.wrong
-        pairs = zip(group.region_sums(credit), group.answers, strict=True)
-        return Measured(totals=[share(met, truth, len(one.names), wrong) for met, one in pairs], regions=credit)
+        credit, wrong = compared.matched(self.worth(compared)), self.options.wrong
+        sums = zip(compared.region_sums(credit), compared.truths, compared.answers, strict=True)
+        totals = [share(met, len(truth.names), len(one.names), wrong) for met, truth, one in sums]
+        return Measured(totals=totals, regions=credit)
 
-    def worth(self, group: Group) -> Floats:
+    def worth(self, compared: Compared) -> Floats:
         """(N, G) the worth of each region said for each of the truth."""
         raise NotImplementedError
 
@@ -181,9 +187,9 @@ class NodeAccuracyReward(_Nodes):
 
     released = "node_acc_reward"
 
-    def worth(self, group: Group) -> Floats:
+    def worth(self, compared: Compared) -> Floats:
         """Likeness times location."""
-        return group.likeness * group.located
+        return compared.likeness * compared.located
 
 
 class NodeBoxReward(_Nodes):
@@ -194,25 +200,26 @@ class NodeBoxReward(_Nodes):
 
     released = "node_box_reward"
 
-    def worth(self, group: Group) -> Floats:
+    def worth(self, compared: Compared) -> Floats:
         """IoU."""
-        return group.overlap
+        return compared.overlap
 
 
 class _Edges(GraphReward):
     released_weight = upstream.EDGE_WEIGHT
 
-    def measure(self, group: Group) -> Measured:
+    def measure(self, compared: Compared) -> Measured:
         """Of each answer the share of relations that are met, each by its credit."""
-        credit, truth = self.credit(group), len(group.truth.relations)
-        pairs = zip(group.relation_sums(credit), group.answers, strict=True)
-        return Measured(totals=[self.total(met, truth, len(one.relations)) for met, one in pairs], relations=credit)
+        credit = self.credit(compared)
+        sums = zip(compared.relation_sums(credit), compared.truths, compared.answers, strict=True)
+        totals = [self.total(met, len(truth.relations), len(one.relations)) for met, truth, one in sums]
+        return Measured(totals=totals, relations=credit)
 
     def total(self, credit: float, truth: int, said: int) -> float:
         """The share of the credit of all that were said."""
         return share(credit, truth, said, self.options.wrong)
 
-    def credit(self, group: Group) -> Floats:
+    def credit(self, compared: Compared) -> Floats:
         """(R,) the credit of each relation of all answers."""
         raise NotImplementedError
 
@@ -222,9 +229,9 @@ class RecallHardReward(_Edges):
 
     released = "edge_hard_reward"
 
-    def credit(self, group: Group) -> Floats:
+    def credit(self, compared: Compared) -> Floats:
         """1 for each that is met."""
-        return group.hard
+        return compared.hard
 
 
 class RecallRelaxReward(_Edges):
@@ -232,9 +239,9 @@ class RecallRelaxReward(_Edges):
 
     released = "edge_hard_relax_reward"
 
-    def credit(self, group: Group) -> Floats:
+    def credit(self, compared: Compared) -> Floats:
         """The product of three likenesses."""
-        return group.relaxed
+        return compared.relaxed
 
 
 class EdgeSoftReward(_Edges):
@@ -246,18 +253,20 @@ class EdgeSoftReward(_Edges):
 
     released = "edge_reward"
 
-    def credit(self, group: Group) -> Floats:
+    def credit(self, compared: Compared) -> Floats:
         """The product of three likenesses and two locations."""
-        return group.soft
+        return compared.soft
 
 
 class _Family(_Edges):
     """Of the relations that the option `family` says are met."""
 
-    def credit(self, group: Group) -> Floats:
+    def credit(self, compared: Compared) -> Floats:
         """By the family."""
         family = getattr(self.options, "family", "hard")
-        return {"hard": lambda: group.hard, "relax": lambda: group.relaxed, "soft": lambda: group.soft}[family]()
+        return {"hard": lambda: compared.hard, "relax": lambda: compared.relaxed, "soft": lambda: compared.soft}[
+            family
+        ]()
 
 
 class PrecisionReward(_Family):
@@ -287,14 +296,16 @@ class PredicateRarityReward(GraphReward):
             counts |= _counts_in(rarity)
         self._weights = {normalized(name): max(1, count) ** -rarity.power for name, count in counts.items()}
 
-    def measure(self, group: Group) -> Measured:
+    def measure(self, compared: Compared) -> Measured:
         """The share of the weight."""
-        truth = sum(self._weight(predicate) for _, predicate, _ in group.truth.relations)
-        said = [[self._weight(predicate) for _, predicate, _ in answer.relations] for answer in group.answers]
-        met = group.relation_sums(group.hard * np.array([weight for own in said for weight in own], np.float64))
-        pairs = zip(met, said, strict=True)
-        totals = [share(credit, truth, sum(weights), self.options.wrong) for credit, weights in pairs]
-        return Measured(totals=totals, relations=group.hard)
+        truths, said = (
+            [[self._weight(predicate) for _, predicate, _ in one.relations] for one in side]
+            for side in (compared.truths, compared.answers)
+        )
+        met = compared.relation_sums(compared.hard * np.array([weight for own in said for weight in own], np.float64))
+        sums = zip(met, truths, said, strict=True)
+        totals = [share(credit, sum(truth), sum(weights), self.options.wrong) for credit, truth, weights in sums]
+        return Measured(totals=totals, relations=compared.hard)
 
     def _weight(self, predicate: str) -> float:
         weight: float = self._weights.get(predicate, 1.0)
@@ -316,10 +327,10 @@ def _counts_in(options: RarityOptions) -> dict[str, int]:
 class LengthReward(GraphReward):
     """Whether as many relations are said as there are: the lesser number by the greater; 0 for saying nothing."""
 
-    def measure(self, group: Group) -> Measured:
+    def measure(self, compared: Compared) -> Measured:
         """By the number of distinct relations."""
-        truth = len(group.truth.relations)
-        return Measured(totals=[self._length(len(answer.relations), truth) for answer in group.answers])
+        pairs = zip(compared.answers, compared.truths, strict=True)
+        return Measured(totals=[self._length(len(one.relations), len(truth.relations)) for one, truth in pairs])
 
     def _length(self, said: int, truth: int) -> float:
         if not said or not truth:
@@ -349,9 +360,9 @@ class _Preset(GraphReward):
             raise ConfigError("the weights of all parts are 0, so that nothing is worth anything")
         self.range = (0.0, sum(self._weights.values()))
 
-    def _score(self, sample: Sample, outcomes: Sequence[Outcome]) -> list[Credit]:
-        found = {name: part._score(sample, outcomes) for name, part in self._parts.items()}
-        return [self._sum({name: found[name][row] for name in found}) for row in range(len(outcomes))]
+    def _credits(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[Credit]:
+        found = [part._credits(samples, outcomes) for part in self._parts.values()]
+        return [self._sum(dict(zip(self._parts, row, strict=True))) for row in zip(*found, strict=True)]
 
     def _sum(self, credits: Mapping[str, Credit]) -> Credit:
         total = sum(self._weights[name] * credit.total for name, credit in credits.items())
@@ -408,19 +419,19 @@ class HallucinationReward(GraphReward):
         self._penalty = given.penalty
         self.range = (-self._penalty, 1.0)
 
-    def measure(self, group: Group) -> Measured:
+    def measure(self, compared: Compared) -> Measured:
         """Two harmonic means and the penalty."""
-        regions, relations = group.matched(group.likeness * (group.located >= 1.0)), group.hard
-        counts = len(group.truth.names), len(group.truth.relations)
-        sums = zip(group.region_sums(regions), group.relation_sums(relations), group.answers, strict=True)
-        parts = [self._shares(nodes, edges, answer, counts) for nodes, edges, answer in sums]
+        regions, relations = compared.matched(compared.likeness * (compared.located >= 1.0)), compared.hard
+        met = zip(compared.region_sums(regions), compared.relation_sums(relations), strict=True)
+        sums = zip(met, compared.answers, compared.truths, strict=True)
+        parts = [self._shares(*one, answer, truth) for one, answer, truth in sums]
         totals = [self._total(one) for one in parts]
         return Measured(totals=totals, regions=regions, relations=relations, parts=parts)
 
-    def _shares(self, regions: float, relations: float, answer: Answer, truth: tuple[int, int]) -> dict[str, float]:
+    def _shares(self, regions: float, relations: float, answer: Answer, truth: Truth) -> dict[str, float]:
         parts: dict[str, float] = {}
-        said = len(answer.names), len(answer.relations)
-        for name, met, count, given in zip(("node", "relation"), (regions, relations), truth, said, strict=True):
+        there, said = (len(truth.names), len(truth.relations)), (len(answer.names), len(answer.relations))
+        for name, met, count, given in zip(("node", "relation"), (regions, relations), there, said, strict=True):
             parts[f"{name}-recall"] = met / count if count else 0.0
             parts[f"{name}-precision"] = met / given if given and count else 0.0
         parts["unsupported"] = 1.0 - (regions + relations) / sum(said) if any(said) else 0.0

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from grpo.graphs import built, credit_of, graph, said, sample, worth
+from grpo.graphs import bigram, built, cases, credit_of, graph, said, sample, worth
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sgforge.errors import ConfigError, StepError
-from sgforge.graph import Sample, SceneGraph
+from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.stages import Credit, Failure, Outcome, Part, Resources
 from sgforge.testing import HolderContract, RewardContract
-from sgforge_grpo import _REWARDS
+from sgforge_grpo import _REWARDS, desk, rewards
 from sgforge_grpo.comparing import _assigned
 from sgforge_grpo.config import GateOptions
 from sgforge_grpo.gate import GateReward
@@ -257,6 +257,35 @@ def test_equal_answers_in_a_group_are_worth_the_same_whatever_is_beside_them():
         together = built(name).score([TRUTH], [[Outcome(text=text) for text in texts]])[0]
         alone = [credit_of(name, TRUTH, text) for text in texts]
         assert [one.total for one in together] == pytest.approx([one.total for one in alone])
+
+
+def bigrams(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+    return np.array([[bigram(one, other) for other in second] for one in first])
+
+
+@pytest.mark.parametrize("most", [40, 50_000])
+def test_answers_to_many_truths_are_worth_what_each_is_alone(monkeypatch, most):
+    # Few pairs at once, and all: answers are compared in several parts, and with others that have other truths.
+    monkeypatch.setattr(desk, "_PAIRS", most)
+    lone = Sample("b", SceneGraph(300, 50, [Region("cups", (0, 0, 290, 40)), Region("", (5, 5, 9, 9))]))
+    truths = [TRUTH, sample([]), lone, sample([CUP, CUP, LAMP], [(0, "near", 2), (1, "on", 0)]), TRUTH]
+    texts = [case["completion"] for case in list(cases())[::25]]
+    boxes = [("cup.1", (100, 100, 300, 500)), ("cups.2", (90, 100, 300, 520)), ("table.3", (0, 400, 1000, 1000))]
+    texts += [
+        said(boxes, [("cup.1", "on", "table.3"), ("cups.2", "onto", "table.3")]),
+        said([*boxes, ("lamp.4", "no")]),
+    ]
+    given = [Outcome(text=text) for text in texts] + [Outcome(one.graph) for one in truths] + [Outcome()]
+    groups = [given[place:] + given[:place] if place != 1 else [] for place in range(len(truths))]
+    for name in PERFECT:
+        target, options = _REWARDS[name]
+        reward = getattr(rewards, target)(options(), bigrams)
+        together = reward.score(truths, groups)
+        alone = [
+            [reward.score([truth], [[one]])[0][0] for one in group] for truth, group in zip(truths, groups, strict=True)
+        ]
+        assert together == alone
+        assert name == "format" or len({credit.total for group in alone for credit in group}) > 3
 
 
 def iou(first, second) -> float:
