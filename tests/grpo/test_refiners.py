@@ -25,6 +25,7 @@ import torch  # noqa: E402
 
 import sgforge as sg  # noqa: E402
 from sgforge.errors import ConfigError, PreflightError, StepError  # noqa: E402
+from sgforge.models.errors import BudgetReachedError  # noqa: E402
 from sgforge.stages import Checkpoint, Part, Resources, Selection  # noqa: E402
 from sgforge.testing import RefinerContract, tiny_samples  # noqa: E402
 from sgforge.testing.contracts.data import publish_samples  # noqa: E402
@@ -196,6 +197,36 @@ def test_it_stops_where_rewards_fail_on_too_much(tmp_path):
     reward = reward_toys.WordReward(reward_toys.WordOptions(fault="raises"))
     with pytest.raises(StepError, match=r"rewards failed on \d+ of 8 answers.*ValueError: no such word"):
         refine(tmp_path, reward=reward, max_failed=0.0, steps=20)
+
+
+class Paid(reward_toys.WordReward):
+    """A reward of a judge: so many calls of it are in the budget."""
+
+    def __init__(self, budget: int) -> None:
+        super().__init__()
+        self.budget = budget
+        self.asked: list[str] = []
+
+    def score(self, samples, outcomes):
+        if not self.budget:
+            raise BudgetReachedError("the next call could cost more than is left of 5 USD")
+        self.budget -= 1
+        self.asked += [outcome.text or "" for group in outcomes for outcome in group]
+        return super().score(samples, outcomes)
+
+
+def test_a_budget_that_is_spent_stops_it_and_no_step_that_was_paid_for_is_asked_again(tmp_path):
+    whole = refine(tmp_path / "whole", steps=5)
+    first, second = Paid(2), Paid(9)
+    with pytest.raises(BudgetReachedError, match="left of 5 USD"):
+        refine(tmp_path / "cut", reward=first, steps=5)
+    kept = [row["step"] for row in read_rollouts(tmp_path / "cut/out/rollouts.jsonl.zst")]
+    assert set(kept) == {0, 1}
+    found = refine(tmp_path / "cut", reward=second, steps=5)
+    assert second.budget == 9 - 3
+    assert first.asked + second.asked == [row["text"] for row in whole.rollouts]
+    assert found.rollouts == whole.rollouts
+    assert np.array_equal(found.after, whole.after)
 
 
 def test_rewards_of_another_range_are_taken_as_they_are(tmp_path):

@@ -16,7 +16,7 @@ from sgforge.models.errors import BudgetReachedError, RunStoppedError
 from sgforge.stages import VERBS, Credit, Failure, Outcome, Resources, RewardSum
 from sgforge.stages.policies import GivesPolicy, Policy, Rollout
 
-__all__ = ["Critic", "Drawn", "Group", "asked_of", "bare", "draw", "spreads", "truth_of"]
+__all__ = ["Critic", "Drawn", "Group", "asked_of", "bare", "draw", "is_final", "spreads", "truth_of"]
 
 _RAISED: Final = "raised"
 
@@ -113,7 +113,7 @@ class Critic:
             yield from self._rewards.score(truths, outcomes)
             return
         except Exception as error:
-            if _is_final(error):
+            if is_final(error):
                 raise
         # One of them raised: each is asked about each answer alone, so that it takes no other along.
         for truth, group in zip(truths, outcomes, strict=True):
@@ -123,12 +123,12 @@ class Critic:
         try:
             return self._rewards.score([truth], [[outcome]])[0][0]
         except Exception as error:
-            if _is_final(error):
+            if is_final(error):
                 raise
             return Failure(_RAISED, f"{type(error).__name__}: {error}")
 
 
-def _is_final(error: Exception) -> bool:
+def is_final(error: Exception) -> bool:
     """Whether asking again is pointless: the money is spent, or the run is to end."""
     return isinstance(error, BudgetReachedError | RunStoppedError)
 

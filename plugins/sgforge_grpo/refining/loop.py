@@ -22,7 +22,7 @@ from sgforge.graph import Sample
 from sgforge.stages import Checkpoint, Credit, Resources, Selection, asked_to_stop
 from sgforge.stages.policies import Policy, Rollout
 from sgforge_grpo.config import RefineOptions
-from sgforge_grpo.refining.drawing import Critic, Group, asked_of, draw, spreads
+from sgforge_grpo.refining.drawing import Critic, Group, asked_of, draw, is_final, spreads
 from sgforge_grpo.refining.life import States
 from sgforge_grpo.refining.methods import Lesson, Method
 from sgforge_grpo.refining.ranks import Ranks
@@ -73,8 +73,10 @@ class Refinement:
             for step in range(begin, self._options.steps):
                 try:
                     self._step(step, snapshot, rows, policy, reference, optimizer)
-                except StepError:
-                    states.save(step, policy, optimizer, self._written(begin=step))
+                except Exception as error:
+                    # Of several processes one may fail alone, and a state is written by all.
+                    if isinstance(error, StepError) or (is_final(error) and self._ranks.world == 1):
+                        states.save(step, policy, optimizer, self._written(begin=step))
                     raise
                 self._keep(step + 1, states, policy, optimizer, any(self._ranks.gather(stopped.is_set())))
         weights.mkdir(exist_ok=True)
