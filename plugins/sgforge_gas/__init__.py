@@ -69,7 +69,8 @@ def sgforge_register_renderers(register: Register) -> None:
         "diffusers",
         "sgforge_gas.rendering.diffusion:DiffusersRenderer",
         config=DiffusersOptions,
-        needs=Needs(modules=("diffusers", "torch", "transformers"), extra="gas-images", gpu="optional"),
+        needs=Needs(modules=("diffusers", "torch", "transformers"), extra="gas-images", gpu="optional", untrained=True),
+        offers=("train",),
     )
     register(
         "tokens",

@@ -209,6 +209,9 @@ class DiffusersOptions:
     `checkpoint`: its folder, or a hub id. `lora`: a folder or file of LoRA weights for it. `steps`, `guidance`: of the
     pipeline's scheduler. `size`: of the square picture, in pixels; the pipeline's own without it. `dtype`: "auto" is
     float32 on a CPU, else float16. `seed`: of the noise, which each picture has its own of by its id.
+
+    Of a training: `rank`: of the LoRA matrices (8; Hu et al. 2021, table 6, finds little gain above it). `train_steps`,
+    `batch`, `rate`: updates in all, pictures in each, and the rate of AdamW.
     """
 
     checkpoint: Path | str = attrs.field(converter=path_or_hub_id)
@@ -218,6 +221,10 @@ class DiffusersOptions:
     size: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(8)))
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     seed: int = attrs.field(default=0, validator=_from_0)
+    rank: int = attrs.field(default=8, validator=attrs.validators.ge(1))
+    train_steps: int = attrs.field(default=1000, validator=attrs.validators.ge(1))
+    batch: int = attrs.field(default=4, validator=attrs.validators.ge(1))
+    rate: float = attrs.field(default=1e-4, validator=attrs.validators.gt(0.0))
 
 
 @attrs.frozen(kw_only=True)

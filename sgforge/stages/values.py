@@ -55,6 +55,8 @@ class Needs:
     required. `env`: environment variables that must be set. `network`: it reaches other machines. `deterministic`:
     equal input and options give equal output.
 
+    `untrained`: what can be trained works without a training too, by weights that it finds by itself.
+
     `shows`: of an evaluator, the core's columns whose values of an image the student is shown beside the picture, such
     as ("caption",) for a renderer; it sees no others.
 
@@ -76,6 +78,7 @@ class Needs:
     by_image: bool | str = False
     network: bool = False
     deterministic: bool = True
+    untrained: bool = False
     shows: tuple[str, ...] = attrs.field(default=(), converter=_texts)
 
     def option(self, key: ReadByName) -> str | None:

@@ -63,3 +63,51 @@ def save_tiny_pipeline(folder: Path) -> Path:
     )
     pipeline.save_pretrained(folder / "pipeline")
     return folder / "pipeline"
+
+
+def save_tiny_transformer(folder: Path) -> Path:
+    """A StableDiffusion3Pipeline (a diffusion transformer), one tokenizer for its three texts, 32 x 32."""
+    import torch
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        SD3Transformer2DModel,
+        StableDiffusion3Pipeline,
+        StableDiffusionPipeline,
+    )
+    from transformers import CLIPTextModelWithProjection, T5Config, T5EncoderModel
+
+    other = StableDiffusionPipeline.from_pretrained(save_tiny_pipeline(folder / "other"), use_safetensors=True)
+    torch.manual_seed(1)
+    config = other.text_encoder.config
+    config.projection_dim = 16
+    texts = [CLIPTextModelWithProjection(config) for _ in range(2)]
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    third = T5EncoderModel(T5Config(vocab_size=config.vocab_size, **sizes))
+    transformer = SD3Transformer2DModel(
+        sample_size=16,
+        patch_size=2,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        caption_projection_dim=16,
+        pooled_projection_dim=32,
+        pos_embed_max_size=16,
+    )
+    vae = AutoencoderKL.from_config({**other.vae.config, "shift_factor": 0.0609, "scaling_factor": 1.5305})
+    pipeline = StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=vae,
+        text_encoder=texts[0],
+        tokenizer=other.tokenizer,
+        text_encoder_2=texts[1],
+        tokenizer_2=other.tokenizer,
+        text_encoder_3=third,
+        tokenizer_3=other.tokenizer,
+    )
+    pipeline.save_pretrained(folder / "transformer")
+    return folder / "transformer"

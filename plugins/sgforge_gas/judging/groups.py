@@ -10,7 +10,7 @@ import attrs
 
 from sgforge.graph import Sample
 
-__all__ = ["Group", "gaps", "groups_of", "scores_of"]
+__all__ = ["Group", "gaps", "groups_of", "scores_of", "targeted"]
 
 _Z: Final = 1.959963984540054
 
@@ -70,6 +70,22 @@ def gaps(teacher: Iterable[Sample], student: Iterable[Sample]) -> list[Group]:
             for group in groups_of(sample):
                 found.setdefault(group, []).append(total - others[sample.image_id])
     return [*reversed(_means(found))]
+
+
+def targeted(samples: Iterable[Sample], found: Iterable[Group], count: int, *, by: Sequence[str]) -> list[Sample]:
+    """The `count` samples where the widest gap is expected, of equal ones the first: the mean over the kinds of groups
+    in `by` of the mean gap of a sample's groups; groups without a gap count 0.
+    """
+    known = {(row.by, row.name): row.mean for row in found}
+
+    def expected(sample: Sample) -> float:
+        own: dict[str, list[float]] = {kind: [] for kind in by}
+        for kind, name in groups_of(sample):
+            if kind in own:
+                own[kind].append(known.get((kind, name), 0.0))
+        return math.fsum(math.fsum(values) / len(values) for values in own.values() if values)
+
+    return sorted(samples, key=expected, reverse=True)[:count]
 
 
 def _means(found: Mapping[tuple[str, str], Sequence[float]]) -> list[Group]:

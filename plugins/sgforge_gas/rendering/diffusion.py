@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from diffusers import DiffusionPipeline
 
+from sgforge.dataset import Snapshot
 from sgforge.edits import Edit
 from sgforge.errors import StepError
 from sgforge.graph import Caption, Sample
-from sgforge.stages import Answer, Failure, Resources
+from sgforge.selection import Selection
+from sgforge.stages import Answer, Checkpoint, Failure, Resources
 from sgforge_gas.config import DiffusersOptions
 
 __all__ = ["DiffusersRenderer", "seed_of"]
@@ -43,20 +47,45 @@ class DiffusersRenderer:
         """Load the pipeline: weights in safetensors form, no code from the folder or the hub."""
         if resources.files is None:
             raise StepError("the renderer diffusers needs Resources.files: run it through a pipeline")
+        self._pipeline = self._loaded(resources)
+        self._files = resources.files
+
+    def train(self, snapshot_path: Path, selection: Selection, out_dir: Path, resources: Resources) -> Checkpoint:
+        """LoRA weights for the pipeline, learnt from the images with a caption and a picture.
+
+        They go on from those of an earlier training, else of the option `lora`. Errors: none of the images has both,
+        peft is missing, the pipeline is of a family that is not trained here.
+        """
+        if find_spec("peft") is None:
+            raise StepError('LoRA needs peft: pip install "sgforge[gas-images]"')
+        from sgforge_gas.rendering.lora import examples_of, learn
+
+        pipeline = self._loaded(resources)
+        snapshot = Snapshot.open(snapshot_path)
+        samples = [snapshot.sample(row, resources.roots) for row in snapshot.rows(selection).tolist()]
+        examples = examples_of(samples, self.options.size or _size_of(pipeline))
+        if not examples:
+            raise StepError("there is nothing to learn from: no image has a caption and a picture")
+        folder = out_dir / "weights"
+        loss = learn(pipeline, examples, self.options, resources, folder)
+        return Checkpoint.of(folder, {"loss": loss})
+
+    def _loaded(self, resources: Resources) -> Any:
+        """The pipeline, with the LoRA weights of a training, else of the option `lora`."""
         options = self.options
         dtype = _DTYPES["float32" if resources.device == "cpu" and options.dtype == "auto" else _name(options.dtype)]
+        lora = options.lora if resources.checkpoint is None else resources.checkpoint.path
         try:
             pipeline = DiffusionPipeline.from_pretrained(  # type: ignore[no-untyped-call]
                 options.checkpoint, torch_dtype=dtype, use_safetensors=True, trust_remote_code=False
             )
-            if options.lora is not None:
-                pipeline.load_lora_weights(str(options.lora), use_safetensors=True)
+            if lora is not None:
+                pipeline.load_lora_weights(str(lora), use_safetensors=True)
         except (OSError, ValueError, ImportError) as error:
             what = " ".join(str(error).split())[:300]
             raise StepError(f"checkpoint {options.checkpoint} cannot be loaded as a pipeline: {what}") from error
         pipeline.set_progress_bar_config(disable=True)
-        self._pipeline = pipeline.to(resources.device)
-        self._files = resources.files
+        return pipeline.to(resources.device)
 
     def render(self, samples: Sequence[Sample]) -> list[Answer]:
         """A picture of each sample's caption."""
@@ -96,6 +125,13 @@ class DiffusersRenderer:
             else Edit(image=self._files.put(_png(picture), ".png"))
             for picture, flag, image_id in zip(made.images, unsafe, image_ids, strict=True)
         ]
+
+
+def _size_of(pipeline: Any) -> int:
+    """The side of the pipeline's own pictures, in pixels."""
+    network = getattr(pipeline, "unet", None) or pipeline.transformer
+    side: int = network.config.sample_size * pipeline.vae_scale_factor
+    return side
 
 
 def _name(dtype: str) -> str:

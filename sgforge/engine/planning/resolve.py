@@ -296,6 +296,8 @@ class _Planner:
                 return giver
             if step.kind.weights == "own" and student is not None and student.path == spec.path:
                 return giver
+        if spec.needs.untrained:
+            return None
         if spec.checkpoint is None and not (step.kind.student == "trained" and self._users(step.kind)):
             message = "has no weights: put a train step before it, or give it a checkpoint = PATH"
             self._problems.order(where, message)

@@ -1,0 +1,71 @@
+"""The recipes of examples/gas run as they stand, by one command each."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.environment import ROOT
+from support.extras import needs_extra
+
+from sgforge.graph import Region, Sample, SceneGraph
+from sgforge_gas.judging.groups import Group, targeted
+
+
+def recipe(name: str, folder: Path, *arguments: str) -> list[str]:
+    """The lines that a recipe prints."""
+    command = [sys.executable, str(ROOT / "examples/gas" / name), "--small", "--folder", str(folder), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def figures(line: str) -> list[float]:
+    return [float(one) for one in re.findall(r"-?\d+\.\d+", line)]
+
+
+@pytest.mark.slow
+def test_rounds_of_self_improvement(tmp_path: Path) -> None:
+    needs_extra("robin")
+    head, start, *rounds = recipe("improve.py", tmp_path, "--copies", "2")
+    assert head.split() == ["round", "held-out", "score", "gain", "over", "the", "start"]
+    mean, low, high = figures(start)
+    assert 0 <= low <= mean <= high <= 1.1
+    assert [line.split()[0] for line in rounds] == ["1", "2"]
+    for line in rounds:
+        score, _, _, gained, low, high = figures(line)
+        assert gained == pytest.approx(score - mean, abs=2e-3)
+        assert low <= gained <= high
+
+
+@pytest.mark.slow
+def test_targeted_distillation(tmp_path: Path) -> None:
+    needs_extra("robin")
+    lines = recipe("distil.py", tmp_path)
+    table = lines[lines.index("") + 1 :]
+    assert [line.split()[0] for line in table] == ["learnt", "start", "targeted", "by-chance"]
+    start, *after = map(figures, table[1:])
+    for row in after:
+        assert row[3] == pytest.approx(row[0] - start[0], abs=2e-3)
+
+
+def test_graphs_are_chosen_where_the_gap_is_widest() -> None:
+    def graph(name: str, *labels: str) -> Sample:
+        return Sample(name, SceneGraph(0, 0, [Region(label=label) for label in labels]))
+
+    found = [
+        Group(by="object", name="cat", count=3, mean=0.5),
+        Group(by="object", name="dog", count=3, mean=-0.1),
+        Group(by="complexity", name="2", count=3, mean=0.3),
+        Group(by="attribute", name="red", count=3, mean=9.0),
+    ]
+    pool = [graph("dog", "dog"), graph("cat", "cat"), graph("both", "cat", "dog"), graph("new", "owl")]
+    # By hand: dog -0.1; cat 0.5; both (0.5 - 0.1) / 2 + 0.3 = 0.5, behind the cat that comes first; owl 0.
+    order = [sample.image_id for sample in targeted(pool, found, 4, by=("object", "complexity"))]
+    assert order == ["cat", "both", "new", "dog"]
+    assert [one.image_id for one in targeted(pool, found, 1, by=("object",))] == ["cat"]
