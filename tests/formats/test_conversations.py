@@ -74,6 +74,25 @@ def test_regions_are_called_by_number(tmp_path: Path) -> None:
     assert found.samples["7"].values["questions"][0].references == (1, 0)
 
 
+def test_as_many_mask_signs_as_regions(tmp_path: Path) -> None:
+    one = {"bbox": [1, 2, 3, 4]}
+    first, second = "Of region1 <mask><pos>, region2 <mask><pos>.", "And of <mask>?"
+    rows = [
+        {"id": "all", "annotation": [one, one], "conversations": turns(first, "It.", "Else?", "<mask>")},
+        {"id": "over turns", "annotation": [one] * 3, "conversations": turns(first, "It.", second, "That.")},
+        {"id": "none", "annotation": [one], "conversations": turns("Of region1.", "It.")},
+        {"id": "few", "annotation": [one], "conversations": turns(first, "It.")},
+        {"id": "no regions", "conversations": turns(second, "It.")},
+    ]
+    found = read(talk(tmp_path, *rows))
+    assert len(found.samples) == 5
+    assert found.reasons == {"mask-count": 2}
+    said = [(failure.image_id, failure.detail) for failure in found.failures]
+    assert [image for image, _ in said] == ["few", "no regions"]
+    assert "2 <mask>, its annotation 1 regions" in said[0][1]
+    assert "1 <mask>, its annotation 0 regions" in said[1][1]
+
+
 def test_bad_turns_are_counted_and_the_rest_is_read(tmp_path: Path) -> None:
     broken = {"objects": [{"id": 5}, {"id": "a.1", "bbox": [5, 1]}], "relationships": [{"subject": "a.1"}, 5]}
     rows = [

@@ -4,8 +4,8 @@ A row: {id, image | file_name, width, height, conversations: [{from: human | gpt
 {bbox: x, y, width, height, segmentation}, where it is about regions; a region is called region1, region2, ... in texts.
 An answer that is a graph, as JSON (R1-SGG) or by numbered regions (Robin), becomes the graph; every other pair of turns
 becomes a question with its answer, in the column `questions`. What was asked for a graph is kept in `formats.origin`.
-Failures of rows: those of `GraphBuilder`, bad-turn, bad-graph, bad-mask; of an image: bad-image, duplicate-image. Turns
-of a system are left out and counted in a remark.
+Failures of rows: those of `GraphBuilder`, bad-turn, bad-graph, bad-mask, and mask-count, of a row that is read all the
+same; of an image: bad-image, duplicate-image. Turns of a system are left out and counted in a remark.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from sgforge_formats.reading.numbers import read_number, read_whole
 __all__ = ["ASKED", "IMAGE_SIGN", "KIND", "ConversationsSource"]
 
 IMAGE_SIGN: Final = "<image>"
+MASK_SIGN: Final = "<mask>"
 KIND: Final = "conversation"
 """The kind of questions that are turns of a conversation."""
 ASKED: Final = "asked"
@@ -129,6 +130,7 @@ class _Talk:
         if not isinstance(turns, list):
             self.builder.fault("bad-turn", f"conversations must be a list of turns, not {shortened(turns)}")
             return
+        self._check_masks(turns)
         question: str | None = None
         for position, turn in enumerate(turns):
             item = f"conversations[{position}]"
@@ -144,6 +146,14 @@ class _Talk:
                 self.builder.fault("bad-turn", f"{shortened(turn)} is no turn of human and gpt in turns", item)
         if question is not None:
             self.builder.fault("bad-turn", "the last question has no answer", "conversations")
+
+    def _check_masks(self, turns: list[Any]) -> None:
+        """Where texts hold `<mask>`, they hold it once for each region, as the published trainers need it."""
+        said = [text for who, text in map(_said, turns) if who == "human" and text is not None]
+        signs = sum(text.count(MASK_SIGN) for text in said)
+        if signs and signs != self.shown:
+            detail = f"its questions hold {signs} {MASK_SIGN}, its annotation {self.shown} regions"
+            self.builder.fault("mask-count", detail, "conversations")
 
     def _pair(self, question: str, answer: str, item: str) -> None:
         graph = graph_of_text(answer)
