@@ -51,7 +51,9 @@ class RobinOptions:
     `lora`: the rank of adapters that learn instead of the language model's own weights, 0 for none. `source_weights`:
     how often an epoch shows the images of a source, by its name; 1 where it is not named. `save_every`: steps between
     saved states. `checkpointing`: compute activations again instead of keeping them. `compile`: on CUDA, compile layers
-    and blocks; the first steps take a minute more. `pair_head`: train one beside the decoder, for the closed vocabulary
+    and blocks; the first steps take a minute more. `sharding`: of several processes (`run = {processes = N}`) each
+    holds the whole model ("replicated"), or a share of its weights, gradients and moments ("sharded"); both learn the
+    same, up to rounding, so that it is in no key. `pair_head`: train one beside the decoder, for the closed vocabulary
     of the training; `spoken`: the share of examples that ask anything in words, the others teach the pair head alone.
     `comparing_layer`: put a new layer over the regions' tokens that tells each what it shares with others; a checkpoint
     that has one keeps it in any case.
@@ -80,6 +82,7 @@ class RobinOptions:
     save_every: int = attrs.field(default=100, validator=_POSITIVE)
     checkpointing: bool = False
     compile: bool = True
+    sharding: Literal["replicated", "sharded"] = attrs.field(default="replicated", eq=False)
     pair_head: bool = False
     comparing_layer: bool = False
     spoken: float = attrs.field(default=1.0, validator=validators.and_(_NOT_NEGATIVE, validators.le(1.0)))

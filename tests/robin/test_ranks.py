@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from support.environment import ROOT
 from support.waiting import wait_until
+from torch import Tensor
 
 CONFIG = """
 dataset = "data"
@@ -31,13 +33,14 @@ capacity = 700
 save_every = 1
 pair_head = true
 spoken = 0.6
+sharding = "%s"
 run = {processes = %d}
 """
 
 
-def begin(folder: Path, processes: int) -> subprocess.Popen[str]:
+def begin(folder: Path, processes: int, sharding: str) -> subprocess.Popen[str]:
     folder.mkdir(exist_ok=True)
-    (folder / "config.toml").write_text(CONFIG % processes)
+    (folder / "config.toml").write_text(CONFIG % (sharding, processes))
     return subprocess.Popen(
         [sys.executable, "-m", "sgforge", "run", "config.toml"],
         cwd=folder,
@@ -48,8 +51,8 @@ def begin(folder: Path, processes: int) -> subprocess.Popen[str]:
     )
 
 
-def finish(folder: Path, processes: int = 2) -> None:
-    driver = begin(folder, processes)
+def finish(folder: Path, sharding: str, processes: int = 2) -> None:
+    driver = begin(folder, processes, sharding)
     said = driver.communicate()[0]
     assert driver.returncode == 0, said
 
@@ -65,9 +68,14 @@ def losses(folder: Path) -> list[float]:
     return [by_step[step] for step in sorted(by_step)]
 
 
-def weights(folder: Path) -> str:
+def digest(folder: Path) -> str:
     (found,) = folder.glob("data/steps/*/checkpoint.json")
     return str(json.loads(found.read_text())["sha256"])
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    (found,) = folder.glob("data/steps/*/**/model.safetensors")
+    return load_file(found)
 
 
 def ranks_of(driver: int) -> list[int]:
@@ -84,9 +92,9 @@ def ranks_of(driver: int) -> list[int]:
     return sorted(found)
 
 
-def kill_after(folder: Path, step: int, victim: str) -> None:
+def kill_after(folder: Path, step: int, victim: str, sharding: str) -> None:
     """Run until so many steps are done, then kill the driver or a rank; all have ended then."""
-    driver = begin(folder, 2)
+    driver = begin(folder, 2, sharding)
     wait_until(lambda: len(losses(folder)) >= step or driver.poll() is not None, f"step {step}")
     assert driver.poll() is None, driver.communicate()[0]
     ranks = ranks_of(driver.pid)
@@ -99,17 +107,21 @@ def kill_after(folder: Path, step: int, victim: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
-def test_killed_at_any_step_it_goes_on_to_the_bit(tmp_path: Path) -> None:
-    finish(tmp_path / "whole")
+@pytest.mark.parametrize("sharding", ["replicated", "sharded"])
+def test_killed_at_any_step_it_goes_on_to_the_bit(tmp_path: Path, sharding: str) -> None:
+    finish(tmp_path / "whole", sharding)
     expected = losses(tmp_path / "whole")
     assert len(expected) == 5
     told = {one["metric"] for one in metrics(tmp_path / "whole")}
     assert told == {"loss", "tokens_s", "memory_gb"}
     cut = tmp_path / "cut"
     for step, victim in ((1, "driver"), (2, "rank 0"), (4, "rank 1")):
-        kill_after(cut, step, victim)
-    finish(cut)
+        kill_after(cut, step, victim, sharding)
+    finish(cut, sharding)
     assert losses(cut) == expected
-    assert weights(cut) == weights(tmp_path / "whole")
-    finish(tmp_path / "alone", 1)
+    assert digest(cut) == digest(tmp_path / "whole")
+    finish(tmp_path / "alone", sharding, 1)
     assert losses(tmp_path / "alone") == pytest.approx(expected, rel=1e-4)
+    one, two = weights(tmp_path / "alone"), weights(cut)
+    assert one.keys() == two.keys()
+    assert max(float((value - two[name]).abs().max()) for name, value in one.items()) < 1e-3

@@ -64,7 +64,7 @@ def test_a_state_of_another_plan_is_refused(tmp_path: Path) -> None:
     life = Life(tmp_path / "out", "another plan", 2, lambda step: None, lambda: False)
     with pytest.raises(StepError, match="other options or data"):
         train(model(), stream(samples, SHORT), SHORT, 4, life)
-    (state,) = (tmp_path / "out").glob("state-*/state.pt")
+    (state,) = (tmp_path / "out").glob("state-*/state.safetensors")
     state.write_bytes(state.read_bytes()[:100])
     with pytest.raises(StepError, match=r"cannot be read .*: delete .*state-00000002"):
         run(tmp_path / "out", samples, 4)
@@ -163,9 +163,9 @@ def test_out_of_memory_says_what_to_change(tmp_path: Path, monkeypatch: pytest.M
     def full(robin: RobinModel, row: object, attention: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("sgforge_robin.training.loop.packed_loss", full)
+    monkeypatch.setattr("sgforge_robin.training.loss.packed_loss", full)
     life = Life(tmp_path / "out", "", 9, lambda step: None, lambda: False)
-    with pytest.raises(StepError, match=r"out of memory at a row of \d+ positions: lower capacity, or set checkpoint"):
+    with pytest.raises(StepError, match=r"out of memory at a row of \d+ positions: lower capacity, set checkpoint"):
         train(model(), stream(scenes(tmp_path, 1), SHORT), SHORT, 2, life)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -16,14 +17,15 @@ from sgforge_robin.encoding import Example
 from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.training.ahead import ahead
 from sgforge_robin.training.forward import Attention
-from sgforge_robin.training.loss import packed_loss
+from sgforge_robin.training.loss import Share
 from sgforge_robin.training.optimizer import clip, freeze, make_optimizer, set_rates
 from sgforge_robin.training.ranks import Ranks
+from sgforge_robin.training.sharding import Pass, ShardedRobin, WholeRobin
 from sgforge_robin.training.stages import Stage
 from sgforge_robin.training.state import State, load_state, save_state
 from sgforge_robin.training.stream import PackedStream, Position
 
-__all__ = ["Life", "Share", "StepReport", "share_of", "take_step", "train"]
+__all__ = ["Life", "StepReport", "share_of", "take_step", "train"]
 
 
 @attrs.frozen
@@ -41,7 +43,8 @@ class Life:
     """How a training lives: where its states go and how often, who is told of each step, who asks it to stop.
 
     `plan`: text that must be equal for a state to be resumed. `mixed`: compute in bfloat16, weights in float32.
-    `recomputed`: compute activations again instead of keeping them. `compiled`: compile layers and blocks.
+    `recomputed`: compute activations again instead of keeping them. `compiled`: compile layers and blocks. `sharded`:
+    of several processes each keeps a share of weights, gradients and moments.
     """
 
     folder: Path
@@ -52,12 +55,16 @@ class Life:
     mixed: bool = False
     recomputed: bool = False
     compiled: bool = False
+    sharded: bool = False
 
 
 def train(
     model: RobinModel, stream: PackedStream, stage: Stage, steps: int, life: Life, ranks: Ranks = Ranks()
-) -> None:
-    """Train for `steps` steps in all, going on from a state of the same plan if there is one.
+) -> RobinModel:
+    """Train for `steps` steps in all, going on from a state of the same plan if there is one; what is trained then.
+
+    That is the model itself; of one that was sharded it is another, on the CPU, on the first rank, and on the others
+    nothing to go on with.
 
     Killed at any step and started again, it takes the same steps with the same losses: to the bit on a CPU with as
     many threads and processes. Several processes share the rows of each step, so that with another number of them it
@@ -70,8 +77,9 @@ def train(
         model.recompute_activations()
     if life.compiled:
         model.compile_parts()
+    sharded = ShardedRobin(model, ranks, life.mixed) if life.sharded and ranks.worker.world > 1 else None
     optimizer = make_optimizer(model, stage)
-    state = load_state(life.folder, model, optimizer, life.plan) or State(0, Position())
+    state = load_state(life.folder, model, optimizer, life.plan, ranks) or State(0, Position())
     last = state.position.epoch
     coming = stream.steps(state.position, ranks.worker)
     # Beside a CPU that computes, reading ahead would only take its time.
@@ -86,27 +94,19 @@ def train(
             continue
         last = position.epoch
         set_rates(optimizer, state.step, steps, stage.warmup)
-        loss = take_step(model, optimizer, rows, share, life.mixed, ranks)
+        loss = take_step(model, optimizer, rows, share, life.mixed, ranks, sharded=sharded)
         state = State(state.step + 1, position)
         life.report(StepReport(state.step, loss, share.tokens, time.perf_counter() - started))
         (stopped,) = ranks.totals([life.is_stopped()])
-        if ranks.worker.rank == 0 and (stopped or (state.step % life.save_every == 0 and state.step < steps)):
-            save_state(life.folder, state, model, optimizer, life.plan)
+        if stopped or (state.step % life.save_every == 0 and state.step < steps):
+            save_state(life.folder, state, model, optimizer, life.plan, ranks)
         if stopped:
             ranks.totals([])  # none ends before the state is there
             raise StepError(f"asked to stop after step {state.step} of {steps}: run it again to go on from there")
+    model = model if sharded is None else sharded.whole()
     model.eval()
     model.run_as_written()
-
-
-@attrs.frozen
-class Share:
-    """What all ranks have in one step: positions that are learnt, images that teach the pair head, images, tokens."""
-
-    learnt: int
-    taught: int
-    images: int
-    tokens: int
+    return model
 
 
 def share_of(rows: Sequence[Sequence[Example]], ranks: Ranks = Ranks()) -> Share:
@@ -126,27 +126,25 @@ def take_step(
     mixed: bool = False,
     ranks: Ranks = Ranks(),
     attention: Attention | None = None,
+    sharded: ShardedRobin | None = None,
 ) -> float:
     """One update; the loss a learnt position, and that of the pair head an image, added up.
 
-    Learnt positions weigh alike, and so do images, whichever rank has them.
+    Learnt positions weigh alike, and so do images, whichever rank has them. `sharded`: the model in shares, if it is.
     """
     optimizer.zero_grad(set_to_none=True)
+    way = sharded or WholeRobin(model, ranks)
     parts, device = [], model.table.weight.device.type
-    for row in rows:
-        try:
-            with torch.autocast(device, torch.bfloat16, enabled=mixed):
-                summed = packed_loss(model, row, attention)
-            part = summed.total / max(share.learnt, 1) + summed.pairs / max(share.taught, 1)
-            part.backward()
-        except torch.OutOfMemoryError as error:
-            raise StepError(
-                f"out of memory at a row of {sum(example.total for example in row)} positions: lower capacity, or set "
-                "checkpointing = true"
-            ) from error
-        parts.append(part.detach())
+    for one in way.passes(rows):
+        with _advised(one), torch.autocast(device, torch.bfloat16, enabled=mixed):
+            loss = way.loss(one, share, attention)
+        with _advised(one):
+            if loss.requires_grad:  # a row of pairs alone teaches nothing where their head is not to learn
+                loss.backward()
+        if one.row is not None:
+            parts.append(loss.detach())
     told = _on_the_way(parts)
-    ranks.sum_gradients(model.parameters())
+    way.finish()
     clip(model)
     optimizer.step()
     values = told()  # the one wait for the device in a step, for its backward pass: the update is under way meanwhile
@@ -156,6 +154,18 @@ def take_step(
             raise StepError(f"the loss is {value} at the row of images {names}: look at their answers")
     (loss,) = ranks.totals([math.fsum(values)])
     return loss
+
+
+@contextmanager
+def _advised(one: Pass) -> Iterator[None]:
+    """Say what to change where memory runs out."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise StepError(
+            f"out of memory at a row of {sum(example.total for example in one.row or ())} positions: lower capacity, "
+            'set checkpointing = true, or sharding = "sharded" and processes = N in the step\'s run table'
+        ) from error
 
 
 def _on_the_way(losses: Sequence[Tensor]) -> Callable[[], list[float]]:

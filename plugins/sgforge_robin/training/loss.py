@@ -15,7 +15,17 @@ from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.splice import RegionTokens
 from sgforge_robin.training.forward import Attention, See, in_pieces, learnt_states
 
-__all__ = ["Summed", "packed_loss"]
+__all__ = ["Share", "Summed", "packed_loss", "row_loss"]
+
+
+@attrs.frozen
+class Share:
+    """What all ranks have in one step: positions that are learnt, images that teach the pair head, images, tokens."""
+
+    learnt: int
+    taught: int
+    images: int
+    tokens: int
 
 
 @attrs.frozen(eq=False)
@@ -50,6 +60,14 @@ def packed_loss(model: RobinModel, examples: Sequence[Example], attention: Atten
     losses = [_pair_loss(model, examples[place], seen.regions[place], device) for place in taught]
     pairs = torch.stack(losses).sum() if losses else torch.zeros((), device=device)
     return Summed(total, 0 if learnt is None else len(learnt.aims), pairs, len(taught))
+
+
+def row_loss(
+    model: RobinModel, examples: Sequence[Example], share: Share, attention: Attention | None = None
+) -> Tensor:
+    """What a row adds to the loss of a step: a learnt position of all ranks weighs alike, and so does an image."""
+    summed = packed_loss(model, examples, attention)
+    return summed.total / max(share.learnt, 1) + summed.pairs / max(share.taught, 1)
 
 
 def _cross_entropy(logits: Tensor, aims: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import torch
@@ -14,6 +14,7 @@ from sgforge.stages import Worker
 
 __all__ = ["Ranks", "join", "share_gradients"]
 
+_T = TypeVar("_T")
 _PIECE: Final = 2**24
 """Numbers that are sent at once."""
 
@@ -33,22 +34,22 @@ class Ranks:
 
     worker: Worker = attrs.field(factory=Worker)
 
+    def told(self, value: _T) -> list[_T]:
+        """The value of every rank, in their order."""
+        if self.worker.world == 1:
+            return [value]
+        # Through objects, so that it is the same over gloo and NCCL, and exact for counts.
+        every: list[Any] = [None] * self.worker.world
+        distributed.all_gather_object(every, value)
+        return every
+
     def totals(self, values: Sequence[float]) -> list[float]:
         """The sum of each value over all ranks, in float64."""
-        if self.worker.world == 1:
-            return list(values)
-        # Through objects, so that it is the same over gloo and NCCL, and exact for counts.
-        every: list[Sequence[float]] = [()] * self.worker.world
-        distributed.all_gather_object(every, tuple(values))
-        return [sum(column) for column in zip(*every, strict=True)]
+        return [sum(column) for column in zip(*self.told(tuple(values)), strict=True)]
 
     def counted(self, counts: Counter[str]) -> Counter[str]:
         """The counts of all ranks, added up."""
-        if self.worker.world == 1:
-            return counts
-        every: list[Counter[str]] = [Counter()] * self.worker.world
-        distributed.all_gather_object(every, counts)
-        return sum(every, Counter())
+        return sum(self.told(counts), Counter())
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:

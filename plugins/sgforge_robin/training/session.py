@@ -88,6 +88,7 @@ class TrainingSession:
         self._stage = _stage(options)
         self._counts: Counter[str] = Counter()
         self._ranks = Ranks(resources.worker)
+        self._is_sharded = options.sharding == "sharded" and resources.worker.world > 1
 
     def run(self, snapshot_path: Path, selection: Selection) -> Checkpoint:
         """Train, calibrate, save; a training that is done already is found as it was left."""
@@ -105,9 +106,10 @@ class TrainingSession:
         learnt, aside = _divide(rows)
         robin, size = self._start(vocabulary)
         images = _Images(snapshot, learnt, self._resources.roots)
-        metrics = self._train(robin, size, images, plan)
+        robin, metrics = self._train(robin, size, images, plan)
         if self._resources.worker.rank:
             return Checkpoint(self._out, "")  # the first one leaves it
+        robin.model.to(self._resources.device)
         metrics |= {"images": len(learnt), "relations": vocabulary.relations}
         robin, calibration = self._calibrate(robin, _Images(snapshot, aside, self._resources.roots))
         metrics |= {"temperature": calibration.temperature, "calibration_error": calibration.error_after}
@@ -149,7 +151,8 @@ class TrainingSession:
             robin.model.add_comparing_layer(ComparingShape())
         if self._options.lora:
             add_adapters(robin.model.language.base_model.layers, self._options.lora)
-        robin.model.to(self._resources.device)
+        if not self._is_sharded:  # a device need not hold all of one that is
+            robin.model.to(self._resources.device)
         return attrs.evolve(robin, known=known), size
 
     def _with_pair_head(self, robin: TrainedRobin, known: Known) -> TrainedRobin:
@@ -180,7 +183,9 @@ class TrainingSession:
             load_tower(model, options.tower)
         return TrainedRobin(model, tokenizer, known)
 
-    def _train(self, robin: TrainedRobin, size: Size, images: _Images, plan: str) -> dict[str, float]:
+    def _train(
+        self, robin: TrainedRobin, size: Size, images: _Images, plan: str
+    ) -> tuple[TrainedRobin, dict[str, float]]:
         counts, stage = self._counts, self._stage
         maker = ExampleMaker(
             tokenizer=robin.tokenizer,
@@ -206,11 +211,13 @@ class TrainingSession:
                 mixed=self._resources.dtype == "bfloat16",
                 recomputed=self._options.checkpointing,
                 compiled=self._options.compile and self._resources.device.startswith("cuda"),
+                sharded=self._is_sharded,
             )
-            train(robin.model, stream, stage, steps, life, self._ranks)
+            model = train(robin.model, stream, stage, steps, life, self._ranks)
         counts += self._ranks.counted(stream.unreadable)
         left = {f"left out: {reason}": float(number) for reason, number in sorted(counts.items()) if number}
-        return {"steps": steps, "loss": progress.loss, "packing_efficiency": stream.efficiency, **left}
+        metrics = {"steps": steps, "loss": progress.loss, "packing_efficiency": stream.efficiency, **left}
+        return attrs.evolve(robin, model=model), metrics
 
     def _calibrate(self, robin: TrainedRobin, images: _Images) -> tuple[TrainedRobin, Calibration]:
         """Fit the temperature on the images kept aside."""
@@ -248,7 +255,7 @@ class TrainingSession:
 
 _NOT_OF_TRAINING: Final = (
     *("save_every", "mode", "constrained", "temperature", "max_tokens", "relations_per_subject", "min_score"),
-    *("max_pairs", "ranker", "predicates", "labels", "checkpointing", "compile"),
+    *("max_pairs", "ranker", "predicates", "labels", "checkpointing", "compile", "sharding"),
 )
 
 
