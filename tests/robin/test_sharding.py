@@ -31,12 +31,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     trained(folder / "alone", folder / "of one", stop=2)
     model, losses = trained(folder / "alone", folder / "alone states")
     weights = {name: value.detach() for name, value in model.state_dict().items()}
-    return Found(folder=folder, told=launch(folder), alone=losses, weights=weights)
+    return Found(folder=folder, told=launch(folder, list(CASES)), alone=losses, weights=weights)
 
 
-@pytest.mark.parametrize("name", list(CASES))
-def test_steps_in_shares_are_those_of_whole_models(found: Found, name: str) -> None:
-    told = found.told["steps"][name]
+def check_steps(name: str, told: dict[str, Any]) -> None:
     whole, sharded = told["losses"]
     assert len(set(whole)) == STEPS
     # Norms of layers are rounded to bfloat16 too where layers are gathered in it.
@@ -45,13 +43,22 @@ def test_steps_in_shares_are_those_of_whole_models(found: Found, name: str) -> N
     assert told["apart"] < (3e-3 if CASES[name].mixed else 1e-5)
 
 
-def test_two_ranks_hold_half_of_it_each(found: Found) -> None:
-    """Weights, and two moments of each: nothing twice, and nothing left out."""
-    (whole, first), (_, second) = found.told["steps"]["plain"]["bytes"]
+def test_steps_in_shares_are_those_of_whole_models_and_each_rank_holds_half(tmp_path: Path) -> None:
+    """What is held: weights, and two moments of each. Nothing is held twice, and nothing left out."""
+    told = launch(tmp_path, ["plain"], resumes=False)["steps"]["plain"]
+    check_steps("plain", told)
+    (whole, first), (_, second) = told["bytes"]
     assert first + second == whole
     assert max(first, second) < 0.52 * whole
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(CASES))
+def test_every_way_to_train_goes_in_shares(found: Found, name: str) -> None:
+    check_steps(name, found.told["steps"][name])
+
+
+@pytest.mark.slow
 def test_a_training_that_is_stopped_goes_on_to_the_bit(found: Found) -> None:
     told = found.told["resumed"]
     first, rest = told["cut"]
@@ -60,6 +67,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_bit(found: Found) -> None:
     assert told["is_equal"]
 
 
+@pytest.mark.slow
 def test_alone_it_learns_the_same(found: Found) -> None:
     assert found.told["resumed"]["losses"] == pytest.approx(found.alone, rel=1e-5)
     weights = torch.load(found.folder / "whole.pt", weights_only=True)
@@ -67,6 +75,7 @@ def test_alone_it_learns_the_same(found: Found) -> None:
     assert max(float((value - found.weights[name]).abs().max()) for name, value in weights.items()) < 1e-4
 
 
+@pytest.mark.slow
 def test_another_number_of_ranks_goes_on(found: Found) -> None:
     _, rest = trained(found.folder / "alone", found.folder / "for one")
     assert rest == pytest.approx(found.alone[3:], rel=1e-5)
@@ -74,6 +83,7 @@ def test_another_number_of_ranks_goes_on(found: Found) -> None:
     assert found.told["resumed"]["from_one_apart"] < 1e-4
 
 
+@pytest.mark.slow
 def test_a_state_is_tensors_and_json(found: Found, tmp_path: Path) -> None:
     (state,) = (found.folder / "whole").glob("state-*")
     files = sorted(state.iterdir())

@@ -1,4 +1,4 @@
-"""Trainings on two ranks: `python two_ranks.py FOLDER` is one of them, started by `launch`; rank 0 tells what it found.
+"""Trainings on two ranks: `python two_ranks.py FOLDER CASES` is one, started by `launch`; rank 0 tells what it found.
 
 An image in three asks in words, so that ranks have unequal rows, and rows that reach unequal parts of the model.
 """
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,13 @@ def trained(folder: Path, states: Path, ranks: Ranks = Ranks(), stop: int = 0) -
     return train(model, stream, PLAIN, STEPS, life, ranks), losses
 
 
-def launch(folder: Path) -> dict[str, Any]:
-    """What two ranks found."""
+def launch(folder: Path, cases: Sequence[str], resumes: bool = True) -> dict[str, Any]:
+    """What two ranks found of these cases, and of trainings that are stopped and go on."""
     environment = {**surroundings(2), "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     ranks = []
     for rank in range(2):
         with (folder / f"{rank}.log").open("wb") as log:
-            command = [sys.executable, __file__, str(folder)]
+            command = [sys.executable, __file__, str(folder), json.dumps(cases), *["resumes"] * resumes]
             ranks.append(
                 subprocess.Popen(command, env={**environment, "RANK": str(rank)}, stdout=log, stderr=subprocess.STDOUT)
             )
@@ -182,8 +183,9 @@ def main() -> None:
     worker = Worker(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     join(worker, "cpu")
     ranks, own = Ranks(worker), folder / f"rank {worker.rank}"
-    found = {"steps": {name: compared(own, case, ranks) for name, case in CASES.items()}}
-    found["resumed"] = resumed(folder, own, ranks)
+    found = {"steps": {name: compared(own, CASES[name], ranks) for name in json.loads(sys.argv[2])}}
+    if "resumes" in sys.argv:
+        found["resumed"] = resumed(folder, own, ranks)
     if worker.rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
     distributed.destroy_process_group()
