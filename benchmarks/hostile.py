@@ -6,9 +6,10 @@
 
 A trial changes a small sound thing (bytes, chunks with right checksums, what arrays hold, JSON, kinds of files, rows
 and tables of SQLite) and lets one command read it in a process of its own. Counted are crashes (a signal, or an error
-that is none of ours), hangs of more than 10 s, files opened outside of what was given (a folder beside it, to which
-links, `..` and absolute paths lead), escapes that reach the terminal, and what takes more memory than the bound: a
-gigabyte beside what a process of the package takes anyway. One JSON line; exit code 1 if anything was found.
+that is none of ours), hangs of more than 10 s (of work and sleep), files opened outside of what was given (a folder
+beside it, to which links, `..` and absolute paths lead), escapes that reach the terminal, and what takes more memory
+than the bound: a gigabyte beside what a process of the package takes anyway. One JSON line; exit code 1 if anything
+was found.
 """
 
 from __future__ import annotations
@@ -544,23 +545,37 @@ def outcome_of(trial: Trial, folder: Path, outside: Path, kept_mb: float) -> Out
     number = os.fork()
     if number == 0:
         child(trial, folder, outside)
-    status, used = wait(number, started)
+    status, used = wait(number)
     seconds = time.monotonic() - started
     text = (folder / "output").read_bytes().decode(errors="replace") if (folder / "output").exists() else ""
     peak = used.ru_maxrss / 1024
     return Outcome(fault_of(status, text, peak - kept_mb), peak, seconds, text)
 
 
-def wait(number: int, started: float) -> tuple[int | None, Any]:
+def wait(number: int) -> tuple[int | None, Any]:
+    """How the child ended; None if it was ended for hanging: its own CPU time and the time it slept are its time.
+
+    Time in which it waits for a core that others hold is not: a busy machine makes no hang.
+    """
+    slept, before = 0.0, time.monotonic()
     while True:
         done, status, used = os.wait4(number, os.WNOHANG)
         if done:
             return status, used
-        if time.monotonic() - started > SECONDS:
+        now = time.monotonic()
+        state, worked = state_of(number)
+        slept, before = slept + (now - before if state != "R" else 0.0), now
+        if slept + worked > SECONDS:
             os.kill(number, signal.SIGKILL)
             _, _, used = os.wait4(number, 0)
             return None, used
         time.sleep(0.002)
+
+
+def state_of(number: int) -> tuple[str, float]:
+    """The letter of a process's state and its CPU seconds so far (Linux, proc(5))."""
+    fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def fault_of(status: int | None, text: str, peak_mb: float) -> str | None:
