@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from docs.blocks import run_page
 from support.environment import ROOT
+from support.extras import needs_extra
 
 from sgforge.cli.main import main
 from sgforge.dataset import Dataset
@@ -60,9 +62,31 @@ def test_scores_by_what_pictures_should_show(here: Path, capsys: pytest.CaptureF
     assert "complexity  pictures" in capsys.readouterr().out
 
 
-def test_a_model_is_scored_by_one_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from support.extras import needs_extra
+def test_a_renderer_of_codes_is_refined_by_what_its_pictures_show(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs_extra("grpo")
+    from sgforge_grpo.refining.rollout_file import read_rollouts
 
+    few = {"sources.learnt.count": 12, "sources.held-out.count": 4, "step.teach.steps": 3, "step.refine.steps": 2}
+    sets = [part for key, value in few.items() for part in ("--set", f"{key}={value}")]
+    assert main(["run", "examples/gas/refine.toml", *sets]) in (0, 4)
+    capsys.readouterr()
+    (kept,) = (here / "runs/refine/steps").glob("*/out/rollouts.jsonl.zst")
+    rollouts = list(read_rollouts(kept))
+    assert {row["step"] for row in rollouts} == {0, 1}
+    groups = Counter((row["step"], row["image_id"]) for row in rollouts)
+    assert set(groups.values()) == {8}
+    assert all(0 <= row["reward"] <= 1 for row in rollouts)
+    assert len({row["reward"] for row in rollouts}) > 1
+    shown = [sample for sample in Dataset.open(here / "runs/refine") if "answers" in sample.values]
+    assert len(shown) == 4
+    before = kept.stat().st_mtime_ns
+    assert main(["run", "examples/gas/refine.toml", *sets]) in (0, 4)
+    assert kept.stat().st_mtime_ns == before  # nothing is refined again
+
+
+def test_a_model_is_scored_by_one_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     needs_extra("gas-images")
     from gas.tiny_pipeline import save_tiny_pipeline
 
