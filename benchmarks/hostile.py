@@ -216,7 +216,7 @@ def change_value(value: Any, chance: random.Random) -> Any:
             value[key] = change_value(value[key], chance)
         return value
     if isinstance(value, str) and chance.random() < 0.5:
-        return flip(value.encode(), chance).decode(errors="replace")
+        return flip(value.encode(errors="surrogatepass"), chance).decode(errors="replace")
     if type(value) in (int, float) and chance.random() < 0.5:
         return value * chance.choice((-1, 2, 1000, 10**6, 10**12)) + chance.choice((-1, 0, 1))
     return chance.choice(ODD_VALUES)

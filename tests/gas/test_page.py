@@ -77,8 +77,8 @@ def test_a_renderer_of_codes_is_refined_by_what_its_pictures_show(
     assert {row["step"] for row in rollouts} == {0, 1}
     groups = Counter((row["step"], row["image_id"]) for row in rollouts)
     assert set(groups.values()) == {8}
-    assert all(0 <= row["reward"] <= 1 for row in rollouts)
-    assert len({row["reward"] for row in rollouts}) > 1
+    assert all(0 <= row["total"] <= 1 for row in rollouts)
+    assert len({row["total"] for row in rollouts}) > 1
     shown = [sample for sample in Dataset.open(here / "runs/refine") if "answers" in sample.values]
     assert len(shown) == 4
     before = kept.stat().st_mtime_ns
