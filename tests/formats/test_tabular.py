@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import attrs
 import pytest
 from formats.there_and_back import read, said, trip
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from jsonl.graphs import samples
 from PIL import Image
 from support.extras import needs_extra
 
@@ -187,6 +189,30 @@ def test_without_pictures_rows_name_them(tmp_path: Path) -> None:
     assert counts["pictures named, not written, as no folder images is named"] == 2
     found = read(HfSource(HfOptions(str(tmp_path / "out"))))
     assert {name: one.graph for name, one in found.samples.items()} == {one.image_id: one.graph for one in graphs()}
+
+
+ids = st.text("aé0/ .", min_size=1, max_size=5).filter(str.strip)
+rows_of_images = st.lists(
+    st.tuples(ids.flatmap(samples), st.sampled_from([None, "train", "val", "test", "mine"]), ids),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda row: row[0].image_id,
+)
+
+
+@settings(max_examples=25, deadline=None, phases=(Phase.generate,))
+@given(rows_of_images, st.integers(1, 3))
+def test_any_graph_there_and_back(rows: list[tuple[sg.Sample, str | None, str]], rows_a_file: int) -> None:
+    given = [attrs.evolve(one, split=split, uri=f"r:{name}.png", source=None) for one, split, name in rows]
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        exporter = HfExporter(HfExportOptions(rows_a_file=rows_a_file))
+        exporter.export(publish_samples(folder, given), folder / "out")
+        found = read(HfSource(HfOptions(str(folder / "out"), images="r:")), {"r": folder})
+    assert found.failures == []
+    assert {name: (one.graph, one.split, one.uri) for name, one in found.samples.items()} == {
+        one.image_id: (one.graph, one.split or "train", one.uri) for one in given
+    }
 
 
 labels = st.text("ab ", min_size=1, max_size=3).filter(str.strip)
