@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import random
-import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +13,7 @@ from PIL import Image
 from sgforge.edits import Edit
 from sgforge.graph import Caption, Region, Relation, Sample, SceneGraph
 from sgforge.stages import Ranking, Report
+from tests.support.dying import maybe_die
 
 SIDE = 16
 
@@ -44,17 +42,7 @@ def picture(number: int, shade: int) -> bytes:
     return stream.getvalue()
 
 
-class _Deadly:
-    """Kills its process at a random call, where the test wants it."""
-
-    odds = float(os.environ.get("TOY_ODDS", "0"))
-
-    def maybe_die(self) -> None:
-        if random.random() < self.odds:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-class Renderer(_Deadly):
+class Renderer:
     revision = 1
 
     def __init__(self, options: Options = Options()) -> None:
@@ -67,20 +55,20 @@ class Renderer(_Deadly):
     def render(self, samples: Sequence[Sample]) -> list[Edit]:
         edits = []
         for sample in samples:
-            self.maybe_die()
+            maybe_die()
             edits.append(Edit(image=self.files.put(picture(int(sample.image_id[1:]), self.options.shade), ".png")))
-            self.maybe_die()
+            maybe_die()
         return edits
 
 
-class Captioner(_Deadly):
+class Captioner:
     """Says how bright the picture is: it has to look at it."""
 
     revision = 1
     options = Options()
 
     def caption(self, samples: Sequence[Sample]) -> list[Edit]:
-        self.maybe_die()
+        maybe_die()
         return [
             Edit.value("image", None, "caption", Caption(f"grey {sample.image.array()[0, 0, 0]}")) for sample in samples
         ]

@@ -26,6 +26,7 @@ from sgforge.made_files import MadeFiles
 from sgforge.models.errors import BudgetReachedError
 from tests.columns import pictures as toys
 from tests.columns.run_pictures import pipeline
+from tests.support.dying import DIES_AT
 
 
 def run(folder: Path, shade: int = 100):
@@ -108,9 +109,9 @@ def test_runs_that_are_killed_at_random_moments_end_where_one_ends(tmp_path, see
     chance = random.Random(seed)
     kills = 0
     for shade in (100, 50, 100):
-        for odds in ("0.15", "0.1", "0"):
+        for latest in (3, 8, 0):  # the first of all runs has eight calls: it is killed
             command = [sys.executable, "-m", "tests.columns.run_pictures", str(tmp_path / "d"), str(shade)]
-            environment = {**os.environ, "TOY_ODDS": odds, "PYTHONHASHSEED": str(chance.randrange(1000))}
+            environment = {**os.environ, DIES_AT: str(chance.randint(1, latest) if latest else 0)}
             done = subprocess.run(command, env=environment, check=False, capture_output=True)
             kills += done.returncode == -signal.SIGKILL
             assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from sgforge.plugins import load_plugins
 from sgforge.steps import SourceStep
 from tests.selection import toys
 from tests.selection.toys import Captioner, Options, Selector, Source
+from tests.support.dying import DIES_AT
 
 
 def run(folder: Path, *steps: sg.Step, count: int = 6, **arguments):
@@ -332,8 +334,9 @@ def test_killed_at_random_moments_and_run_again_it_comes_to_the_same(tmp_path):
     root = Path(__file__).parents[2]
     subprocess.run([*command, str(tmp_path / "once"), "5"], check=True, cwd=root)
     kills = 0
-    for odds in ("0.12",) * 12 + ("0",):
-        environment = {**os.environ, toys.ODDS: odds}
+    chance = random.Random(1)
+    for latest in (4,) * 12 + (0,):
+        environment = {**os.environ, DIES_AT: str(chance.randint(1, latest) if latest else 0)}
         done = subprocess.run([*command, str(tmp_path / "killed"), "5"], check=False, cwd=root, env=environment)
         kills += done.returncode == -signal.SIGKILL
         if done.returncode == 0:

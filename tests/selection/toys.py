@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
-import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,14 +10,7 @@ import attrs
 from sgforge.edits import Edit
 from sgforge.graph import Caption, Region, Relation, Sample, SceneGraph
 from sgforge.stages import Credit, Failure
-
-ODDS = "TOY_ODDS"
-
-
-def maybe_die() -> None:
-    """End this process by SIGKILL, with the odds that the test wants."""
-    if random.random() < float(os.environ.get(ODDS, "0")):
-        os.kill(os.getpid(), signal.SIGKILL)
+from tests.support.dying import maybe_die
 
 
 class Source:
