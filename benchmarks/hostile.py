@@ -569,7 +569,7 @@ def wait(number: int) -> tuple[int | None, Any]:
             os.kill(number, signal.SIGKILL)
             _, _, used = os.wait4(number, 0)
             return None, used
-        time.sleep(0.002)
+        time.sleep(0.002 if slept + worked < 0.1 else 0.02)
 
 
 def state_of(number: int) -> tuple[str, float]:
