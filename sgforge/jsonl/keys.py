@@ -43,7 +43,11 @@ def doubled_key_of_graph(line: bytes, data: Any) -> str | None:
 def _keys_of(value: Any) -> int:
     """The keys of all objects in a value; not those in a list that begins with something else."""
     if type(value) is dict:
-        return len(value) + sum(_keys_of(inner) for inner in value.values() if type(inner) in _NESTED)
+        found = len(value)
+        for inner in value.values():  # a loop: a generator for each object takes twice as long
+            if type(inner) in _NESTED:
+                found += _keys_of(inner)
+        return found
     if type(value) is list and value and type(value[0]) in _NESTED:
         return sum(map(_keys_of, value))
     return 0

@@ -35,6 +35,8 @@ def read_whole(value: Any) -> int | None:
 
 def read_number(value: Any) -> float | None:
     """The finite number that `value` is, or that its text says; None if it is none."""
+    if type(value) is float or type(value) is int:  # nearly all that is asked
+        return value if -_LARGEST <= value <= _LARGEST else None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
