@@ -53,18 +53,21 @@ HELD: Final = 100_000
 CHUNK: Final = 100
 DRAWS: Final = 1000
 ROBIN: Final = {"preset": "tiny", "images": 16, "rate": 1.0, "pair_head": True, "save_every": 50, "compile": False}
+WORDS: Final = {"images": 8, "steps": 880, "pair_head": False}
+"""Of the arms that speak of every image, which costs some ten times as much; also what fits into 30 minutes."""
 ARMS: Final[dict[str, dict[str, Any]]] = {
     "pair-head": {"steps": 1250, "spoken": 0.25},
     "head-alone": {"steps": 1250, "spoken": 0.0},
     "blank": {"steps": 1250, "spoken": 0.0},
-    "decoder": {"steps": 1250, "pair_head": False},
-    "describe-first": {"steps": 1250, "pair_head": False, "tasks": ("graph", "relations", "pair")},
-    "comparing-layer": {"steps": 1250, "pair_head": False, "comparing_layer": True},
-    "region-text": {"steps": 400, "pair_head": False, "tasks": ("describe", "attributes")},
-    "region-text-first": {"steps": 850, "pair_head": False},
+    "decoder": WORDS,
+    "describe-first": {**WORDS, "tasks": ("graph", "relations", "pair")},
+    "comparing-layer": {**WORDS, "comparing_layer": True},
+    "region-text": {**WORDS, "steps": 300, "tasks": ("describe", "attributes")},
+    "region-text-first": {**WORDS, "steps": 600},
     "prior": {},
 }
-"""Four epochs; of `pair-head` a quarter of the examples also speak. `head-alone` and its blank twin learn no words."""
+"""Steps of 16 images, four epochs; of `pair-head` a quarter of the examples also speak. `head-alone` and its blank twin
+learn no words."""
 BEFORE: Final = {"region-text-first": "region-text"}
 """Whose weights an arm goes on from."""
 

@@ -18,8 +18,8 @@ __all__ = ["AnswerTree", "score_answers"]
 
 Ints = NDArray[np.int64]
 
-_ROW: Final = 1024
-"""Nodes a row may have."""
+_AT_ONCE: Final = 4096
+"""Nodes that are scored at once."""
 _HEAD: Final = 512
 """Nodes that go through the language model's head at once."""
 
@@ -51,93 +51,72 @@ class AnswerTree:
             leaves.append(parent)
         return cls(np.array(tokens, np.int64), np.array(parents, np.int64), np.array(leaves, np.int64))
 
+    @property
+    def inner(self) -> Ints:
+        """The nodes that something follows, in order."""
+        return np.unique(self.parent[self.parent >= 0])
+
 
 @torch.no_grad()
 def score_answers(
     model: RobinModel, prefix: Prefix, questions: Sequence[Sequence[int]], tree: AnswerTree
 ) -> NDArray[np.float64]:
     """(Q, A) log-probability of every answer to every question behind a prefix; exact, up to rounding."""
-    each = max(_ROW // (max((len(one) for one in questions), default=1) + len(tree.token)), 1)
-    rows = [questions[start : start + each] for start in range(0, len(questions), each)]
-    nothing = np.empty((0, len(tree.leaf)))
-    return np.concatenate([nothing, *(_score_row(model, prefix, row, tree) for row in rows)])
+    scores = np.empty((len(questions), len(tree.leaf)))
+    by_length: dict[int, list[int]] = {}
+    for place, question in enumerate(questions):
+        by_length.setdefault(len(question), []).append(place)
+    for length, places in by_length.items():
+        each = max(_AT_ONCE // (length + len(tree.token)), 1)
+        for start in range(0, len(places), each):
+            chosen = places[start : start + each]
+            asked = np.array([questions[place] for place in chosen], np.int64)
+            scores[chosen] = _scored(model, prefix, asked, tree)
+    return scores
 
 
-@attrs.frozen(eq=False)
-class _Forest:
-    """Questions, each with the tree behind it, as one row of nodes.
-
-    `token`, `parent`, `depth` (L,); `first` (Q,): where each question's answer nodes begin; `asked` (Q,): its last
-    node before them.
-    """
-
-    token: Ints
-    parent: Ints
-    depth: Ints
-    first: Ints
-    asked: Ints
-
-
-def _forest(questions: Sequence[Sequence[int]], tree: AnswerTree) -> _Forest:
-    tokens: list[Ints] = []
-    parents: list[Ints] = []
-    first, asked = [], []
-    size = 0
-    for question in questions:
-        chain = np.arange(len(question)) + size - 1
-        chain[0] = -1
-        start = size + len(question)
-        tokens += [np.asarray(question, np.int64), tree.token]
-        parents += [chain, np.where(tree.parent < 0, start - 1, tree.parent + start)]
-        first.append(start)
-        asked.append(start - 1)
-        size = start + len(tree.token)
-    parent = np.concatenate(parents)
-    depth = np.zeros(size, np.int64)
-    for node in range(size):
-        depth[node] = depth[parent[node]] + 1 if parent[node] >= 0 else 0
-    return _Forest(
-        token=np.concatenate(tokens), parent=parent, depth=depth, first=np.array(first), asked=np.array(asked)
-    )
-
-
-def _score_row(
-    model: RobinModel, prefix: Prefix, questions: Sequence[Sequence[int]], tree: AnswerTree
-) -> NDArray[np.float64]:
-    forest = _forest(questions, tree)
+def _scored(model: RobinModel, prefix: Prefix, asked: Ints, tree: AnswerTree) -> NDArray[np.float64]:
+    """(N, A) of N questions of Q ids each, (N, Q): each is a row, with the tree behind it."""
+    count, length = asked.shape
+    inner = tree.inner
+    place = np.full(len(tree.token) + 1, length - 1)  # of each node in its row; of -1, where the question ends
+    place[inner] = length + np.arange(len(inner))
+    parent = np.concatenate([np.arange(length) - 1, place[tree.parent[inner]]])
     device = model.table.weight.device
-    token, parent = (torch.from_numpy(values).to(device) for values in (forest.token, forest.parent))
+    ids = np.concatenate([asked, np.broadcast_to(tree.token[inner], (count, len(inner)))], axis=1)
+    seen = _ancestors(parent)
+    depth = seen.sum(axis=1) - 1
     hidden = model.language.base_model(
-        inputs_embeds=model.table(token)[None],
-        position_ids=torch.from_numpy(forest.depth + prefix.length).to(device)[None],
-        attention_mask=_ancestors(forest.parent).to(device)[None, None],
+        inputs_embeds=model.table(torch.from_numpy(ids).to(device)),
+        position_ids=torch.from_numpy(depth + prefix.length).to(device)[None],
+        attention_mask=torch.from_numpy(seen).to(device)[None, None].expand(count, 1, -1, -1),
         use_cache=False,
-        shared=SharedPrefixes([prefix], [0, 1]),
-    ).last_hidden_state[0]
-    answer = torch.from_numpy((forest.first[:, None] + np.arange(len(tree.token))).ravel()).to(device)
-    steps = _logprobs(model, hidden, parent[answer], token[answer]).view(len(questions), -1).double().cpu().numpy()
-    for node, above in enumerate(tree.parent.tolist()):
-        if above >= 0:
-            steps[:, node] += steps[:, above]
+        shared=SharedPrefixes([prefix], [0, count]),
+    ).last_hidden_state
+    above = hidden[:, torch.from_numpy(place[tree.parent]).to(device)]
+    token = torch.from_numpy(tree.token).to(device).repeat(count)
+    steps = _logprobs(model, above.flatten(0, 1), token).view(count, -1).double().cpu().numpy()
+    for node, before in enumerate(tree.parent.tolist()):
+        if before >= 0:
+            steps[:, node] += steps[:, before]
     scores: NDArray[np.float64] = steps[:, tree.leaf]
     return scores
 
 
-def _ancestors(parent: Ints) -> Tensor:
-    """(L, L) bool: every node sees itself and what lies above it."""
+def _ancestors(parent: Ints) -> NDArray[np.bool_]:
+    """(L, L): every node sees itself and what lies above it."""
     seen = np.eye(len(parent), dtype=np.bool_)
     for node, above in enumerate(parent.tolist()):
         if above >= 0:
             seen[node] |= seen[above]
-    return torch.from_numpy(seen)
+    return seen
 
 
-def _logprobs(model: RobinModel, hidden: Tensor, parent: Tensor, token: Tensor) -> Tensor:
-    """Log-probability of each token after its parent node."""
+def _logprobs(model: RobinModel, hidden: Tensor, token: Tensor) -> Tensor:
+    """(N,) log-probability of each token behind a node, (N, width)."""
     head = model.language.get_output_embeddings()
     parts = []
-    for start in range(0, len(token), _HEAD):
-        logits = head(hidden[parent[start : start + _HEAD]]).float()
-        own = logits.gather(1, token[start : start + _HEAD, None])[:, 0]
-        parts.append(own - logits.logsumexp(dim=-1))
+    for states, ids in zip(hidden.split(_HEAD), token.split(_HEAD), strict=True):
+        logits = head(states).float()
+        parts.append(logits.gather(1, ids[:, None])[:, 0] - logits.logsumexp(dim=-1))
     return torch.cat(parts)

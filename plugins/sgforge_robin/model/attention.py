@@ -14,7 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-__all__ = ["SHARED", "Document", "Prefix", "SharedPrefixes", "attend", "block_mask"]
+__all__ = ["SHARED", "Branches", "Document", "Documents", "Prefix", "SharedPrefixes", "attend", "block_mask"]
 
 SHARED: Final = "robin_shared_prefix"
 """The name under which transformers knows this attention."""
@@ -43,19 +43,38 @@ class SharedPrefixes:
 
 @attrs.frozen(eq=False)
 class Document:
-    """One document of a packed row: a prefix of `length` positions from `start` on, and N branches behind it.
-
-    `places`: (N, T) positions of the branches in the row, what is padded pointing anywhere; `real`: (N, T) bool.
-    """
+    """A document of a packed row: a prefix from position `start` up to `cut`, its branches from there up to `stop`."""
 
     start: int
-    length: int
+    cut: int
+    stop: int
+
+
+@attrs.frozen(eq=False)
+class Branches:
+    """N branches of a row, of nearly one length: `places` (N, T), their positions in the row, those of padding being
+    anywhere; `real` (N, T) bool.
+    """
+
     places: Tensor
     real: Tensor
 
-    def to(self, device: torch.device) -> Document:
+
+@attrs.frozen(eq=False)
+class Documents:
+    """A packed row: its `documents`, one behind another and nothing else, and all their branches, sorted by length.
+
+    `order` (K,): where the K positions of branches, as they come in the row, stand among the real ones of `branches`.
+    """
+
+    documents: Sequence[Document]
+    branches: Sequence[Branches]
+    order: Tensor
+
+    def to(self, device: torch.device) -> Documents:
         """The same on a device."""
-        return attrs.evolve(self, places=self.places.to(device), real=self.real.to(device))
+        moved = [Branches(one.places.to(device), one.real.to(device)) for one in self.branches]
+        return Documents(self.documents, moved, self.order.to(device))
 
 
 @attrs.frozen(eq=False)
@@ -75,6 +94,14 @@ class _Part:
         weights = (scores - peak).exp()
         return cls((weights.to(values.dtype) @ values).float(), peak, weights.sum(dim=-1, keepdim=True))
 
+    def at(self, index: Any) -> _Part:
+        """Some of it."""
+        return _Part(self.values[index], self.peak[index], self.total[index])
+
+    def by_position(self, length: int) -> _Part:
+        """Of folded queries, (..., key heads, H / key heads * T, w) as T is `length`: (..., T, H, w)."""
+        return _Part(*(_by_position(one, length) for one in (self.values, self.peak, self.total)))
+
     def joined(self, other: _Part) -> Tensor:
         """Attention over the keys of both, normalised."""
         peak = torch.maximum(self.peak, other.peak)
@@ -90,7 +117,7 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     shared: SharedPrefixes | None = None,
-    documents: Sequence[Document] | None = None,
+    documents: Documents | None = None,
     blocks: BlockMask | None = None,
     **given: Any,
 ) -> tuple[Tensor, Tensor | None]:
@@ -160,8 +187,7 @@ def _over_prefixes(query: Tensor, shared: SharedPrefixes, layer: int, scale: flo
         )
         for place, prefix in enumerate(shared.prefixes)
     ]
-    columns = ([part.values for part in parts], [part.peak for part in parts], [part.total for part in parts])
-    return _Part(*(torch.cat(column) for column in columns))
+    return _joined(parts)
 
 
 def _over_prefix(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> _Part:
@@ -173,35 +199,49 @@ def _over_prefix(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> _
 
 
 def _over_documents(
-    module: nn.Module,
-    given: tuple[Tensor, Tensor, Tensor],
-    documents: Sequence[Document],
-    scale: float,
-    options: dict[str, Any],
+    module: nn.Module, given: tuple[Tensor, Tensor, Tensor], row: Documents, scale: float, options: dict[str, Any]
 ) -> Tensor:
     """(1, L, H, d): each prefix looks back within itself, each branch at its prefix and back within itself."""
     query, key, value = given
+    within = _over_branches(given, row, scale)
     pieces: list[Tensor] = []
-    places: list[Tensor] = []
-    for document in documents:
-        span = slice(document.start, document.start + document.length)
-        own = [one[:, :, span] for one in given]
+    done = 0
+    for one in row.documents:
+        prefix = slice(one.start, one.cut)
+        own = [part[:, :, prefix] for part in given]
         pieces.append(sdpa_attention_forward(module, *own, None, scaling=scale, **options)[0][0])
-        places.append(torch.arange(span.start, span.stop, device=query.device))
-        if not document.places.numel():
-            continue
-        rows = [one[0][:, document.places].transpose(0, 1) for one in given]  # (N, heads, T, d)
-        count, _, length, width = rows[0].shape
-        folded = _folded(rows[0], key.shape[1])
+        count = one.stop - one.cut
+        if count:
+            folded = _folded(query[:, :, one.cut : one.stop], key.shape[1])[0]
+            before = _Part.of(folded, key[0, :, prefix], value[0, :, prefix], scale)
+            joined = before.by_position(count).joined(within.at(slice(done, done + count)))
+            pieces.append(joined.to(query.dtype))
+            done += count
+    return torch.cat(pieces)[None]
+
+
+def _over_branches(given: tuple[Tensor, Tensor, Tensor], row: Documents, scale: float) -> _Part:
+    """Attention of branches within themselves, (K, H, ...), as they come in the row."""
+    parts = []
+    for group in row.branches:
+        query, key, value = (one[0][:, group.places].transpose(0, 1) for one in given)  # (N, heads, T, d)
+        length = query.shape[2]
         back = torch.ones(length, length, dtype=torch.bool, device=query.device).tril()
-        mask = (back & document.real[:, None]) | torch.eye(length, dtype=torch.bool, device=query.device)
-        part = _Part.of(folded, rows[1], rows[2], scale, mask[:, None].repeat(1, 1, query.shape[1] // key.shape[1], 1))
-        mixed = part.joined(_over_prefix(folded, key[0, :, span], value[0, :, span], scale))
-        out = mixed.to(query.dtype).reshape(count, query.shape[1], length, width).transpose(1, 2)
-        pieces.append(out[document.real])
-        places.append(document.places[document.real])
-    order = torch.cat(places).argsort()
-    return torch.cat(pieces)[order][None]
+        mask = (back & group.real[:, None]) | torch.eye(length, dtype=torch.bool, device=query.device)
+        mask = mask[:, None].repeat(1, 1, query.shape[1] // key.shape[1], 1)
+        part = _Part.of(_folded(query, key.shape[1]), key, value, scale, mask)
+        parts.append(part.by_position(length).at(group.real))
+    return _joined(parts).at(row.order)
+
+
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """All rows of these, one behind another."""
+    columns = ([part.values for part in parts], [part.peak for part in parts], [part.total for part in parts])
+    return _Part(*(torch.cat(column) for column in columns))
+
+
+def _by_position(folded: Tensor, length: int) -> Tensor:
+    return folded.reshape(*folded.shape[:-3], -1, length, folded.shape[-1]).transpose(-2, -3)
 
 
 AttentionInterface.register(SHARED, attend)

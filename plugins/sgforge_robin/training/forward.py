@@ -91,7 +91,7 @@ def _attended(model: RobinModel, embeds: Tensor, layout: Layout, examples: Seque
     if kind == "flex":
         given["blocks"] = block_mask(*layout.spans())
     elif kind == "documents":
-        given["documents"] = [document.to(device) for document in documents(examples)]
+        given["documents"] = documents(examples).to(device)
     else:
         mask = layout.allowed()
     out: Tensor = model.language.base_model(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Final
 
 import attrs
 import torch
 from torch import Tensor
 
 from sgforge_robin.encoding import Example
-from sgforge_robin.model.attention import Document
+from sgforge_robin.model.attention import Branches, Document, Documents
 
 __all__ = ["Layout", "documents", "lay_out", "pack"]
+
+_GRAIN: Final = 8
+"""Branches whose lengths are equal by so many positions are attended together, padded to the longest of them."""
 
 
 @attrs.frozen(eq=False)
@@ -97,15 +102,26 @@ def lay_out(examples: Sequence[Example]) -> Layout:
     return Layout(torch.tensor(document), torch.tensor(branch), torch.tensor(position))
 
 
-def documents(examples: Sequence[Example]) -> list[Document]:
+def documents(examples: Sequence[Example]) -> Documents:
     """The same row as documents with branches: what `Layout.allowed` says without its L x L entries."""
-    found = []
-    start = 0
+    found: list[Document] = []
+    spans: list[tuple[int, int]] = []
     for example in examples:
-        lengths = torch.tensor([len(branch.ids) for branch in example.branches])
-        begins = start + example.length + lengths.cumsum(0) - lengths
-        steps = torch.arange(int(lengths.max()) if len(lengths) else 0)
-        real = steps[None] < lengths[:, None]
-        found.append(Document(start, example.length, torch.where(real, begins[:, None] + steps, begins[:, None]), real))
-        start += example.total
-    return found
+        start = found[-1].stop if found else 0
+        stops = list(accumulate((len(branch.ids) for branch in example.branches), initial=start + example.length))
+        found.append(Document(start=start, cut=stops[0], stop=stops[-1]))
+        spans += pairwise(stops)
+    by_length: dict[int, list[int]] = {}
+    for place, (begin, end) in enumerate(spans):
+        by_length.setdefault(-(-(end - begin) // _GRAIN), []).append(place)
+    groups = [_branches([spans[place] for place in places]) for places in by_length.values()]
+    places = torch.cat([group.places[group.real] for group in groups]) if groups else torch.zeros(0, dtype=torch.long)
+    return Documents(found, groups, places.argsort())
+
+
+def _branches(spans: Sequence[tuple[int, int]]) -> Branches:
+    """Branches that stand from a first up to a last position each."""
+    begins, ends = torch.tensor(spans).T[:, :, None]
+    places = begins + torch.arange(int((ends - begins).max()))
+    real = places < ends
+    return Branches(torch.where(real, places, begins), real)
