@@ -22,7 +22,13 @@ class _TwiceError(Exception):
 
 def doubled_key(text: bytes, value: Any) -> str | None:
     """A key that stands twice in an object of `text`, whose value is `value`; None if there is none."""
-    return None if text.count(_KEY) == _keys_of(value) else _search(text)
+    known = sum(map(len, value)) if _is_table(text, value) else _keys_of(value)
+    return None if text.count(_KEY) == known else _search(text)
+
+
+def _is_table(text: bytes, value: Any) -> bool:
+    """Whether a value is a list of objects that hold no others: its text opens no more than these."""
+    return type(value) is list and text.count(b"{") == len(value) and set(map(type, value)) <= {dict}
 
 
 def doubled_key_of_graph(line: bytes, data: Any) -> str | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final, cast
-
-import attrs
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, cast
 
 from sgforge.graph import Box
 from sgforge.text.wording import shortened
@@ -28,6 +27,8 @@ OWN: Final = "sgforge_"
 _OUTSIDE: Final = 0.5
 """Pixels that a box may end outside its picture before it is remarked: annotation tools round."""
 _SMALLEST_SIDE: Final = 2
+_PLAIN: Final = frozenset([int, float])
+_LARGEST: Final = 1e308
 _READ: Final = frozenset(
     [
         "id",
@@ -52,12 +53,11 @@ _READ: Final = frozenset(
 )
 
 
-@attrs.frozen
-class Annotation:
+class Annotation(NamedTuple):
     """What a COCO annotation says of one region.
 
     `box` is None where the outline has to give it, `box_fault` then says what is wrong with the bbox that is there.
-    `is_own`: it has fields that sgforge writes. `faults`: what is left out of it and harms no more than itself.
+    `own`: the names of its fields that sgforge writes. `faults`: what is left out of it and harms no more than itself.
     """
 
     category: Category | None
@@ -67,7 +67,7 @@ class Annotation:
     descriptions: tuple[str, ...] = ()
     score: float | None = None
     keypoints: str | None = None
-    is_own: bool = False
+    own: Sequence[str] = ()
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -96,10 +96,9 @@ def read_annotation(
     faults: list[Fault] = []
     box, box_fault = _box(raw.get("bbox"), entry, findings)
     texts = _attributes(raw["attributes"], faults) if "attributes" in raw else ()
-    others = raw.keys() - _READ
-    own = [name for name in others if name.startswith(OWN)]
-    if len(own) < len(others):
-        findings.unread.update(others.difference(own))
+    own, unread = _other_fields(tuple(raw))
+    if unread:
+        findings.unread.update(unread)
     return Annotation(
         category=category,
         box=box,
@@ -108,9 +107,17 @@ def read_annotation(
         descriptions=_description(raw["caption"], faults) if "caption" in raw else (),
         score=_score(raw["score"], faults) if "score" in raw else None,
         keypoints=_keypoints(raw["keypoints"], faults) if raw.get("keypoints") else None,
-        is_own=bool(own),
+        own=own,
         faults=tuple(faults),
     )
+
+
+@lru_cache(maxsize=256)
+def _other_fields(names: tuple[str, ...]) -> tuple[Sequence[str], Sequence[str]]:
+    """Of the names of a row's fields those that sgforge writes, and those that nobody reads."""
+    others = [name for name in names if name not in _READ]
+    own = tuple(name for name in others if name.startswith(OWN))
+    return own, tuple(name for name in others if name not in own)
 
 
 def _category(raw: Raw, categories: Mapping[CategoryId, Category] | None, findings: Findings) -> Category | None:
@@ -132,7 +139,10 @@ def _category(raw: Raw, categories: Mapping[CategoryId, Category] | None, findin
 def _box(value: Any, entry: ImageEntry, findings: Findings) -> tuple[Box | None, Fault | None]:
     if value is None:
         return None, None
-    numbers = [read_number(number) for number in value] if isinstance(value, list) else []
+    if _are_plain(value):
+        numbers = value
+    else:
+        numbers = [read_number(number) for number in value] if isinstance(value, list) else []
     if len(numbers) != 4 or None in numbers:
         return None, Fault("bad-box", f"bbox {shortened(value)} must be four finite numbers x, y, width, height")
     x, y, width, height = cast("list[float]", numbers)
@@ -148,6 +158,11 @@ def _box(value: Any, entry: ImageEntry, findings: Findings) -> tuple[Box | None,
     elif x1 <= 1 and y1 <= 1 and entry.width > _SMALLEST_SIDE and entry.height > _SMALLEST_SIDE:
         findings.shares += 1
     return (x, y, x1, y1), None
+
+
+def _are_plain(value: Any) -> bool:
+    """Whether it is a list of finite numbers, as nearly all boxes are."""
+    return type(value) is list and set(map(type, value)) <= _PLAIN and -_LARGEST <= sum(map(abs, value)) <= _LARGEST
 
 
 def _is_number(value: Any) -> bool:

@@ -45,7 +45,7 @@ class Category:
 
 def category_id_of(value: Any) -> CategoryId | None:
     """The id of a category, a whole number or a text; None for anything else."""
-    return value if isinstance(value, str) else to_whole(value)
+    return value if type(value) is int or isinstance(value, str) else to_whole(value)
 
 
 def find_category(categories: Mapping[CategoryId, Category], value: Any) -> Category | None:

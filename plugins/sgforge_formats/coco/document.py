@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, TypeAlias
+from typing import Any, BinaryIO, Final, Literal, NamedTuple, TypeAlias
 
 import attrs
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from sgforge.errors import ConfigError
 from sgforge.stages import SourceFailure
@@ -45,10 +46,11 @@ _NAMES: Final = ("rel_categories", "attributes")
 """Lists of {id, name}: predicates of SGG-Annotate, attributes of PACO."""
 _READ: Final = (*_OF_IMAGES, "categories")
 _MOST_KEYS_SHOWN: Final = 6
+_MOST_AT_ONCE: Final = 1 << 24
+"""Bytes of an image's rows that are parsed together; beyond, row by row."""
 
 
-@attrs.frozen
-class Item:
+class Item(NamedTuple):
     """One row that belongs to an image, as it stands in the file: the list it is in, its place there."""
 
     key: str
@@ -98,13 +100,23 @@ class Document:
         found = []
         for key, places in self._places.items():
             rows = slice(places.begin[number], places.begin[number + 1])
-            for position, start, stop in zip(
-                places.position[rows].tolist(), places.start[rows].tolist(), places.stop[rows].tolist(), strict=True
-            ):
-                raw = parse_row(read_bytes_at(self._stream, start, stop))
+            values = self._values(places.start[rows], places.stop[rows])
+            for position, raw in zip(places.position[rows].tolist(), values, strict=True):
                 # What was an object when it was looked through is something else only if the file was changed since.
                 found.append(Item(key, position, raw if isinstance(raw, dict) else {}))
         return found
+
+    def _values(self, starts: npt.NDArray[np.int64], stops: npt.NDArray[np.int64]) -> Sequence[Any]:
+        """The values of rows by their places: of rows that follow each other, as most files have them, at once."""
+        if len(starts) > 1 and (starts[1:] == stops[:-1] + 1).all() and stops[-1] - starts[0] <= _MOST_AT_ONCE:
+            try:
+                values = orjson.loads(b"[%b]" % read_bytes_at(self._stream, int(starts[0]), int(stops[-1])))
+            except orjson.JSONDecodeError:
+                values = ()
+            if len(values) == len(starts):
+                return values  # type: ignore[no-any-return]
+        places = zip(starts.tolist(), stops.tolist(), strict=True)
+        return [parse_row(read_bytes_at(self._stream, start, stop)) for start, stop in places]
 
 
 @contextmanager
@@ -179,6 +191,7 @@ class _Index:
         self._categories: list[Any] | None = None
         self._names: dict[str, dict[CategoryId, str]] = {key: {} for key in _NAMES}
         self._numbers: dict[str, int] = {}
+        self._by_whole: dict[int, int] = {}
         self._found: dict[str, list[npt.NDArray[np.int64]]] = {key: [] for key in _OF_IMAGES}
         self._unknown: dict[str, npt.NDArray[np.int64]] = {}
         self._first: Raw | None = None
@@ -216,9 +229,16 @@ class _Index:
         fault = None
         if isinstance(raw, dict):
             self._first = self._first or raw
+            given = raw.get("image_id")
+            number = self._by_whole.get(given) if type(given) is int else None  # True and 1.0 are equal to 1
+            if number is not None:
+                return number
             image_id = image_id_of(_exact(raw, "image_id", block, at).get("image_id"))
             if image_id is not None:
-                return self._numbers.setdefault(image_id, len(self._numbers))
+                number = self._numbers.setdefault(image_id, len(self._numbers))
+                if type(given) is int:
+                    self._by_whole[given] = number
+                return number
             fault = _unknown_image(raw.get("image_id"))
         else:
             detail = raw.detail if isinstance(raw, BadRow) else "an annotation must be an object"

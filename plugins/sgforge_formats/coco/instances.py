@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -27,8 +27,7 @@ _NUMBER_IN_BATCH: Final = re.compile(r"^mask \d+( of \d+)?: ")
 """What stands before a fault of a batch of masks, and means nothing to who wrote the file."""
 
 
-@attrs.frozen
-class FoundRegion:
+class FoundRegion(NamedTuple):
     """A region, the annotation it was made from, and that annotation's row in the file.
 
     `polygons`: what its mask was made of, where it was made of all the polygons of the row.
@@ -48,8 +47,7 @@ class Regions:
     failures: Sequence[SourceFailure]
 
 
-@attrs.frozen
-class _Pending:
+class _Pending(NamedTuple):
     """An annotation whose mask is still to be made: by `polygons`, by `counts`, or not at all."""
 
     entry: ImageEntry

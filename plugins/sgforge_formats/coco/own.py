@@ -24,7 +24,7 @@ _REGION: Final = f"{OWN}region"
 _PARENT: Final = f"{OWN}parent"
 _LISTS: Final = ("attributes", "descriptions")
 _NAMES: Final = ("source", "made_by", "status", "reason", "judged_by")
-_FIELDS: Final = ("depth", "level", "degree", *_NAMES)
+_FIELDS: Final = {OWN + name: name for name in ("depth", "level", "degree", *_NAMES)}
 _REGION_FIELDS: Final = tuple(field.name for field in attrs.fields(Region))
 _fields_of: Final = attrgetter(*_REGION_FIELDS)
 _OF_RELATION: Final = ("category", "score", "made_by", "status", "reason", "degree", "judged_by")
@@ -44,7 +44,7 @@ def with_own_fields(found: Sequence[FoundRegion], relations: Sequence[Item], whe
 
     Regions come in the order that `sgforge_region` gives, those without it in the order of the file.
     """
-    if not relations and not any(one.annotation.is_own for one in found):
+    if not relations and not any(one.annotation.own for one in found):
         return Related(found, (), ())
     ordered = sorted(found, key=_order)
     indices = indices_of(ordered)
@@ -91,8 +91,10 @@ def _index(value: Any, what: str, indices: Mapping[CategoryId, int | None]) -> i
 
 
 def _with_fields(one: FoundRegion, own_index: int, indices: Mapping[CategoryId, int | None]) -> FoundRegion:
-    raw = one.item.raw
-    changes: dict[str, Any] = {name: raw[OWN + name] for name in _FIELDS if raw.get(OWN + name) is not None}
+    raw, own = one.item.raw, one.annotation.own
+    if len(own) == 1 and own[0] == _REGION:  # which gave it its place
+        return one
+    changes: dict[str, Any] = {_FIELDS[key]: raw[key] for key in own if key in _FIELDS and raw[key] is not None}
     _check_names(changes)
     for name in _LISTS:
         texts = _texts(raw, name)
@@ -107,7 +109,7 @@ def _with_fields(one: FoundRegion, own_index: int, indices: Mapping[CategoryId, 
     if not changes:
         return one
     fields = dict(zip(_REGION_FIELDS, _fields_of(one.region), strict=True))  # attrs.evolve takes twice as long
-    return FoundRegion(Region(**{**fields, **changes}), one.annotation, one.item, one.polygons)
+    return one._replace(region=Region(**{**fields, **changes}))
 
 
 def _check_names(values: Mapping[str, Any]) -> None:

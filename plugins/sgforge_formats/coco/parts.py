@@ -28,7 +28,7 @@ def in_own_form(item: Item, predicates: Mapping[CategoryId, str]) -> Item:
     number = category_id_of(item.raw.get("predicate_id"))
     name = None if number is None else predicates.get(number)
     ends = {side: item.raw.get(f"{side}_id") for side in ("subject", "object")}
-    return attrs.evolve(item, raw={**ends, "predicate": name})
+    return item._replace(raw={**ends, "predicate": name})
 
 
 def with_parts(regions: Regions, names: Mapping[CategoryId, str], where: str) -> Regions:
@@ -54,7 +54,7 @@ def with_parts(regions: Regions, names: Mapping[CategoryId, str], where: str) ->
         texts = tuple(dict.fromkeys((*one.region.attributes, *_texts(one, names))))
         texts = (*(text for text in texts if text != CROWD), *(text for text in texts if text == CROWD))
         region = attrs.evolve(one.region, parent=parents.get(index, one.region.parent), attributes=texts)
-        found[index] = attrs.evolve(one, region=region)
+        found[index] = one._replace(region=region)
     return Regions(found, failures)
 
 

@@ -150,6 +150,8 @@ class ImageReader:
 
     def _without_repeated(self, items: list[Item]) -> list[Item]:
         """The rows without those that are equal to an earlier one in all fields."""
+        if len({_name_of(item.raw) for item in items}) == len(items):
+            return items
         seen: dict[Hashable, list[Item]] = {}
         kept = []
         for item in items:

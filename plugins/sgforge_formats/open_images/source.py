@@ -35,6 +35,7 @@ IS: Final = "is"
 """The relationship that gives an object an attribute."""
 _SHARES: Final = "images whose boxes stay shares of 1, as no folder of pictures is named"
 _MARKS: Final = {"IsGroupOf": "group", "IsDepiction": "depiction", "IsOccluded": "occluded", "IsTruncated": "truncated"}
+_SIDES: Final = {which: [f"{side}{which}" for side in ("XMin", "YMin", "XMax", "YMax")] for which in ("", "1", "2")}
 Raw: TypeAlias = Mapping[str, str]
 _Box: TypeAlias = tuple[float, float, float, float]
 
@@ -124,13 +125,12 @@ class _Image:
             self.builder.relate(subject, row["RelationshipLabel"], self._region(row["LabelName2"], second, item), item)
 
     def _corners(self, row: Raw, which: str, item: str) -> _Box | None:
-        given = [row.get(f"{side}{which}") for side in ("XMin", "YMin", "XMax", "YMax")]
-        numbers = [read_number(one) for one in given]
-        if None in numbers:
+        given = [row.get(column) for column in _SIDES[which]]
+        x0, y0, x1, y1 = map(read_number, given)
+        if x0 is None or y0 is None or x1 is None or y1 is None:
             self.builder.fault("bad-row", f"box {shortened(given)} must be four numbers", item)
             return None
-        x0, y0, x1, y1 = numbers
-        return x0, y0, x1, y1  # type: ignore[return-value]
+        return x0, y0, x1, y1
 
     def _region(self, label: str, box: _Box, item: str) -> int:
         index = self.known.get((label, box))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Final
 
@@ -37,7 +38,8 @@ def read_number(value: Any) -> float | None:
     """The finite number that `value` is, or that its text says; None if it is none."""
     if type(value) is float or type(value) is int:  # nearly all that is asked
         return value if -_LARGEST <= value <= _LARGEST else None
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)
+    if isinstance(value, str):
+        number = float(value) if _NUMBER.fullmatch(value) else math.inf
+        return number if -_LARGEST <= number <= _LARGEST else None
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if is_number and -_LARGEST <= value <= _LARGEST else None
