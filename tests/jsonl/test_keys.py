@@ -79,7 +79,7 @@ def test_no_value_without_such_a_key_is_refused(
 def test_a_doubled_key_is_found_wherever_it_stands(value: dict[str, object], data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(sorted(value)))
     inner = json.dumps(value)[:-1] + f", {json.dumps(key)}: 1}}"
-    for text in (inner, f'{{"x": [0, {inner}]}}', f'[{{"a": {inner}}}]'):
+    for text in (inner, f'{{"x": [0, {inner}]}}', f'[{{"a": {inner}}}]', f'[{inner}, {{"b": 1}}]'):
         assert doubled_key(text.encode(), json.loads(text)) == key
         assert doubled_key_of_graph(text.encode(), json.loads(text)) == key
 
