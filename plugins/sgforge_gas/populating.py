@@ -11,12 +11,12 @@ from typing import Final, Generic, Literal, TypeAlias, TypeVar
 import attrs
 
 from sgforge.errors import ConfigError
-from sgforge.graph import Region, Relation
+from sgforge.graph import Region, Relation, Rows
 from sgforge_gas.structures.dice import Dice
 from sgforge_gas.structures.shape import Structure
 from sgforge_gas.vocabulary import Adjective, Noun, Predicate, Vocabulary
 
-__all__ = ["Plausibility", "Populator", "Rows"]
+__all__ = ["DrawnRows", "Plausibility", "Populator"]
 
 Plausibility: TypeAlias = Literal["none", "types", "seen"]
 _TRIES: Final = 60
@@ -25,13 +25,30 @@ _KEPT: Final = 2**16
 K = TypeVar("K", bound=Hashable)
 
 
-@attrs.frozen
-class Rows:
-    """The rows of a graph, and which share of its attributes and relations fits its objects."""
+Thing: TypeAlias = tuple[str, tuple[str, ...]]
+"""An object: its label and attributes."""
 
-    regions: tuple[Region, ...]
+
+@attrs.define(eq=False)  # never changed; frozen ones take longer to make, and these are made by the million
+class DrawnRows:
+    """The rows of a graph, all kept and sound, and which share of its attributes and relations fits its objects.
+
+    A form of `SceneGraph.deferred`: what is drawn needs no check, and regions are made when they are asked for.
+    """
+
+    structure: Structure
+    things: tuple[Thing, ...]
     relations: tuple[Relation, ...]
     plausibility: float
+
+    @property
+    def has_masks(self) -> bool:
+        """None is drawn."""
+        return False
+
+    def made(self) -> Rows:
+        """The rows of the graph."""
+        return Rows(tuple([_region(*thing) for thing in self.things]), self.relations)
 
 
 class _Weighted(Generic[K]):
@@ -45,11 +62,10 @@ class _Weighted(Generic[K]):
         return self.keys[bisect_right(self._sums, dice.below(self._sums[-1]))]
 
 
-@attrs.define
-class _Drawn:
-    """What was drawn for one structure so far."""
+@attrs.define(eq=False)
+class _Said:
+    """What was said of one graph's objects so far."""
 
-    nouns: list[Noun]
     pairs: dict[tuple[int, int], set[str]] = attrs.field(factory=dict)
     orders: dict[str, set[tuple[int, int]]] = attrs.field(factory=dict)
 
@@ -90,20 +106,20 @@ class Populator:
         self._plausibility = plausibility
         self._by_types: dict[tuple[str, str], list[Predicate]] = {}
         self._adjectives_of: dict[str, list[Adjective]] = {}
-        # Rows are values: equal ones are one object, which many graphs share.
-        self._region = lru_cache(maxsize=_KEPT)(_region)
         self._relation = lru_cache(maxsize=_KEPT)(_relation)
+        self._excluded_by = lru_cache(maxsize=_KEPT)(vocabulary.excluded_by)
         if plausibility == "seen":
             self._count()
 
-    def fill(self, structure: Structure, dice: Dice) -> Rows | None:
+    def fill(self, structure: Structure, dice: Dice) -> DrawnRows | None:
         """The rows of a graph of this structure; None where no words were found that fit."""
         for _ in range(_TRIES):
-            drawn = _Drawn(self._draw_nouns(structure, dice))
-            relations = self._draw_relations(structure, drawn, dice)
-            attributes = None if relations is None else self._draw_attributes(structure, drawn.nouns, dice)
-            if relations is not None and attributes is not None:
-                return self._rows(structure, drawn.nouns, relations, attributes)
+            nouns = self._draw_nouns(structure, dice)
+            relations = self._draw_relations(structure.edges, nouns, dice) if structure.edges else ()
+            things = None if relations is None else self._draw_things(structure.attributes, nouns, dice)
+            if relations is not None and things is not None:
+                share = 1.0 if self._plausibility == "types" else self._share(nouns, things, relations)
+                return DrawnRows(structure, things, relations, share)
         return None
 
     def refusal(self, structure: Structure) -> str:
@@ -121,8 +137,8 @@ class Populator:
     def _draw_nouns(self, structure: Structure, dice: Dice) -> list[Noun]:
         nouns = self._words.nouns
         if self._plausibility != "seen":
-            pick = dice.pick
-            return [pick(nouns) for _ in structure.attributes]
+            unit, count = dice.unit, len(nouns)
+            return [nouns[int(unit() * count)] for _ in structure.attributes]
         found: list[Noun | None] = [None] * len(structure.attributes)
         for subject, object_ in structure.edges:
             if found[subject] is None:
@@ -160,32 +176,39 @@ class Populator:
 
     # Relations
 
-    def _draw_relations(self, structure: Structure, drawn: _Drawn, dice: Dice) -> list[Predicate] | None:
-        found: list[Predicate] = []
-        last = len(structure.edges) - 1
-        for number, pair in enumerate(structure.edges):
-            predicate = self._draw_relation(pair, drawn, dice)
+    def _draw_relations(
+        self, edges: Sequence[tuple[int, int]], nouns: Sequence[Noun], dice: Dice
+    ) -> tuple[Relation, ...] | None:
+        found: list[Relation] = []
+        last = len(edges) - 1
+        said = _Said() if last else None
+        for number, pair in enumerate(edges):
+            predicate = self._draw_predicate(pair, nouns, said, dice)
             if predicate is None:
                 return None
-            found.append(predicate)
-            if number < last:
-                drawn.note(predicate, pair)
-        return found
+            if said is not None and number < last:
+                said.note(predicate, pair)
+            found.append(self._relation(pair, predicate))
+        return tuple(found)
 
-    def _draw_relation(self, pair: tuple[int, int], drawn: _Drawn, dice: Dice) -> Predicate | None:
-        subject, object_ = drawn.nouns[pair[0]], drawn.nouns[pair[1]]
+    def _draw_predicate(
+        self, pair: tuple[int, int], nouns: Sequence[Noun], said: _Said | None, dice: Dice
+    ) -> Predicate | None:
+        subject, object_ = nouns[pair[0]], nouns[pair[1]]
         seen = self._between.get((subject.word, object_.word)) if self._plausibility == "seen" else None
         if seen is not None:
             for _ in range(4):
                 predicate = self._words.predicate_of[seen.pick(dice)]
-                if drawn.allows(predicate, pair):
+                if said is None or said.allows(predicate, pair):
                     return predicate
-        fitting = self._fitting(subject.type, object_.type)
+        fitting = self._by_types.get((subject.type, object_.type))
+        if fitting is None:
+            fitting = self._fitting(subject.type, object_.type)
         for _ in range(4 if fitting else 0):
-            predicate = dice.pick(fitting)
-            if drawn.allows(predicate, pair):
+            predicate = fitting[int(dice.unit() * len(fitting))]
+            if said is None or said.allows(predicate, pair):
                 return predicate
-        left = [predicate for predicate in fitting if drawn.allows(predicate, pair)]
+        left = [predicate for predicate in fitting if said is None or said.allows(predicate, pair)]
         return dice.pick(left) if left else None
 
     def _fitting(self, subject: str, object_: str) -> list[Predicate]:
@@ -198,19 +221,25 @@ class Populator:
 
     # Attributes
 
-    def _draw_attributes(self, structure: Structure, nouns: Sequence[Noun], dice: Dice) -> list[list[str]] | None:
-        found = []
-        for noun, count in zip(nouns, structure.attributes, strict=True):
-            words = self._draw_some(noun, count, dice) if count else []
+    def _draw_things(self, counts: Sequence[int], nouns: Sequence[Noun], dice: Dice) -> tuple[Thing, ...] | None:
+        """Each object with so many attributes."""
+        found: list[Thing] = []
+        is_seen = self._plausibility == "seen"
+        for noun, count in zip(nouns, counts, strict=True):
+            if not count:
+                found.append((noun.word, ()))
+                continue
+            rows = self._adjectives_of.get(noun.type) or self._adjectives(noun)
+            if count == 1 and rows and not is_seen:  # most are alone, and none is wrong then
+                found.append((noun.word, (rows[int(dice.unit() * len(rows))].word,)))
+                continue
+            words = self._draw_some(noun, rows, count, dice)
             if words is None:
                 return None
-            found.append(words)
-        return found
+            found.append((noun.word, tuple(words)))
+        return tuple(found)
 
-    def _draw_some(self, noun: Noun, count: int, dice: Dice) -> list[str] | None:
-        rows = self._adjectives(noun)
-        if count == 1 and rows and self._plausibility != "seen":
-            return [dice.pick(rows).word]  # most are alone, and none is wrong then
+    def _draw_some(self, noun: Noun, rows: Sequence[Adjective], count: int, dice: Dice) -> list[str] | None:
         words: list[str] = []
         categories: set[str] = set()
         for _ in range(count):
@@ -225,11 +254,12 @@ class Populator:
         self, noun: Noun, rows: Sequence[Adjective], words: Sequence[str], categories: set[str], dice: Dice
     ) -> Adjective | None:
         like = self._like.get(noun.word) if self._plausibility == "seen" else None
+        unit = dice.unit
         for _ in range(4 if rows else 0):
-            one = dice.pick(rows) if like is None else self._words.adjective_of[like.pick(dice)][0]
+            one = rows[int(unit() * len(rows))] if like is None else self._words.adjective_of[like.pick(dice)][0]
             if one.word not in words and one.category not in categories:
                 return one
-        excluded = {other for word in words for other in self._words.excluded_by(word)}
+        excluded = {other for word in words for other in self._excluded_by(word)}
         left = [row for row in rows if row.word not in words and row.word not in excluded]
         fresh = [row for row in left if row.category not in categories]
         return dice.pick(fresh or left) if left else None
@@ -242,25 +272,14 @@ class Populator:
             self._adjectives_of[noun.type] = found
         return found
 
-    # Rows
+    # How plausible
 
-    def _rows(
-        self, structure: Structure, nouns: Sequence[Noun], predicates: Sequence[Predicate], attributes: list[list[str]]
-    ) -> Rows:
-        region = self._region
-        regions = [region(noun.word, tuple(words)) for noun, words in zip(nouns, attributes, strict=True)]
-        edges = zip(structure.edges, predicates, strict=True)
-        relation = self._relation
-        relations = [relation(subject, predicate, object_) for (subject, object_), predicate in edges]
-        share = 1.0 if self._plausibility == "types" else self._share(nouns, attributes, relations)
-        return Rows(tuple(regions), tuple(relations), share)
-
-    def _share(self, nouns: Sequence[Noun], attributes: list[list[str]], relations: Sequence[Relation]) -> float:
+    def _share(self, nouns: Sequence[Noun], things: Sequence[Thing], relations: Sequence[Relation]) -> float:
         """Which share of attributes and relations was seen, or fits by types; 1 without any."""
         fits: list[bool] = []
         counts = self._words.counts
         seen = self._plausibility == "seen"
-        for noun, words in zip(nouns, attributes, strict=True):
+        for noun, (_, words) in zip(nouns, things, strict=True):
             for word in words:
                 by_type = any(not row.fits or noun.type in row.fits for row in self._words.adjective_of[word])
                 fits.append((noun.word, word) in counts.attributes if seen else by_type)
@@ -271,12 +290,14 @@ class Populator:
         return sum(fits) / len(fits) if fits else 1.0
 
 
+@lru_cache(maxsize=_KEPT)
 def _region(label: str, attributes: tuple[str, ...]) -> Region:
+    # Rows are values: equal ones are one object, which many graphs share.
     return Region(label=label, attributes=attributes)
 
 
-def _relation(subject: int, predicate: Predicate, object_: int) -> Relation:
-    return Relation(subject, predicate.word, object_, category=predicate.category)
+def _relation(pair: tuple[int, int], predicate: Predicate) -> Relation:
+    return Relation(pair[0], predicate.word, pair[1], category=predicate.category)
 
 
 @lru_cache(maxsize=100_000)

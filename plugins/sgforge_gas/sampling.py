@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from sgforge.errors import ConfigError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.graph.values import HeldValues, Values
 from sgforge_gas.config import Draws
-from sgforge_gas.populating import Populator, Rows
+from sgforge_gas.populating import DrawnRows, Populator
 from sgforge_gas.structures import Constraints, Drawer, Prior, Span
 from sgforge_gas.structures.constraints import Size
 from sgforge_gas.structures.cores import Kind
@@ -59,25 +60,28 @@ class Sampler:
 
     def graphs(self, items: range) -> Iterator[tuple[SceneGraph, Values]]:
         """The graphs of these numbers, each with the values of its columns."""
-        for first in range(items.start, items.stop, _CHUNK):
-            for dice in dice_of(self._seed, range(first, min(first + _CHUNK, items.stop))):
-                yield self._graph(dice)
+        return map(self._graph, self._dice(items))
 
     def samples(self, items: range, split: str | None = None) -> Iterator[Sample]:
         """As `graphs`, each with an id that tells seed and number."""
         name = f"gas-{self._seed}-"
-        for number, (graph, values) in zip(items, self.graphs(items), strict=True):
+        for number, dice in zip(items, self._dice(items), strict=True):
+            graph, values = self._graph(dice)
             yield Sample(f"{name}{number:08d}", graph, split=split, values=values)
+
+    def _dice(self, items: range) -> Iterator[Dice]:
+        starts = range(items.start, items.stop, _CHUNK)
+        return chain.from_iterable(dice_of(self._seed, range(one, min(one + _CHUNK, items.stop))) for one in starts)
 
     def _graph(self, dice: Dice) -> tuple[SceneGraph, Values]:
         rows = self._rows(dice)
-        graph = SceneGraph(0, 0, rows.regions, rows.relations, attributes=self._scene_attributes(dice))
+        graph = SceneGraph.of_checked(0, 0, self._scene_attributes(dice), rows)
         return graph, self._values if rows.plausibility == 1.0 else self._scored(rows.plausibility)
 
     def _scored(self, score: float) -> Values:
         return HeldValues({PLAUSIBILITY: {"by": self._plausibility, "score": round(score, 6)}})
 
-    def _rows(self, dice: Dice) -> Rows:
+    def _rows(self, dice: Dice) -> DrawnRows:
         """Those of the first structure drawn for which the vocabulary has words."""
         for _ in range(_STRUCTURES):
             structure = self._drawer.draw(dice)
@@ -91,6 +95,9 @@ class Sampler:
         count = min(self._least + dice.below(self._range), len(scene))
         if not count:
             return {}
+        if count == 1:
+            only = dice.pick(scene)
+            return {only.name: dice.pick(only.values)}
         chosen: dict[str, SceneAttribute] = {}
         while len(chosen) < count:
             one = dice.pick(scene)

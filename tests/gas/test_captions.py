@@ -21,6 +21,7 @@ from sgforge_gas.captions import Writer, check_caption
 from sgforge_gas.captions.phrases import plain
 from sgforge_gas.config import GasOptions
 from sgforge_gas.sampling import Sampler
+from sgforge_gas.vocabulary import starter
 
 STYLES = ("sentence", "list", "dense")
 WRITERS = {style: Writer(style=style) for style in STYLES}
@@ -301,6 +302,21 @@ def test_any_text_is_written_with_spans_that_fit(labels, attribute, predicate, s
 def test_odd_labels_are_read_back(label: str, style: str) -> None:
     given = graph([(label, "red"), "bench", label], [(0, "next to", 1), (2, "above", 0)])
     assert check_caption(given, text(given, style)) == []
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("nouns", [3, 300])
+def test_a_drawn_graph_is_written_as_one_of_the_same_rows(style: str, nouns: int) -> None:
+    words = attrs.evolve(starter(), nouns=starter().nouns[:nouns])
+    options = GasOptions(complexity=(3, 10), cycles=True, parallel=True, seed=8)
+    writer = Writer(words, style)
+    for sample in Sampler(options, words).samples(range(300)):
+        drawn = sample.graph
+        checked = SceneGraph(0, 0, drawn.all.regions, drawn.all.relations, drawn.attributes)
+        assert drawn.deferred is not None
+        assert drawn == checked
+        assert writer.write(drawn) == writer.write(checked)
+        assert writer.caption(drawn) == writer.write(drawn).caption()
 
 
 def test_rejected_rows_are_not_said() -> None:

@@ -73,20 +73,45 @@ Said: TypeAlias = tuple[str, int, int]
 
 
 @attrs.frozen(kw_only=True, eq=False)
-class Phrase:
-    """An object in words: label, its attributes in the order of speech as (word, place in the region), before and
-    behind the noun, the article of its first mention with and without attributes, whether its verb is a plural.
-    `folded`: the label, whatever its case. `said`: what was said of it so far, by form.
+class _Noun:
+    """Of a label what is said, the same whatever its case, whether it is a plural, its article without attributes, and
+    whether it has that article with any attributes. `said`: what was said of it without attributes so far, by form.
     """
 
-    label: str
+    text: str
     folded: str
-    before: tuple[tuple[str, int], ...]
-    behind: tuple[tuple[str, int], ...]
-    article: str
-    bare_article: str
     is_plural: bool
+    article: str
+    keeps_article: bool
     said: dict[Form, Said] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)  # never changed; frozen ones take longer to make, and these are made by the million
+class Phrase:
+    """An object in words: its noun, its attributes in the order of speech as (word, place in the region), before and
+    behind the noun, the article of its first mention with these. `said`: what was said of it so far, by form.
+    """
+
+    noun: _Noun
+    before: _Placed
+    behind: _Placed
+    article: str
+    said: dict[Form, Said]
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return self.noun.text
+
+    @property
+    def folded(self) -> str:
+        """The label, whatever its case."""
+        return self.noun.folded
+
+    @property
+    def is_plural(self) -> bool:
+        """Whether its verb is a plural."""
+        return self.noun.is_plural
 
     @property
     def words(self) -> frozenset[str]:
@@ -95,21 +120,26 @@ class Phrase:
 
     def say(self, form: Form) -> Said:
         """The object in this form; kept."""
-        text = self._lead(form)
-        if not form.is_bare:
-            for word, _ in self.before:
-                text += f"{word} "
+        noun = self.noun
+        if form.is_bare:
+            kept, before, behind = noun.said, "", ""
+            if form in kept:
+                return kept[form]
+        else:
+            kept, behind = self.said, " and ".join([word for word, _ in self.behind]) if self.behind else ""
+            before = "".join([f"{word} " for word, _ in self.before])
+        text = self._lead(form) + before
         first = len(text)
-        text += self.label
+        text += noun.text
         last = len(text)
-        if self.behind and not form.is_bare:
-            text += f" {' and '.join([word for word, _ in self.behind])}"
-        found = self.said[form] = (capitalised(text) if form.is_first else text), first, last
+        if behind:
+            text += f" {behind}"
+        found = kept[form] = (capitalised(text) if form.is_first else text), first, last
         return found
 
     def marks(self, form: Form) -> Iterator[Mark]:
         """Where each word of this form stands in it; a later mention says the object alone."""
-        _, first, last = self.said[form]
+        _, first, last = self.say(form)
         has_words = not (form.is_bare or form.is_known)
         at = len(self._lead(form))
         for word, place in self.before if has_words else ():
@@ -127,27 +157,14 @@ class Phrase:
             return f"the {english.ordinal(form.number)} " if form.number else "the "
         if form.number > 1:
             return f"{'' if self.is_plural else 'a '}{english.ordinal(form.number)} "
-        article = self.bare_article if form.is_bare else self.article
+        article = self.noun.article if form.is_bare else self.article
         return f"{article} " if article else ""
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class _Noun:
-    """Of a label what is said, the same whatever its case, whether it is a plural, its article without attributes, and
-    whether it has that article with any attributes.
-    """
-
-    text: str
-    folded: str
-    is_plural: bool
-    article: str
-    keeps_article: bool
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class _Attribute:
     """An attribute as it is said, the same whatever its case, its rank in the order of speech, whether it stands behind
-    the noun, and the article before it.
+    the noun, and the article before it. `alone`: what stands before and behind the noun where it is the only one.
     """
 
     text: str
@@ -155,6 +172,7 @@ class _Attribute:
     rank: float
     is_behind: bool
     article: str
+    alone: tuple[_Placed, _Placed]
 
 
 class Phrases:
@@ -162,26 +180,26 @@ class Phrases:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self.of = lru_cache(maxsize=_KEPT)(self._phrase)
-        """The phrase of a label and attributes."""
+        self.kept = lru_cache(maxsize=_KEPT)(self.made)
+        """As `made`, of what may come again: two attributes and more are hardly ever the same."""
         self.verb = lru_cache(maxsize=_KEPT)(self._verb)
         """Of a predicate, whether it is of a plural and the text before it what is said: " is next to "."""
         self._nouns = lru_cache(maxsize=_KEPT)(self._noun)
         self._attributes = lru_cache(maxsize=_KEPT)(self._attribute)
 
-    def _phrase(self, label: str | None, attributes: tuple[str, ...]) -> Phrase:
+    def of(self, label: str | None, attributes: tuple[str, ...]) -> Phrase:
+        """The phrase of a label and attributes."""
+        return self.kept(label, attributes) if len(attributes) < 2 else self.made(label, attributes)
+
+    def made(self, label: str | None, attributes: tuple[str, ...]) -> Phrase:
+        """As `of`, made anew."""
         noun = self._nouns(label)
-        before, behind = self._in_order([self._attributes(word) for word in attributes]) if attributes else ((), ())
-        keeps = noun.keeps_article or not before
-        return Phrase(
-            label=noun.text,
-            folded=noun.folded,
-            before=before,
-            behind=behind,
-            article=noun.article if keeps else self._attributes(attributes[before[0][1]]).article,
-            bare_article=noun.article,
-            is_plural=noun.is_plural,
-        )
+        if not attributes:
+            return Phrase(noun, (), (), noun.article, noun.said)
+        words = [self._attributes(word) for word in attributes]
+        before, behind = words[0].alone if len(words) == 1 else _in_order(words)
+        is_own = noun.keeps_article or not before
+        return Phrase(noun, before, behind, noun.article if is_own else words[before[0][1]].article, {})
 
     def _noun(self, label: str | None) -> _Noun:
         text = plain(label) or NAMELESS
@@ -201,24 +219,16 @@ class Phrases:
     def _attribute(self, word: str) -> _Attribute:
         text = plain(word)
         known = self._vocabulary.adjective_of.get(text)
+        is_behind = " " in text and _BEHIND.match(text) is not None
+        alone = ((text, 0),) if text else ()
         return _Attribute(
             text=text,
             folded=text.casefold(),
             rank=_UNRANKED if known is None else _RANKS.get(known[0].category, _UNRANKED),
-            is_behind=" " in text and _BEHIND.match(text) is not None,
+            is_behind=is_behind,
             article=english.article(text),
+            alone=((), alone) if is_behind else (alone, ()),
         )
-
-    def _in_order(self, attributes: Sequence[_Attribute]) -> tuple[_Placed, _Placed]:
-        """Attributes in the order of speech, before and behind the noun."""
-        words = [(word, place) for place, word in enumerate(attributes)]
-        if len(words) > 1:
-            # A word that stands twice in a region is said once.
-            words = list({word.folded: (word, place) for word, place in reversed(words)}.values())
-            words.sort(key=lambda item: (item[0].rank, item[1]))
-        before = [(word.text, place) for word, place in words if not word.is_behind and word.text]
-        behind = [(word.text, place) for word, place in words if word.is_behind]
-        return tuple(before), tuple(behind)
 
     def _verb(self, predicate: str, is_plural: bool, lead: str) -> Said:
         """A predicate with what goes before it, between blanks: " is next to ", " and kicks "."""
@@ -229,6 +239,18 @@ class Phrases:
             be = "are" if is_plural else "is"
             text = f"{be} {'the ' if word.casefold().startswith('same ') else ''}{word}"
         return f"{lead}{text} ", len(lead), len(lead) + len(text)
+
+
+def _in_order(attributes: Sequence[_Attribute]) -> tuple[_Placed, _Placed]:
+    """Attributes in the order of speech, before and behind the noun."""
+    ranked = [(word.rank, place, word) for place, word in enumerate(attributes)]
+    if len({word.folded for word in attributes}) < len(ranked):  # a word that stands twice in a region is said once
+        ranked = list({one[2].folded: one for one in reversed(ranked)}.values())
+    ranked.sort()
+    before = tuple([(word.text, place) for _, place, word in ranked if not word.is_behind and word.text])
+    if len(before) == len(ranked):
+        return before, ()
+    return before, tuple([(word.text, place) for _, place, word in ranked if word.is_behind])
 
 
 def capitalised(text: str) -> str:

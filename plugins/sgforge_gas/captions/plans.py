@@ -89,10 +89,31 @@ Step: TypeAlias = Text | Mention | Verb | Be | Word
 
 @attrs.frozen(eq=False)
 class Plan:
-    """What is said, step by step; `mentions` are the places of those that say an object, and the object."""
+    """What is said, step by step.
+
+    The same steps by kind, each with its place, so that a caption is filled in without asking each step what it is:
+    `texts` of all places, "" where words of the graph stand; `mentions`, `verbs`, `bes` and `words`.
+    """
 
     steps: tuple[Step, ...]
-    mentions: tuple[tuple[int, int], ...]
+    texts: tuple[str, ...]
+    mentions: tuple[tuple[int, int, Form], ...]
+    verbs: tuple[tuple[int, int, int, str], ...]
+    bes: tuple[tuple[int, int, tuple[str, str]], ...]
+    words: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, steps: Sequence[Step]) -> Plan:
+        """The plan of these steps."""
+        by_place = list(enumerate(steps))
+        return cls(
+            tuple(steps),
+            texts=tuple(step.text if isinstance(step, Text) else "" for step in steps),
+            mentions=tuple((at, step.object, step.form) for at, step in by_place if isinstance(step, Mention)),
+            verbs=tuple((at, s.relation, s.subject, s.lead) for at, s in by_place if isinstance(s, Verb)),
+            bes=tuple((at, step.object, step.texts) for at, step in by_place if isinstance(step, Be)),
+            words=tuple((at, step.object, step.place) for at, step in by_place if isinstance(step, Word)),
+        )
 
 
 @lru_cache(maxsize=20_000)
@@ -114,8 +135,7 @@ def plan_of(
     planner.say_clauses()
     planner.say_objects(planner.unsaid())
     planner.finish()
-    steps = tuple(planner.steps)
-    return Plan(steps, tuple((place, one.object) for place, one in enumerate(steps) if isinstance(one, Mention)))
+    return Plan.of(planner.steps)
 
 
 class _Planner:

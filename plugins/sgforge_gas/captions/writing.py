@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import accumulate
-from typing import Final, Literal, TypeAlias
+from itertools import accumulate, starmap
+from operator import attrgetter
+from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
 from sgforge.graph import Caption, Relation, SceneGraph, Span
-from sgforge_gas.captions.phrases import Phrase, Phrases, Said, numbered, plain
-from sgforge_gas.captions.plans import Be, Mention, Plan, Step, Style, Text, Verb, Word, plan_of
+from sgforge_gas.captions.phrases import Phrase, Phrases, numbered, plain
+from sgforge_gas.captions.plans import Mention, Plan, Style, Word, plan_of
+from sgforge_gas.populating import DrawnRows
+from sgforge_gas.structures import Structure
 from sgforge_gas.vocabulary import Vocabulary, starter
 
 __all__ = ["ElementSpan", "Style", "Writer", "Written"]
@@ -30,6 +33,13 @@ _SCENE_ORDER: Final = (
     "framing",
 )
 _EMPTY: Final = "An empty scene."
+T = TypeVar("T", covariant=True)
+
+
+class ByNumber(Protocol[T]):
+    """Rows by their numbers: all of them, or the kept ones."""
+
+    def __getitem__(self, number: int, /) -> T: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -81,7 +91,9 @@ class Writer:
         self._vocabulary = starter() if vocabulary is None else vocabulary
         self._phrases = Phrases(self._vocabulary)
         self._style = style
+        self._plan_of_structure = lru_cache(maxsize=20_000)(self._make_plan_of_structure)
         self._scene = lru_cache(maxsize=20_000)(self._make_scene)
+        self._scene_part = lru_cache(maxsize=20_000)(self._make_scene_part)
 
     def write(self, graph: SceneGraph) -> Written:
         """The caption of a graph's kept rows; "An empty scene." without objects."""
@@ -99,10 +111,31 @@ class Writer:
         return Caption(text, page.object_spans())
 
     def _page(self, graph: SceneGraph) -> _Page:
+        drawn = graph.deferred
+        if type(drawn) is DrawnRows:
+            return self._page_of_drawn(drawn)
         of = self._phrases.of
         phrases = {index: of(region.label, region.attributes) for index, region in graph.regions.items()}
-        relations = graph.relations
-        return _Page(self._plan(phrases, relations), _Words(phrases, relations, self._phrases))
+        return _Page(self._plan(phrases, graph.relations), phrases, graph.relations, self._phrases)
+
+    def _page_of_drawn(self, drawn: DrawnRows) -> _Page:
+        """As of any graph; all rows are kept here, so their numbers are their places."""
+        kept, made = self._phrases.kept, self._phrases.made
+        things, relations = drawn.things, drawn.relations
+        phrases = [kept(label, own) if len(own) < 2 else made(label, own) for label, own in things]
+        is_told = len(set(map(_folded, phrases))) == len(phrases)
+        # Where no label stands twice, nor two objects behind one verb, the structure is all that decides, but for words
+        # that have sentences of their own.
+        if is_told and self._style != "dense" and not (drawn.structure.has_forks and _has_shared_verb(relations)):
+            plan = self._plan_of_structure(drawn.structure)
+        else:
+            plan = self._plan(dict(enumerate(phrases)), dict(enumerate(relations)))
+        return _Page(plan, phrases, relations, self._phrases)
+
+    def _make_plan_of_structure(self, structure: Structure) -> Plan:
+        objects = tuple(range(len(structure.attributes)))
+        rows = tuple((number, *pair, number) for number, pair in enumerate(structure.edges))
+        return plan_of(self._style, objects, rows)
 
     def _plan(self, phrases: Mapping[int, Phrase], relations: Mapping[int, Relation]) -> Plan:
         rows: list[tuple[int, int, int, int]] = []
@@ -112,8 +145,6 @@ class Writer:
             rows.append((number, subject, row.object, firsts.setdefault((subject, row.predicate), number)))
         labels = [phrase.folded for phrase in phrases.values()]
         is_told = len(set(labels)) == len(labels)
-        if is_told and self._style == "sentence":
-            return plan_of("sentence", tuple(phrases), tuple(rows))
         is_dense = self._style == "dense"
         return plan_of(
             self._style,
@@ -125,25 +156,34 @@ class Writer:
         )
 
     def _make_scene(self, attributes: Sequence[tuple[str, str]]) -> _Scene:
-        values = dict(attributes)
-        known = {name: place for place, name in enumerate(_SCENE_ORDER)}
-        names = sorted(values, key=lambda name: (known.get(name, len(known)), name))
-        said = [name for name in names if plain(values[name])]
+        said = sorted(filter(None, starmap(self._scene_part, attributes)))
         text = ""
         marks: list[tuple[int, int, str]] = []
-        for group in [[name] for name in said] if self._style == "dense" else [said]:
+        for group in [[one] for one in said] if self._style == "dense" else [said]:
             text += " The scene "
-            for place, name in enumerate(group):
+            for place, (_, name, before, value, after) in enumerate(group):
                 text += "" if not place else " and " if place == len(group) - 1 else ", "
-                attribute = self._vocabulary.scene_of.get(name)
-                before, _, after = (attribute.says if attribute else f"has the {plain(name)} {{}}").partition("{}")
                 start = len(text) + len(before)
-                text += f"{before}{plain(values[name])}{after}"
-                marks.append((start, start + len(plain(values[name])), name))
+                text += f"{before}{value}{after}"
+                marks.append((start, start + len(value), name))
             text += "." if group else ""
         return _Scene(text, tuple(marks))
 
+    def _make_scene_part(self, name: str, value: str) -> tuple[int, str, str, str, str] | None:
+        """Of a scene attribute its place among others, its name, what is said before it, itself, what behind it."""
+        text = plain(value)
+        attribute = self._vocabulary.scene_of.get(name)
+        before, _, after = (attribute.says if attribute else f"has the {plain(name)} {{}}").partition("{}")
+        place = _SCENE_ORDER.index(name) if name in _SCENE_ORDER else len(_SCENE_ORDER)
+        return (place, name, before, text, after) if text else None
 
+
+def _has_shared_verb(relations: Sequence[Relation]) -> bool:
+    """Whether two relations have one subject and one predicate."""
+    return len({(row.subject, row.predicate) for row in relations}) < len(relations)
+
+
+_folded = attrgetter("noun.folded")
 _NONE: Final[frozenset[int]] = frozenset()
 
 
@@ -162,67 +202,57 @@ class _Scene:
         ]
 
 
-@attrs.frozen(eq=False)
-class _Words:
-    """The words of a graph that a plan is filled with."""
-
-    phrases: Mapping[int, Phrase]
-    relations: Mapping[int, Relation]
-    known: Phrases
-
-    def said(self, step: Step) -> Said:
-        """What a step says."""
-        if type(step) is Mention:
-            phrase = self.phrases[step.object]
-            return phrase.said.get(step.form) or phrase.say(step.form)
-        if type(step) is Verb:
-            predicate = self.relations[step.relation].predicate
-            return self.known.verb(predicate, self.phrases[step.subject].is_plural, step.lead)
-        if type(step) is Text:
-            return step.text, 0, 0
-        if type(step) is Be:
-            return step.texts[self.phrases[step.object].is_plural], 0, 0
-        return self.word(step)[0], 0, 0
-
-    def word(self, step: Word) -> tuple[str, int]:
-        """An attribute that is said alone, and its place in the region."""
-        phrase = self.phrases[step.object]
-        return (*phrase.before, *phrase.behind)[step.place]
-
-
 class _Page:
-    """A plan with its words."""
+    """A plan with the words of a graph."""
 
-    def __init__(self, plan: Plan, words: _Words) -> None:
+    __slots__ = ("_mentions", "_phrases", "_plan", "_starts", "_verbs", "text")
+
+    def __init__(self, plan: Plan, phrases: ByNumber[Phrase], relations: ByNumber[Relation], known: Phrases) -> None:
         self._plan = plan
-        self._words = words
-        self._said = list(map(words.said, plan.steps))
-        texts = [one[0] for one in self._said]
+        self._phrases = phrases
+        self._mentions = mentions = []
+        self._verbs = verbs = []
+        texts = list(plan.texts)
+        for place, index, form in plan.mentions:
+            phrase = phrases[index]
+            said = phrase.said.get(form) or phrase.say(form)
+            mentions.append(said)
+            texts[place] = said[0]
+        for place, number, subject, lead in plan.verbs:
+            said = known.verb(relations[number].predicate, phrases[subject].noun.is_plural, lead)
+            verbs.append(said)
+            texts[place] = said[0]
+        for place, index, forms in plan.bes:
+            texts[place] = forms[phrases[index].noun.is_plural]
+        for place, index, number in plan.words:
+            texts[place] = self._word(index, number)[0]
         self._starts = list(accumulate(map(len, texts), initial=0))
         self.text = "".join(texts) if texts else _EMPTY
 
     def object_spans(self) -> tuple[Span, ...]:
         """Of each mention of an object."""
-        found = []
-        for place, index in self._plan.mentions:
-            start = self._starts[place]
-            _, first, last = self._said[place]
-            found.append(Span(start + first, start + last, index))
-        return tuple(found)
+        starts = self._starts
+        said = zip(self._plan.mentions, self._mentions, strict=True)
+        return tuple([Span(starts[at] + first, starts[at] + last, index) for (at, index, _), (_, first, last) in said])
 
     def spans(self) -> Iterator[ElementSpan]:
         """Of every element but those of the scene."""
         for start, step in zip(self._starts, self._plan.steps, strict=False):
             if isinstance(step, Word):
-                text, part = self._words.word(step)
+                text, part = self._word(step.object, step.place)
                 yield ElementSpan(start=start, end=start + len(text), kind="attribute", index=step.object, part=part)
             elif isinstance(step, Mention):
                 if step.relation is not None:
                     yield self._verb_span(step.verb, step.relation)
-                for first, last, kind, part in self._words.phrases[step.object].marks(step.form):
+                for first, last, kind, part in self._phrases[step.object].marks(step.form):
                     yield ElementSpan(start=start + first, end=start + last, kind=kind, index=step.object, part=part)
+
+    def _word(self, index: int, place: int) -> tuple[str, int]:
+        """An attribute that is said alone, and its place in the region."""
+        phrase = self._phrases[index]
+        return (*phrase.before, *phrase.behind)[place]
 
     def _verb_span(self, place: int, relation: int) -> ElementSpan:
         start = self._starts[place]
-        _, first, last = self._said[place]
-        return ElementSpan(start=start + first, end=start + last, kind="relation", index=relation)
+        said = next(said for (at, *_), said in zip(self._plan.verbs, self._verbs, strict=True) if at == place)
+        return ElementSpan(start=start + said[1], end=start + said[2], kind="relation", index=relation)

@@ -56,14 +56,16 @@ class Drawer:
         weights = self._weights(prior)
         self.sizes: list[Size] = list(weights)
         self._sums = list(accumulate(weights.values()))
+        self._places = [(sum(size), self._rows.get(size)) for size in self.sizes]
 
     def draw(self, dice: Dice) -> Structure:
         """One structure; all that is random comes from the dice."""
-        size = self.sizes[bisect_right(self._sums, dice.below(self._sums[-1]))]
-        rows = self._rows.get(size)
+        unit = dice.unit
+        place = bisect_right(self._sums, int(unit() * self._sums[-1]))
+        complexity, rows = self._places[place]
         if rows is None:
-            return draw_directly(size, self._constraints, self._kind, dice)
-        key = (sum(size), dice.pick(rows))
+            return draw_directly(self.sizes[place], self._constraints, self._kind, dice)
+        key = (complexity, rows[int(unit() * len(rows))])
         found = self._kept.get(key)
         if found is None:
             found = self._table.structure(*key)

@@ -10,7 +10,7 @@ import attrs
 __all__ = ["Structure"]
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, cache_hash=True)
 class Structure:
     """Objects 0 to n - 1: the number of attributes of each, and the relations as (subject, object) pairs.
 
@@ -84,6 +84,11 @@ class Structure:
                     if not waiting[object_]:
                         ready.append(object_)
         return done == len(self.attributes)
+
+    @cached_property
+    def has_forks(self) -> bool:
+        """Whether some object is the subject of several relations."""
+        return len({subject for subject, _ in self.edges}) < len(self.edges)
 
     @property
     def has_parallel(self) -> bool:
