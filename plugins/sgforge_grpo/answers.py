@@ -7,10 +7,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import attrs
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from sgforge.graph import Region, Relation, SceneGraph
 from sgforge.labels import normalized
@@ -24,15 +27,20 @@ __all__ = [
     "is_tagged",
     "json_text",
     "label_of",
+    "names_of_id",
+    "names_of_predicate",
+    "no_answer",
     "normal",
     "parsed",
     "read_answer",
     "read_outcome",
+    "read_relations",
 ]
 
 Triplet: TypeAlias = tuple[int, str, int]
 """Subject, predicate, object: places in the answer's names."""
 Box: TypeAlias = tuple[float, float, float, float]
+Floats: TypeAlias = NDArray[np.float64]
 
 _LONGEST: Final = 1_000_000
 """Characters of a text that is read; a longer one is one fault."""
@@ -43,7 +51,9 @@ _TAGGED: Final = re.compile(r"\s*<think>.*?</think>\s*<answer>.*?</answer>\s*", 
 _TRAILING: Final = re.compile(r",(?=\s*[}\]])")
 _DECODER: Final = json.JSONDecoder()
 _NUMBERS: Final = frozenset((int, float))
+_NONE: Final = np.zeros((0, 4))
 _NOWHERE: Final = (math.nan,) * 4
+_WITHOUT_END: Final = (math.inf,) * 4
 
 normal: Final = lru_cache(maxsize=65536)(normalized)
 """A name normalised, kept: the names of a dataset are few."""
@@ -68,24 +78,37 @@ class Frame:
 class Answer:
     """An answer after reading: each thing once, only what could be read.
 
-    `names`: normalised labels, N of them. `boxes`: N of (x0, y0, x1, y1) in pixels, NaN where there is none.
-    `relations`: distinct triplets of places and a normalised predicate. `labels` and `predicates`: as they were
-    written. `regions` and `rows`: of a graph, the place of each of its regions and relations here, -1 where it was left
-    out. `faults`: a code for each thing that was left out or mended. `items`: how many things were given. `text`: what
-    was said before it was read. `raw`: boxes of a text as they were written.
+    `names`: normalised labels, N of them. `corners`: (N, 4) x0, y0, x1, y1 in pixels, NaN where there is no box.
+    `subjects`, `said`, `objects`: of distinct relations a place, a normalised predicate, a place. `labels` and
+    `predicates`: as they were written. `regions` and `rows`: of a graph, the place of each of its regions and relations
+    here, -1 where it was left out; None of what was no graph. `faults`: a code for each thing that was left out or
+    mended. `items`: how many things were given. `text`: what was said before it was read. `raw`: (R, 4) boxes of a text
+    as they were written.
     """
 
-    names: list[str]
-    boxes: list[Box]
-    relations: list[Triplet]
-    labels: list[str]
-    predicates: list[str]
+    names: Sequence[str]
+    corners: Floats
+    subjects: Sequence[int]
+    said: Sequence[str]
+    objects: Sequence[int]
+    labels: Sequence[str]
+    predicates: Sequence[str]
     faults: list[str]
     items: int
-    regions: list[int] = attrs.field(factory=list)
-    rows: list[int] = attrs.field(factory=list)
+    regions: Sequence[int] | None = None
+    rows: Sequence[int] | None = None
     text: str | None = None
-    raw: list[list[float]] = attrs.field(factory=list)
+    raw: Floats = _NONE
+
+    @property
+    def boxes(self) -> list[Box]:
+        """The corners as one tuple a box."""
+        return [(x0, y0, x1, y1) for x0, y0, x1, y1 in self.corners.tolist()]
+
+    @property
+    def relations(self) -> list[Triplet]:
+        """The relations as one triplet each."""
+        return list(zip(self.subjects, self.said, self.objects, strict=True))
 
     @property
     def tagged(self) -> bool:
@@ -97,7 +120,7 @@ class Answer:
         regions = [Region(label, box) for label, box in zip(self.labels, self.boxes, strict=True)]
         relations = [
             Relation(subject, predicate, object_, score=score)
-            for (subject, _, object_), predicate in zip(self.relations, self.predicates, strict=True)
+            for subject, predicate, object_ in zip(self.subjects, self.predicates, self.objects, strict=True)
         ]
         return SceneGraph(width, height, regions, relations)
 
@@ -148,14 +171,21 @@ class _Things:
         """What was gathered."""
         return Answer(
             names=self.names,
-            boxes=self.boxes,
-            relations=self.relations,
+            corners=_corners(self.boxes),
+            subjects=[subject for subject, _, _ in self.relations],
+            said=[predicate for _, predicate, _ in self.relations],
+            objects=[object_ for _, _, object_ in self.relations],
             labels=self.labels,
             predicates=self.predicates,
             faults=self.faults,
             items=items,
             **further,
         )
+
+
+def _corners(boxes: Sequence[Sequence[float]]) -> Floats:
+    """(N, 4) of boxes."""
+    return np.fromiter(chain.from_iterable(boxes), np.float64, 4 * len(boxes)).reshape(-1, 4)
 
 
 def answer_of_graph(graph: SceneGraph, faults: Sequence[str] = (), text: str | None = None) -> Answer:
@@ -176,6 +206,13 @@ def answer_of_graph(graph: SceneGraph, faults: Sequence[str] = (), text: str | N
     return things.answer(items, regions=regions, rows=relations, text=text)
 
 
+def no_answer(faults: Sequence[str]) -> Answer:
+    """Of an outcome with neither a graph nor a text."""
+    things = _Things()
+    things.faults += ("nothing", *faults)
+    return things.answer(len(things.faults))
+
+
 @lru_cache(maxsize=65536)
 def label_of(id_: str) -> str:
     """The label of an id such as "traffic light.2"."""
@@ -183,10 +220,14 @@ def label_of(id_: str) -> str:
     return label if label and number.isdecimal() else id_
 
 
-@lru_cache(maxsize=65536)
-def _names_of_id(id_: str) -> tuple[str, str] | None:
-    """What the label of an id is called, as `_names_of` has it; None of a blank one."""
+def names_of_id(id_: str) -> tuple[str, str] | None:
+    """What the label of an id is called, normalised, and as it was written; None of a blank one."""
     return _names_of(label_of(id_)) if id_ and not id_.isspace() else None
+
+
+def names_of_predicate(predicate: str) -> tuple[str, str] | None:
+    """A predicate normalised, and as it was written; None of a blank one."""
+    return _names_of(predicate) if predicate and not predicate.isspace() else None
 
 
 def is_tagged(text: str) -> bool:
@@ -196,11 +237,11 @@ def is_tagged(text: str) -> bool:
 
 def json_text(text: str) -> str:
     """Where the graph stands in a completion: behind what was thought, within answer tags and fences if there are."""
-    if "<think>" in text:
-        text = _THOUGHT.sub(" ", text)
-    _, opened, behind = text.partition("<answer>")
-    if opened:
-        text = behind.partition("</answer>")[0]
+    before, opened, behind = text.partition("<answer>")
+    if not opened or "<think>" in behind or before.rfind("<think>") > before.rfind("</think>"):
+        # A thought may hold such a tag, or reach into what stands behind it.
+        before, opened, behind = _THOUGHT.sub(" ", text).partition("<answer>")
+    text = behind.partition("</answer>")[0] if opened else before
     if "```" in text:
         text = _FENCE.sub(" ", text)
     return text.strip()
@@ -220,7 +261,7 @@ def read_answer(text: str, frame: Frame) -> Answer:
     objects, relations = (_listed(whole, key, things.faults) for key in ("objects", "relationships"))
     places, raw = _read_objects(objects, frame, things)
     _read_relations(relations, places, things)
-    return things.answer(len(objects) + len(relations), text=text, raw=raw)
+    return things.answer(len(objects) + len(relations), text=text, raw=_corners(raw))
 
 
 def parsed(text: str) -> tuple[dict[str, Any] | None, list[str]]:
@@ -234,10 +275,10 @@ def parsed(text: str) -> tuple[dict[str, Any] | None, list[str]]:
     return _salvaged(body), ["unreadable"]
 
 
-def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[dict[str, int], list[list[float]]]:
+def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[dict[str, int], list[Box]]:
     """The place of each object by its id, -1 where it was left out; and boxes as they were written."""
     places: dict[str, int] = {}
-    raw: list[list[float]] = []
+    raw: list[Box] = []
     most_x, most_y = frame.scale
     wide, high = frame.width / most_x, frame.height / most_y
     faults = things.faults
@@ -246,7 +287,7 @@ def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[di
             faults.append("no-object")
             continue
         id_, box = one.get("id"), one.get("bbox")
-        if not isinstance(id_, str) or (named := _names_of_id(id_)) is None:
+        if not isinstance(id_, str) or (named := names_of_id(id_)) is None:
             faults.append("no-id")
         elif id_ in places:
             faults.append("duplicate-id")
@@ -254,22 +295,28 @@ def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[di
             places[id_] = -1
             faults.append("no-box")
         else:
-            raw.append(box)
-            x0, y0, x1, y1 = box
+            written = _floats(box)
+            raw.append(written)
+            x0, y0, x1, y1 = written
             if 0 <= x0 < x1 <= most_x and 0 <= y0 < y1 <= most_y:
                 placed: Box | None = (x0 * wide, y0 * high, x1 * wide, y1 * high)
             else:
-                placed = _mended(box, frame, faults)
+                placed = _mended(written, frame, faults)
             places[id_] = -1 if placed is None else things.add_region(*named, placed)
     return places, raw
 
 
-def _mended(box: list[float], frame: Frame, faults: list[str]) -> Box | None:
-    """A box in order and within the picture; None where nothing is left of it."""
+def _floats(box: list[float]) -> Box:
     try:
         x0, y0, x1, y1 = map(float, box)
     except OverflowError:  # an integer of hundreds of digits
-        x0 = y0 = x1 = y1 = math.inf
+        return _WITHOUT_END
+    return x0, y0, x1, y1
+
+
+def _mended(box: Box, frame: Frame, faults: list[str]) -> Box | None:
+    """A box in order and within the picture; None where nothing is left of it."""
+    x0, y0, x1, y1 = box
     if not all(map(math.isfinite, (x0, y0, x1, y1))):
         faults.append("box-not-finite")
         return None
@@ -300,6 +347,13 @@ def _read_relations(relations: list[Any], places: Mapping[str, int], things: _Th
             things.faults.append("unknown-id")
             continue
         things.add_relation(first, predicate, second)
+
+
+def read_relations(relations: list[Any], places: Mapping[str, int]) -> tuple[list[Triplet], list[str], list[str]]:
+    """Distinct triplets of known things, their predicates as they were written, and faults; `places` by id."""
+    things = _Things()
+    _read_relations(relations, places, things)
+    return things.relations, things.predicates, things.faults
 
 
 def _loaded(text: str) -> Any:

@@ -7,9 +7,9 @@ call of numpy costs is shared by answers to different truths too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain
 from typing import TypeAlias
 
 import attrs
@@ -28,6 +28,8 @@ Ints: TypeAlias = NDArray[np.int64]
 
 _NAME_COST, _OVERLAP_COST, _DISTANCE_COST = 1.0, 2.0, 5.0
 """Weights of the cost of a match: 1 - likeness, 1 - GIoU, distance of corners (R1-SGG, the released code's values)."""
+_BLOCK = 2048
+_NONE = np.zeros((0, 4))
 _SAME: float = 1.0 - 1e-6
 
 
@@ -37,7 +39,8 @@ class Truth:
     def __init__(self, graph: SceneGraph) -> None:
         answer = answer_of_graph(graph)
         self.graph = graph
-        self.names, self.boxes, self.relations = answer.names, answer.boxes, answer.relations
+        self.names, self.corners = answer.names, answer.corners
+        self.subjects, self.said, self.objects = answer.subjects, answer.said, answer.objects
 
 
 @attrs.frozen(eq=False)
@@ -77,7 +80,7 @@ class Compared:
         self._similarity = similarity
         self._least = least
         self._said = [len(one.names) for one in answers]
-        self._rows = [len(one.relations) for one in answers]
+        self._rows = [len(one.said) for one in answers]
         self.region_ends = [0, *accumulate(self._said)]
         self.relation_ends = [0, *accumulate(self._rows)]
         self._distinct = list(dict.fromkeys(truths))
@@ -90,7 +93,7 @@ class Compared:
     @cached_property
     def _triplets(self) -> _Pairs:
         """Relations that were said, each with every relation of its truth."""
-        return self._paired(self._rows, [len(one.relations) for one in self.truths])
+        return self._paired(self._rows, [len(one.said) for one in self.truths])
 
     def _paired(self, said: Sequence[int], there: Sequence[int]) -> _Pairs:
         """Pairs of so many things of each answer and so many of its truth."""
@@ -99,29 +102,32 @@ class Compared:
         return _Pairs.of(said, there, [begins[one] for one in self.truths])
 
     @cached_property
-    def _corners(self) -> tuple[list[Floats], list[Floats]]:
-        """x0, y0, x1, y1 of both boxes of each pair of regions."""
-        pairs = self._pairs
-        own, truth = (_sides(side) for side in (self.answers, self._distinct))
-        return [side[pairs.row] for side in own], [side[pairs.other] for side in truth]
+    def _sides(self) -> tuple[Floats, Floats]:
+        """(5, N) and (5, G): x0, y0, x1, y1 and area of all boxes of answers, and of their truths."""
+        return _sides(self.answers), _sides(self._distinct)
+
+    def _blocks(self) -> Iterator[tuple[slice, Floats, Floats]]:
+        """Pairs of regions, some at a time so that what is computed of them stays at hand: sides and areas of both."""
+        pairs, (own, truth) = self._pairs, self._sides
+        for begin in range(0, len(pairs.row), _BLOCK):
+            part = slice(begin, begin + _BLOCK)
+            yield part, own.take(pairs.row[part], axis=1), truth.take(pairs.other[part], axis=1)
 
     @cached_property
-    def _geometry(self) -> tuple[Floats, Floats, bool]:
-        """IoU and generalised IoU of each pair, 0 and -1 with a box that is not there; and whether all boxes are."""
-        (a0, b0, a1, b1), (x0, y0, x1, y1) = self._corners
-        area, own = (x1 - x0) * (y1 - y0), (a1 - a0) * (b1 - b0)
-        wide = np.minimum(a1, x1) - np.maximum(a0, x0)
-        high = np.minimum(b1, y1) - np.maximum(b0, y0)
-        shared = wide.clip(0.0, None) * high.clip(0.0, None)
-        union = own + area - shared
-        around = (np.maximum(a1, x1) - np.minimum(a0, x0)) * (np.maximum(b1, y1) - np.minimum(b0, y0))
-        if bool((area > 0).all()) and bool((own > 0).all()):
-            overlap = shared / union
-            return overlap, overlap - (around - union) / around, True
+    def _is_whole(self) -> bool:
+        """Whether all boxes are there."""
+        return all(bool((side[4] > 0).all()) for side in self._sides)
+
+    @cached_property
+    def _geometry(self) -> tuple[Floats, Floats]:
+        """IoU and generalised IoU of each pair, 0 and -1 with a box that is not there."""
+        overlap, general = np.empty((2, len(self._pairs.row)))
         with np.errstate(divide="ignore", invalid="ignore"):
-            overlap = shared / union
-            general = overlap - (around - union) / around
-        return np.nan_to_num(overlap, nan=0.0), np.nan_to_num(general, nan=-1.0), False
+            for part, own, there in self._blocks():
+                overlap[part], general[part] = _overlaps(own, there)
+        if not self._is_whole:
+            return np.nan_to_num(overlap, nan=0.0), np.nan_to_num(general, nan=-1.0)
+        return overlap, general
 
     @property
     def overlap(self) -> Floats:
@@ -144,8 +150,12 @@ class Compared:
             table[codes[""]] = 0.0
         if "" in known:
             table[:, known[""]] = 0.0
-        rows, columns = np.array([codes[name] for name in said]), np.array([known[name] for name in there])
-        found: Floats = table[rows[pairs.row], columns[pairs.other]]
+        rows, columns = (
+            np.fromiter(map(code.__getitem__, names), np.int64, len(names))
+            for code, names in ((codes, said), (known, there))
+        )
+        places = (rows * len(known)).take(pairs.row) + columns.take(pairs.other)
+        found: Floats = table.take(places)
         return found
 
     @cached_property
@@ -159,34 +169,33 @@ class Compared:
         return np.minimum(self.overlap / self._least, 1.0)
 
     @cached_property
-    def matches(self) -> tuple[list[int], list[int]]:
+    def matches(self) -> tuple[Ints, Ints]:
         """Regions of all answers, and the pair of each with that of the truth that it stands for, one to one."""
-        rows: list[int] = []
-        places: list[int] = []
-        if not len(self._pairs.row):
-            return rows, places
-        cost, starts = self._cost(), self._pairs.starts.tolist()
-        for begin, end, truth in zip(self.region_ends, self.region_ends[1:], self.truths, strict=False):
-            columns = len(truth.names)
-            if begin == end or not columns:
-                continue
-            first = starts[begin]
-            own, met = _assigned(cost[first : first + (end - begin) * columns].reshape(-1, columns))
-            rows += [begin + row for row in own]
-            places += [first + row * columns + column for row, column in zip(own, met, strict=True)]
-        return rows, places
+        starts, cost = self._pairs.starts, self._cost()
+        shapes = dict[tuple[int, int], list[int]]()
+        for begin, rows, truth in zip(self.region_ends, self._said, self.truths, strict=False):
+            if rows and len(truth.names):
+                shapes.setdefault((rows, len(truth.names)), []).append(begin)
+        found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        for (rows, columns), begins in shapes.items():
+            first = np.array(begins)
+            places = starts[first, None] + np.arange(rows * columns)
+            own, met = _assigned(cost[places].reshape(-1, rows, columns))
+            found.append((first[:, None] + own, starts[first, None] + own * columns + met))
+        regions, pairs = (np.concatenate([one.ravel() for one in side]) for side in zip(*found, strict=True))
+        return regions, pairs
 
     def _cost(self) -> Floats:
         """All three terms of (1 - likeness) and (1 - overlap) but their constants, which no assignment depends on."""
-        own, there = self._corners
         sizes = np.array([(max(one.graph.width, 1), max(one.graph.height, 1)) for one in self.truths], np.float64)
-        wide, high = np.repeat(sizes, self._said, axis=0)[self._pairs.row].T
-        apart = np.zeros(len(wide))
-        for side, other, size in zip(own, there, (wide, high, wide, high), strict=True):
-            apart += abs(side - other) / size
-        if not self._geometry[2]:
-            apart = np.nan_to_num(apart, nan=4.0)
-        cost: Floats = _DISTANCE_COST * apart - _NAME_COST * self.likeness - _OVERLAP_COST * self._geometry[1]
+        size = np.repeat(np.tile(sizes.reshape(-1, 2), 2).T, self._said, axis=1)
+        cost, general, likeness = np.empty(len(self._pairs.row)), self._geometry[1], self.likeness
+        for part, own, there in self._blocks():
+            ratios = abs(own[:4] - there[:4]) / size.take(self._pairs.row[part], axis=1)
+            apart = ratios[0] + ratios[1] + ratios[2] + ratios[3]
+            if not self._is_whole:
+                apart = np.nan_to_num(apart, nan=4.0)
+            cost[part] = _DISTANCE_COST * apart - _NAME_COST * likeness[part] - _OVERLAP_COST * general[part]
         return cost
 
     def matched(self, worth: Floats) -> Floats:
@@ -196,38 +205,59 @@ class Compared:
         credit[rows] = worth[places]
         return credit
 
-    def region_sums(self, credit: Floats) -> list[float]:
-        """The sum over the regions of each answer."""
-        values = credit.tolist()
-        return [sum(values[begin:end]) for begin, end in pairwise(self.region_ends)]
+    def region_sums(self, credit: Floats) -> Floats:
+        """(A,) the sum over the regions of each answer."""
+        return _sums(credit, self._said)
 
-    def relation_sums(self, credit: Floats) -> list[float]:
-        """The sum over the relations of each answer."""
-        values = credit.tolist()
-        return [sum(values[begin:end]) for begin, end in pairwise(self.relation_ends)]
+    def relation_sums(self, credit: Floats) -> Floats:
+        """(A,) the sum over the relations of each answer."""
+        return _sums(credit, self._rows)
 
     @cached_property
-    def _ends(self) -> tuple[Ints, Ints]:
-        """Of each pair of relations the pair of their subjects, and that of their objects."""
-        pairs, begins = self._triplets, zip(self.region_ends, self.answers, strict=False)
-        rows = [(begin + row[0], begin + row[2]) for begin, one in begins for row in one.relations]
-        known = [(row[0], row[2]) for one in self._distinct for row in one.relations]
-        said, there = (np.array(side, np.int64).T for side in (rows, known))
-        subjects, objects = self._pairs.starts[said][:, pairs.row] + there[:, pairs.other]
-        return subjects, objects
+    def region_counts(self) -> tuple[Floats, Floats]:
+        """(A,) how many regions the truth of each answer has, and how many were said."""
+        return _counts([len(one.names) for one in self.truths]), _counts(self._said)
+
+    @cached_property
+    def relation_counts(self) -> tuple[Floats, Floats]:
+        """(A,) how many relations the truth of each answer has, and how many were said."""
+        return _counts([len(one.said) for one in self.truths]), _counts(self._rows)
+
+    @cached_property
+    def faults(self) -> list[float]:
+        """How many faults each answer has."""
+        return [float(len(one.faults)) for one in self.answers]
+
+    @cached_property
+    def has_rows(self) -> bool:
+        """Whether any answer was a graph, whose rows have a credit each."""
+        return any(one.rows is not None for one in self.answers)
 
     @cached_property
     def _alike(self) -> Floats:
         """How alike the predicates of each pair of relations are."""
-        said = [row[1] for one in self.answers for row in one.relations]
-        return self._alike_in(self._triplets, said, [row[1] for one in self._distinct for row in one.relations])
+        said, there = ([name for one in side for name in one.said] for side in (self.answers, self._distinct))
+        return self._alike_in(self._triplets, said, there)
+
+    @cached_property
+    def _candidates(self) -> tuple[Ints, Ints, Floats, Ints, Ints]:
+        """Pairs of relations with predicates that are alike: both rows, how alike; pairs of subjects, of objects."""
+        places = np.flatnonzero(self._alike > 0)
+        rows, others = self._triplets.row[places], self._triplets.other[places]
+        begins = np.repeat(np.array(self.region_ends[:-1], np.int64), self._rows)
+        subjects, objects = (
+            self._pairs.starts[begins + _flat([getattr(one, end) for one in self.answers])][rows]
+            + _flat([getattr(one, end) for one in self._distinct])[others]
+            for end in ("subjects", "objects")
+        )
+        return rows, others, self._alike[places], subjects, objects
 
     def _credit(self, table: Floats) -> Floats:
         """(R,) credit of each relation said, by the worth of its ends, in pairs, for those of the truth's."""
         if not len(self._triplets.row):
             return np.zeros(self.relation_ends[-1])
-        subjects, objects = self._ends
-        return self._taken(table[subjects] * table[objects] * self._alike)
+        rows, others, alike, subjects, objects = self._candidates
+        return self._taken(rows, others, table[subjects] * table[objects] * alike)
 
     @cached_property
     def _near(self) -> NDArray[np.bool_]:
@@ -256,42 +286,75 @@ class Compared:
         table[places] = self.likeness[places] * self.located[places]
         return self._credit(table)
 
-    def _taken(self, worth: Floats) -> Floats:
+    def _taken(self, rows: Ints, others: Ints, worth: Floats) -> Floats:
         """(R,) each relation's credit once, and each of the truth's once an answer: the best pair first."""
         credit = np.zeros(self.relation_ends[-1])
         places = np.flatnonzero(worth > 0)
-        values = worth[places]
-        rows, met = self._triplets.row[places], self._triplets.other[places]
-        owners = np.repeat(np.arange(len(self.answers)), self._rows)[rows]
-        order = np.argsort(-values, kind="stable")
-        best = zip(*(side[order].tolist() for side in (rows, owners, met, values)), strict=True)
-        taken: set[tuple[int, int]] = set()
-        given = credit.tolist()
-        for row, owner, one, value in best:
-            if not given[row] and (owner, one) not in taken:
-                given[row] = value
-                taken.add((owner, one))
-        return np.array(given)
+        values, rows, others = worth[places], rows[places], others[places]
+        owners = _owners(self._rows)[rows]
+        width = max(1, sum(len(one.said) for one in self._distinct))
+        _, met, times = np.unique(owners * width + others, return_inverse=True, return_counts=True)
+        # What nothing else asks for is given at once.
+        is_alone = (np.bincount(rows, minlength=1)[rows] == 1) & (times[met] == 1)
+        credit[rows[is_alone]] = values[is_alone]
+        contested = np.flatnonzero(~is_alone)
+        order = contested[np.argsort(-values[contested], kind="stable")]
+        taken = set[int]()
+        for row, one, value in zip(rows[order].tolist(), met[order].tolist(), values[order].tolist(), strict=True):
+            if not credit[row] and one not in taken:
+                credit[row] = value
+                taken.add(one)
+        return credit
 
 
 def _sides(things: Sequence[Answer] | Sequence[Truth]) -> Floats:
-    """(4, N) x0, y0, x1, y1 of all boxes."""
-    sides = (side for one in things for box in one.boxes for side in box)
-    return np.fromiter(sides, np.float64).reshape(-1, 4).T.copy()
+    """(5, N) x0, y0, x1, y1 and area of all boxes."""
+    corners = np.concatenate([_NONE, *(one.corners for one in things)]).T
+    area = (corners[2] - corners[0]) * (corners[3] - corners[1])
+    return np.concatenate([corners, area[None]])
 
 
-def _assigned(cost: Floats) -> tuple[list[int], list[int]]:
-    """The assignment of least cost; where the best of each is nobody else's best, it is that."""
-    rows, columns = cost.shape
-    if not rows:
-        return [], []
+def _overlaps(own: Floats, there: Floats) -> tuple[Floats, Floats]:
+    """IoU and generalised IoU of boxes that stand beside each other, (5, P) each: sides and areas."""
+    most, least = np.maximum(own, there), np.minimum(own, there)
+    # The box that both share, and the one around both.
+    shared = np.maximum(least[2:4] - most[:2], 0.0)
+    around = most[2:4] - least[:2]
+    met, whole = shared[0] * shared[1], around[0] * around[1]
+    union = own[4] + there[4] - met
+    overlap = met / union
+    return overlap, overlap - (whole - union) / whole
+
+
+def _counts(counts: Sequence[int]) -> Floats:
+    return np.array(counts, np.float64)
+
+
+def _sums(credit: Floats, counts: Sequence[int]) -> Floats:
+    """(A,) of credits of so many things each."""
+    sums: Floats = np.bincount(_owners(counts), credit, len(counts))
+    return sums
+
+
+def _owners(counts: Sequence[int]) -> Ints:
+    """To whom each row belongs, of so many rows each."""
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+def _flat(lists: Sequence[Sequence[int]]) -> Ints:
+    """All numbers, one list behind the other."""
+    return np.fromiter(chain.from_iterable(lists), np.int64, sum(map(len, lists)))
+
+
+def _assigned(cost: Floats) -> tuple[Ints, Ints]:
+    """(A, K) rows and columns of the assignment of least cost in each of (A, N, M); K is the lesser of N and M."""
+    count, rows, columns = cost.shape
     if columns <= rows:
-        best: list[int] = cost.argmin(0).tolist()
-        if len(set(best)) == columns:
-            return best, list(range(columns))
+        own, met = cost.argmin(1), np.tile(np.arange(columns), (count, 1))
     else:
-        best = cost.argmin(1).tolist()
-        if len(set(best)) == rows:
-            return list(range(rows)), best
-    pairs = hungarian(cost)
-    return pairs[:, 0].tolist(), pairs[:, 1].tolist()
+        own, met = np.tile(np.arange(rows), (count, 1)), cost.argmin(2)
+    # Where the best of each is nobody else's best, it is that.
+    best = np.sort(own if columns <= rows else met, axis=1)
+    for place in np.flatnonzero((best[:, 1:] == best[:, :-1]).any(1)).tolist():
+        own[place], met[place] = hungarian(cost[place]).T
+    return own, met

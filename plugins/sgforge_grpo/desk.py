@@ -7,15 +7,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-import numpy as np
-
 from sgforge.graph import Sample, SceneGraph
 from sgforge.labels import Similarity, similarity_named
 from sgforge.stages import Outcome
 from sgforge_grpo import upstream
-from sgforge_grpo.answers import Answer, Frame, answer_of_graph, read_answer
+from sgforge_grpo.answers import Answer, Frame, answer_of_graph, no_answer
 from sgforge_grpo.comparing import Compared, Truth
 from sgforge_grpo.config import GraphRewardOptions
+from sgforge_grpo.plain_answers import read_answers
 from sgforge_grpo.units import UnitCheck, scale_of
 
 __all__ = ["Desk", "desk_of"]
@@ -75,10 +74,10 @@ class Desk:
         truths: list[Truth] = []
         answers: list[Answer] = []
         pairs = 0
+        every = iter(self._read(graphs, outcomes))
         for graph, group in zip(graphs, outcomes, strict=True):
-            truth = self._recent.get((graph,), lambda graph=graph: Truth(graph), "truth")  # type: ignore[misc]
-            frame = self._frame(truth)
-            read = [self._read(truth, frame, outcome) for outcome in group]
+            truth = self._truth(graph)
+            read = [next(every) for _ in group]
             truths += [truth] * len(read)
             answers += read
             pairs += sum(len(one.names) for one in read) * len(truth.names)
@@ -88,18 +87,37 @@ class Desk:
         if answers:
             yield Compared(truths, answers, self._similarity, self._options.iou)
 
-    def _read(self, truth: Truth, frame: Frame, outcome: Outcome) -> Answer:
+    def _truth(self, graph: SceneGraph) -> Truth:
+        return self._recent.get((graph,), lambda: Truth(graph), "truth")
+
+    def _read(self, graphs: Sequence[SceneGraph], outcomes: Sequence[Sequence[Outcome]]) -> list[Answer]:
+        """Each outcome as an answer: texts all together, one that a group says twice once."""
+        texts: list[str] = []
+        frames: list[Frame] = []
+        places = list[dict[str, int]]()
+        for graph, group in zip(graphs, outcomes, strict=True):
+            own = dict.fromkeys(one.text for one in group if one.graph is None and one.text is not None)
+            places.append({text: place for place, text in enumerate(own, len(texts))})
+            texts += own
+            frames += [self._frame(graph)] * len(own)
+        read = read_answers(texts, frames)
+        found = []
+        for graph, group, known in zip(graphs, outcomes, places, strict=True):
+            found += [self._answer(one, graph, read, known) for one in group]
+        return found
+
+    def _answer(self, outcome: Outcome, graph: SceneGraph, read: Sequence[Answer], known: Mapping[str, int]) -> Answer:
         if outcome.graph is not None:
             return answer_of_graph(outcome.graph, outcome.faults, outcome.text)
         if outcome.text is None:
-            return answer_of_graph(SceneGraph(), ("nothing", *outcome.faults))
-        answer = read_answer(outcome.text, frame)
-        if answer.raw and not self.units.is_done:
-            self.units.see(answer.raw, np.array(truth.boxes, np.float64).reshape(-1, 4), _size(truth.graph))
+            return no_answer(outcome.faults)
+        answer = read[known[outcome.text]]
+        if not self.units.is_done and len(answer.raw):
+            self.units.see(answer.raw, self._truth(graph).corners, _size(graph))
         return answer
 
-    def _frame(self, truth: Truth) -> Frame:
-        width, height = _size(truth.graph)
+    def _frame(self, graph: SceneGraph) -> Frame:
+        width, height = _size(graph)
         scale = scale_of(self._options.boxes, (width, height), max_pixels=self._options.processed_pixels)
         return Frame(width=width, height=height, scale=scale)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, ClassVar, TypeAlias
 
 import attrs
@@ -63,9 +64,14 @@ class Measured:
     parts: Sequence[Mapping[str, float]] | None = None
 
 
-def share(credit: float, truth: float, said: float, wrong: float) -> float:
-    """credit / (truth + wrong * (said - credit)); 0 where there is no truth."""
-    return credit / (truth + wrong * (said - credit)) if truth else 0.0
+def shares(credit: Floats, truth: Floats, said: Floats, wrong: float) -> Floats:
+    """(A,) credit / (truth + wrong * (said - credit)); 0 where there is no truth."""
+    return _ratio(credit, truth + wrong * (said - credit), truth > 0)
+
+
+def _ratio(first: Floats, second: Floats, where: NDArray[np.bool_]) -> Floats:
+    """first / second; 0 elsewhere."""
+    return np.divide(first, second, out=np.zeros(len(first)), where=where)
 
 
 class GraphReward:
@@ -98,24 +104,27 @@ class GraphReward:
     def score(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[list[Credit]]:
         """The credits of all outcomes; `faults` counts what could not be read of each."""
         credits = iter(self._credits(samples, outcomes))
-        return [[next(credits) for _ in group] for group in outcomes]
+        return [list(islice(credits, len(group))) for group in outcomes]
 
     def _credits(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[Credit]:
         """The credits of all outcomes, one group behind the other."""
         if self.options.mode != "robust":
             pairs = zip(samples, outcomes, strict=True)
             return [self._released(sample, outcome) for sample, group in pairs for outcome in group]
-        given = (outcome for group in outcomes for outcome in group)
-        return [credit for one in self.desk.compared(samples, outcomes) for credit in self._credited(one, given)]
+        return [credit for one in self.desk.compared(samples, outcomes) for credit in self._credited(one)]
 
-    def _credited(self, compared: Compared, outcomes: Iterator[Outcome]) -> Iterator[Credit]:
-        """The credits of these answers, made of the next outcomes."""
+    def _credited(self, compared: Compared) -> Iterator[Credit]:
+        """The credits of these answers."""
         measured = self.measure(compared)
-        for number, (answer, total) in enumerate(zip(compared.answers, measured.totals, strict=True)):
-            parts = {"faults": float(len(answer.faults))}
+        if measured.parts is None and not compared.has_rows:
+            yield from _alike(measured.totals, compared.faults)
+            return
+        of = zip(compared.answers, measured.totals, compared.faults, strict=True)
+        for number, (answer, total, faults) in enumerate(of):
+            parts = {"faults": faults}
             if measured.parts is not None:
                 parts |= measured.parts[number]
-            if next(outcomes).graph is None:
+            if answer.regions is None or answer.rows is None:
                 yield Credit(total, parts)
                 continue
             begin, end = compared.region_ends[number : number + 2]
@@ -131,6 +140,16 @@ class GraphReward:
     def measure(self, compared: Compared) -> Measured:
         """What each answer is worth."""
         raise NotImplementedError
+
+
+def _alike(totals: Sequence[float], faults: Sequence[float]) -> Iterator[Credit]:
+    """Credits of answers as texts, one for all that are worth the same."""
+    known = dict[tuple[float, float], Credit]()
+    for key in zip(totals, faults, strict=True):
+        credit = known.get(key)
+        if credit is None:
+            credit = known[key] = Credit(key[0], {"faults": key[1]})
+        yield credit
 
 
 def _by_row(credit: Floats | None, begin: int, end: int, rows: Sequence[int]) -> tuple[float, ...] | None:
@@ -154,8 +173,12 @@ class FormatReward(GraphReward):
 
     def measure(self, compared: Compared) -> Measured:
         """The form of each answer."""
-        pairs = zip(compared.answers, compared.truths, strict=True)
-        return Measured(totals=[self._form(answer, bool(truth.names)) for answer, truth in pairs])
+        tags, pairs = self.options.tags, zip(compared.answers, compared.truths, strict=True)
+        totals = [
+            1.0 if one.names and not (one.faults or tags) else self._form(one, bool(truth.names))
+            for one, truth in pairs
+        ]
+        return Measured(totals=totals)
 
     def _form(self, answer: Answer, is_something_there: bool) -> float:
         if "unreadable" in answer.faults or (is_something_there and not answer.names):
@@ -170,9 +193,8 @@ class _Nodes(GraphReward):
     def measure(self, compared: Compared) -> Measured:
         """Of each answer the share of regions that are matched, each by what it is worth."""
         credit, wrong = compared.matched(self.worth(compared)), self.options.wrong
-        sums = zip(compared.region_sums(credit), compared.truths, compared.answers, strict=True)
-        totals = [share(met, len(truth.names), len(one.names), wrong) for met, truth, one in sums]
-        return Measured(totals=totals, regions=credit)
+        totals = shares(compared.region_sums(credit), *compared.region_counts, wrong)
+        return Measured(totals=totals.tolist(), regions=credit)
 
     def worth(self, compared: Compared) -> Floats:
         """(N, G) the worth of each region said for each of the truth."""
@@ -211,13 +233,12 @@ class _Edges(GraphReward):
     def measure(self, compared: Compared) -> Measured:
         """Of each answer the share of relations that are met, each by its credit."""
         credit = self.credit(compared)
-        sums = zip(compared.relation_sums(credit), compared.truths, compared.answers, strict=True)
-        totals = [self.total(met, len(truth.relations), len(one.relations)) for met, truth, one in sums]
-        return Measured(totals=totals, relations=credit)
+        totals = self.totals(compared.relation_sums(credit), *compared.relation_counts)
+        return Measured(totals=totals.tolist(), relations=credit)
 
-    def total(self, credit: float, truth: int, said: int) -> float:
-        """The share of the credit of all that were said."""
-        return share(credit, truth, said, self.options.wrong)
+    def totals(self, credit: Floats, truth: Floats, said: Floats) -> Floats:
+        """(A,) the share of the credit of all that were said."""
+        return shares(credit, truth, said, self.options.wrong)
 
     def credit(self, compared: Compared) -> Floats:
         """(R,) the credit of each relation of all answers."""
@@ -272,17 +293,17 @@ class _Family(_Edges):
 class PrecisionReward(_Family):
     """The share of what was said that is true; 0 for saying nothing."""
 
-    def total(self, credit: float, truth: int, said: int) -> float:
+    def totals(self, credit: Floats, truth: Floats, said: Floats) -> Floats:
         """credit / said."""
-        return credit / said if said and truth else 0.0
+        return _ratio(credit, said, (said > 0) & (truth > 0))
 
 
 class F1Reward(_Family):
     """The harmonic mean of precision and recall of relations."""
 
-    def total(self, credit: float, truth: int, said: int) -> float:
+    def totals(self, credit: Floats, truth: Floats, said: Floats) -> Floats:
         """2 * credit / (truth + said)."""
-        return 2 * credit / (truth + said) if truth else 0.0
+        return _ratio(2 * credit, truth + said, truth > 0)
 
 
 class PredicateRarityReward(GraphReward):
@@ -299,13 +320,12 @@ class PredicateRarityReward(GraphReward):
     def measure(self, compared: Compared) -> Measured:
         """The share of the weight."""
         truths, said = (
-            [[self._weight(predicate) for _, predicate, _ in one.relations] for one in side]
+            [[self._weight(predicate) for predicate in one.said] for one in side]
             for side in (compared.truths, compared.answers)
         )
         met = compared.relation_sums(compared.hard * np.array([weight for own in said for weight in own], np.float64))
-        sums = zip(met, truths, said, strict=True)
-        totals = [share(credit, sum(truth), sum(weights), self.options.wrong) for credit, truth, weights in sums]
-        return Measured(totals=totals, relations=compared.hard)
+        there, given = (np.array([sum(weights) for weights in side], np.float64) for side in (truths, said))
+        return Measured(totals=shares(met, there, given, self.options.wrong).tolist(), relations=compared.hard)
 
     def _weight(self, predicate: str) -> float:
         weight: float = self._weights.get(predicate, 1.0)
@@ -330,7 +350,7 @@ class LengthReward(GraphReward):
     def measure(self, compared: Compared) -> Measured:
         """By the number of distinct relations."""
         pairs = zip(compared.answers, compared.truths, strict=True)
-        return Measured(totals=[self._length(len(one.relations), len(truth.relations)) for one, truth in pairs])
+        return Measured(totals=[self._length(len(one.said), len(truth.said)) for one, truth in pairs])
 
     def _length(self, said: int, truth: int) -> float:
         if not said or not truth:
@@ -422,7 +442,7 @@ class HallucinationReward(GraphReward):
     def measure(self, compared: Compared) -> Measured:
         """Two harmonic means and the penalty."""
         regions, relations = compared.matched(compared.likeness * (compared.located >= 1.0)), compared.hard
-        met = zip(compared.region_sums(regions), compared.relation_sums(relations), strict=True)
+        met = zip(compared.region_sums(regions).tolist(), compared.relation_sums(relations).tolist(), strict=True)
         sums = zip(met, compared.answers, compared.truths, strict=True)
         parts = [self._shares(*one, answer, truth) for one, answer, truth in sums]
         totals = [self._total(one) for one in parts]
@@ -430,7 +450,7 @@ class HallucinationReward(GraphReward):
 
     def _shares(self, regions: float, relations: float, answer: Answer, truth: Truth) -> dict[str, float]:
         parts: dict[str, float] = {}
-        there, said = (len(truth.names), len(truth.relations)), (len(answer.names), len(answer.relations))
+        there, said = (len(truth.names), len(truth.said)), (len(answer.names), len(answer.said))
         for name, met, count, given in zip(("node", "relation"), (regions, relations), there, said, strict=True):
             parts[f"{name}-recall"] = met / count if count else 0.0
             parts[f"{name}-precision"] = met / given if given and count else 0.0

@@ -72,10 +72,11 @@ class UnitCheck:
         known = truth[~np.isnan(truth).any(1)]
         if self.is_done or not len(found) or not len(known) or min(size) <= 0:
             return
-        for unit in UNITS:
-            scale = scale_of(unit, size, processed, self._max_pixels)
-            factor = np.array([size[0] / scale[0], size[1] / scale[1]] * 2)
-            self._fits[unit] += float(boxes.iou(found * factor, known).max(1).clip(0, 1).sum())
+        scales = np.array([scale_of(unit, size, processed, self._max_pixels) for unit in UNITS], np.float64)
+        placed = found * np.tile(np.array(size) / scales, 2)[:, None]
+        best = boxes.iou(placed.reshape(-1, 4), known).max(1).clip(0, 1).reshape(len(UNITS), -1).sum(1)
+        for unit, fit in zip(UNITS, best.tolist(), strict=True):
+            self._fits[unit] += fit
         self._seen += len(found)
         if self._seen >= _ENOUGH:
             self._judge()

@@ -10,7 +10,8 @@ from grpo.graphs import said
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgforge_grpo.answers import Frame, json_text, label_of, read_answer, read_outcome
+from sgforge_grpo.answers import Answer, Frame, json_text, label_of, read_answer, read_outcome
+from sgforge_grpo.plain_answers import read_answers
 
 FRAME = Frame(width=200.0, height=100.0)
 CUP, TABLE = ("cup.1", (100, 100, 300, 500)), ("table.2", (0, 400, 1000, 1000))
@@ -56,10 +57,10 @@ def test_a_whole_answer():
     ],
 )  # fmt: skip
 def test_only_the_bad_thing_is_left_out(things, facts, expected, names, count):
-    answer = read_answer(said(things, facts), FRAME)
-    assert sorted(answer.faults) == sorted(expected)
-    assert answer.names == names
-    assert len(answer.relations) == count
+    for answer in (read_answer(said(things, facts), FRAME), *read_answers([said(things, facts)], [FRAME])):
+        assert sorted(answer.faults) == sorted(expected)
+        assert list(answer.names) == names
+        assert len(answer.relations) == count
 
 
 WHOLE = said([CUP, TABLE], [ON], tags=False)
@@ -124,6 +125,12 @@ def test_what_is_thought_is_no_answer():
     assert json_text('<think>{"a": 1}</think> {"b": 2}') == '{"b": 2}'
 
 
+def told(answer: Answer) -> tuple:
+    """All that an answer says."""
+    written = list(answer.labels), list(answer.predicates), answer.faults, answer.items, answer.text
+    return list(answer.names), answer.boxes, answer.relations, *written, str(answer.raw.tolist()), answer.regions
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
     lambda inner: (
@@ -142,3 +149,35 @@ def test_whatever_is_said_what_is_read_is_a_graph(objects, relations, cut):
         graph = answer.as_graph(200, 100)
         assert len(set(answer.relations)) == len(answer.relations) == len(graph.relations)
         assert all(0 <= x0 < x1 <= 200 and 0 <= y0 < y1 <= 100 for x0, y0, x1, y1 in answer.boxes)
+
+
+ids = st.sampled_from(["cup.1", "Cup.7", "table.2", "sky", " ", "cup"])
+sides = st.sampled_from([0, 1, 2.5, 10, 999, 1000, 1001, -1])
+things = st.fixed_dictionaries({"id": ids, "bbox": st.lists(sides, min_size=4, max_size=4) | st.just([1, 2, 3])})
+relations_said = st.fixed_dictionaries({"subject": ids, "predicate": st.sampled_from(["on", "On ", ""]), "object": ids})
+graphs_said = st.fixed_dictionaries(
+    {"objects": st.lists(things, max_size=4), "relationships": st.lists(relations_said, max_size=4)}
+)
+
+
+@given(st.lists(st.tuples(graphs_said, st.sampled_from(["", "Sure! ", "<think>{</think>", "<answer>"])), max_size=5))
+def test_texts_read_together_say_what_each_says_alone(given_):
+    texts = [before + json.dumps(graph) for graph, before in given_]
+    frames = [(FRAME, Frame(width=30.0, height=70.0, scale=(10.0, 2.5)))[number % 2] for number in range(len(texts))]
+    together = read_answers(texts, frames)
+    alone = [read_answer(text, frame) for text, frame in zip(texts, frames, strict=True)]
+    assert [told(one) for one in together] == [told(one) for one in alone]
+
+
+def test_sound_texts_beside_a_broken_one_are_read_in_columns():
+    sound, shifted = said([CUP, TABLE], [ON]), said([("cup.1", (0, 0, 500, 500)), TABLE], [ON])
+    broken = [said([("cup.1", box), TABLE], [ON]) for box in ((9, 9, 1, 1), (10**400, 0, 9, 9), (True, 0, 9, 9))]
+    found = read_answers([sound, *broken, shifted], [FRAME] * 5)
+    assert found[0].boxes == [(20.0, 10.0, 60.0, 50.0), (0.0, 40.0, 200.0, 100.0)]
+    assert [one.faults for one in found[1:4]] == [
+        ["box-turned"],
+        ["box-not-finite", "unknown-id"],
+        ["no-box", "unknown-id"],
+    ]
+    assert found[4].boxes == [(0.0, 0.0, 100.0, 50.0), (0.0, 40.0, 200.0, 100.0)]
+    assert found[4].relations == [(0, "on", 1)]
