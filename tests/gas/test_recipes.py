@@ -54,6 +54,22 @@ def test_targeted_distillation(tmp_path: Path) -> None:
         assert row[3] == pytest.approx(row[0] - start[0], abs=2e-3)
 
 
+@pytest.mark.slow
+def test_a_study_of_detection(tmp_path: Path) -> None:
+    head, *rows = recipe("detect.py", tmp_path)
+    assert head.split() == ["renderer", "learnt", "from", "AUROC", "accuracy"]
+    arms = ["plain", "with others", "with hard"]
+    assert [row[12:26].strip() for row in rows] == arms * 3
+    assert [row[:12].strip() for row in rows] == [name for name in ("room", "meadow", "snow") for _ in arms]
+    for row in rows:
+        auroc, low, high, accuracy = figures(row)
+        assert 0 <= low <= auroc <= high <= 1
+        assert 0 <= accuracy <= 1
+    known, others = figures(rows[0])[0], [figures(row)[0] for row in rows[3:]]
+    assert known > 0.9  # what it learnt from it knows, and better than the other renderers
+    assert known > max(others)
+
+
 def test_graphs_are_chosen_where_the_gap_is_widest() -> None:
     def graph(name: str, *labels: str) -> Sample:
         return Sample(name, SceneGraph(0, 0, [Region(label=label) for label in labels]))
