@@ -102,7 +102,7 @@ def test_a_reverted_option_brings_the_first_pictures_back(tmp_path):
     assert state(tmp_path / "d") == first
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_runs_that_are_killed_at_random_moments_end_where_one_ends(tmp_path, seed):
     run(tmp_path / "once")
     wanted = state(tmp_path / "once")

@@ -75,9 +75,20 @@ def source(count: int) -> list[Sample]:
     return [Sample(f"{number}", graph, values={"toy.text": f"given {number}"}) for number in range(count)]
 
 
-@FEW
+@settings(FEW, max_examples=8)
 @given(st.data())
 def test_published_values_are_those_that_edits_lay_over_samples(data):
+    published_values_are_those_of_samples(data)
+
+
+@pytest.mark.slow
+@settings(FEW, max_examples=60)
+@given(st.data())
+def test_published_values_of_more_edits(data):
+    published_values_are_those_of_samples(data)
+
+
+def published_values_are_those_of_samples(data):
     count = data.draw(st.integers(1, 5))
     samples = source(count)
     keys = [key_of("source", sample.image_id) for sample in samples]

@@ -11,6 +11,7 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
+import pytest
 from dataset.publisher_child import IMAGES, key_of
 from support.waiting import LONGEST
 
@@ -21,7 +22,6 @@ from sgforge.errors import DatasetError
 
 CHILD = Path(__file__).with_name("publisher_child.py")
 ROUNDS = 8
-KILLS = 12
 
 
 def run_child(folder: Path) -> subprocess.Popen[str]:
@@ -66,13 +66,14 @@ def check(folder: Path, acknowledged: set[bytes], published: set[str], moved: in
     assert verify_dataset(folder).problems == []
 
 
-def test_kills_lose_nothing_and_the_end_is_that_of_an_undisturbed_run(tmp_path):
+@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.slow)])
+def test_kills_lose_nothing_and_the_end_is_that_of_an_undisturbed_run(tmp_path, kills):
     rng = random.Random(20)
     folder = tmp_path / "killed"
     acknowledged: set[bytes] = set()
     published: set[str] = set()
     moved = 0
-    for number in range(KILLS):
+    for number in range(kills):
         said = killed(folder, ["", "publishing", "moving", "put"][number % 4], rng)
         acknowledged |= {bytes.fromhex(words[1]) for words in said if words[0] == "put"}
         published |= {words[1] for words in said if words[0] == "published"}

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from engine_toys import arrays, toy_environment
 from support.waiting import LONGEST
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kill.py"
 
 
+@pytest.mark.slow
 def test_killed_runs_lose_double_and_tear_nothing():
     command = [sys.executable, str(SCRIPT), "--kills", "8"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)

@@ -128,7 +128,8 @@ def test_batches_from_the_command_line(model: str, tmp_path: Path, capsys: pytes
     assert judged(tmp_path / "data") > 0
 
 
-def test_a_kill_repeats_at_most_what_was_in_flight(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.slow)])
+def test_a_kill_repeats_at_most_what_was_in_flight(tmp_path: Path, kills: int) -> None:
     script = textwrap.dedent(
         f"""
         import sys
@@ -155,7 +156,7 @@ def test_a_kill_repeats_at_most_what_was_in_flight(tmp_path: Path) -> None:
         whole = start(tmp_path / "whole")
         assert whole.communicate()[0] == "done\n"
         undisturbed = [sample.graph.all for sample in sg.Dataset.open(tmp_path / "whole")]
-        for number in range(3):
+        for number in range(kills):
             before, aim = len(fake.ledger.entries), chance.randrange(1, 36)
             child = start(tmp_path / f"{number}")
             while len(fake.ledger.entries) < before + aim and child.poll() is None:

@@ -140,6 +140,7 @@ class Started:
         return [int(line.split()[-1]) for line in self.lines(beginning)]
 
 
+@pytest.mark.slow
 def test_after_any_kill_nothing_lives_and_the_next_run_goes_on(needs_extra, tmp_path):
     needs_extra("robin")
     started = Started(tmp_path, "counting")
