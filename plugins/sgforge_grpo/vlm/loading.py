@@ -15,7 +15,7 @@ from torch import Tensor
 from sgforge.errors import StepError
 from sgforge_grpo.config import Unit, VlmOptions
 
-__all__ = ["FAMILIES", "Vlm"]
+__all__ = ["FAMILIES", "Vlm", "matrices"]
 
 FAMILIES: Final[dict[str, Unit]] = {
     "qwen2_vl": "thousand",
@@ -81,7 +81,7 @@ class Vlm:
             from peft import LoraConfig, get_peft_model
         except ImportError:
             raise StepError("lora needs peft; install it with: pip install peft") from None
-        config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=list(_LORA))
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=matrices(self.model))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             adapted = get_peft_model(self.model, config)
@@ -98,6 +98,16 @@ class Vlm:
         """Where its weights are."""
         found: Tensor = next(self.model.parameters())
         return found.device
+
+
+def matrices(model: Any) -> list[str]:
+    """Names of the language model's linear layers: of those that most families have, else of all.
+
+    Towers of pictures have layers of the same names, so that whole names are needed.
+    """
+    own = set(map(id, model.get_decoder().modules()))
+    found = [name for name, one in model.named_modules() if id(one) in own and isinstance(one, torch.nn.Linear)]
+    return [name for name in found if name.rpartition(".")[2] in _LORA] or found
 
 
 def _processor(name: str) -> Any:
