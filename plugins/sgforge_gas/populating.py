@@ -240,29 +240,28 @@ class Populator:
         return tuple(found)
 
     def _draw_some(self, noun: Noun, rows: Sequence[Adjective], count: int, dice: Dice) -> list[str] | None:
-        words: list[str] = []
+        like = self._like.get(noun.word) if self._plausibility == "seen" else None
+        unit, words = dice.unit, list[str]()
         categories: set[str] = set()
         for _ in range(count):
-            one = self._draw_one(noun, rows, words, categories, dice)
-            if one is None:
-                return None
+            for _ in range(4 if rows else 0):
+                one = rows[int(unit() * len(rows))] if like is None else self._words.adjective_of[like.pick(dice)][0]
+                if one.word not in words and one.category not in categories:
+                    break
+            else:
+                left = self._left(rows, words, categories)
+                if not left:
+                    return None
+                one = dice.pick(left)
             words.append(one.word)
             categories.add(one.category)
         return words
 
-    def _draw_one(
-        self, noun: Noun, rows: Sequence[Adjective], words: Sequence[str], categories: set[str], dice: Dice
-    ) -> Adjective | None:
-        like = self._like.get(noun.word) if self._plausibility == "seen" else None
-        unit = dice.unit
-        for _ in range(4 if rows else 0):
-            one = rows[int(unit() * len(rows))] if like is None else self._words.adjective_of[like.pick(dice)][0]
-            if one.word not in words and one.category not in categories:
-                return one
+    def _left(self, rows: Sequence[Adjective], words: Sequence[str], categories: set[str]) -> Sequence[Adjective]:
+        """What an object that has these words may have beside them, of other categories while there are some."""
         excluded = {other for word in words for other in self._excluded_by(word)}
         left = [row for row in rows if row.word not in words and row.word not in excluded]
-        fresh = [row for row in left if row.category not in categories]
-        return dice.pick(fresh or left) if left else None
+        return [row for row in left if row.category not in categories] or left
 
     def _adjectives(self, noun: Noun) -> list[Adjective]:
         found = self._adjectives_of.get(noun.type)

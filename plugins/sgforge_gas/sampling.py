@@ -91,18 +91,14 @@ class Sampler:
         raise ConfigError(self._populator.refusal(structure))
 
     def _scene_attributes(self, dice: Dice) -> dict[str, str]:
-        scene = self.vocabulary.scene
-        count = min(self._least + dice.below(self._range), len(scene))
-        if not count:
-            return {}
-        if count == 1:
-            only = dice.pick(scene)
-            return {only.name: dice.pick(only.values)}
+        scene, unit = self.vocabulary.scene, dice.unit
+        count = min(self._least + int(unit() * self._range), len(scene))
         chosen: dict[str, SceneAttribute] = {}
         while len(chosen) < count:
-            one = dice.pick(scene)
+            one = scene[int(unit() * len(scene))]
             chosen[one.name] = one
-        return {name: dice.pick(chosen[name].values) for name in sorted(chosen)}
+        names = sorted(chosen) if count > 1 else chosen
+        return {name: (values := chosen[name].values)[int(unit() * len(values))] for name in names}
 
     def _check_words(self) -> None:
         words, sizes = self.vocabulary, self._drawer.sizes

@@ -243,6 +243,10 @@ class Phrases:
 
 def _in_order(attributes: Sequence[_Attribute]) -> tuple[_Placed, _Placed]:
     """Attributes in the order of speech, before and behind the noun."""
+    if len(attributes) == 2:  # most are, and none of what follows is needed then
+        one, other = attributes
+        if one.alone[0] and other.alone[0] and one.folded != other.folded:
+            return ((one.text, 0), (other.text, 1)) if one.rank <= other.rank else ((other.text, 1), (one.text, 0)), ()
     ranked = [(word.rank, place, word) for place, word in enumerate(attributes)]
     if len({word.folded for word in attributes}) < len(ranked):  # a word that stands twice in a region is said once
         ranked = list({one[2].folded: one for one in reversed(ranked)}.values())

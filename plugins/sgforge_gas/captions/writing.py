@@ -33,6 +33,8 @@ _SCENE_ORDER: Final = (
     "framing",
 )
 _EMPTY: Final = "An empty scene."
+_span = lru_cache(maxsize=2**15)(Span)
+"""Spans are values: of many captions most are there already."""
 T = TypeVar("T", covariant=True)
 
 
@@ -104,10 +106,9 @@ class Writer:
 
     def caption(self, graph: SceneGraph) -> Caption:
         """The caption as the core's value, with the spans of objects alone."""
-        page = self._page(graph)
-        text = page.text
-        if graph.attributes:
-            text += self._scene(tuple(graph.attributes.items())).text
+        drawn, attributes = graph.deferred, graph.attributes
+        page = self._page_of_drawn(drawn) if type(drawn) is DrawnRows else self._page(graph)
+        text = page.text + self._scene(tuple(attributes.items())).text if attributes else page.text
         return Caption(text, page.object_spans())
 
     def _page(self, graph: SceneGraph) -> _Page:
@@ -233,7 +234,7 @@ class _Page:
         """Of each mention of an object."""
         starts = self._starts
         said = zip(self._plan.mentions, self._mentions, strict=True)
-        return tuple([Span(starts[at] + first, starts[at] + last, index) for (at, index, _), (_, first, last) in said])
+        return tuple([_span(starts[at] + first, starts[at] + last, index) for (at, index, _), (_, first, last) in said])
 
     def spans(self) -> Iterator[ElementSpan]:
         """Of every element but those of the scene."""
