@@ -112,7 +112,7 @@ class _Maker:
             values["caption"] = self._writer.caption(sample.graph)
         if self._wanted.questions and sample.graph.regions:
             values["questions"] = tuple(self._asker.ask(sample.graph))
-        return attrs.evolve(sample, values=values) if len(values) > len(sample.values) else sample
+        return Sample(sample.image_id, sample.graph, split=sample.split, values=values)
 
 
 _maker: _Maker | None = None
