@@ -40,9 +40,10 @@ def main() -> None:
             sources(args.folder, scenes, held), args.folder / "data", progress=False
         )
         name = "refine" if arm else "train"
-        checkpoint = report.step(name).checkpoint
-        assert checkpoint is not None
-        values: Mapping[str, float] = report.step("evaluate").report.values
+        checkpoint, measured = report.step(name).checkpoint, report.step("evaluate").report
+        if checkpoint is None or measured is None:
+            raise SystemExit("stopped before its end: run it again to go on from there")
+        values: Mapping[str, float] = measured.values
         rate = failure_rate(options, checkpoint, args.folder, held)
         row = "SFT" if arm is None else f"SFT, then RL ({arm})"
         print(f"{row:<28}{rate:>14.1%}{values['R@50']:>8.1%}{values['mR@50']:>8.1%}", flush=True)

@@ -283,6 +283,25 @@ def test_a_refiner_takes_it(tmp_path):
     assert len(student.generate(samples)) == len(samples)
 
 
+def test_a_reference_shares_what_does_not_learn(tmp_path):
+    policy = VlmPolicy.of(VlmOptions(base=str(BASES["llava"]), max_tokens=4, task="graph"), Resources(), None)
+    model = policy.vlm.model
+    for name, value in model.named_parameters():
+        value.requires_grad_("q_proj" in name)
+    reference = policy.reference()
+    own, other = (dict(one.vlm.model.named_parameters()) for one in (policy, reference))
+    learns = set(policy.state_dict())
+    assert learns
+    assert {name for name in own if own[name].data_ptr() != other[name].data_ptr()} == learns
+    rollouts = policy.rollouts([an_image(tmp_path)], group=1, seed=0)
+    before = reference.logprobs(rollouts)[0]
+    with torch.no_grad():
+        for value in policy.parameters():
+            value.add_(0.5)
+    assert torch.equal(reference.logprobs(rollouts)[0], before)
+    assert not torch.equal(policy.logprobs(rollouts)[0], before)
+
+
 def test_no_model_and_no_picture_are_told(tmp_path):
     with pytest.raises(StepError, match="vlm has no model: say base"):
         Vlm.load(VlmOptions(), None, "cpu", "float32")

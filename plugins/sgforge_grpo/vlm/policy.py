@@ -117,9 +117,10 @@ class VlmPolicy:
         return [found[place] for place in range(len(rollouts))]
 
     def reference(self) -> Policy:
-        """A copy of the model."""
+        """A copy of what learns; it shares what does not, as no step changes that."""
         made = copy.copy(self)
-        model = copy.deepcopy(self._vlm.model).requires_grad_(False)
+        shared: dict[int, Any] = {id(one): one for one in self._vlm.model.parameters() if not one.requires_grad}
+        model = copy.deepcopy(self._vlm.model, shared).requires_grad_(False)
         made._vlm = attrs.evolve(self._vlm, model=model)
         made._learns = False
         return made
