@@ -37,9 +37,10 @@ class Drawn:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Group:
-    """The answers to one question; `scored`: those that rewards could tell the worth of."""
+    """The answers to one question; `has_truth`: whether the truth about it has any relation."""
 
     answers: tuple[Drawn, ...]
+    has_truth: bool
 
     @property
     def scored(self) -> list[Drawn]:
@@ -95,9 +96,9 @@ class Critic:
         truths = [truth_of(samples[group[0].sample.image_id], group[0].part) for group in members]
         outcomes = [[one.outcome for one in group] for group in members]
         found = []
-        for group, credits in zip(members, self._scored(truths, outcomes), strict=True):
+        for group, truth, credits in zip(members, truths, self._scored(truths, outcomes), strict=True):
             answers = [self._drawn(one, credit, weights) for one, credit in zip(group, credits, strict=True)]
-            found.append(Group(answers=tuple(answers)))
+            found.append(Group(answers=tuple(answers), has_truth=bool(truth.graph.relations)))
         return found
 
     def _drawn(self, rollout: Rollout, credit: Credit | Failure, weights: dict[str, float]) -> Drawn:

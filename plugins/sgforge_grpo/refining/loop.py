@@ -300,7 +300,7 @@ class Refinement:
             "same": sum(group.spread <= 1e-9 for group in groups),
             "spread": sum(group.spread for group in groups),
             "left": len(groups) - len(kept),
-            "without_truth": sum(_lacks_truth(group) for group in groups),
+            "without_truth": sum(not group.has_truth for group in groups),
         }
         names = self._critic.names
         for name in names:
@@ -330,12 +330,6 @@ def _means(found: dict[str, float], names: Sequence[str]) -> dict[str, float]:
         told[f"reward.{name}"] = found[f"reward.{name}"] / scored
         told[f"spread.{name}"] = found[f"spread.{name}"] / groups
     return told
-
-
-def _lacks_truth(group: Group) -> bool:
-    """Whether no reward can tell better from worse, as of a truth without relations."""
-    totals = {one.total for one in group.scored}
-    return totals == {0.0}
 
 
 def _filler(lessons: Sequence[Lesson], rollouts: Sequence[Rollout]) -> list[Lesson]:
