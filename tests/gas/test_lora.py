@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,6 +70,9 @@ class TestDiffusersLearns(TrainedRendererContract):
         tiny = folder / "tiny"
         found = tiny / "pipeline" if tiny.exists() else save_tiny_pipeline(tiny)
         return {"checkpoint": str(found), "steps": 1, "train_steps": 2, "batch": 1, "rank": 2}
+
+    def resources(self, folder: Path) -> Resources:
+        return attrs.evolve(super().resources(folder), roots=Roots({"here": folder}))
 
     def samples(self, folder: Path) -> list[Sample]:
         return [Sample(text, values={"caption": Caption(text)}) for text in TEXTS]

@@ -60,7 +60,7 @@ def learn(
 ) -> float:
     """Learn the examples, write the LoRA weights into `folder`; the mean loss of the last 10 % of the steps."""
     family = _family_of(pipeline)
-    network = _with_adapter(family.network, options.rank)
+    network = _with_adapter(family.network, options)
     weights = [one for one in network.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=options.rate)
     dice = torch.Generator("cpu").manual_seed(options.seed)
@@ -81,14 +81,18 @@ def learn(
     return sum(last) / len(last)
 
 
-def _with_adapter(network: torch.nn.Module, rank: int) -> torch.nn.Module:
-    """The network with low-rank weights that learn, new ones unless some were loaded; all else stands still."""
+def _with_adapter(network: torch.nn.Module, options: DiffusersOptions) -> torch.nn.Module:
+    """The network with low-rank weights that learn, by the seed unless some were loaded; all else stands still."""
     from peft import LoraConfig
 
     network.requires_grad_(False)
     if not hasattr(network, "peft_config"):
+        rank = options.rank
         config = LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=_PROJECTIONS)
-        network.add_adapter(config, _ADAPTER)  # type: ignore[operator]
+        # New weights are drawn on the CPU by the one generator of the process, which is left as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(options.seed)
+            network.add_adapter(config, _ADAPTER)  # type: ignore[operator]
     for name, parameter in network.named_parameters():
         if "lora_" in name:
             parameter.requires_grad_(True)
