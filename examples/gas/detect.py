@@ -29,6 +29,8 @@ from sgforge_gas.judging.detector import Detector, figures, hardest, separation
 
 SIZE = 64
 """All pictures are compared at this size, and as JPEG: neither shall tell them apart."""
+LEAST = 4
+"""Real pictures without which nothing is learnt."""
 DRAWN = {"vocabulary": SCENES, "scene_attributes": (0,)}
 """What can be drawn without a model."""
 SETTINGS = {"room": ("room", 64), "meadow": ("meadow", 96), "snow": ("snow", 128)}
@@ -51,12 +53,16 @@ class Study:
         words = {name: value for name, value in self.words.items() if name == "vocabulary"}
         sg.Pipeline(sg.caption("gas", **words), self.renderers[renderer]).run(source, place, progress=False)
         pictures = [sample.image.pil() for sample in sg.Dataset.open(place) if sample.image is not None]
+        if not pictures:
+            raise SystemExit(f"renderer {renderer} made no picture: see `sgforge log {place}`")
         return np.stack([figures_of(picture, number) for number, picture in enumerate(pictures)])
 
     def real(self) -> tuple[np.ndarray, np.ndarray]:
         """(N, F) figures of real pictures to learn from and held-out ones."""
         if self.photos is not None:
             paths = sorted(path for path in self.photos.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+            if len(paths) < LEAST:
+                raise SystemExit(f"{self.photos} has {len(paths)} pictures (.jpg, .jpeg, .png); {LEAST} are needed")
             pictures = [Image.open(path) for path in paths[: 2 * self.count]]
         else:
             pictures = [seen_by_camera(one, number) for number, one in enumerate(self._scenes())]
@@ -116,7 +122,8 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="few pictures, to see that it runs")
     parser.add_argument("--folder", type=Path, default=Path("runs/detect"))
     args = parser.parse_args()
-    renderers = {Path(one).name: sg.render("diffusers", checkpoint=one) for one in args.checkpoint} or {
+    given = {f"{number}-{Path(one).name}"[:11]: one for number, one in enumerate(args.checkpoint, 1)}
+    renderers = {name: sg.render("diffusers", checkpoint=one) for name, one in given.items()} or {
         name: sg.render("procedural", setting=setting, size=size) for name, (setting, size) in SETTINGS.items()
     }
     words = {} if args.checkpoint else DRAWN

@@ -16,11 +16,15 @@ from sgforge.graph import Region, Sample, SceneGraph
 from sgforge_gas.judging.groups import Group, targeted
 
 
-def recipe(name: str, folder: Path, *arguments: str) -> list[str]:
-    """The lines that a recipe prints."""
+def run(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "examples/gas" / name), "--small", "--folder", str(folder), *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def recipe(name: str, folder: Path, *arguments: str) -> list[str]:
+    """The lines that a recipe prints."""
+    done = run(name, folder, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -68,6 +72,14 @@ def test_a_study_of_detection(tmp_path: Path) -> None:
     known, others = figures(rows[0])[0], [figures(row)[0] for row in rows[3:]]
     assert known > 0.9  # what it learnt from it knows, and better than the other renderers
     assert known > max(others)
+
+
+def test_a_study_of_detection_without_photos_says_so(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/one.png").touch()
+    done = run("detect.py", tmp_path / "runs", "--photos", str(tmp_path / "photos"))
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"{tmp_path}/photos has 1 pictures (.jpg, .jpeg, .png); 4 are needed"
 
 
 def test_graphs_are_chosen_where_the_gap_is_widest() -> None:
