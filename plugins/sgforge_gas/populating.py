@@ -29,7 +29,7 @@ Thing: TypeAlias = tuple[str, tuple[str, ...]]
 """An object: its label and attributes."""
 
 
-@attrs.define(eq=False)  # never changed; frozen ones take longer to make, and these are made by the million
+@attrs.define(eq=False)  # never changed; to make frozen ones takes longer, and there are millions
 class DrawnRows:
     """The rows of a graph, all kept and sound, and which share of its attributes and relations fits its objects.
 

@@ -86,7 +86,7 @@ class _Noun:
     said: dict[Form, Said] = attrs.field(factory=dict)
 
 
-@attrs.define(eq=False)  # never changed; frozen ones take longer to make, and these are made by the million
+@attrs.define(kw_only=True, eq=False)  # never changed; to make frozen ones takes longer, and there are millions
 class Phrase:
     """An object in words: its noun, its attributes in the order of speech as (word, place in the region), before and
     behind the noun, the article of its first mention with these. `said`: what was said of it so far, by form.
@@ -195,11 +195,12 @@ class Phrases:
         """As `of`, made anew."""
         noun = self._nouns(label)
         if not attributes:
-            return Phrase(noun, (), (), noun.article, noun.said)
+            return Phrase(noun=noun, before=(), behind=(), article=noun.article, said=noun.said)
         words = [self._attributes(word) for word in attributes]
         before, behind = words[0].alone if len(words) == 1 else _in_order(words)
         is_own = noun.keeps_article or not before
-        return Phrase(noun, before, behind, noun.article if is_own else words[before[0][1]].article, {})
+        article = noun.article if is_own else words[before[0][1]].article
+        return Phrase(noun=noun, before=before, behind=behind, article=article, said={})
 
     def _noun(self, label: str | None) -> _Noun:
         text = plain(label) or NAMELESS
