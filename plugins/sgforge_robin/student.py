@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import attrs
 import numpy as np
@@ -14,6 +14,7 @@ from sgforge.errors import ImageError, StepError
 from sgforge.graph import Category, Region, Relation, Sample
 from sgforge.stages import Answer, Checkpoint, Failure, Ranking, Resources, Selection
 from sgforge.stages.policies import Policy
+from sgforge.text.wording import counted
 from sgforge_robin.answers import Told, answers_about, sampling_of
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.decoding.grammar import Spellings
@@ -30,8 +31,11 @@ from sgforge_robin.looking import (
     see_sample,
 )
 from sgforge_robin.questions import Prompted, answer_prompts
+from sgforge_robin.regions import MOST_REGIONS
 
 __all__ = ["RobinStudent"]
+
+_NOT_SHOWN: Final = "region-not-shown"
 
 
 class RobinStudent:
@@ -63,6 +67,13 @@ class RobinStudent:
             raise StepError("a pair head ranks the vocabulary of its training: leave out predicates and labels")
         self._robin = attrs.evolve(robin, known=attrs.evolve(robin.known, **given))
         self._spellings = Spellings(robin.tokenizer, robin.model.table.num_embeddings)
+
+    @staticmethod
+    def notes(counts: Mapping[str, int]) -> list[str]:
+        """A remark on regions that were not shown."""
+        hidden = counts.get(_NOT_SHOWN, 0)
+        told = f"{counted(hidden, 'region')} not shown: of an image the largest {MOST_REGIONS} are"
+        return [told] if hidden else []
 
     def close(self) -> None:
         """Let go of the weights."""
@@ -199,7 +210,9 @@ class RobinStudent:
             Edit.set("region", look.indices[number - 1], label=one.label, score=one.score)
             for number, one in said.labels.items()
         ]
-        return Edit.sum([Edit(relations=added, faults=said.faults), *labels])
+        hidden = len(look.sample.graph.regions) - len(look.indices)
+        faults = {**said.faults, **({_NOT_SHOWN: hidden} if hidden else {})}
+        return Edit.sum([Edit(relations=added, faults=faults), *labels])
 
     def _relation(self, subject: int, predicate: str, object_: int, score: float) -> Relation:
         """A relation with the category that its predicate had in the training."""

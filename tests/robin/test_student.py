@@ -149,6 +149,12 @@ def test_hard_images(trained: tuple[Path, Checkpoint], tmp_path: Path) -> None:
     assert len(ranked.regions) == 300
     assert len(set(ranked.pairs[:, 0].tolist())) == 99  # that many are shown
     assert isinstance(made.rank([none])[0], Ranking)
+    (told,) = student(trained, mode="full-graph").generate([crowd])
+    assert isinstance(told, Edit)
+    assert told.faults["region-not-shown"] == 201
+    assert RobinStudent.notes(told.faults) == ["201 regions not shown: of an image the largest 99 are"]
+    assert "region-not-shown" not in found[0].faults
+    assert RobinStudent.notes(found[0].faults) == []
 
 
 def test_the_whole_graph_at_once(trained: tuple[Path, Checkpoint]) -> None:
