@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from operator import itemgetter
 from typing import Any, ClassVar, Final, TypeAlias
 
 import attrs
@@ -35,7 +36,9 @@ IS: Final = "is"
 """The relationship that gives an object an attribute."""
 _SHARES: Final = "images whose boxes stay shares of 1, as no folder of pictures is named"
 _MARKS: Final = {"IsGroupOf": "group", "IsDepiction": "depiction", "IsOccluded": "occluded", "IsTruncated": "truncated"}
-_SIDES: Final = {which: [f"{side}{which}" for side in ("XMin", "YMin", "XMax", "YMax")] for which in ("", "1", "2")}
+_SIDES: Final = {
+    which: itemgetter(*(f"{side}{which}" for side in ("XMin", "YMin", "XMax", "YMax"))) for which in ("", "1", "2")
+}
 Raw: TypeAlias = Mapping[str, str]
 _Box: TypeAlias = tuple[float, float, float, float]
 
@@ -82,7 +85,7 @@ def _image(
             yield SourceFailure(where, "bad-image", str(error), image_id)
             return
     builder = GraphBuilder(where=where, image_id=image_id, width=width, height=height, tally=reading.tally)
-    image = _Image(builder, names, {})
+    image = _Image(builder, names)
     for option in ("boxes", "relationships"):
         if option in tables:
             for number, row in tables[option].rows(image_id):
@@ -94,11 +97,14 @@ def _image(
 
 @attrs.frozen
 class _Image:
-    """One image while its rows are read; `known`: regions by class and box, as a row of either file names them."""
+    """One image while its rows are read; `known`: regions by class and box, as a row of either file names them; `read`:
+    boxes by their texts, as rows that speak of one region say them again.
+    """
 
     builder: GraphBuilder
     names: Mapping[str, str]
-    known: dict[tuple[str, _Box], int]
+    known: dict[tuple[str, _Box], int] = attrs.field(factory=dict)
+    read: dict[tuple[str, str, str, str], _Box] = attrs.field(factory=dict)
 
     def boxes(self, row: Raw, item: str) -> None:
         """A row of boxes: each is a region, however often it stands there."""
@@ -125,12 +131,15 @@ class _Image:
             self.builder.relate(subject, row["RelationshipLabel"], self._region(row["LabelName2"], second, item), item)
 
     def _corners(self, row: Raw, which: str, item: str) -> _Box | None:
-        given = [row.get(column) for column in _SIDES[which]]
-        x0, y0, x1, y1 = map(read_number, given)
-        if x0 is None or y0 is None or x1 is None or y1 is None:
-            self.builder.fault("bad-row", f"box {shortened(given)} must be four numbers", item)
-            return None
-        return x0, y0, x1, y1
+        given = _SIDES[which](row)
+        found = self.read.get(given)
+        if found is None:
+            x0, y0, x1, y1 = map(read_number, given)
+            if x0 is None or y0 is None or x1 is None or y1 is None:
+                self.builder.fault("bad-row", f"box {shortened(list(given))} must be four numbers", item)
+                return None
+            found = self.read[given] = x0, y0, x1, y1
+        return found
 
     def _region(self, label: str, box: _Box, item: str) -> int:
         index = self.known.get((label, box))

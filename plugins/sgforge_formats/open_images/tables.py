@@ -59,8 +59,8 @@ class CsvTable:
         for first, start, stop in self.images.get(image_id, ()):
             text = read_bytes_at(self._stream, start, stop).decode("utf-8", "replace")
             for number, cells in enumerate(csv.reader(io.StringIO(text, newline="")), first):
-                padded = [*cells, *[""] * (len(self.columns) - len(cells))]
-                yield number, dict(zip(self.columns, padded, strict=False))
+                cells.extend([""] * (len(self.columns) - len(cells)))
+                yield number, dict(zip(self.columns, cells, strict=False))
 
 
 def read_names(path: Path) -> dict[str, str]:

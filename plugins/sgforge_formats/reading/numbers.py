@@ -11,6 +11,7 @@ __all__ = ["EXACT", "read_number", "read_whole", "to_whole"]
 EXACT: Final = 2**53
 """From here on a float is not one whole number, but several."""
 _LARGEST: Final = 1.7976931348623157e308
+_SHORT: Final = 32
 _WHOLE: Final = re.compile(r"\s*([-+]?[0-9]{1,4000})(?:\.0*)?\s*", re.ASCII)
 _NUMBER: Final = re.compile(
     r"\s*[-+]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?\s*", re.ASCII
@@ -39,7 +40,8 @@ def read_number(value: Any) -> float | None:
     if type(value) is float or type(value) is int:  # nearly all that is asked
         return value if -_LARGEST <= value <= _LARGEST else None
     if isinstance(value, str):
-        number = float(value) if _NUMBER.fullmatch(value) else math.inf
+        is_plain = len(value) < _SHORT and value.isascii() and value.replace(".", "", 1).isdecimal()
+        number = float(value) if is_plain or _NUMBER.fullmatch(value) else math.inf
         return number if -_LARGEST <= number <= _LARGEST else None
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if is_number and -_LARGEST <= value <= _LARGEST else None
