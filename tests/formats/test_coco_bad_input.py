@@ -32,6 +32,7 @@ def mask(segmentation: Any) -> Spoil:
 CASES: dict[str, tuple[Spoil, str]] = {
     "NaN": (first(bbox=[1.0, float("nan"), 5, 5]), "bad-box"),
     "infinite": (first(bbox=[1.0, 2.0, float("inf"), 5]), "bad-box"),
+    "hundreds of digits": (first(bbox=[10**400, 2.5, 5, 5]), "bad-box"),
     "inverted": (first(bbox=[10, 10, -5, 5]), "bad-box"),
     "no width": (first(bbox=[10, 10, 0, 5]), "bad-box"),
     "three numbers": (first(bbox=[10, 10, 5]), "bad-box"),

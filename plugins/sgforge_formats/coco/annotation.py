@@ -162,7 +162,10 @@ def _box(value: Any, entry: ImageEntry, findings: Findings) -> tuple[Box | None,
 
 def _are_plain(value: Any) -> bool:
     """Whether it is a list of finite numbers, as nearly all boxes are."""
-    return type(value) is list and set(map(type, value)) <= _PLAIN and -_LARGEST <= sum(map(abs, value)) <= _LARGEST
+    if type(value) is not list or not value or not set(map(type, value)) <= _PLAIN:
+        return False
+    # Compared one by one: a whole number of hundreds of digits cannot be added to a float.
+    return all(-_LARGEST <= number <= _LARGEST for number in value)
 
 
 def _is_number(value: Any) -> bool:
