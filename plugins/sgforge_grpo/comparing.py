@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from sgforge.graph import SceneGraph
 from sgforge.labels import Similarity
+from sgforge.matching import hungarian
 from sgforge_grpo.answers import Answer, answer_of_graph
-from sgforge_grpo.assigning import assigned
 
 __all__ = ["Compared", "Truth"]
 
@@ -356,5 +356,5 @@ def _assigned(cost: Floats) -> tuple[Ints, Ints]:
     # Where the best of each is nobody else's best, it is that.
     best = np.sort(own if columns <= rows else met, axis=1)
     for place in np.flatnonzero((best[:, 1:] == best[:, :-1]).any(1)).tolist():
-        own[place], met[place] = assigned(cost[place]).T
+        own[place], met[place] = hungarian(cost[place]).T
     return own, met

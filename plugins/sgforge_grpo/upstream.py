@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 
 from sgforge.labels import Similarity, similarity_named
-from sgforge_grpo.assigning import assigned
+from sgforge.matching import hungarian
 
 __all__ = ["REWARDS", "PairSimilarity", "extract", "label_of", "pairwise_of", "score"]
 
@@ -173,7 +173,7 @@ class _Reading:
         for row, (name, box) in enumerate(zip(found.ids, found.boxes, strict=True)):
             for column, target in enumerate(truth):
                 cost[row, column] = self._cost(name, box, target)
-        pairs = assigned(cost).tolist() if columns else []
+        pairs = hungarian(cost).tolist() if columns else []
         return sorted((column, row) for row, column in pairs if row < len(found.ids))
 
     def _cost(self, name: str, box: Sequence[float], target: Mapping[str, Any]) -> float:
@@ -274,7 +274,7 @@ class _Reading:
         if not (wanted and given):
             return 0.0
         alike = np.array([[self._alike(one, other) for other in given] for one in wanted], float)
-        pairs = assigned(1 - alike)
+        pairs = hungarian(1 - alike)
         return EDGE_WEIGHT * float(alike[pairs[:, 0], pairs[:, 1]].sum()) / max(1, len(wanted))
 
     def _alike(self, one: Mapping[str, str], other: Mapping[str, str]) -> float:

@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sgforge.errors import GraphError
 from sgforge.matching import greedy, hungarian
+from sgforge.matching.assignment import _owners, _owners_of_few
 
 MATRICES = arrays.arrays(
     np.float64,
@@ -36,6 +37,13 @@ def test_large_ones_are_those_of_scipy(seed):
     cost = np.random.default_rng(seed).random((60, 80))
     rows, columns = linear_sum_assignment(cost)
     assert hungarian(cost).tolist() == np.stack([rows, columns], axis=1).tolist()
+
+
+@given(MATRICES)
+def test_few_and_many_are_reckoned_in_the_same_steps(cost):
+    """Of several best assignments too."""
+    table = cost if cost.shape[0] <= cost.shape[1] else cost.T
+    assert _owners_of_few(table.tolist(), table.shape[1]) == _owners(table).tolist()
 
 
 def test_the_best_by_hand():
