@@ -139,6 +139,9 @@ def run(args: argparse.Namespace) -> int:
     if args.images is not None and not Path(args.images).expanduser().is_dir():
         images = visible(args.images)
         print(f"there is no folder {images} yet: put your images there, or change `images` in {shown}")
+    for given in files:
+        if not Path(given).expanduser().exists():
+            print(f"there is no file {visible(given)} yet: put it there, or change it in {shown}")
     print(f"next: sgforge check {shown} && sgforge run {shown}")
     return 0
 

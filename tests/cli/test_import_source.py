@@ -120,3 +120,13 @@ def test_init_for_a_data_set_passes_the_check(here: Path, flag: str, name: str) 
     assert source.component == flag[2:]
     assert source.options["images"] == "img"
     assert main(["check", "p.toml"]) == 0
+
+
+def test_init_says_which_files_are_not_there(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "p.toml", "--vg", "objects.json", "gone.json", "--images", "nowhere"]) == 0
+    told = capsys.readouterr().out
+    assert "there is no folder nowhere yet" in told
+    assert "there is no file gone.json yet: put it there, or change it in p.toml" in told
+    (here / "objects.json").write_text("[]")
+    assert main(["init", "p.toml", "--vg", "objects.json", "--images", "img", "--force"]) == 0
+    assert "there is no" not in capsys.readouterr().out

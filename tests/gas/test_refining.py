@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.extras import needs_extra
+from support.metrics import is_at, told
 from support.waiting import wait_until
 
 needs_extra("grpo")  # torch and safetensors
@@ -35,27 +35,13 @@ def refined(data: Path) -> sg.Report:
     return sg.Pipeline(*steps).run(source, data, progress=False)
 
 
-def told(data: Path, metric: str) -> dict[int, set[float]]:
-    """All that was told of a figure, by step; of one that was done twice there may be two."""
-    found: dict[int, set[float]] = {}
-    for path in (data / "steps").glob("*/metrics.jsonl"):
-        for row in map(json.loads, path.read_text().splitlines()[:-1]):
-            if row["metric"] == metric:
-                found.setdefault(row["step"], set()).add(row["value"])
-    return found
-
-
-def is_at(data: Path, step: int, child: subprocess.Popen[bytes]) -> bool:
-    return max(told(data, "reward"), default=0) >= step or child.poll() is not None
-
-
 @pytest.mark.slow
 def test_killed_it_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = refined(tmp_path / "whole").step("refine").checkpoint
     data = tmp_path / "data"
     found_here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(data)], stderr=subprocess.PIPE, env=found_here)
-    wait_until(partial(is_at, data, 4, child), "step 4")
+    wait_until(partial(is_at, data, "reward", 4, child), "step 4")
     assert child.poll() is None, child.stderr.read().decode()
     os.kill(child.pid, signal.SIGKILL)
     child.wait()

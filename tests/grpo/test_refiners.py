@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from grpo import reward_toys
 from policy_toys import CategoricalOptions, CategoricalStudent, read_logits, write_logits
 from support.extras import needs_extra
+from support.metrics import is_at, told
 from support.waiting import wait_until
 
 needs_extra("grpo")
@@ -331,20 +331,6 @@ def pipeline(kind: str, world: int, data: Path, steps: int = STEPS):
     return sg.Pipeline(sg.train("categorical"), refined).run(sg.source("toy", count=20), data, progress=False)
 
 
-def told(data: Path, metric: str = "loss") -> dict[int, set[float]]:
-    """All that was told of a figure, by step: one that was done twice has two."""
-    found: dict[int, set[float]] = {}
-    for path in (data / "steps").glob("*/metrics.jsonl"):
-        for row in map(json.loads, path.read_text().splitlines()[:-1]):
-            if row["metric"] == metric:
-                found.setdefault(row["step"], set()).add(row["value"])
-    return found
-
-
-def is_at(data: Path, step: int, child: subprocess.Popen[bytes]) -> bool:
-    return max(told(data), default=0) >= step or child.poll() is not None
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "world"), [("grpo", 1), ("dpo", 1), ("grpo", 2)])
 def test_killed_at_any_step_it_goes_on_to_the_same_losses(tmp_path, kind, world):
@@ -352,12 +338,12 @@ def test_killed_at_any_step_it_goes_on_to_the_same_losses(tmp_path, kind, world)
     data = tmp_path / "data"
     for least in (3, 40, 80):
         child = subprocess.Popen([sys.executable, "-c", CHILD, str(data), kind, str(world)], stderr=subprocess.PIPE)
-        wait_until(partial(is_at, data, least, child), f"step {least}")
+        wait_until(partial(is_at, data, "loss", least, child), f"step {least}")
         assert child.poll() is None, child.stderr.read().decode()
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
     again = pipeline(kind, world, data)
-    expected, found = told(tmp_path / "whole"), told(data)
+    expected, found = told(tmp_path / "whole", "loss"), told(data, "loss")
     assert {step: len(values) for step, values in found.items() if len(values) > 1} == {}
     assert found == expected
     assert again.step("refine").checkpoint.sha256 == whole.step("refine").checkpoint.sha256
