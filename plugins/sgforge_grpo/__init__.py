@@ -18,20 +18,20 @@ sgforge_api = 1
 __all__ = ["advantages", "policy_loss", "upstream"]
 
 _REWARDS: Final = {
-    "format": ("FormatReward", config.GraphRewardOptions),
-    "node-accuracy": ("NodeAccuracyReward", config.GraphRewardOptions),
-    "node-box": ("NodeBoxReward", config.GraphRewardOptions),
-    "edge-soft": ("EdgeSoftReward", config.GraphRewardOptions),
-    "recall-hard": ("RecallHardReward", config.GraphRewardOptions),
-    "recall-relax": ("RecallRelaxReward", config.GraphRewardOptions),
-    "precision": ("PrecisionReward", config.FamilyOptions),
-    "f1": ("F1Reward", config.FamilyOptions),
-    "predicate-rarity": ("PredicateRarityReward", config.RarityOptions),
-    "length": ("LengthReward", config.LengthOptions),
-    "hard": ("HardPreset", config.PresetOptions),
-    "hard-relax": ("HardRelaxPreset", config.PresetOptions),
-    "soft": ("SoftPreset", config.PresetOptions),
-    "hallucination": ("HallucinationReward", config.HallucinationOptions),
+    "format": ("rewards:FormatReward", config.GraphRewardOptions),
+    "node-accuracy": ("rewards:NodeAccuracyReward", config.GraphRewardOptions),
+    "node-box": ("rewards:NodeBoxReward", config.GraphRewardOptions),
+    "edge-soft": ("rewards:EdgeSoftReward", config.GraphRewardOptions),
+    "recall-hard": ("rewards:RecallHardReward", config.GraphRewardOptions),
+    "recall-relax": ("rewards:RecallRelaxReward", config.GraphRewardOptions),
+    "precision": ("rewards:PrecisionReward", config.FamilyOptions),
+    "f1": ("rewards:F1Reward", config.FamilyOptions),
+    "predicate-rarity": ("rewards:PredicateRarityReward", config.RarityOptions),
+    "length": ("rewards:LengthReward", config.LengthOptions),
+    "hard": ("presets:HardPreset", config.PresetOptions),
+    "hard-relax": ("presets:HardRelaxPreset", config.PresetOptions),
+    "soft": ("presets:SoftPreset", config.PresetOptions),
+    "hallucination": ("rewards:HallucinationReward", config.HallucinationOptions),
 }
 
 
@@ -39,7 +39,7 @@ _REWARDS: Final = {
 def sgforge_register_rewards(register: Register) -> None:
     """R1-SGG's six, its three presets, and others that look at a graph beside the truth."""
     for name, (target, options) in _REWARDS.items():
-        register(name, f"sgforge_grpo.rewards:{target}", config=options)
+        register(name, f"sgforge_grpo.{target}", config=options)
     register("gate", "sgforge_grpo.gate:GateReward", config=config.GateOptions)
 
 

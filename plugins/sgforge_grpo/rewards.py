@@ -9,7 +9,7 @@ reward counts is worth 0, whatever is said of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar, TypeAlias
 
@@ -28,7 +28,6 @@ from sgforge_grpo.config import (
     GraphRewardOptions,
     HallucinationOptions,
     LengthOptions,
-    PresetOptions,
     RarityOptions,
 )
 from sgforge_grpo.desk import Desk, desk_of
@@ -39,8 +38,6 @@ __all__ = [
     "FormatReward",
     "GraphReward",
     "HallucinationReward",
-    "HardPreset",
-    "HardRelaxPreset",
     "LengthReward",
     "NodeAccuracyReward",
     "NodeBoxReward",
@@ -48,7 +45,6 @@ __all__ = [
     "PredicateRarityReward",
     "RecallHardReward",
     "RecallRelaxReward",
-    "SoftPreset",
 ]
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -103,10 +99,10 @@ class GraphReward:
 
     def score(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[list[Credit]]:
         """The credits of all outcomes; `faults` counts what could not be read of each."""
-        credits = iter(self._credits(samples, outcomes))
+        credits = iter(self.credits(samples, outcomes))
         return [list(islice(credits, len(group))) for group in outcomes]
 
-    def _credits(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[Credit]:
+    def credits(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[Credit]:
         """The credits of all outcomes, one group behind the other."""
         if self.options.mode != "robust":
             pairs = zip(samples, outcomes, strict=True)
@@ -358,72 +354,6 @@ class LengthReward(GraphReward):
         options: Any = self.options
         slack: float = options.slack if isinstance(options, LengthOptions) else 1.0
         return min(1.0, slack * min(said, truth) / max(said, truth))
-
-
-_Held: TypeAlias = Mapping[str, tuple[Callable[..., GraphReward], str]]
-
-
-class _Preset(GraphReward):
-    """Rewards weighed and added, which read each answer once."""
-
-    held: ClassVar[_Held] = {}
-    """The parts by name: what makes one, and which weight of the options it has."""
-
-    def __init__(self, options: Any, similarity: Similarity | None = None) -> None:
-        self.options = options
-        self._similarity = similarity
-        self._desk = None
-        preset: PresetOptions = options
-        self._parts = {name: make(options, similarity) for name, (make, _) in self.held.items()}
-        self._weights = {name: float(getattr(preset, weight)) for name, (_, weight) in self.held.items()}
-        if not any(self._weights.values()):
-            raise ConfigError("the weights of all parts are 0, so that nothing is worth anything")
-        self.range = (0.0, sum(self._weights.values()))
-
-    def _credits(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[Credit]:
-        found = [part._credits(samples, outcomes) for part in self._parts.values()]
-        return [self._sum(dict(zip(self._parts, row, strict=True))) for row in zip(*found, strict=True)]
-
-    def _sum(self, credits: Mapping[str, Credit]) -> Credit:
-        total = sum(self._weights[name] * credit.total for name, credit in credits.items())
-        parts = {name: credit.total for name, credit in credits.items()}
-        faults = next(iter(credits.values())).parts.get("faults")
-        if faults is not None:
-            parts["faults"] = faults
-        regions, relations = (self._rows(credits, kind) for kind in ("regions", "relations"))
-        return Credit(min(total, self.range[1]), parts, regions, relations)
-
-    def _rows(self, credits: Mapping[str, Credit], kind: str) -> tuple[float, ...] | None:
-        """Credit of each row, summed over the parts that give any."""
-        given = {name: getattr(credit, kind) for name, credit in credits.items() if getattr(credit, kind) is not None}
-        if not given:
-            return None
-        weights = [self._weights[name] for name in given]
-        columns = zip(*given.values(), strict=True)
-        return tuple(sum(w * value for w, value in zip(weights, column, strict=True)) for column in columns)
-
-
-class HardPreset(_Preset):
-    """R1-SGG's "Hard Recall": form, and `recall-hard`."""
-
-    held: ClassVar[_Held] = {"format": (FormatReward, "form"), "recall-hard": (RecallHardReward, "edges")}
-
-
-class HardRelaxPreset(_Preset):
-    """R1-SGG's "Hard Recall + Relax": form, and `recall-relax`."""
-
-    held: ClassVar[_Held] = {"format": (FormatReward, "form"), "recall-relax": (RecallRelaxReward, "edges")}
-
-
-class SoftPreset(_Preset):
-    """R1-SGG's "Soft Recall": form, both rewards of nodes, and `edge-soft`."""
-
-    held: ClassVar[_Held] = {
-        "format": (FormatReward, "form"),
-        "node-accuracy": (NodeAccuracyReward, "nodes"),
-        "node-box": (NodeBoxReward, "nodes"),
-        "edge-soft": (EdgeSoftReward, "edges"),
-    }
 
 
 class HallucinationReward(GraphReward):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,12 +62,11 @@ def said(things: Sequence[tuple[str, Any]], facts: Sequence[tuple[Any, Any, Any]
     return f"<think></think><answer>{body}</answer>" if tags else body
 
 
-def built(name: str, **options: Any) -> Any:
-    """A reward by its registered name."""
-    from sgforge_grpo import rewards
-
+def built(name: str, measure: Any = None, /, **options: Any) -> Any:
+    """A reward by its registered name; `measure`: a similarity that is no name."""
     target, config = _REWARDS[name]
-    return getattr(rewards, target)(config(**options))
+    module, _, kind = target.partition(":")
+    return getattr(importlib.import_module(f"sgforge_grpo.{module}"), kind)(config(**options), measure)
 
 
 def credit_of(name: str, truth: Sample, outcome: Outcome | str | SceneGraph, **options: Any) -> Credit:

@@ -18,7 +18,7 @@ from sgforge.errors import ConfigError, StepError
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.stages import Credit, Failure, Outcome, Part, Resources
 from sgforge.testing import HolderContract, RewardContract
-from sgforge_grpo import _REWARDS, desk, rewards
+from sgforge_grpo import _REWARDS, desk
 from sgforge_grpo.comparing import _assigned
 from sgforge_grpo.config import GateOptions
 from sgforge_grpo.gate import GateReward
@@ -286,8 +286,7 @@ def test_answers_to_many_truths_are_worth_what_each_is_alone(monkeypatch, most):
     given = [Outcome(text=text) for text in texts] + [Outcome(one.graph) for one in truths] + [Outcome()]
     groups = [given[place:] + given[:place] if place != 1 else [] for place in range(len(truths))]
     for name in PERFECT:
-        target, options = _REWARDS[name]
-        reward = getattr(rewards, target)(options(), bigrams)
+        reward = built(name, bigrams)
         together = reward.score(truths, groups)
         alone = [
             [reward.score([truth], [[one]])[0][0] for one in group] for truth, group in zip(truths, groups, strict=True)
