@@ -9,11 +9,12 @@ colour as`, `same pattern as` and `paler than` by their own precision. Prints on
 its training, of CPU and of wall, cuts counted in, and with the 95 % interval (1,000 paired resamples of images) of R@50
 minus prior's where prior was run in this folder.
 Arms: `prior`; `pair-head`, beside a decoder that speaks of a quarter of the images; `head-alone` and `blank`, its twin
-that sees grey pictures; `decoder`, words alone, ranked by the probabilities of words; and what might make words tell
-what only pixels do: `describe-first`, which writes objects with their attributes before it relates them;
-`comparing-layer`, in which regions look at each other before words see them; and `region-text-first`, which goes on
-from `region-text`, taught to say what regions are and are like. `--device cuda` reckons in the same float32.
-`--dtype bfloat16` is fast where the CPU has it, and many times slower where it has not. `--processes` draw the scenes.
+that sees grey pictures; `decoder`, words alone, ranked by the probabilities of words, with a reference layer, and
+`no-references`, the same without one; and what might make words tell what only pixels do: `describe-first`, which
+writes objects with their attributes before it relates them; `comparing-layer`, in which regions look at each other
+before words see them; and `region-text-first`, which goes on from `region-text`, taught to say what regions are and are
+like. `--device cuda` reckons in the same float32. `--dtype bfloat16` is fast where the CPU has it, and many times
+slower where it has not. `--processes` draw the scenes.
 Everything is kept in FOLDER: a training that was cut goes on, and each printed line is added to
 FOLDER/full/figures.jsonl. `--small`: 60 scenes, a few steps, to see that it runs.
 """
@@ -53,17 +54,18 @@ HELD: Final = 100_000
 CHUNK: Final = 100
 DRAWS: Final = 1000
 ROBIN: Final = {"preset": "tiny", "images": 16, "rate": 1.0, "pair_head": True, "save_every": 50, "compile": False}
-WORDS: Final = {"images": 8, "steps": 880, "pair_head": False}
+WORDS: Final = {"images": 8, "steps": 780, "pair_head": False, "reference_layer": True}
 """Of the arms that speak of every image, which costs some ten times as much; also what fits into 30 minutes."""
 ARMS: Final[dict[str, dict[str, Any]]] = {
-    "pair-head": {"steps": 1250, "spoken": 0.25},
+    "pair-head": {"steps": 1250, "spoken": 0.25, "reference_layer": True},
     "head-alone": {"steps": 1250, "spoken": 0.0},
     "blank": {"steps": 1250, "spoken": 0.0},
     "decoder": WORDS,
+    "no-references": {**WORDS, "reference_layer": False},
     "describe-first": {**WORDS, "tasks": ("graph", "relations", "pair")},
     "comparing-layer": {**WORDS, "comparing_layer": True},
     "region-text": {**WORDS, "steps": 300, "tasks": ("describe", "attributes")},
-    "region-text-first": {**WORDS, "steps": 600},
+    "region-text-first": {**WORDS, "steps": 480},
     "prior": {},
 }
 """Steps of 16 images, four epochs; of `pair-head` a quarter of the examples also speak. `head-alone` and its blank twin

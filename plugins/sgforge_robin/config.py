@@ -56,7 +56,8 @@ class RobinOptions:
     same, up to rounding, so that it is in no key. `pair_head`: train one beside the decoder, for the closed vocabulary
     of the training; `spoken`: the share of examples that ask anything in words, the others teach the pair head alone.
     `comparing_layer`: put a new layer over the regions' tokens that tells each what it shares with others; a checkpoint
-    that has one keeps it in any case.
+    that has one keeps it in any case. `reference_layer`: put a new layer beside the table of words that tells,
+    wherever a line of text is about a region, what that one looks like; a checkpoint that has one keeps it in any case.
     `language`, `tower`: folders with a plain language model (weights and tokenizer.json) and with LAION's CLIP weights,
     to train from. `checkpoint`: a folder with a trained Robin: what generates where no training runs before, and what a
     training goes on from. `parity`: reproduce the released code where the default differs.
@@ -85,6 +86,7 @@ class RobinOptions:
     sharding: Literal["replicated", "sharded"] = attrs.field(default="replicated", eq=False)
     pair_head: bool = False
     comparing_layer: bool = False
+    reference_layer: bool = False
     spoken: float = attrs.field(default=1.0, validator=validators.and_(_NOT_NEGATIVE, validators.le(1.0)))
     language: Path | None = None
     tower: Path | None = None

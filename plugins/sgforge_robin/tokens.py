@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Final, Self
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from sgforge.errors import StepError
+from sgforge_robin.model.naming import NameIds
 from sgforge_robin.model.shape import SpecialIds
+from sgforge_robin.regions import MOST_REGIONS
 
 __all__ = ["MASK", "POS", "TURN_END", "TURN_START", "RobinTokenizer", "load_tokenizer"]
 
@@ -21,6 +24,8 @@ TURN_END: Final = "<|im_end|>"
 _BOX: Final = ("<|box_start|>", "<|box_end|>")
 _NEEDED: Final = (MASK, POS, TURN_START, TURN_END)
 _FILE: Final = "tokenizer.json"
+_NAME: Final = re.compile(r"[^A-Za-z]*region")
+_DIGITS: Final = re.compile(r"[0-9]+")
 
 
 def _byte_signs() -> dict[str, str]:
@@ -102,6 +107,25 @@ class RobinTokenizer:
     def special(self) -> SpecialIds:
         """The ids that stand for regions."""
         return SpecialIds(self.id(MASK), self.id(POS))
+
+    @cached_property
+    def names(self) -> NameIds:
+        """How names of regions are written; a `StepError` where `region` is several tokens, or joined with a number."""
+        spelled = self.spellings(len(self))
+        names = NameIds(
+            words=frozenset(place for place, text in spelled.items() if _NAME.fullmatch(text)),
+            digits={place: text for place, text in spelled.items() if _DIGITS.fullmatch(text)},
+            breaks=frozenset(place for place, text in spelled.items() if "\n" in text),
+            end=self.end,
+        )
+        for number in range(1, MOST_REGIONS + 1):
+            for before in ("", " ", "\n"):
+                if names.along(self.ids(f"{before}region{number}"))[-1].focus != number:
+                    raise StepError(
+                        f"this tokenizer does not write region{number} as a word and its digits: "
+                        "leave out reference_layer"
+                    )
+        return names
 
     @cached_property
     def end(self) -> int:

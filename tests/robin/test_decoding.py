@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from robin.worlds import example_of, maker, model, scenes, tokenizer
+from robin.worlds import example_of, maker, model, referring, scenes, tokenizer
 
 from sgforge_robin.decoding.decode import Ask, Sampling, decode
 from sgforge_robin.decoding.grammar import RelationsGrammar, Spellings
@@ -21,16 +21,20 @@ from sgforge_robin.text import parse_relations
 
 TOKENS = tokenizer()
 QUESTIONS = ["How does region1 relate to the other regions?", "What is region2?", "From region1 to region2?"]
+SPELLINGS = Spellings(TOKENS, len(TOKENS))
 SAMPLING = Sampling(TOKENS.end, limit=12, banned=TOKENS.unspeakable)
 
 
-@pytest.fixture(scope="module")
-def given_model() -> RobinModel:
-    made = model().eval()
+def stirred(made: RobinModel) -> RobinModel:
     with torch.no_grad():
         for value in made.parameters():
             value.mul_(3)  # so that answers differ
-    return made
+    return made.eval()
+
+
+@pytest.fixture(scope="module", params=[model, referring])
+def given_model(request: pytest.FixtureRequest) -> RobinModel:
+    return stirred(request.param())
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +60,8 @@ ALL = [(0, 0), (1, 0), (0, 1), (1, 2), (0, 2), (1, 1)]
 
 
 @torch.no_grad()
-def test_answers_over_shared_prefixes_are_those_of_whole_prompts(given_model: RobinModel, shown: list[Example]) -> None:
-    given = asks(ALL)
+def test_answers_over_shared_prefixes_are_those_of_whole_prompts(shown: list[Example]) -> None:
+    given, given_model = asks(ALL), stirred(model())
     found = decode(given_model, prefixes(given_model, shown), given, SAMPLING)
     for ask, said in zip(given, found, strict=True):
         example = shown[ask.prefix]
@@ -73,6 +77,26 @@ def test_answers_over_shared_prefixes_are_those_of_whole_prompts(given_model: Ro
         logits = torch.stack(expected.logits)[:, 0].index_fill(1, torch.tensor(TOKENS.unspeakable), -torch.inf)
         own = logits.log_softmax(-1).gather(1, expected.sequences[0][:, None])[:, 0]
         torch.testing.assert_close(torch.tensor(said.logprobs), own, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_answers_are_the_likeliest_of_the_model_read_whole(given_model: RobinModel, shown: list[Example]) -> None:
+    """Without any cache, each answer with all that is before it as one text; under a grammar it names regions."""
+    grammar, encoded = RelationsGrammar(SPELLINGS, 1, 3), prefixes(given_model, shown)
+    named = [attrs.evolve(one, grammar=grammar) for one in asks(ALL)]
+    given = [*asks(ALL), *named, *named]
+    found = decode(given_model, encoded, given[: len(ALL)], SAMPLING)
+    for seed in (1, 2):  # "none" is an answer too
+        found += decode(given_model, encoded, named, attrs.evolve(SAMPLING, temperature=1.0, seed=seed))
+    for ask, said in zip(given, found, strict=True):
+        example, answer = shown[ask.prefix], [*said.ids, *([TOKENS.end] if said.ended else [])]
+        ids = torch.tensor([[*example.prefix, *ask.ids, *answer]])
+        logits = given_model(example.pixels[None], [example.masks], ids).logits[0, -len(answer) - 1 : -1]
+        own = logits.index_fill(1, torch.tensor(TOKENS.unspeakable), -torch.inf).log_softmax(-1)
+        expected = own.gather(1, torch.tensor(answer)[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(said.logprobs), expected, atol=1e-4, rtol=1e-4)
+        assert (own.argmax(dim=1).tolist() == answer) or ask.grammar
+    assert sum("region" in TOKENS.text(said.ids) for said in found[len(ALL) :]) > 1
 
 
 def test_answers_depend_on_neither_batch_nor_order(given_model: RobinModel, shown: list[Example]) -> None:
@@ -104,7 +128,7 @@ def test_the_keys_of_a_prefix_are_held_once(given_model: RobinModel, shown: list
 
 def test_a_tree_scores_every_answer_as_alone(given_model: RobinModel, shown: list[Example]) -> None:
     (prefix, _), example = prefixes(given_model, shown), shown[0]
-    answers = [[*TOKENS.ids(text), TOKENS.end] for text in ("on", "on top", "left of", "none", "o")]
+    answers = [[*TOKENS.ids(text), TOKENS.end] for text in ("on", "on top", "left of", "region2 by", "region1")]
     questions = [ask_ids(TOKENS, text) for text in QUESTIONS]
     found = score_answers(given_model, prefix, questions, AnswerTree.of(answers))
     assert found.shape == (3, 5)
@@ -130,9 +154,6 @@ def test_a_tree_holds_every_answer(answers: list[list[int]]) -> None:
             node = int(tree.parent[node])
         assert found[::-1] == answer
     assert len(set(zip(tree.token.tolist(), tree.parent.tolist(), strict=True))) == len(tree.token)
-
-
-SPELLINGS = Spellings(TOKENS, len(TOKENS))
 
 
 @settings(max_examples=150)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -9,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from robin.worlds import STAGE, example_of, maker, model, scenes
+from robin.worlds import STAGE, example_of, maker, model, referring, scenes
 
 from sgforge.errors import StepError
 from sgforge_robin.encoding import Branch, Example
+from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.shape import IGNORED
 from sgforge_robin.training import forward
 from sgforge_robin.training.forward import Attention, See, learnt_states
@@ -76,10 +78,13 @@ def test_spans_say_what_the_mask_says(shapes: list[tuple[int, list[int]]]) -> No
     assert torch.equal(seen, expected)
 
 
+@pytest.mark.parametrize("make", [model, referring])
 @pytest.mark.parametrize("attention", ["documents", "mask"])
-def test_packed_is_separate_in_loss_and_gradients(tmp_path: Path, attention: Attention) -> None:
+def test_packed_is_separate_in_loss_and_gradients(
+    tmp_path: Path, attention: Attention, make: Callable[[], RobinModel]
+) -> None:
     given = examples(tmp_path)
-    packed, apart = model().train(), model().train()
+    packed, apart = make().train(), make().train()
     summed = packed_loss(packed, given, attention)
     summed.total.backward()
     total, count = 0.0, 0
@@ -110,11 +115,12 @@ def test_activations_that_are_computed_again_give_the_same_gradients(tmp_path: P
         assert one.grad is None or torch.equal(one.grad, two.grad)
 
 
+@pytest.mark.parametrize("make", [model, referring])
 @pytest.mark.parametrize("attention", ["documents", "mask"])
-def test_packed_is_the_plain_model(tmp_path: Path, attention: Attention) -> None:
+def test_packed_is_the_plain_model(tmp_path: Path, attention: Attention, make: Callable[[], RobinModel]) -> None:
     """One example with one branch, through the model's own forward: no mask of ours, no gathered positions."""
     (example,) = examples(tmp_path, 1)
-    robin = model()
+    robin = make()
     alone = attrs.evolve(example, branches=example.branches[:1])
     (branch,) = alone.branches
     ids = torch.tensor([alone.prefix + branch.ids])

@@ -25,11 +25,16 @@ from sgforge_robin.policy import RobinPolicy
 from sgforge_robin.student import RobinStudent
 
 
-@pytest.fixture
-def saved(tmp_path: Path) -> Checkpoint:
+@pytest.fixture(params=[False, True], ids=["plain", "referring"])
+def saved(tmp_path: Path, request: pytest.FixtureRequest) -> Checkpoint:
     torch.manual_seed(0)
     own = tokenizer()
     model = build(SMALLEST.shape(len(own), own.special, PairShape(1, 1))).eval()
+    if request.param:
+        model.add_reference_layer(own.names)
+        assert model.reference_layer is not None
+        for weight in (model.reference_layer.focus.weight, model.reference_layer.topic.weight):
+            torch.nn.init.normal_(weight, std=0.3)
     with torch.no_grad():
         model.table.weight.mul_(20)  # so that some tokens are likelier than others
     known = Known(labels=("ball",), predicates=("on",), side=SMALLEST.side, box_text=False)

@@ -28,7 +28,7 @@ from sgforge.stages import Worker
 from sgforge_robin.model.checkpoint import build
 from sgforge_robin.model.lora import add_adapters
 from sgforge_robin.model.robin import RobinModel
-from sgforge_robin.model.shape import PairShape
+from sgforge_robin.model.shape import ComparingShape, PairShape
 from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.training.loop import Life, share_of, take_step, train
 from sgforge_robin.training.optimizer import freeze, make_optimizer, set_rates
@@ -48,6 +48,7 @@ class Case:
 
     stage: Stage = PLAIN
     lora: int = 0
+    own_layers: bool = False
     recomputed: bool = False
     mixed: bool = False
 
@@ -57,6 +58,7 @@ CASES = {
     "recomputed": Case(recomputed=True),
     "adapters": Case(lora=2),
     "bfloat16": Case(mixed=True),
+    "comparing and reference layers": Case(own_layers=True),
     "the extractor alone": Case(stage=attrs.evolve(PLAIN, rates={"extractor": 1e-3})),
     "the projector alone": Case(stage=attrs.evolve(PLAIN, rates={"projector": 1e-3})),
 }
@@ -70,6 +72,9 @@ def world(folder: Path, case: Case = Case()) -> tuple[RobinModel, PackedStream]:
     torch.manual_seed(0)
     own = tokenizer()
     model = build(SMALLEST.shape(len(own), own.special, PairShape(len(labels), len(predicates))))
+    if case.own_layers:
+        model.add_comparing_layer(ComparingShape(6, 2))
+        model.add_reference_layer(own.names)
     if case.lora:
         add_adapters(model.language.base_model.layers, case.lora)
     vocabulary = PairVocabulary.of(tuple(labels), tuple(predicates))

@@ -62,6 +62,16 @@ def model(seed: int = 0) -> RobinModel:
     return build(SMALLEST.shape(len(own), own.special))
 
 
+def referring(seed: int = 0) -> RobinModel:
+    """The same with a reference layer, as a training might leave it."""
+    made = model(seed)
+    made.add_reference_layer(tokenizer().names)
+    assert made.reference_layer is not None
+    for weight in (made.reference_layer.focus.weight, made.reference_layer.topic.weight):
+        torch.nn.init.normal_(weight, std=0.1)
+    return made
+
+
 def maker(stage: Stage = STAGE, seed: int = 0, left: Counter[str] | None = None) -> ExampleMaker:
     counts = Counter[str]() if left is None else left
     return ExampleMaker(tokenizer(), SMALLEST, stage, seed, lambda number: counts.update({"branches": number}))

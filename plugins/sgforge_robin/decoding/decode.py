@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import attrs
@@ -13,6 +14,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from sgforge_robin.model.attention import Prefix, SharedPrefixes
+from sgforge_robin.model.naming import Named, NameIds
+from sgforge_robin.model.references import add_references, numbers_of
 from sgforge_robin.model.robin import RobinModel
 
 __all__ = ["Ask", "Grammar", "Said", "Sampling", "decode"]
@@ -85,11 +88,12 @@ def decode(model: RobinModel, prefixes: Sequence[Prefix], asks: Sequence[Ask], s
 
 @attrs.define(eq=False)
 class _Line:
-    """One answer on its way."""
+    """One answer on its way; `named`: what it is about where it stands."""
 
     ask: Ask
     state: object
     generator: torch.Generator
+    named: Named = attrs.field(factory=Named)
     ids: list[int] = attrs.field(factory=list)
     logprobs: list[float] = attrs.field(factory=list)
     ended: bool = False
@@ -109,6 +113,7 @@ class _Batch:
         self.alive = list(self._lines)
         self._cache = DynamicCache()
         self._banned = torch.tensor(sampling.banned, dtype=torch.long, device=self._device)
+        self._names = model.names if any(prefix.named is not None for prefix in prefixes) else NameIds()
 
     @property
     def longest(self) -> int:
@@ -134,7 +139,11 @@ class _Batch:
         starts = torch.tensor([self._prefixes[line.ask.prefix].length for line in self.alive])
         position = (starts[:, None] + order[None] - (width - lengths)[:, None]).clamp(min=0)
         self._position = (starts + lengths).to(self._device)
-        self._logits = self._forward(ids.to(self._device), position.to(self._device), mask[:, None])
+        named = [self._names.along(line.ask.ids) for line in self.alive]
+        for line, own in zip(self.alive, named, strict=True):
+            line.named = own[-1] if own else Named()
+        numbers = torch.tensor([numbers_of([Named()] * (width - len(own)) + own) for own in named])
+        self._logits = self._forward(ids, numbers, position.to(self._device), mask[:, None])
 
     def say_one(self) -> None:
         """Choose the next id of every row, then read it."""
@@ -147,22 +156,35 @@ class _Batch:
             index = torch.tensor(kept, device=self._device)
             self._cache.batch_select_indices(index)
             self._real, self._position, chosen = self._real[index], self._position[index], chosen[index]
+        numbers = torch.tensor([numbers_of([line.named]) for line in self.alive])
         self._real = torch.cat([self._real, torch.ones_like(self._real[:, :1])], dim=1)
-        self._logits = self._forward(chosen[:, None], self._position[:, None], self._real[:, None, None])
+        self._logits = self._forward(chosen[:, None], numbers, self._position[:, None], self._real[:, None, None])
         self._position = self._position + 1
 
-    def _forward(self, ids: Tensor, position: Tensor, mask: Tensor) -> Tensor:
-        """Logits (B, rows) after the last of `ids`."""
+    def _forward(self, ids: Tensor, numbers: Tensor, position: Tensor, mask: Tensor) -> Tensor:
+        """Logits (B, rows) after the last of `ids`; `numbers` (B, T, 2): what each of these is about."""
+        shared = self._shared()
         hidden = self._model.language.base_model(
-            inputs_embeds=self._model.table(ids),
+            inputs_embeds=self._embeds(ids.to(self._device), numbers.to(self._device), shared),
             position_ids=position,
             attention_mask=mask,
             past_key_values=self._cache,
             use_cache=True,
-            shared=self._shared(),
+            shared=shared,
         ).last_hidden_state[:, -1]
         logits: Tensor = self._model.language.get_output_embeddings()(hidden).float()
         return logits.index_fill(1, self._banned, float("-inf"))
+
+    def _embeds(self, ids: Tensor, numbers: Tensor, shared: SharedPrefixes) -> Tensor:
+        embeds: Tensor = self._model.table(ids)
+        rows = zip(shared.prefixes, pairwise(shared.starts), strict=True)
+        parts = [
+            embeds[begin:end]
+            if prefix.named is None
+            else add_references(embeds[begin:end], numbers[begin:end], prefix.named)
+            for prefix, (begin, end) in rows
+        ]
+        return torch.cat(parts)
 
     def _shared(self) -> SharedPrefixes:
         owners = [line.ask.prefix for line in self.alive]
@@ -181,6 +203,7 @@ class _Batch:
                 line.ended = True
                 continue
             line.ids.append(token)
+            line.named = self._names.after(line.named, token)
             if line.ask.grammar is not None:
                 line.state = line.ask.grammar.after(line.state, token)
         return chosen

@@ -39,4 +39,8 @@ def encode_prefix(
     row = model.row(torch.tensor(ids), None, image, regions, where)
     cache = DynamicCache()
     model.language.base_model(inputs_embeds=row.embeds[None], past_key_values=cache, use_cache=True)
-    return Prefix(tuple(layer.keys[0] for layer in cache.layers), tuple(layer.values[0] for layer in cache.layers))
+    return Prefix(
+        keys=tuple(layer.keys[0] for layer in cache.layers),
+        values=tuple(layer.values[0] for layer in cache.layers),
+        named=None if regions is None else regions.named,
+    )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sgforge_robin.model.attention import Prefix, SharedPrefixes
+from sgforge_robin.model.references import add_references, numbers_of
 from sgforge_robin.model.robin import RobinModel
 
 __all__ = ["AnswerTree", "score_answers"]
@@ -86,8 +87,13 @@ def _scored(model: RobinModel, prefix: Prefix, asked: Ints, tree: AnswerTree) ->
     ids = np.concatenate([asked, np.broadcast_to(tree.token[inner], (count, len(inner)))], axis=1)
     seen = _ancestors(parent)
     depth = seen.sum(axis=1) - 1
+    embeds = model.table(torch.from_numpy(ids).to(device))
+    if prefix.named is not None:
+        above_each = parent.tolist()
+        numbers = [numbers_of(model.names.down(row, above_each)) for row in ids.tolist()]
+        embeds = add_references(embeds, torch.tensor(numbers, device=device), prefix.named)
     hidden = model.language.base_model(
-        inputs_embeds=model.table(torch.from_numpy(ids).to(device)),
+        inputs_embeds=embeds,
         position_ids=torch.from_numpy(depth + prefix.length).to(device)[None],
         attention_mask=torch.from_numpy(seen).to(device)[None, None].expand(count, 1, -1, -1),
         use_cache=False,

@@ -22,10 +22,14 @@ SHARED: Final = "robin_shared_prefix"
 
 @attrs.frozen(eq=False)
 class Prefix:
-    """What a prefix left in each layer: `keys` and `values`, (key heads, P, d) each."""
+    """What a prefix left in each layer: `keys` and `values`, (key heads, P, d) each.
+
+    `named`: what is added to words behind it that are about a region, as in `RegionTokens`.
+    """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
+    named: Tensor | None = None
 
     @property
     def length(self) -> int:

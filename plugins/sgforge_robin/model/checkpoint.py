@@ -46,8 +46,8 @@ def load_model(
     folder = None if isinstance(source, Mapping) else Path(source)
     state = dict(source) if isinstance(source, Mapping) else read_weights(Path(source))
     shape = config if isinstance(config, RobinShape) else RobinShape.read(state, _config(config, folder))
-    if shape.tokens is None and folder is not None:
-        shape = attrs.evolve(shape, tokens=_ids_of_folder(folder))
+    if folder is not None and (folder / "tokenizer.json").is_file():
+        shape = _told(shape, folder)
     model = build(shape, dtype, parity)
     fill(model, state)
     return model.eval()
@@ -179,10 +179,15 @@ def _config(config: Mapping[str, Any] | str | Path | None, folder: Path | None) 
     return found
 
 
-def _ids_of_folder(folder: Path) -> Any:
+def _told(shape: RobinShape, folder: Path) -> RobinShape:
+    """The shape with what its tokenizer says."""
+    if shape.tokens is not None and shape.names is None:
+        return shape
     from sgforge_robin.tokens import load_tokenizer
 
-    return load_tokenizer(folder).special if (folder / "tokenizer.json").is_file() else None
+    tokenizer = load_tokenizer(folder)
+    tokens = shape.tokens or tokenizer.special
+    return attrs.evolve(shape, tokens=tokens, names=None if shape.names is None else tokenizer.names)
 
 
 def _with_head(model: RobinModel, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

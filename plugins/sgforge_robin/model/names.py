@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["COMPARING", "EXTRACTOR", "HEAD", "PAIR_HEAD", "PROJECTOR", "TRUNK", "VISUAL", "module_name", "public_name"]
+__all__ = [
+    "COMPARING",
+    "EXTRACTOR",
+    "HEAD",
+    "PAIR_HEAD",
+    "PROJECTOR",
+    "REFERENCES",
+    "TRUNK",
+    "VISUAL",
+    "module_name",
+    "public_name",
+]
 
 VISUAL: Final = "model.vision_tower.vision_tower.visual."
 TRUNK: Final = f"{VISUAL}trunk."
@@ -13,6 +24,7 @@ PROJECTOR: Final = "model.mm_projector."
 EXTRACTOR: Final = "mask_extractor."
 PAIR_HEAD: Final = "pair_head."
 COMPARING: Final = "comparing_layer."
+REFERENCES: Final = "reference_layer."
 """Parts that the public model does not have; they keep their names."""
 
 _PARTS: Final = (("tower.", VISUAL), ("projector.", PROJECTOR), ("extractor.", EXTRACTOR), ("language.", ""))
@@ -28,7 +40,7 @@ def public_name(name: str) -> str:
 
 def module_name(public: str) -> str:
     """The name in `RobinModel` of a public weight."""
-    if public.startswith((PAIR_HEAD, COMPARING)):
+    if public.startswith((PAIR_HEAD, COMPARING, REFERENCES)):
         return public
     for here, there in _PARTS:
         if public.startswith(there):

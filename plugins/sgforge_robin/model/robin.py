@@ -14,9 +14,11 @@ from sgforge.errors import StepError
 from sgforge_robin.model.attention import SHARED
 from sgforge_robin.model.comparing import ComparingLayer
 from sgforge_robin.model.extractor import MaskExtractor, pad_to_square
+from sgforge_robin.model.naming import Named, NameIds
 from sgforge_robin.model.pair_head import PairHead
+from sgforge_robin.model.references import ReferenceLayer, add_references, numbers_of
 from sgforge_robin.model.sending import sent
-from sgforge_robin.model.shape import IGNORED, ComparingShape, PairShape, RobinShape
+from sgforge_robin.model.shape import IGNORED, IMAGE_ID, ComparingShape, PairShape, RobinShape
 from sgforge_robin.model.splice import RegionTokens, Row, Spliced, padded, splice_row
 from sgforge_robin.model.tower import ConvNeXt
 
@@ -57,6 +59,9 @@ class RobinModel(nn.Module):
         self.comparing_layer: ComparingLayer | None = None
         if shape.comparing is not None:  # last, so that all else begins as it does without
             self.add_comparing_layer(shape.comparing)
+        self.reference_layer: ReferenceLayer | None = None
+        if shape.names is not None:
+            self.add_reference_layer(shape.names)
 
     def recompute_activations(self) -> None:
         """Compute the language model's activations again in each backward pass instead of keeping them."""
@@ -95,6 +100,11 @@ class RobinModel(nn.Module):
         """Give it a new comparing layer, which changes nothing before it is trained."""
         self.shape = attrs.evolve(self.shape, comparing=comparing)
         self.comparing_layer = ComparingLayer(comparing, self.shape.width).to(self.table.weight)
+
+    def add_reference_layer(self, names: NameIds) -> None:
+        """Give it a new reference layer, which changes nothing before it is trained."""
+        self.shape = attrs.evolve(self.shape, names=names)
+        self.reference_layer = ReferenceLayer(self.shape.width).to(self.table.weight)
 
     def forward(
         self,
@@ -137,7 +147,24 @@ class RobinModel(nn.Module):
 
     def row(self, ids: Tensor, labels: Tensor | None, image: Tensor, regions: RegionTokens | None, where: str) -> Row:
         """One row of text spliced with its image and regions."""
-        return splice_row(self.table, ids, labels, image, regions, self.shape.tokens, where)
+        row = splice_row(self.table, ids, labels, image, regions, self.shape.tokens, where)
+        if regions is None or regions.named is None:
+            return row
+        named, place = self.names.along(ids.tolist()), ids.tolist().index(IMAGE_ID)
+        named[place : place + 1] = [Named()] * len(image)
+        return attrs.evolve(row, embeds=self._referred(row.embeds, named, regions.named))
+
+    def words(self, texts: Sequence[Sequence[int]], regions: RegionTokens | None) -> Tensor:
+        """(L, width) embeddings of texts about these regions, one behind another."""
+        ids = torch.tensor([token for text in texts for token in text], dtype=torch.long)
+        embeds: Tensor = self.table(sent(ids, self.table.weight.device))
+        if regions is None or regions.named is None:
+            return embeds
+        return self._referred(embeds, [one for text in texts for one in self.names.along(text)], regions.named)
+
+    @staticmethod
+    def _referred(embeds: Tensor, named: Sequence[Named], rows: Tensor) -> Tensor:
+        return add_references(embeds, sent(torch.tensor(numbers_of(named)), embeds.device), rows)
 
     def image_tokens(self, res4: Tensor) -> Tensor:
         """(B, C, h, w) maps of stride 16 to (B, h * w, width) tokens, row by row."""
@@ -152,7 +179,17 @@ class RobinModel(nn.Module):
         if self.shape.aspect == "pad" and not self.parity:
             masks = pad_to_square(masks)
         regions = RegionTokens(*self.extractor(features, masks))
-        return regions if self.comparing_layer is None else self.comparing_layer(regions)
+        if self.comparing_layer is not None:
+            regions = self.comparing_layer(regions)
+        return regions if self.reference_layer is None else attrs.evolve(regions, named=self.reference_layer(regions))
+
+    @property
+    def names(self) -> NameIds:
+        """How its tokenizer writes names of regions; a `StepError` where none has said."""
+        names = self.shape.names
+        if names is None or not names.words:
+            raise StepError("a reference layer needs to know how names are written: no tokenizer has said")
+        return names
 
     @property
     def table(self) -> nn.Embedding:

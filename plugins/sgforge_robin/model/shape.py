@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import attrs
 
 from sgforge.errors import StepError
-from sgforge_robin.model.names import COMPARING, EXTRACTOR, HEAD, PAIR_HEAD, PROJECTOR, TRUNK
+from sgforge_robin.model.names import COMPARING, EXTRACTOR, HEAD, PAIR_HEAD, PROJECTOR, REFERENCES, TRUNK
+from sgforge_robin.model.naming import NameIds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +94,8 @@ class RobinShape:
     `language`: the config of a causal language model in transformers' terms, with its `model_type`. `inner`: width of
     the extractor's sum over levels; `mask_side`: the grid of the spatial token. `projector`: "mlp2x_gelu" or "linear".
     `aspect`: how an image became square ("stretch", or "pad" with a border). `tokens`: None until a tokenizer says.
-    `pair`, `comparing`: of the pair head and the comparing layer, None without one.
+    `pair`, `comparing`: of the pair head and the comparing layer, None without one. `names`: None without a reference
+    layer, of one empty until a tokenizer says.
     """
 
     language: Mapping[str, Any] = attrs.field(converter=dict, hash=False)
@@ -105,6 +107,7 @@ class RobinShape:
     tokens: SpecialIds | None = None
     pair: PairShape | None = None
     comparing: ComparingShape | None = None
+    names: NameIds | None = None
 
     @property
     def width(self) -> int:
@@ -135,6 +138,7 @@ class RobinShape:
             tokens=_tokens(given, flat),
             pair=_pair(state),
             comparing=_comparing(state),
+            names=NameIds() if f"{REFERENCES}focus.weight" in state else None,
         )
 
     def as_config(self) -> dict[str, Any]:

@@ -17,10 +17,14 @@ __all__ = ["RegionTokens", "Row", "Spliced", "padded", "splice_row"]
 
 @attrs.frozen(eq=False)
 class RegionTokens:
-    """The tokens of N regions of one image: `mask` and `pos`, (N, width) each."""
+    """The tokens of N regions of one image: `mask` and `pos`, (N, width) each.
+
+    `named`: (2, N + 1, width), what a reference layer adds where a text is about region n; None without one.
+    """
 
     mask: Tensor
     pos: Tensor
+    named: Tensor | None = None
 
 
 @attrs.frozen(eq=False)

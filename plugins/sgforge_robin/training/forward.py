@@ -106,7 +106,6 @@ def _attended(model: RobinModel, embeds: Tensor, layout: Layout, examples: Seque
 
 def _row(model: RobinModel, examples: Sequence[Example], places: Sequence[int], seen: See) -> tuple[Tensor, Tensor]:
     """Embeddings (L, width) and labels (L,) of the row, the labels on the CPU: nothing waits for a device."""
-    device = model.table.weight.device
     parts: list[Tensor] = []
     labels: list[Tensor] = []
     for place in places:
@@ -117,9 +116,8 @@ def _row(model: RobinModel, examples: Sequence[Example], places: Sequence[int], 
             raise StepError(
                 f"image {example.image_id}: its prefix takes {len(prefix.labels)} positions, {example.length} stated"
             )
-        asked = [token for branch in example.branches for token in branch.ids]
         said = [token for branch in example.branches for token in branch.labels]
-        parts += [prefix.embeds, model.table(sent(torch.tensor(asked, dtype=torch.long), device))]
+        parts += [prefix.embeds, model.words([branch.ids for branch in example.branches], seen.regions[place])]
         labels += [prefix.labels, torch.tensor(said, dtype=torch.long)]
     return torch.cat(parts), torch.cat(labels)
 

@@ -149,6 +149,8 @@ class TrainingSession:
             robin = self._fresh(size, known, vocabulary)
         if self._options.comparing_layer and robin.model.comparing_layer is None:
             robin.model.add_comparing_layer(ComparingShape())
+        if self._options.reference_layer and robin.model.reference_layer is None:
+            robin.model.add_reference_layer(robin.tokenizer.names)
         if self._options.lora:
             add_adapters(robin.model.language.base_model.layers, self._options.lora)
         if not self._is_sharded:  # a device need not hold all of one that is
@@ -241,8 +243,9 @@ class TrainingSession:
         options = {
             name: str(value) for name, value in attrs.asdict(self._options).items() if name not in _NOT_OF_TRAINING
         }
-        if not self._options.comparing_layer:
-            del options["comparing_layer"]  # so that states from before there was one are gone on with
+        for name in ("comparing_layer", "reference_layer"):
+            if not getattr(self._options, name):
+                del options[name]  # so that states from before there was one are gone on with
         base = self._resources.checkpoint
         parts: dict[str, Any] = {
             "options": options,

@@ -11,7 +11,7 @@ from sgforge_robin.text.tasks import Task
 
 __all__ = ["STAGES", "Stage"]
 
-_PARTS: Final = ("tower", "projector", "extractor", "language", "pair_head", "comparing_layer")
+_PARTS: Final = ("tower", "projector", "extractor", "language", "pair_head", "comparing_layer", "reference_layer")
 
 
 @attrs.frozen

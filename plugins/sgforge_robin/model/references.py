@@ -1,0 +1,53 @@
+"""The reference layer: what a region looks like, told again in the text that is about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sgforge_robin.model.naming import UNNAMED, Named
+from sgforge_robin.model.splice import RegionTokens
+
+__all__ = ["ReferenceLayer", "add_references", "numbers_of"]
+
+
+class ReferenceLayer(nn.Module):
+    """Adds to each word what the regions that its line is about look like, and where they are. Ours.
+
+    A line is about the region it names first, its topic, and the one it names last, its focus (`NameIds.after`). A
+    language model finds only late, if at all on a small set, which of many regions a number stands for (to look by
+    content is the way of pointers, Vinyals et al. 2015), and cannot multiply what it finds in two places; here both
+    stand where the next word is said. An untrained layer changes nothing.
+    """
+
+    def __init__(self, token: int) -> None:
+        super().__init__()
+        self.look = nn.LayerNorm(token)
+        self.place = nn.LayerNorm(token)
+        self.focus = nn.Linear(2 * token, token, bias=False)
+        self.topic = nn.Linear(2 * token, token, bias=False)
+        nn.init.zeros_(self.focus.weight)
+        nn.init.zeros_(self.topic.weight)
+
+    def forward(self, regions: RegionTokens) -> Tensor:
+        """(2, N + 1, C): what is added where region n of N is the focus, and where the topic; of none, n = 0, zeros."""
+        seen = torch.cat([self.look(regions.mask), self.place(regions.pos)], dim=1)
+        seen = seen * seen.shape[1] ** -0.5  # so that first steps do not drown the words
+        return nn.functional.pad(torch.stack([self.focus(seen), self.topic(seen)]), (0, 0, 1, 0))
+
+
+def numbers_of(named: Sequence[Named]) -> list[list[int]]:
+    """[focus, topic] of each position, (L, 2)."""
+    return [[one.focus, one.topic] for one in named]
+
+
+def add_references(embeds: Tensor, numbers: Tensor, rows: Tensor) -> Tensor:
+    """Embeddings (..., C) with the rows of their regions, whose `numbers` (..., 2) say focus and topic.
+
+    `rows`: as the layer gives them; numbers of no region of the image add nothing.
+    """
+    known = torch.where((numbers > UNNAMED) & (numbers < rows.shape[1]), numbers, UNNAMED)
+    focus, topic = (nn.functional.embedding(known[..., part], rows[part]) for part in (0, 1))
+    return embeds + (focus + topic).to(embeds.dtype)

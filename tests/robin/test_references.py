@@ -1,0 +1,242 @@
+"""Names of regions in ids, by hand; the reference layer: where it adds what, in checkpoints, and that it learns."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from robin.test_training import SHORT
+from robin.worlds import SMALLEST, example_of, maker, model, referring, scenes, stream, tokenizer
+from safetensors.torch import load_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from sgforge import Resources, Selection
+from sgforge.dataset import DatasetWriter, Snapshot
+from sgforge.errors import StepError
+from sgforge.graph import Sample
+from sgforge.images import Roots
+from sgforge_robin import load_model, save_model
+from sgforge_robin.config import RobinOptions
+from sgforge_robin.learnt import TrainedRobin
+from sgforge_robin.model.naming import NameIds
+from sgforge_robin.model.references import ReferenceLayer, add_references, numbers_of
+from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.model.shape import IMAGE_ID
+from sgforge_robin.model.splice import RegionTokens
+from sgforge_robin.student import RobinStudent
+from sgforge_robin.tokens import RobinTokenizer
+from sgforge_robin.training.loop import Life, StepReport, train
+from sgforge_robin.training.loss import packed_loss
+from sgforge_robin.training.stages import STAGES
+
+WORD, ONE, TWO, TWELVE, NOUGHT, BREAK, END, OTHER = range(10, 18)
+NAMES = NameIds(frozenset({WORD}), {ONE: "1", TWO: "2", TWELVE: "12", NOUGHT: "0"}, frozenset({BREAK}), END)
+
+
+@pytest.mark.parametrize(
+    ("ids", "focus", "topic"),
+    [
+        ([WORD, ONE, OTHER], [0, 1, 1], [0, 1, 1]),
+        ([WORD, ONE, TWO, OTHER, TWO], [0, 1, 12, 12, 12], [0, 1, 12, 12, 12]),
+        ([WORD, TWELVE, NOUGHT], [0, 12, 120], [0, 12, 120]),
+        ([WORD, NOUGHT, ONE], [0, 0, 0], [0, 0, 0]),
+        ([ONE, WORD, OTHER, ONE], [0, 0, 0, 0], [0, 0, 0, 0]),
+        # While the next name is only begun the line is still about the last one.
+        ([WORD, TWO, OTHER, WORD, ONE, WORD, TWELVE], [0, 2, 2, 2, 1, 1, 12], [0, 2, 2, 2, 2, 2, 2]),
+        ([WORD, ONE, WORD, ONE, TWO], [0, 1, 1, 1, 12], [0, 1, 1, 1, 1]),
+        ([WORD, ONE, BREAK, OTHER, WORD, TWO], [0, 1, 0, 0, 0, 2], [0, 1, 0, 0, 0, 2]),
+        # A question's line goes on in the answer's: end of turn, break, role, break.
+        (
+            [WORD, ONE, END, BREAK, OTHER, BREAK, WORD, TWO, BREAK, OTHER],
+            [0, 1, 1, 1, 1, 1, 1, 2, 0, 0],
+            [0, 1, 1, 1, 1, 1, 1, 1, 0, 0],
+        ),
+        ([], [], []),
+    ],
+)
+def test_what_a_text_is_about_by_hand(ids: list[int], focus: list[int], topic: list[int]) -> None:
+    found = NAMES.along(ids)
+    assert [one.focus for one in found] == focus
+    assert [one.topic for one in found] == topic
+    assert numbers_of(found) == [list(pair) for pair in zip(focus, topic, strict=True)]
+    assert not any(one.focus for one in NameIds().along(ids))
+
+
+def test_what_a_tree_is_about() -> None:
+    #                 0     1    2    3      4     5     6
+    found = NAMES.down([WORD, ONE, TWO, OTHER, TWO, WORD, TWO], [-1, 0, 1, 1, 0, 3, 5])
+    assert numbers_of(found) == [[0, 0], [1, 1], [12, 12], [1, 1], [2, 2], [1, 1], [2, 1]]
+
+
+LEARNT = RobinTokenizer.trained(["region1 region12 region23 region99 on, 14 things" for _ in range(9)], 600)
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([" ", ", ", "\n", ": ", ")"]),
+            st.sampled_from(["region7", "region12", "region99", "region100", "on", "14", "region", "region0", "7"]),
+        ).map("".join),
+        max_size=12,
+    ).map("".join),
+    st.sampled_from([tokenizer(), LEARNT]),
+)
+def test_what_ids_are_about_is_what_the_text_is_about(text: str, own: RobinTokenizer) -> None:
+    """Against an expression on the text: whatever the tokenizer joins, numbers in one token or several."""
+    ids = own.ids(text)
+    for place, found in enumerate(own.names.along(ids)):
+        read = own.text(ids[: place + 1])
+        line = read[read.rfind("\n") + 1 :]
+        named = [int(number) for number in re.findall(r"region([1-9][0-9]*)", line)]
+        assert (found.topic, found.focus) == ((named[0], named[-1]) if named else (0, 0)), read
+
+
+def test_a_tokenizer_that_joins_names_otherwise_is_refused() -> None:
+    own = Tokenizer(models.WordLevel({"<mask>": 0, "<pos>": 1, "<|im_start|>": 2, "<|im_end|>": 3, "?": 4}, "?"))
+    own.pre_tokenizer = pre_tokenizers.Whitespace()
+    with pytest.raises(StepError, match="does not write region1 as a word and its digits: leave out reference_layer"):
+        _ = RobinTokenizer(own).names
+
+
+@torch.no_grad()
+def test_the_layer_by_hand() -> None:
+    torch.manual_seed(0)
+    layer = ReferenceLayer(4)
+    for value in layer.parameters():
+        value.normal_()
+    mask, pos = torch.randn(2, 4), torch.randn(2, 4)
+    rows = layer(RegionTokens(mask, pos))
+    assert rows.shape == (2, 3, 4)
+    assert not rows[:, 0].any()
+    for place in range(2):
+        parts = [value for part, of in ((layer.look, mask), (layer.place, pos)) for value in part(of)[place].tolist()]
+        for found, weights in zip(rows[:, place + 1].tolist(), (layer.focus.weight, layer.topic.weight), strict=True):
+            expected = [sum(w * v for w, v in zip(row, parts, strict=True)) / 8**0.5 for row in weights.tolist()]
+            assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    embeds = torch.randn(5, 4)
+    numbers = torch.tensor([[0, 0], [2, 1], [1, 1], [3, 2], [2, 99]])
+    added = add_references(embeds, numbers, rows) - embeds
+    focus, topic = rows[0, [0, 2, 1, 0, 2]], rows[1, [0, 1, 1, 2, 0]]
+    torch.testing.assert_close(added, focus + topic)
+
+
+@torch.no_grad()
+def test_a_row_is_told_where_it_is_about_a_region_and_nowhere_else(tmp_path: Path) -> None:
+    (sample,) = scenes(tmp_path, 1)
+    example, own = example_of(maker(), sample), referring()
+    assert example is not None
+    assert example.masks is not None
+    ids = torch.tensor([[*example.prefix, *example.branches[0].ids]])
+    told = own.spliced(example.pixels[None], [example.masks], ids).embeds[0]
+    layer, own.reference_layer = own.reference_layer, None
+    plain = own.spliced(example.pixels[None], [example.masks], ids).embeds[0]
+    own.reference_layer = layer
+    text, count = ids[0].tolist(), len(example.masks)
+    behind = text.index(IMAGE_ID)
+    about = [one.focus for one in tokenizer().names.along(text)]
+    assert not any(about[: behind + 1])
+    focus = [*[0] * (behind + SMALLEST.image_tokens), *about[behind + 1 :]]
+    moved = set((told - plain).abs().sum(dim=1).nonzero()[:, 0].tolist())
+    assert moved == {place for place, number in enumerate(focus) if number}
+    assert set(focus) == set(range(count + 1))
+
+
+def test_untrained_it_changes_nothing_and_its_first_step_moves_it(tmp_path: Path) -> None:
+    (sample,) = scenes(tmp_path, 1)
+    example, plain, own = example_of(maker(), sample), model(), model()
+    assert example is not None
+    own.add_reference_layer(tokenizer().names)
+    loss = packed_loss(own, [example]).total
+    torch.testing.assert_close(loss, packed_loss(plain, [example]).total, rtol=0, atol=0)
+    loss.backward()
+    assert own.reference_layer is not None
+    assert float(own.reference_layer.focus.weight.grad.abs().max()) > 0  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def test_a_checkpoint_that_has_it_brings_it(tmp_path: Path) -> None:
+    own = referring()
+    save_model(own, tmp_path / "own")
+    tokenizer().save(tmp_path / "own")
+    again = load_model(tmp_path / "own")
+    assert again.shape.names == tokenizer().names
+    for name, value in own.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    save_model(model(), tmp_path / "plain")
+    names = [set(load_file(tmp_path / folder / "model.safetensors")) for folder in ("own", "plain")]
+    assert {name.partition(".")[0] for name in names[0] - names[1]} == {"reference_layer"}
+    assert not names[1] - names[0]
+
+
+@torch.no_grad()
+def test_one_that_no_tokenizer_told_how_names_are_written_says_so(tmp_path: Path) -> None:
+    (sample,) = scenes(tmp_path, 1)
+    example = example_of(maker(), sample)
+    assert example is not None
+    save_model(referring(), tmp_path)
+    bare = load_model(tmp_path)
+    with pytest.raises(StepError, match="no tokenizer has said"):
+        packed_loss(bare, [example])
+
+
+def trained(folder: Path, samples: list[Sample], stop_after: int | None = None) -> tuple[RobinModel, list[float]]:
+    own, losses = referring(), list[float]()
+
+    def report(step: StepReport) -> None:
+        losses.append(step.loss)
+
+    life = Life(folder, "a plan", 2, report, lambda: len(losses) == stop_after)
+    train(own, stream(samples, SHORT), SHORT, 4, life)
+    return own, losses
+
+
+def test_a_training_moves_all_of_it_and_goes_on_to_the_bit_where_it_was_cut(tmp_path: Path) -> None:
+    samples = scenes(tmp_path, 4)
+    whole, losses = trained(tmp_path / "whole", samples)
+    before = referring().state_dict()
+    own = [name for name in before if name.startswith("reference_layer")]
+    assert len(own) == 6
+    assert not any(torch.equal(whole.state_dict()[name], before[name]) for name in own)
+    with pytest.raises(StepError, match="stop after step 3 of 4"):
+        trained(tmp_path / "cut", samples, 3)
+    resumed, rest = trained(tmp_path / "cut", samples)
+    assert rest == losses[3:]
+    assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Snapshot, Resources]:
+    folder = tmp_path_factory.mktemp("references")
+    samples = [attrs.evolve(sample, split="train") for sample in scenes(folder, 4)]
+    with DatasetWriter.open(folder / "data") as writer:
+        snapshot = writer.publish_source(samples, [place.to_bytes(16, "big") for place in range(len(samples))])
+    return snapshot, Resources(roots=Roots({"scenes": folder / "scenes"}))
+
+
+def test_a_student_is_given_it_and_one_that_goes_on_keeps_it(data: tuple[Snapshot, Resources], tmp_path: Path) -> None:
+    snapshot, resources = data
+    layers: list[ReferenceLayer | None] = []
+    for place, option in enumerate((False, True, False)):  # each goes on from the one before
+        (tmp_path / f"{place}").mkdir()
+        student = RobinStudent(RobinOptions(steps=1, images=2, reference_layer=option))
+        done = student.train(snapshot.path, Selection(), tmp_path / f"{place}", resources)
+        resources = attrs.evolve(resources, checkpoint=done)
+        layers.append(TrainedRobin.load(done.path).model.reference_layer)
+    none, first, second = layers
+    assert none is None
+    assert first is not None
+    assert second is not None
+    assert bool(first.topic.weight.any())
+    assert not torch.equal(second.topic.weight, first.topic.weight)
+
+
+def test_where_it_learns() -> None:
+    rates = {name: stage.rates.get("reference_layer") for name, stage in STAGES.items()}
+    none = dict.fromkeys(("projector", "extractor", "language"))
+    assert rates == {"scratch": 1.5e-3, "1": 1e-3, "2": 1e-3, **none}
