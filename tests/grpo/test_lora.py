@@ -50,26 +50,40 @@ class Letters:
         return sum(map(str.isalpha, text)) / max(1, len(text))
 
 
-def refined(
-    folder: Path, kind: str, student: Any, start: Checkpoint | None
-) -> tuple[Checkpoint, dict[str, list[float]]]:
+Told = dict[str, list[float]]
+
+
+def refined(folder: Path, kind: str, student: Any, start: Checkpoint | None) -> tuple[Checkpoint, Told]:
     """What a refiner makes of a student in three steps on two scenes, and the figures it told."""
-    samples = scenes(folder, 2)
-    snapshot = publish_samples(folder / "data", samples)
-    told: dict[str, list[float]] = {}
+    told: Told = {}
+    snapshot = publish_samples(folder / "data", scenes(folder, 2))
+    out = folder / "out"
+    out.mkdir()
+    return refine(folder, snapshot.path, out, kind, student, start, told), told
+
+
+def refine(
+    folder: Path, data: Path, out: Path, kind: str, student: Any, start: Checkpoint | None, told: Told, cut: int = -1
+) -> Checkpoint:
+    """Refine into `out`, or go on there; `cut`: the step in whose midst it ends, as if killed."""
+
+    def report(name: str, value: float, step: int) -> None:
+        if name == "loss" and step == cut:
+            raise KeyboardInterrupt
+        told.setdefault(name, []).append(value)
+
     resources = Resources(
         checkpoint=start,
         student=student,
         roots=Roots({"scenes": folder / "scenes"}),
-        reporter=lambda name, value, step: told.setdefault(name, []).append(value),
+        reporter=report,
         parts={"rewards": (Part("letters", 1.0, Resources(), Letters()),)},
     )
     make, options = KINDS[kind]
-    refiner = make(options(rewards=("letters",), steps=3, batch=2, group=4, rate=1e-2))
+    refiner = make(options(rewards=("letters",), steps=3, batch=2, group=4, rate=1e-2, save_every=1))
     refiner.setup(resources)
-    out = folder / "out"
-    out.mkdir()
-    return refiner.refine(snapshot.path, Selection(), out, resources), told
+    found: Checkpoint = refiner.refine(data, Selection(), out, resources)
+    return found
 
 
 def changes(before: Path, after: Path) -> dict[str, torch.Tensor]:
@@ -94,15 +108,18 @@ def adapted(layers: str, count: int) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_adapters_of_a_robin_learn_and_nothing_else_of_its_language_model(tmp_path, kind):
+def untrained_robin(folder: Path) -> Checkpoint:
     torch.manual_seed(0)
     own = tokenizer()
     model = build(SMALLEST.shape(len(own), own.special, PairShape(1, 1))).eval()
     known = Known(labels=("ball",), predicates=("on",), side=SMALLEST.side, box_text=False)
-    TrainedRobin(model, own, known).save(tmp_path / "before")
-    start = Checkpoint.of(tmp_path / "before")
+    TrainedRobin(model, own, known).save(folder)
+    return Checkpoint.of(folder)
 
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapters_of_a_robin_learn_and_nothing_else_of_its_language_model(tmp_path, kind):
+    start = untrained_robin(tmp_path / "before")
     student = RobinStudent(RobinOptions(max_tokens=9, lora=RANK, stage="language"))
     checkpoint, told = refined(tmp_path, kind, student, start)
     found = changes(start.path, checkpoint.path)
@@ -152,3 +169,30 @@ def test_adapters_of_a_vision_language_model_learn_and_nothing_else(tmp_path, ki
     plain = VlmStudent(VlmOptions(max_tokens=8, task="graph"))
     plain.setup(Resources(checkpoint=checkpoint))
     assert len(plain.generate(scenes(tmp_path, 2))) == 2
+
+
+@pytest.mark.parametrize("student", ["robin", "vlm"])
+def test_a_refinement_of_adapters_that_was_cut_goes_on_to_the_bit(tmp_path, student):
+    if student == "vlm" and find_spec("peft") is None:
+        pytest.skip("peft is not installed")
+    data = publish_samples(tmp_path / "data", scenes(tmp_path, 2)).path
+    base = tiny_llava.build(tmp_path / "base") if student == "vlm" else None
+    start = None if base else untrained_robin(tmp_path / "before")
+
+    def make() -> Any:
+        if base:
+            return VlmStudent(VlmOptions(base=str(base), max_tokens=8, task="graph", lora=RANK))
+        return RobinStudent(RobinOptions(max_tokens=9, lora=RANK, stage="language"))
+
+    told: dict[str, Told] = {"whole": {}, "cut": {}}
+    for name in told:
+        (tmp_path / name).mkdir()
+    whole = refine(tmp_path, data, tmp_path / "whole", "grpo", make(), start, told["whole"])
+    with pytest.raises(KeyboardInterrupt):
+        refine(tmp_path, data, tmp_path / "cut", "grpo", make(), start, told["cut"], cut=1)
+    first = len(told["cut"]["loss"])
+    assert 0 < first < 3
+    again = refine(tmp_path, data, tmp_path / "cut", "grpo", make(), start, told["cut"])
+    assert told["cut"]["loss"] == told["whole"]["loss"]
+    assert len(set(told["whole"]["loss"])) == 3
+    assert not changes(whole.path, again.path)
