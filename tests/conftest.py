@@ -1,4 +1,5 @@
-"""What holds for all tests: the same examples in every run, no limit that a busy machine breaks, signals arrive.
+"""What holds for all tests: the same examples in every run, no limit that a busy machine breaks, signals arrive, files
+are in memory.
 
 `--all-extras`: a test that lacks an extra which `dev` brings fails instead of being skipped.
 """
@@ -12,6 +13,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, settings
 from support import extras
+from support.memory import keep_temporary_files_in_memory
 
 # `pytest --hypothesis-profile=search` draws new examples; one that fails belongs into an `@example`.
 settings.register_profile(
@@ -31,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    keep_temporary_files_in_memory()
     if config.getoption("--all-extras"):
         extras.require_extras_of("dev")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,20 +14,12 @@ from sgforge.testing import IsolatedPlugins
 
 __all__ = ["tmp_path", "toys", "toys_everywhere"]
 
-MEMORY = Path("/dev/shm")
-ROOM = 2_000_000_000
-"""Bytes that must be free there; a container may have as little as 64 MB."""
-
 
 @pytest.fixture
-def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder in memory where there is one: publishing waits for the disk, and these tests publish a lot."""
-    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
-        # What a killed process left running may still write while this is removed.
-        with tempfile.TemporaryDirectory(dir=MEMORY, prefix="sgforge-test-", ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
-    else:
-        yield tmp_path_factory.mktemp("engine")
+def tmp_path() -> Iterator[Path]:
+    """A folder that is gone after the test, whatever a process that it killed left running there."""
+    with tempfile.TemporaryDirectory(prefix="sgforge-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
