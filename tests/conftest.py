@@ -1,11 +1,12 @@
 """What holds for all tests: the same examples in every run, no limit that a busy machine breaks, signals arrive, files
-are in memory.
+are in memory, and one process takes one core.
 
 `--all-extras`: a test that lacks an extra which `dev` brings fails instead of being skipped.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -21,6 +22,10 @@ settings.register_profile(
 )
 settings.register_profile("search", settings.get_profile("steady"), derandomize=False)
 settings.load_profile("steady")
+
+# Workers and what they start share the cores. Threads of more than there are of them wait for each other in busy loops,
+# which beside other work takes a hundred times as long. Read where numpy and torch are loaded, later.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # In the background of a script, or after nohup, Ctrl-C is ignored, and so it would be in every process that a test
 # starts to interrupt it.
