@@ -326,7 +326,6 @@ class ClimbRefiner:
         policy = resources.student.policy(resources)
         snapshot = Snapshot.open(snapshot_path)
         rows = snapshot.rows(selection).tolist()
-        optimizer = torch.optim.SGD(policy.parameters(), lr=options.rate)
         state = out_dir / "state.pt"
         begin = 0
         if state.exists():
@@ -348,9 +347,8 @@ class ClimbRefiner:
             loss = 0.0 * sum(one.sum() for one in policy.parameters())
             for weight, now in zip(weights, policy.logprobs(rollouts), strict=True):
                 loss = loss - weight * now.sum()
-            optimizer.zero_grad()
             (loss * worker.world / (options.batch * options.group)).backward()
-            optimizer.step()
+            _descend(policy.parameters(), options.rate)
             resources.report("points", sum(map(self.points, rollouts)) / max(len(rollouts), 1), step)
             now = {"step": step + 1, "policy": dict(policy.state_dict())}
             if worker.rank == 0:
@@ -374,6 +372,13 @@ class ClimbRefiner:
             mean = sum(point for point, _ in points) / len(points)
             found += [(point - mean) if counts else 0.0 for point, counts in points]
         return found
+
+
+def _descend(parameters: Iterator[Any], rate: float) -> None:
+    """A step down the gradient, and none is left; the first optimizer of torch in a process takes seconds to import."""
+    for one in parameters:
+        one.data.sub_(one.grad, alpha=rate)
+        one.grad = None
 
 
 @sgforge.hookimpl

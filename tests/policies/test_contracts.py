@@ -36,6 +36,10 @@ class TestClimbOfShades(RefinerContract):
     student_kind = "renderer"
     options = {"steps": 2, "batch": 3}
 
+    @pytest.mark.slow
+    def test_two_ranks_make_the_same_calls(self, tmp_path):
+        super().test_two_ranks_make_the_same_calls(tmp_path)
+
 
 class TestClimb(RefinerContract):
     component = "climb"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,8 @@ def test_a_student_learns_what_is_rewarded(toys, tmp_path):
 
 
 def test_two_ranks_refine_it_to_the_same_weights(toys, tmp_path):
+    run(tmp_path / "one", TRAIN)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
     alone = run(tmp_path / "one", TRAIN, sg.refine("climb", steps=4))
     both = run(tmp_path / "two", TRAIN, sg.refine("climb", steps=4, run={"processes": 2}))
     first, second = (read_logits(report.step("refine").checkpoint.path) for report in (alone, both))

@@ -38,16 +38,16 @@ def shades(data: Path) -> list[list[int]]:
 
 def test_a_renderer_is_trained_refined_and_makes_the_images(toys, tmp_path):
     steps = (sg.train("shades"), sg.render("shades", name="first"))
-    assert run(tmp_path / "trained", *steps).status == "done"
+    assert run(tmp_path / "data", *steps).status == "done"
     # "under", the fourth predicate, is commonest of what it is trained on.
-    assert shades(tmp_path / "trained") == [[180, 180]] * 20
+    assert shades(tmp_path / "data") == [[180, 180]] * 20
     steps = (sg.train("shades"), sg.refine("climb", run={"processes": 2}), sg.render("shades"))
-    report = run(tmp_path / "refined", *steps)
+    report = run(tmp_path / "data", *steps)
     trained, refined = (read_logits(report.step(name).checkpoint.path) for name in ("train", "refine"))
     assert np.abs(trained - refined).max() > 0.1
     # "on", the first, is rewarded, and no shade is drawn twice in one picture.
-    assert {first for first, _ in shades(tmp_path / "refined")} == {0}
-    again = run(tmp_path / "refined", *steps)
+    assert {first for first, _ in shades(tmp_path / "data")} == {0}
+    again = run(tmp_path / "data", *steps)
     assert [step.counts.computed for step in again.steps] == [0, 0, 0, 0]
 
 
