@@ -102,13 +102,13 @@ def test_a_reverted_option_brings_the_first_pictures_back(tmp_path):
     assert state(tmp_path / "d") == first
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_runs_that_are_killed_at_random_moments_end_where_one_ends(tmp_path, seed):
+@pytest.mark.parametrize(("seed", "shades"), [(1, (50, 100)), pytest.param(2, (100, 50, 100), marks=pytest.mark.slow)])
+def test_runs_that_are_killed_at_random_moments_end_where_one_ends(tmp_path, seed, shades):
     run(tmp_path / "once")
     wanted = state(tmp_path / "once")
     chance = random.Random(seed)
     kills = 0
-    for shade in (100, 50, 100):
+    for shade in shades:
         for latest in (3, 8, 0):  # the first of all runs has eight calls: it is killed
             command = [sys.executable, "-m", "tests.columns.run_pictures", str(tmp_path / "d"), str(shade)]
             environment = {**os.environ, DIES_AT: str(chance.randint(1, latest) if latest else 0)}

@@ -66,7 +66,7 @@ def check(folder: Path, acknowledged: set[bytes], published: set[str], moved: in
     assert verify_dataset(folder).problems == []
 
 
-@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.slow)])
 def test_kills_lose_nothing_and_the_end_is_that_of_an_undisturbed_run(tmp_path, kills):
     rng = random.Random(20)
     folder = tmp_path / "killed"

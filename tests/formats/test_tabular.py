@@ -200,9 +200,20 @@ rows_of_images = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=8, deadline=None, phases=(Phase.generate,))
 @given(rows_of_images, st.integers(1, 3))
 def test_any_graph_there_and_back(rows: list[tuple[sg.Sample, str | None, str]], rows_a_file: int) -> None:
+    graphs_come_back(rows, rows_a_file)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, phases=(Phase.generate,))
+@given(rows_of_images, st.integers(1, 3))
+def test_more_graphs_there_and_back(rows: list[tuple[sg.Sample, str | None, str]], rows_a_file: int) -> None:
+    graphs_come_back(rows, rows_a_file)
+
+
+def graphs_come_back(rows: list[tuple[sg.Sample, str | None, str]], rows_a_file: int) -> None:
     given = [attrs.evolve(one, split=split, uri=f"r:{name}.png", source=None) for one, split, name in rows]
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)

@@ -28,9 +28,16 @@ def polygon(draw: st.DrawFn) -> list[float]:
     )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(polygon(), min_size=1, max_size=4), st.integers(1, 45), st.integers(1, 45))
 def test_polygons_are_rasterised_as_pycocotools_does(polygons: list[list[float]], height: int, width: int) -> None:
+    assert masks.to_coco(masks.from_polygons(polygons, height, width)) == reference(polygons, height, width)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(polygon(), min_size=1, max_size=4), st.integers(1, 45), st.integers(1, 45))
+def test_more_polygons_are_rasterised_as_pycocotools_does(polygons: list[list[float]], height: int, width: int) -> None:
     assert masks.to_coco(masks.from_polygons(polygons, height, width)) == reference(polygons, height, width)
 
 

@@ -204,12 +204,17 @@ def closeness(graphs: Sequence[SceneGraph]) -> list[tuple[float, float]]:
     return answers
 
 
-@pytest.fixture(scope="module", params=[5, 1], ids=["up to five edits", "one edit"])
+@pytest.fixture(
+    scope="module",
+    params=[(5, 2_500), (1, 2_500), *(pytest.param((most, 10_000), marks=pytest.mark.slow) for most in (5, 1))],
+    ids=["up to five edits", "one edit", "more of up to five edits", "more of one edit"],
+)
 def searched(request) -> tuple[int, list[SceneGraph], list[tuple[float, float]]]:
-    """The honest answer and 10,000 edits of it, with how close each is to the truth."""
+    """The honest answer and thousands of edits of it, with how close each is to the truth."""
+    most, count = request.param
     honest = Edited(tuple(SAID_THINGS), tuple(SAID_FACTS)).graph
-    graphs = [honest, *(one.graph for one in edits(10_000, most=request.param, seed=20261126))]
-    return request.param, graphs, closeness(graphs)
+    graphs = [honest, *(one.graph for one in edits(count, most=most, seed=20261126))]
+    return most, graphs, closeness(graphs)
 
 
 @pytest.mark.parametrize("name", ["hard", "hard-relax", "f1", "recall-hard", "soft", "hallucination"])
@@ -229,4 +234,4 @@ def test_the_search_finds_a_reward_that_can_be_hacked(searched):
     most, graphs, close = searched
     (credits,) = built("precision", similarity="normal").score([truth()], [[Outcome(one) for one in graphs]])
     hacked = [n for n in range(1, len(graphs)) if credits[n].total > credits[0].total and close[n] <= close[0]]
-    assert most == 1 or len(hacked) > 100
+    assert most == 1 or len(hacked) > len(graphs) // 100

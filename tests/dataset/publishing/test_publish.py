@@ -52,9 +52,23 @@ class Model:
         self.samples[row] = attrs.evolve(self.samples[row], graph=graph)
 
 
-@settings(max_examples=20, deadline=None)
-@given(sample_lists(min_size=1, max_size=4), st.data(), st.randoms(use_true_random=False))
+HISTORIES = (sample_lists(min_size=1, max_size=4), st.data(), st.randoms(use_true_random=False))
+
+
+@settings(max_examples=6, deadline=None)
+@given(*HISTORIES)
 def test_put_and_publish_equal_apply_edit(given_samples, data, shuffler):
+    put_and_publish_equal_apply_edit(given_samples, data, shuffler)
+
+
+@pytest.mark.slow
+@settings(max_examples=50, deadline=None)
+@given(*HISTORIES)
+def test_more_histories_equal_apply_edit(given_samples, data, shuffler):
+    put_and_publish_equal_apply_edit(given_samples, data, shuffler)
+
+
+def put_and_publish_equal_apply_edit(given_samples, data, shuffler):
     model = Model(given_samples)
     with tempfile.TemporaryDirectory() as folder, DatasetWriter.open(folder) as writer:
         snapshot = writer.publish_source(given_samples, [key_of("source", s.image_id) for s in given_samples])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from dataset.given import FEW, NAMES, by_id, key_of, sample_lists
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgforge.dataset import DatasetWriter, Snapshot
@@ -108,9 +108,23 @@ def check(stats: Stats, samples: list[Sample], order: list[str]) -> None:
     assert [(each.step, each.before, each.after) for each in stats.filters] == counted_effects(samples, order)
 
 
-@FEW
-@given(sample_lists(min_size=1, max_size=5), st.lists(NAMES, unique=True), st.sampled_from([1, 4, 1000]))
+BLOCKS = (sample_lists(min_size=1, max_size=5), st.lists(NAMES, unique=True), st.sampled_from([1, 4, 1000]))
+
+
+@settings(FEW, max_examples=12)
+@given(*BLOCKS)
 def test_the_counts_are_those_made_row_by_row_whatever_the_block(samples, order, rows):
+    counts_are_those_made_row_by_row(samples, order, rows)
+
+
+@pytest.mark.slow
+@FEW
+@given(*BLOCKS)
+def test_the_counts_of_more_datasets_are_those_made_row_by_row(samples, order, rows):
+    counts_are_those_made_row_by_row(samples, order, rows)
+
+
+def counts_are_those_made_row_by_row(samples, order, rows):
     # The fixture would be shared by all examples.
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(statistics, "_ROWS", rows)

@@ -396,9 +396,20 @@ def change(photos: Path, listing: Path, what: str, number: int, is_old: bool, mo
         os.utime(path, (LONG_AGO + moment,) * 2 if is_old else None)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(CHANGES, min_size=1, max_size=6))
 def test_whatever_happens_to_files_a_run_makes_what_a_new_dataset_would_hold(toys, tmp_path, changes):
+    runs_make_what_a_new_dataset_would_hold(tmp_path, changes)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(CHANGES, min_size=1, max_size=6))
+def test_whatever_more_happens_to_files_a_run_makes_what_a_new_dataset_would_hold(toys, tmp_path, changes):
+    runs_make_what_a_new_dataset_would_hold(tmp_path, changes)
+
+
+def runs_make_what_a_new_dataset_would_hold(tmp_path, changes):
     with tempfile.TemporaryDirectory(dir=tmp_path) as name:
         folder = Path(name)
         photos, listing = folder / "photos", folder / "list.txt"

@@ -145,9 +145,23 @@ def put_together(value: Any) -> str:
     return "".join(put_together(item) for name, item in items if name not in ("type", "role", "id"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(list(IN_PIECES)), st.sets(st.integers(0, len(KEY) + 8), min_size=1, max_size=9), st.data())
+PIECES = (st.sampled_from(list(IN_PIECES)), st.sets(st.integers(0, len(KEY) + 8), min_size=1, max_size=9), st.data())
+
+
+@settings(max_examples=24, deadline=None)
+@given(*PIECES)
 def test_a_key_in_pieces_stays_in_none_of_them(shape: str, cuts: set[int], data: st.DataObject) -> None:
+    key_in_pieces_stays_in_none_of_them(shape, cuts, data)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(*PIECES)
+def test_a_key_in_more_pieces_stays_in_none_of_them(shape: str, cuts: set[int], data: st.DataObject) -> None:
+    key_in_pieces_stays_in_none_of_them(shape, cuts, data)
+
+
+def key_in_pieces_stays_in_none_of_them(shape: str, cuts: set[int], data: st.DataObject) -> None:
     whole = f"say {KEY} now"
     ends = [0, *sorted(cuts), len(whole)]
     pieces = [whole[start:end] for start, end in pairwise(ends)]
