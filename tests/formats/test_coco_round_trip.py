@@ -103,9 +103,20 @@ def held(content: dict[str, Any]) -> dict[str, Any]:
     return {"images": sorted(images, key=repr), "rows": rows, "categories": content["categories"]}
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(files())
 def test_coco_to_a_dataset_and_back_is_an_identity(content: dict[str, Any]) -> None:
+    check_identity(content)
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(files())
+def test_more_coco_to_a_dataset_and_back_is_an_identity(content: dict[str, Any]) -> None:
+    check_identity(content)
+
+
+def check_identity(content: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         written, found = there_and_back(content, Path(folder))
     assert found.failures == []

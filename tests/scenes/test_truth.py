@@ -21,6 +21,11 @@ def scenes() -> list[Scene]:
     return [make_scene(seed, SIZE) for seed in range(1000, 1080)]
 
 
+@pytest.fixture(scope="module")
+def many() -> list[Scene]:
+    return [make_scene(seed) for seed in range(3000, 3150)]
+
+
 def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
     rows, columns = np.nonzero(mask)
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
@@ -158,11 +163,20 @@ def test_interaction_means_contact(scenes: list[Scene], predicate: str) -> None:
         assert (grown(scene.full[relation.subject], 4) & scene.full[relation.object]).any()
 
 
-def test_no_interaction_follows_from_labels_alone() -> None:
+def test_no_interaction_follows_from_labels_alone(many: list[Scene]) -> None:
+    check_that_names_do_not_tell(many, often=5)
+
+
+@pytest.mark.slow
+def test_no_interaction_of_more_scenes_follows_from_labels_alone() -> None:
+    check_that_names_do_not_tell([make_scene(seed) for seed in range(4000, 4600)], often=10)
+
+
+def check_that_names_do_not_tell(scenes: list[Scene], often: int) -> None:
     """Each pair of labels that interacts also stands close together without: one cannot tell by the names."""
     together: Counter[tuple[str, str | None, str | None]] = Counter()
     apart: Counter[tuple[str | None, str | None]] = Counter()
-    for scene in map(make_scene, range(3000, 3300)):
+    for scene in scenes:
         regions = scene.sample.graph.regions
         held = {
             (r.subject, r.object): r for r in scene.sample.graph.relations.values() if r.category == "interactional"
@@ -173,19 +187,17 @@ def test_no_interaction_follows_from_labels_alone() -> None:
             for j in things(scene):
                 if i != j and (i, j) not in held:
                     apart[(regions[i].label, regions[j].label)] += 1
-    common = {key: count for key, count in together.items() if count >= 5}
+    common = {key: count for key, count in together.items() if count >= often}
     assert len(common) >= 8
     for (predicate, subject, object_), count in common.items():
         assert apart[(subject, object_)] >= count / 4, f"{subject} {predicate} {object_} follows from its labels"
 
 
-def test_one_pair_of_labels_has_many_interactions() -> None:
+def test_one_pair_of_labels_has_many_interactions(many: list[Scene]) -> None:
     """What a robot does with a crate is a matter of pose and place."""
     seen = {
         relation.predicate
-        for scene, relation in relations(
-            [make_scene(seed) for seed in range(3000, 3100)], "holding", "pushing", "standing on"
-        )
+        for scene, relation in relations(many, "holding", "pushing", "standing on")
         if labels(scene, relation) == ("robot", "crate")
     }
     assert seen == {"holding", "pushing", "standing on"}
