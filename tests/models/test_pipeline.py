@@ -139,13 +139,13 @@ def test_a_kill_repeats_at_most_what_was_in_flight(tmp_path: Path, kills: int) -
         settings = ModelSettings(base_url=sys.argv[2], max_in_flight={IN_FLIGHT})
         pipeline = sg.Pipeline(sg.complete("svg", model="compat/m"), models={{"compat/m": settings}})
         print("ready", flush=True)
-        source = sg.source("scenes", count=40, size=64, folder=sys.argv[1] + "-scenes")
+        source = sg.source("scenes", count=40, size=64, folder=sys.argv[3])  # drawn once
         print(pipeline.run(source, sys.argv[1], progress=False).status)
         """
     )
 
     def start(data: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", script, str(data), fake.openai_url]
+        command = [sys.executable, "-c", script, str(data), fake.openai_url, str(tmp_path / "scenes")]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"

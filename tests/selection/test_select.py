@@ -328,11 +328,12 @@ def lines_of(folder: Path) -> list[bytes]:
     return [dump_sample(sample) for sample in opened(folder)]
 
 
-def test_killed_again_and_again_it_comes_to_the_same(tmp_path):
+@pytest.mark.parametrize("calls", [(2,), pytest.param((2, 3), marks=pytest.mark.slow)])
+def test_killed_again_and_again_it_comes_to_the_same(tmp_path, calls):
     command = [sys.executable, "-m", "tests.selection.run_selection"]
     root = Path(__file__).parents[2]
     subprocess.run([*command, str(tmp_path / "once"), "5"], check=True, cwd=root)
-    for call in (2, 3):  # of those that each run has left
+    for call in calls:  # of those that each run has left
         environment = {**os.environ, DIES_AT: str(call)}
         done = subprocess.run([*command, str(tmp_path / "killed"), "5"], check=False, cwd=root, env=environment)
         assert done.returncode == -signal.SIGKILL

@@ -68,15 +68,31 @@ class Echo:
         return self.raw.body
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+BODIES = (
     st.sampled_from(list(SHAPES)),
     st.integers(0, 900),
     st.integers(0, 400),
     st.sampled_from([200, 400, 403, 404, 422]),
     st.sampled_from(["", "\\u", "\\/"]),
 )
+
+
+@settings(max_examples=16, deadline=None)
+@given(*BODIES)
 def test_a_key_anywhere_in_a_body_stays_in_it(shape: str, before: int, after: int, status: int, escape: str) -> None:
+    key_in_a_body_stays_in_it(shape, before, after, status, escape)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
+@given(*BODIES)
+def test_a_key_anywhere_in_more_bodies_stays_in_it(
+    shape: str, before: int, after: int, status: int, escape: str
+) -> None:
+    key_in_a_body_stays_in_it(shape, before, after, status, escape)
+
+
+def key_in_a_body_stays_in_it(shape: str, before: int, after: int, status: int, escape: str) -> None:
     text = "x" * before + KEY + "y" * after
     raw = json.dumps(SHAPES[shape](text))
     if escape == "\\/":
