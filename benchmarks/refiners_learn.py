@@ -47,6 +47,7 @@ from sgforge_grpo.refining.refiners import GrpoRefiner, RaftRefiner
 from sgforge_grpo.rewards import F1Reward, PrecisionReward, RecallHardReward
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.student import RobinStudent
+from sgforge_robin.training.stages import STAGES
 
 FIXED: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text())
 SMALL: Final = {
@@ -184,7 +185,8 @@ class Bench:
         return Snapshot.open(snapshot)
 
     def student(self, **options: Any) -> RobinStudent:
-        common = {"images": self.fixed["images"], "constrained": False, "temperature": 1.0, "max_tokens": 96}
+        common = {"images": self.fixed["images"], "tasks": self.fixed["tasks"], "reference_layer": True}
+        common |= {"constrained": False, "temperature": 1.0, "max_tokens": 96}
         return RobinStudent(RobinOptions(**{**common, **options}))
 
     def start(self, name: str, device: str = "cpu") -> Checkpoint:
@@ -199,9 +201,10 @@ class Bench:
             write_json(kept, {name: row.tolist() for name, row in self.measured(self.start(start)).items()})
         return {name: np.array(row) for name, row in json.loads(kept.read_text()).items()}
 
-    def trained(self, out: Path, steps: int, resources: Resources) -> Checkpoint:
+    def trained(self, out: Path, steps: int, resources: Resources, rate: float = 1.0) -> Checkpoint:
         out.mkdir(parents=True, exist_ok=True)
-        return self.student(steps=steps, compile=False).train(self.learnt.path, sg.Selection(), out, resources)
+        student = self.student(steps=steps, compile=False, rate=rate)
+        return student.train(self.learnt.path, sg.Selection(), out, resources)
 
     def line(self, run: Run) -> dict[str, Any]:
         """Make a run, and what it gave."""
@@ -235,7 +238,7 @@ class Bench:
         out.mkdir(parents=True, exist_ok=True)
         resources = Resources(roots=self.roots, checkpoint=self.start(run.start), seed=run.seed, reporter=reporter)
         if run.arm == "sft":
-            return self.trained(out, steps, resources)
+            return self.trained(out, steps, resources, self.fixed["rate"] / STAGES["scratch"].rates["language"])
         reward: Any = F1Reward(FamilyOptions())
         if run.arm == "recall":
             reward = RecallHardReward(GraphRewardOptions(wrong=0.0))

@@ -54,7 +54,7 @@ HELD: Final = 100_000
 CHUNK: Final = 100
 DRAWS: Final = 1000
 ROBIN: Final = {"preset": "tiny", "images": 16, "rate": 1.0, "pair_head": True, "save_every": 50, "compile": False}
-WORDS: Final = {"images": 8, "steps": 780, "pair_head": False, "reference_layer": True}
+WORDS: Final = {"images": 4, "steps": 1400, "pair_head": False, "reference_layer": True}
 """Of the arms that speak of every image, which costs some ten times as much; also what fits into 30 minutes."""
 ARMS: Final[dict[str, dict[str, Any]]] = {
     "pair-head": {"steps": 1250, "spoken": 0.25, "reference_layer": True},
@@ -64,8 +64,8 @@ ARMS: Final[dict[str, dict[str, Any]]] = {
     "no-references": {**WORDS, "reference_layer": False},
     "describe-first": {**WORDS, "tasks": ("graph", "relations", "pair")},
     "comparing-layer": {**WORDS, "comparing_layer": True},
-    "region-text": {**WORDS, "steps": 300, "tasks": ("describe", "attributes")},
-    "region-text-first": {**WORDS, "steps": 480},
+    "region-text": {**WORDS, "steps": 500, "tasks": ("describe", "attributes")},
+    "region-text-first": {**WORDS, "steps": 1150},
     "prior": {},
 }
 """Steps of 16 images, four epochs; of `pair-head` a quarter of the examples also speak. `head-alone` and its blank twin

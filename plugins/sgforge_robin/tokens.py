@@ -116,6 +116,8 @@ class RobinTokenizer:
             words=frozenset(place for place, text in spelled.items() if _NAME.fullmatch(text)),
             digits={place: text for place, text in spelled.items() if _DIGITS.fullmatch(text)},
             breaks=frozenset(place for place, text in spelled.items() if "\n" in text),
+            stops=frozenset(place for place, text in spelled.items() if text[0] in ",."),
+            box=(self._box(0), self._box(1)),
             end=self.end,
         )
         for number in range(1, MOST_REGIONS + 1):
@@ -131,6 +133,10 @@ class RobinTokenizer:
     def end(self) -> int:
         """The id that ends a turn."""
         return self.id(TURN_END)
+
+    def _box(self, place: int) -> int:
+        found = self._tokenizer.token_to_id(_BOX[place])
+        return -1 if found is None else int(found)
 
     def id(self, token: str) -> int:
         """The id of one token, which must be there."""

@@ -22,6 +22,7 @@ from sgforge.graph import Sample
 from sgforge.images import Roots
 from sgforge_robin import load_model, save_model
 from sgforge_robin.config import RobinOptions
+from sgforge_robin.encoding import prefix_ids
 from sgforge_robin.learnt import TrainedRobin
 from sgforge_robin.model.naming import NameIds
 from sgforge_robin.model.references import ReferenceLayer, add_references, numbers_of
@@ -29,13 +30,21 @@ from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.shape import IMAGE_ID
 from sgforge_robin.model.splice import RegionTokens
 from sgforge_robin.student import RobinStudent
+from sgforge_robin.text.tasks import opening
 from sgforge_robin.tokens import RobinTokenizer
 from sgforge_robin.training.loop import Life, StepReport, train
 from sgforge_robin.training.loss import packed_loss
 from sgforge_robin.training.stages import STAGES
 
-WORD, ONE, TWO, TWELVE, NOUGHT, BREAK, END, OTHER = range(10, 18)
-NAMES = NameIds(frozenset({WORD}), {ONE: "1", TWO: "2", TWELVE: "12", NOUGHT: "0"}, frozenset({BREAK}), END)
+WORD, ONE, TWO, TWELVE, NOUGHT, BREAK, END, OTHER, STOP, BOX, BOX_END, MASK, POS = range(10, 23)
+NAMES = NameIds(
+    words=frozenset({WORD}),
+    digits={ONE: "1", TWO: "2", TWELVE: "12", NOUGHT: "0"},
+    breaks=frozenset({BREAK}),
+    stops=frozenset({STOP}),
+    box=(BOX, BOX_END),
+    end=END,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +80,28 @@ def test_what_a_tree_is_about() -> None:
     #                 0     1    2    3      4     5     6
     found = NAMES.down([WORD, ONE, TWO, OTHER, TWO, WORD, TWO], [-1, 0, 1, 1, 0, 3, 5])
     assert numbers_of(found) == [[0, 0], [1, 1], [12, 12], [1, 1], [2, 2], [1, 1], [2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        ([WORD, ONE, MASK, POS, OTHER, TWO, STOP, WORD, TWO, MASK, POS, ONE, STOP, OTHER], [[OTHER, TWO], [ONE]]),
+        ([WORD, ONE, MASK, POS, BOX, ONE, STOP, TWO, BOX_END, OTHER, STOP, OTHER], [[OTHER]]),
+        ([WORD, ONE, MASK, POS, WORD, TWO, MASK, POS, BREAK, OTHER], [[], []]),
+        ([MASK, POS], [[]]),
+        ([WORD, ONE, OTHER], []),
+    ],
+)
+def test_what_a_prefix_says_of_its_regions(ids: list[int], said: list[list[int]]) -> None:
+    assert NAMES.introduced(ids, MASK) == said
+
+
+@pytest.mark.parametrize("own", [tokenizer(), RobinTokenizer.trained(["region1 dining table, cup. 12,34" * 9], 600)])
+def test_what_an_opening_says_of_its_regions(own: RobinTokenizer) -> None:
+    boxes = ["<|box_start|>(1,2),(30,40)<|box_end|>", "", "<|box_start|>(7,8),(9,9)<|box_end|>"]
+    ids = prefix_ids(own, opening(boxes, ["dining table", "", "cup"]))
+    said = own.names.introduced(ids, own.special.mask)
+    assert [own.text(part).strip() for part in said] == ["dining table", "", "cup"]
 
 
 LEARNT = RobinTokenizer.trained(["region1 region12 region23 region99 on, 14 things" for _ in range(9)], 600)
@@ -111,19 +142,25 @@ def test_the_layer_by_hand() -> None:
     for value in layer.parameters():
         value.normal_()
     mask, pos = torch.randn(2, 4), torch.randn(2, 4)
-    rows = layer(RegionTokens(mask, pos))
+    said = torch.cat([torch.randn(1, 4), torch.zeros(1, 4)])
+    rows = layer(RegionTokens(mask, pos), said)
     assert rows.shape == (2, 3, 4)
     assert not rows[:, 0].any()
     for place in range(2):
-        parts = [value for part, of in ((layer.look, mask), (layer.place, pos)) for value in part(of)[place].tolist()]
-        for found, weights in zip(rows[:, place + 1].tolist(), (layer.focus.weight, layer.topic.weight), strict=True):
-            expected = [sum(w * v for w, v in zip(row, parts, strict=True)) / 8**0.5 for row in weights.tolist()]
-            assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+        told = ((layer.look, mask), (layer.place, pos), (layer.name, said))
+        parts = [value for part, of in told for value in part(of)[place].tolist()]
+        assert any(parts[8:]) != bool(place)
+        for part, weights in enumerate((layer.focus.weight, layer.topic.weight)):
+            seen = [sum(w * v for w, v in zip(row, parts, strict=True)) / 12**0.5 for row in weights.tolist()]
+            expected = [a + b for a, b in zip(seen, layer.numbers[part, place].tolist(), strict=True)]
+            assert rows[part, place + 1].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
     embeds = torch.randn(5, 4)
     numbers = torch.tensor([[0, 0], [2, 1], [1, 1], [3, 2], [2, 99]])
     added = add_references(embeds, numbers, rows) - embeds
     focus, topic = rows[0, [0, 2, 1, 0, 2]], rows[1, [0, 1, 1, 2, 0]]
     torch.testing.assert_close(added, focus + topic)
+    many = layer(RegionTokens(torch.randn(120, 4), torch.randn(120, 4)), torch.zeros(120, 4))  # more than have a number
+    assert many.shape == (2, 121, 4)
 
 
 @torch.no_grad()
@@ -201,7 +238,7 @@ def test_a_training_moves_all_of_it_and_goes_on_to_the_bit_where_it_was_cut(tmp_
     whole, losses = trained(tmp_path / "whole", samples)
     before = referring().state_dict()
     own = [name for name in before if name.startswith("reference_layer")]
-    assert len(own) == 6
+    assert len(own) == 8
     assert not any(torch.equal(whole.state_dict()[name], before[name]) for name in own)
     with pytest.raises(StepError, match="stop after step 3 of 4"):
         trained(tmp_path / "cut", samples, 3)

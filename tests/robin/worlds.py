@@ -67,7 +67,8 @@ def referring(seed: int = 0) -> RobinModel:
     made = model(seed)
     made.add_reference_layer(tokenizer().names)
     assert made.reference_layer is not None
-    for weight in (made.reference_layer.focus.weight, made.reference_layer.topic.weight):
+    layer = made.reference_layer
+    for weight in (layer.focus.weight, layer.topic.weight, layer.numbers):
         torch.nn.init.normal_(weight, std=0.1)
     return made
 

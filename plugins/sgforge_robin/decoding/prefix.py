@@ -36,6 +36,7 @@ def encode_prefix(
 ) -> Prefix:
     """The prefix of one image: its features, its regions' tokens, its ids with the image's placeholder."""
     image = model.image_tokens(features["res4"])[0]
+    regions = model.introduced(regions, ids)
     row = model.row(torch.tensor(ids), None, image, regions, where)
     cache = DynamicCache()
     model.language.base_model(inputs_embeds=row.embeds[None], past_key_values=cache, use_cache=True)

@@ -40,12 +40,15 @@ class NameIds:
     """How a tokenizer writes names like `region1`, and ends lines and turns; empty until one says.
 
     `words`: ids of the word that a number follows; `digits`: ids of digits, one or several, with what they read.
-    `breaks`: ids that hold a line break; `end`: the id that ends a turn.
+    `breaks`: ids that hold a line break; `stops`: ids that begin with a comma or a full stop; `box`: those around the
+    text of a box; `end`: the id that ends a turn.
     """
 
     words: frozenset[int] = frozenset()
     digits: Mapping[int, str] = attrs.field(factory=dict, converter=dict, hash=False)
     breaks: frozenset[int] = frozenset()
+    stops: frozenset[int] = frozenset()
+    box: tuple[int, int] = (-1, -1)
     end: int = -1
 
     def after(self, named: Named, token: int) -> Named:
@@ -66,6 +69,24 @@ class NameIds:
             return named._replace(number=UNNAMED) if named.number else named
         number = int(digits) if named.number == _AWAITED else int(f"{named.number}{digits}")
         return Named(number, named.before, number, named.breaks)
+
+    def introduced(self, ids: Sequence[int], mask: int) -> list[list[int]]:
+        """What a prefix says of each region that it introduces, by the ids behind its two tokens: not of its box."""
+        return [self._said(ids, place + 2) for place, token in enumerate(ids) if token == mask]
+
+    def _said(self, ids: Sequence[int], place: int) -> list[int]:
+        found: list[int] = []
+        is_box = False
+        for token in ids[place:]:
+            if token in self.box:
+                is_box = token == self.box[0]
+            elif is_box:
+                continue
+            elif token in self.stops or token in self.words or token in self.breaks:
+                break
+            else:
+                found.append(token)
+        return found
 
     def along(self, ids: Sequence[int]) -> list[Named]:
         """Where the text stands at each of these ids."""

@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 from sgforge_robin.model.naming import UNNAMED, Named
 from sgforge_robin.model.splice import RegionTokens
+from sgforge_robin.regions import MOST_REGIONS
 
 __all__ = ["ReferenceLayer", "add_references", "numbers_of"]
 
 
 class ReferenceLayer(nn.Module):
-    """Adds to each word what the regions that its line is about look like, and where they are. Ours.
+    """Adds to each word which regions its line is about: what they look like, where they are, what they are called.
+
+    Ours. A region is called by its number, and by what its prefix says of it.
+
 
     A line is about the region it names first, its topic, and the one it names last, its focus (`NameIds.after`). A
     language model finds only late, if at all on a small set, which of many regions a number stands for (to look by
@@ -26,16 +30,22 @@ class ReferenceLayer(nn.Module):
         super().__init__()
         self.look = nn.LayerNorm(token)
         self.place = nn.LayerNorm(token)
-        self.focus = nn.Linear(2 * token, token, bias=False)
-        self.topic = nn.Linear(2 * token, token, bias=False)
+        self.name = nn.RMSNorm(token)
+        self.focus = nn.Linear(3 * token, token, bias=False)
+        self.topic = nn.Linear(3 * token, token, bias=False)
+        self.numbers = nn.Parameter(torch.zeros(2, MOST_REGIONS, token))
         nn.init.zeros_(self.focus.weight)
         nn.init.zeros_(self.topic.weight)
 
-    def forward(self, regions: RegionTokens) -> Tensor:
-        """(2, N + 1, C): what is added where region n of N is the focus, and where the topic; of none, n = 0, zeros."""
-        seen = torch.cat([self.look(regions.mask), self.place(regions.pos)], dim=1)
+    def forward(self, regions: RegionTokens, said: Tensor) -> Tensor:
+        """(2, N + 1, C): what is added where region n of N is the focus, and where the topic; of none, n = 0, zeros.
+
+        `said`: (N, C), the mean of the words that the prefix says of each region, 0 where it says none.
+        """
+        seen = torch.cat([self.look(regions.mask), self.place(regions.pos), self.name(said)], dim=1)
         seen = seen * seen.shape[1] ** -0.5  # so that first steps do not drown the words
-        return nn.functional.pad(torch.stack([self.focus(seen), self.topic(seen)]), (0, 0, 1, 0))
+        numbers = nn.functional.pad(self.numbers, (0, 0, 0, max(len(seen) - MOST_REGIONS, 0)))[:, : len(seen)]
+        return nn.functional.pad(torch.stack([self.focus(seen), self.topic(seen)]) + numbers, (0, 0, 1, 0))
 
 
 def numbers_of(named: Sequence[Named]) -> list[list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import attrs
@@ -140,7 +141,7 @@ class RobinModel(nn.Module):
         for place, ids in enumerate(input_ids):
             kept = slice(None) if attention_mask is None else attention_mask[place].bool()
             own = {name: maps[place : place + 1] for name, maps in features.items()}
-            regions = self.region_tokens(own, given[place])
+            regions = self.introduced(self.region_tokens(own, given[place]), ids[kept].tolist())
             row_labels = None if labels is None else labels[place][kept]
             rows.append(self.row(ids[kept], row_labels, tokens[place], regions, f"row {place}"))
         return padded(rows)
@@ -179,9 +180,20 @@ class RobinModel(nn.Module):
         if self.shape.aspect == "pad" and not self.parity:
             masks = pad_to_square(masks)
         regions = RegionTokens(*self.extractor(features, masks))
-        if self.comparing_layer is not None:
-            regions = self.comparing_layer(regions)
-        return regions if self.reference_layer is None else attrs.evolve(regions, named=self.reference_layer(regions))
+        return regions if self.comparing_layer is None else self.comparing_layer(regions)
+
+    def introduced(self, regions: RegionTokens | None, ids: Sequence[int]) -> RegionTokens | None:
+        """The regions as a text of these ids introduces them: with what a reference layer adds, if there is one."""
+        if regions is None or self.reference_layer is None or self.shape.tokens is None:
+            return regions
+        texts = self.names.introduced(ids, self.shape.tokens.mask)
+        if len(texts) != len(regions.mask):
+            return regions  # the splice says what is wrong
+        device = self.table.weight.device
+        words = sent(torch.tensor([token for text in texts for token in text], dtype=torch.long), device)
+        begins = sent(torch.tensor([0, *accumulate(map(len, texts))][:-1]), device)
+        said = nn.functional.embedding_bag(words, self.table.weight, begins, mode="mean")
+        return attrs.evolve(regions, named=self.reference_layer(regions, said))
 
     @property
     def names(self) -> NameIds:

@@ -110,14 +110,15 @@ def _row(model: RobinModel, examples: Sequence[Example], places: Sequence[int], 
     labels: list[Tensor] = []
     for place in places:
         example = examples[place]
+        regions = model.introduced(seen.regions[place], example.prefix)
         ids = torch.tensor(example.prefix)
-        prefix = model.row(ids, None, seen.images[place], seen.regions[place], f"image {example.image_id}")
+        prefix = model.row(ids, None, seen.images[place], regions, f"image {example.image_id}")
         if len(prefix.labels) != example.length:
             raise StepError(
                 f"image {example.image_id}: its prefix takes {len(prefix.labels)} positions, {example.length} stated"
             )
         said = [token for branch in example.branches for token in branch.labels]
-        parts += [prefix.embeds, model.words([branch.ids for branch in example.branches], seen.regions[place])]
+        parts += [prefix.embeds, model.words([branch.ids for branch in example.branches], regions)]
         labels += [prefix.labels, torch.tensor(said, dtype=torch.long)]
     return torch.cat(parts), torch.cat(labels)
 
