@@ -62,10 +62,10 @@ ARMS: Final[dict[str, dict[str, Any]]] = {
     "blank": {"steps": 1250, "spoken": 0.0},
     "decoder": WORDS,
     "no-references": {**WORDS, "reference_layer": False},
-    "describe-first": {**WORDS, "tasks": ("graph", "relations", "pair")},
+    "describe-first": {**WORDS, "steps": 600, "tasks": ("graph", "relations", "pair")},
     "comparing-layer": {**WORDS, "comparing_layer": True},
     "region-text": {**WORDS, "steps": 500, "tasks": ("describe", "attributes")},
-    "region-text-first": {**WORDS, "steps": 1150},
+    "region-text-first": {**WORDS, "steps": 1100},
     "prior": {},
 }
 """Steps of 16 images, four epochs; of `pair-head` a quarter of the examples also speak. `head-alone` and its blank twin

@@ -17,13 +17,11 @@ __all__ = ["ReferenceLayer", "add_references", "numbers_of"]
 class ReferenceLayer(nn.Module):
     """Adds to each word which regions its line is about: what they look like, where they are, what they are called.
 
-    Ours. A region is called by its number, and by what its prefix says of it.
-
-
-    A line is about the region it names first, its topic, and the one it names last, its focus (`NameIds.after`). A
-    language model finds only late, if at all on a small set, which of many regions a number stands for (to look by
-    content is the way of pointers, Vinyals et al. 2015), and cannot multiply what it finds in two places; here both
-    stand where the next word is said. An untrained layer changes nothing.
+    Ours. A line is about the region it names first, its topic, and the one it names last, its focus (`NameIds.after`).
+    A region is called by its number, and by what the prefix says of it. A language model finds only late, if at all on
+    a small set, which of many regions a number stands for (to look by content is the way of pointers, Vinyals et al.
+    2015), and cannot multiply what it finds in two places; here both stand where the next word is said. An untrained
+    layer changes nothing.
     """
 
     def __init__(self, token: int) -> None:
