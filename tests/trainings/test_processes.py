@@ -37,6 +37,7 @@ def test_each_process_is_told_which_it_is_as_torchrun_tells_it(toys, tmp_path, m
     for name, value in {"RANK": "7", "WORLD_SIZE": "9", "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     run(tmp_path / "data", sg.train("places", run={"processes": 3}))
     found = places(tmp_path / "data")
     assert [one["worker"] for one in found] == [[0, 3], [1, 3], [2, 3]]
@@ -45,18 +46,20 @@ def test_each_process_is_told_which_it_is_as_torchrun_tells_it(toys, tmp_path, m
     (port,) = {one["environment"]["MASTER_PORT"] for one in found}
     assert 0 < int(port) < 65536
     common = {"WORLD_SIZE": "3", "LOCAL_WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common |= {"OMP_NUM_THREADS": "1", "TORCHELASTIC_USE_AGENT_STORE": None}
+    common |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "TORCHELASTIC_USE_AGENT_STORE": None}
     for rank, one in enumerate(found):
         assert one["environment"] == {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
 
 
 def test_one_process_is_told_the_same_and_keeps_its_threads(toys, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "7")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     run(tmp_path / "data", sg.train("places"))
     (found,) = places(tmp_path / "data")
     environment = found["environment"]
     assert [environment[name] for name in ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS")] == ["0", "1", None]
+    assert environment["OMP_WAIT_POLICY"] == "ACTIVE"  # what somebody said stays
 
 
 def test_each_process_has_a_log_and_nothing_else_is_left(toys, tmp_path):

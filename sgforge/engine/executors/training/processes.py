@@ -105,6 +105,8 @@ def surroundings(world: int) -> dict[str, str]:
     found = {key: value for key, value in os.environ.items() if not key.startswith("TORCHELASTIC_")}
     size = str(world)
     found |= {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": _LOOPBACK, "MASTER_PORT": str(_free_port())}
+    # Threads that wait for each other in busy loops take the cores from whatever else runs, and from each other.
+    found.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if world > 1:
         # Each would else take every core, and they would wait for each other.
         found.setdefault("OMP_NUM_THREADS", "1")
