@@ -11,9 +11,9 @@ from robin.worlds import STAGE, example_of, maker, model, scenes
 from safetensors.torch import load_file
 
 from sgforge import Resources, Selection
-from sgforge.dataset import DatasetWriter
 from sgforge.errors import StepError
 from sgforge.images import Roots
+from sgforge.testing.contracts.data import publish_samples
 from sgforge_robin import load_model, save_model
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.model.lora import adapters, add_adapters
@@ -63,8 +63,7 @@ def test_a_training_with_adapters_and_one_of_sources_that_are_not_there(
     tmp_path: Path, extra: dict[str, object]
 ) -> None:
     samples = [attrs.evolve(one, split="train", source="scenes") for one in scenes(tmp_path, 3)]
-    with DatasetWriter.open(tmp_path / "data") as writer:
-        snapshot = writer.publish_source(samples, [place.to_bytes(16, "big") for place in range(3)])
+    snapshot = publish_samples(tmp_path, samples)
     (tmp_path / "out").mkdir()
     resources = Resources(roots=Roots({"scenes": tmp_path / "scenes"}))
     options = RobinOptions(steps=2, images=2, lora=2, **extra)  # type: ignore[arg-type]

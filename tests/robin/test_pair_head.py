@@ -13,9 +13,9 @@ from robin.worlds import SMALLEST as SIZE
 from robin.worlds import STAGE, example_of, maker, scenes, tokenizer
 
 from sgforge import Checkpoint, Ranking, Resources, Selection
-from sgforge.dataset import DatasetWriter
 from sgforge.errors import StepError
 from sgforge.images import Roots
+from sgforge.testing.contracts.data import publish_samples
 from sgforge_robin import load_model, save_model
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.learnt import Known
@@ -153,8 +153,7 @@ def test_it_is_saved_beside_the_public_weights(tmp_path: Path) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Checkpoint]:
     folder = tmp_path_factory.mktemp("pairs")
     samples = [attrs.evolve(sample, split="train") for sample in scenes(folder, 6)]
-    with DatasetWriter.open(folder / "data") as writer:
-        snapshot = writer.publish_source(samples, [place.to_bytes(16, "big") for place in range(len(samples))])
+    snapshot = publish_samples(folder, samples)
     (folder / "out").mkdir()
     options = RobinOptions(steps=2, images=2, pair_head=True, spoken=0.5)
     resources = Resources(roots=Roots({"scenes": folder / "scenes"}))
@@ -178,7 +177,7 @@ def test_a_student_ranks_by_it(trained: tuple[Path, Checkpoint], tmp_path: Path)
 
 
 def test_one_that_learns_no_words_claims_none(trained: tuple[Path, Checkpoint], tmp_path: Path) -> None:
-    (snapshot,) = (trained[0] / "data" / "snapshots").iterdir()
+    (snapshot,) = (trained[0] / "dataset" / "snapshots").iterdir()
     options = RobinOptions(steps=1, images=2, pair_head=True, spoken=0.0)
     resources = Resources(roots=Roots({"scenes": trained[0] / "scenes"}))
     checkpoint = RobinStudent(options).train(snapshot, Selection(), tmp_path, resources)

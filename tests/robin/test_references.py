@@ -1,40 +1,27 @@
-"""Names of regions in ids, by hand; the reference layer: where it adds what, in checkpoints, and that it learns."""
+"""Names of regions in ids, by hand; the reference layer: where it adds what, in checkpoints."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import attrs
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from robin.test_training import SHORT
-from robin.worlds import SMALLEST, example_of, maker, model, referring, scenes, stream, tokenizer
-from safetensors.torch import load_file
+from robin.worlds import SMALLEST, example_of, maker, referring, scenes, tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from sgforge import Resources, Selection
-from sgforge.dataset import DatasetWriter, Snapshot
 from sgforge.errors import StepError
-from sgforge.graph import Sample
-from sgforge.images import Roots
 from sgforge_robin import load_model, save_model
-from sgforge_robin.config import RobinOptions
 from sgforge_robin.encoding import prefix_ids
-from sgforge_robin.learnt import TrainedRobin
 from sgforge_robin.model.naming import NameIds
 from sgforge_robin.model.references import ReferenceLayer, add_references, numbers_of
-from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.shape import IMAGE_ID
 from sgforge_robin.model.splice import RegionTokens
-from sgforge_robin.student import RobinStudent
 from sgforge_robin.text.tasks import opening
 from sgforge_robin.tokens import RobinTokenizer
-from sgforge_robin.training.loop import Life, StepReport, train
 from sgforge_robin.training.loss import packed_loss
-from sgforge_robin.training.stages import STAGES
 
 WORD, ONE, TWO, TWELVE, NOUGHT, BREAK, END, OTHER, STOP, BOX, BOX_END, MASK, POS = range(10, 23)
 NAMES = NameIds(
@@ -184,18 +171,6 @@ def test_a_row_is_told_where_it_is_about_a_region_and_nowhere_else(tmp_path: Pat
     assert set(focus) == set(range(count + 1))
 
 
-def test_untrained_it_changes_nothing_and_its_first_step_moves_it(tmp_path: Path) -> None:
-    (sample,) = scenes(tmp_path, 1)
-    example, plain, own = example_of(maker(), sample), model(), model()
-    assert example is not None
-    own.add_reference_layer(tokenizer().names)
-    loss = packed_loss(own, [example]).total
-    torch.testing.assert_close(loss, packed_loss(plain, [example]).total, rtol=0, atol=0)
-    loss.backward()
-    assert own.reference_layer is not None
-    assert float(own.reference_layer.focus.weight.grad.abs().max()) > 0  # type: ignore[union-attr]
-
-
 @torch.no_grad()
 def test_a_checkpoint_that_has_it_brings_it(tmp_path: Path) -> None:
     own = referring()
@@ -205,10 +180,6 @@ def test_a_checkpoint_that_has_it_brings_it(tmp_path: Path) -> None:
     assert again.shape.names == tokenizer().names
     for name, value in own.state_dict().items():
         assert torch.equal(again.state_dict()[name], value)
-    save_model(model(), tmp_path / "plain")
-    names = [set(load_file(tmp_path / folder / "model.safetensors")) for folder in ("own", "plain")]
-    assert {name.partition(".")[0] for name in names[0] - names[1]} == {"reference_layer"}
-    assert not names[1] - names[0]
 
 
 @torch.no_grad()
@@ -220,60 +191,3 @@ def test_one_that_no_tokenizer_told_how_names_are_written_says_so(tmp_path: Path
     bare = load_model(tmp_path)
     with pytest.raises(StepError, match="no tokenizer has said"):
         packed_loss(bare, [example])
-
-
-def trained(folder: Path, samples: list[Sample], stop_after: int | None = None) -> tuple[RobinModel, list[float]]:
-    own, losses = referring(), list[float]()
-
-    def report(step: StepReport) -> None:
-        losses.append(step.loss)
-
-    life = Life(folder, "a plan", 2, report, lambda: len(losses) == stop_after)
-    train(own, stream(samples, SHORT), SHORT, 4, life)
-    return own, losses
-
-
-def test_a_training_moves_all_of_it_and_goes_on_to_the_bit_where_it_was_cut(tmp_path: Path) -> None:
-    samples = scenes(tmp_path, 4)
-    whole, losses = trained(tmp_path / "whole", samples)
-    before = referring().state_dict()
-    own = [name for name in before if name.startswith("reference_layer")]
-    assert len(own) == 8
-    assert not any(torch.equal(whole.state_dict()[name], before[name]) for name in own)
-    with pytest.raises(StepError, match="stop after step 3 of 4"):
-        trained(tmp_path / "cut", samples, 3)
-    resumed, rest = trained(tmp_path / "cut", samples)
-    assert rest == losses[3:]
-    assert all(torch.equal(one, two) for one, two in zip(whole.parameters(), resumed.parameters(), strict=True))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Snapshot, Resources]:
-    folder = tmp_path_factory.mktemp("references")
-    samples = [attrs.evolve(sample, split="train") for sample in scenes(folder, 4)]
-    with DatasetWriter.open(folder / "data") as writer:
-        snapshot = writer.publish_source(samples, [place.to_bytes(16, "big") for place in range(len(samples))])
-    return snapshot, Resources(roots=Roots({"scenes": folder / "scenes"}))
-
-
-def test_a_student_is_given_it_and_one_that_goes_on_keeps_it(data: tuple[Snapshot, Resources], tmp_path: Path) -> None:
-    snapshot, resources = data
-    layers: list[ReferenceLayer | None] = []
-    for place, option in enumerate((False, True, False)):  # each goes on from the one before
-        (tmp_path / f"{place}").mkdir()
-        student = RobinStudent(RobinOptions(steps=1, images=2, reference_layer=option))
-        done = student.train(snapshot.path, Selection(), tmp_path / f"{place}", resources)
-        resources = attrs.evolve(resources, checkpoint=done)
-        layers.append(TrainedRobin.load(done.path).model.reference_layer)
-    none, first, second = layers
-    assert none is None
-    assert first is not None
-    assert second is not None
-    assert bool(first.topic.weight.any())
-    assert not torch.equal(second.topic.weight, first.topic.weight)
-
-
-def test_where_it_learns() -> None:
-    rates = {name: stage.rates.get("reference_layer") for name, stage in STAGES.items()}
-    none = dict.fromkeys(("projector", "extractor", "language"))
-    assert rates == {"scratch": 1.5e-3, "1": 1e-3, "2": 1e-3, **none}

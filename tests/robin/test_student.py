@@ -15,11 +15,11 @@ import pytest
 import torch
 from robin.worlds import scenes
 
-from sgforge import Checkpoint, Edit, Failure, Ranking, Region, Resources, Sample, SceneGraph, Selection, apply_edit
-from sgforge.dataset import DatasetWriter, Snapshot
+from sgforge import Checkpoint, Edit, Failure, Ranking, Region, Resources, SceneGraph, Selection, apply_edit
 from sgforge.errors import StepError
 from sgforge.images import Roots
 from sgforge.stages import check_role
+from sgforge.testing.contracts.data import publish_samples
 from sgforge_eval.tasks.ask import Prompt, open_student
 from sgforge_robin.config import RobinOptions
 from sgforge_robin.questions import _answer
@@ -28,15 +28,10 @@ from sgforge_robin.student import RobinStudent
 torch.set_num_threads(1)
 
 
-def publish(folder: Path, samples: list[Sample]) -> Snapshot:
-    with DatasetWriter.open(folder / "data") as writer:
-        return writer.publish_source(samples, [place.to_bytes(16, "big") for place in range(len(samples))])
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Checkpoint]:
     folder = tmp_path_factory.mktemp("robin")
-    snapshot = publish(folder, [attrs.evolve(sample, split="train") for sample in scenes(folder, 24)])
+    snapshot = publish_samples(folder, [attrs.evolve(sample, split="train") for sample in scenes(folder, 24)])
     student = RobinStudent(RobinOptions(steps=4, images=2))
     (folder / "out").mkdir()
     resources = Resources(roots=Roots({"scenes": folder / "scenes"}))
@@ -186,7 +181,7 @@ def test_the_lmms_adapter_finds_it(trained: tuple[Path, Checkpoint]) -> None:
 def test_no_relations_no_training(tmp_path: Path) -> None:
     samples = scenes(tmp_path, 3)
     bare = [attrs.evolve(one, split="train", graph=SceneGraph(64, 64, one.graph.all.regions)) for one in samples]
-    snapshot = publish(tmp_path, bare)
+    snapshot = publish_samples(tmp_path, bare)
     with pytest.raises(StepError, match="3 selected images hold no kept relation"):
         RobinStudent(RobinOptions(steps=2)).train(snapshot.path, Selection(), tmp_path, Resources())
 
@@ -196,7 +191,7 @@ def test_weights_are_missing(tmp_path: Path) -> None:
     made.setup(Resources())
     with pytest.raises(StepError, match="robin has no weights"):
         made.rank(scenes(tmp_path, 1))
-    snapshot = publish(tmp_path, [attrs.evolve(one, split="train") for one in scenes(tmp_path, 2)])
+    snapshot = publish_samples(tmp_path, [attrs.evolve(one, split="train") for one in scenes(tmp_path, 2)])
     big = RobinStudent(RobinOptions(preset="3b"))
     with pytest.raises(StepError, match="preset '3b' needs a language model: say language = FOLDER"):
         big.train(snapshot.path, Selection(), tmp_path, Resources())
@@ -229,7 +224,7 @@ OPTIONS = RobinOptions(steps=5, images=1, save_every=1)
 
 
 def test_killed_before_a_step_is_kept_it_ends_with_the_same_weights(tmp_path: Path) -> None:
-    snapshot = publish(tmp_path, [attrs.evolve(one, split="train") for one in scenes(tmp_path, 6)])
+    snapshot = publish_samples(tmp_path, [attrs.evolve(one, split="train") for one in scenes(tmp_path, 6)])
     out = tmp_path / "cut"
     command = [sys.executable, "-c", CHILD, str(snapshot.path), str(out), str(tmp_path / "scenes"), "3"]
     child = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
