@@ -177,14 +177,10 @@ class _Batch:
 
     def _embeds(self, ids: Tensor, numbers: Tensor, shared: SharedPrefixes) -> Tensor:
         embeds: Tensor = self._model.table(ids)
-        rows = zip(shared.prefixes, pairwise(shared.starts), strict=True)
-        parts = [
-            embeds[begin:end]
-            if prefix.named is None
-            else add_references(embeds[begin:end], numbers[begin:end], prefix.named)
-            for prefix, (begin, end) in rows
-        ]
-        return torch.cat(parts)
+        for prefix, (begin, end) in zip(shared.prefixes, pairwise(shared.starts), strict=True):
+            if prefix.named is not None:
+                embeds[begin:end] = add_references(embeds[begin:end], numbers[begin:end], prefix.named)
+        return embeds
 
     def _shared(self) -> SharedPrefixes:
         owners = [line.ask.prefix for line in self.alive]
