@@ -219,6 +219,7 @@ class _Planner:
         self._problems = problems
         self._sources = sources
         self._names = names
+        self._is_faulty = False  # whether a step that gives weights is: later steps may have meant its weights
 
     def add(self, number: int, step: Step | None, spec: ComponentSpec | None) -> None:
         """Plan one step after those before it; `spec` is None where its component was not found."""
@@ -229,6 +230,7 @@ class _Planner:
         if spec is None:
             # Later steps may name this one: keep its place, the problem is noted already.
             spec = ComponentSpec(step.kind.kind, step.label, "", {})
+            self._is_faulty |= step.kind.gives_weights
         self.planned.append(
             PlannedStep(
                 name=name,
@@ -296,7 +298,7 @@ class _Planner:
                 return giver
             if step.kind.weights == "own" and student is not None and student.path == spec.path:
                 return giver
-        if spec.needs.untrained:
+        if spec.needs.untrained or self._is_faulty:
             return None
         if spec.checkpoint is None and not (step.kind.student == "trained" and self._users(step.kind)):
             message = "has no weights: put a train step before it, or give it a checkpoint = PATH"

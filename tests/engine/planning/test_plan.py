@@ -84,6 +84,13 @@ def test_no_weights_at_all_is_refused(toys, verb):
         plan(toys, *CHAIN, verb("toy"))
 
 
+def test_a_fault_in_a_training_is_not_told_again_where_its_weights_are_taken(toys):
+    with pytest.raises(ConfigError) as error:
+        plan(toys, *CHAIN, sg.train("toi"), sg.generate("toy"), sg.evaluate("toy"))
+    assert "toi" in str(error.value)
+    assert "has no weights" not in str(error.value)
+
+
 def test_training_after_generating_does_not_help(toys):
     with pytest.raises(PreflightError, match="step 'generate': has no weights"):
         plan(toys, sg.generate("toy"), sg.train("toy"))
