@@ -54,6 +54,20 @@ def test_help_of_a_command_loads_no_plugin():
         assert modules.isdisjoint(HEAVY_MODULES), name
 
 
+def test_a_run_without_anything_to_do_imports_no_component(tmp_path):
+    """A student's libraries take seconds to import."""
+    config = tmp_path / "pipeline.toml"
+    config.write_text(
+        f"""dataset = "{tmp_path / 'data'}"
+        sources.made = {{ use = "scenes", folder = "{tmp_path / 'scenes'}", count = 4, size = 96, split = "train" }}
+        step = [{{ train = "prior" }}, {{ generate = "prior" }}]"""
+    )
+    code = f"from sgforge.cli.main import main; assert main(['run', {str(config)!r}]) == 0"
+    first, second = modules_after(code), modules_after(code)
+    assert {"sgforge_baseline.prior", "numpy"} <= first
+    assert {"sgforge_baseline.prior", "torch"}.isdisjoint(second)
+
+
 @pytest.mark.parametrize("module", PLUGINS)
 def test_plugins_are_light_to_import(module):
     modules = modules_after(f"import {module}")

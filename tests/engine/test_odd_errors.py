@@ -159,6 +159,9 @@ def test_what_a_training_in_this_process_raises_is_its_steps_fault(toys, tmp_pat
 
 def test_remarks_that_cannot_be_made_do_not_cost_the_step(toys, tmp_path):
     class Remarking(ToyTeacher):
+        def answer(self, sample):
+            return Edit(faults={"unread": 1})
+
         @staticmethod
         def notes(counts):
             raise MuteError

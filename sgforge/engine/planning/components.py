@@ -197,7 +197,12 @@ class ComponentSpec:
         return type(self.instance)
 
     def notes(self, counts: Mapping[str, int]) -> tuple[str, ...]:
-        """Remarks of the component on the counts of its answers, if it has a static method `notes`."""
+        """Remarks of the component on the faults counted in its answers, if it has a static method `notes`.
+
+        Without faults its class is not asked, which may take seconds to import where nothing was to do.
+        """
+        if not counts:
+            return ()
         remark = getattr(self.target(), "notes", None)
         try:
             return () if remark is None else tuple(map(str, remark(counts)))
