@@ -58,8 +58,8 @@ def test_a_run_without_anything_to_do_imports_no_component(tmp_path):
     """A student's libraries take seconds to import."""
     config = tmp_path / "pipeline.toml"
     config.write_text(
-        f"""dataset = "{tmp_path / 'data'}"
-        sources.made = {{ use = "scenes", folder = "{tmp_path / 'scenes'}", count = 4, size = 96, split = "train" }}
+        f"""dataset = "{tmp_path / "data"}"
+        sources.made = {{ use = "scenes", folder = "{tmp_path / "scenes"}", count = 4, size = 96, split = "train" }}
         step = [{{ train = "prior" }}, {{ generate = "prior" }}]"""
     )
     code = f"from sgforge.cli.main import main; assert main(['run', {str(config)!r}]) == 0"
