@@ -34,6 +34,17 @@ class Named(NamedTuple):
         """The region that the line named first."""
         return self.before or self.focus
 
+    @property
+    def following(self) -> int:
+        """Where a number is awaited: the next in order after the focus, the topic left out.
+
+        The first, where the line has named its topic alone; `UNNAMED` elsewhere, and in a line that has named nothing.
+        """
+        if self.number != _AWAITED or not self.topic:
+            return UNNAMED
+        number = 1 if self.focus == self.topic else self.focus + 1
+        return number + (number == self.topic)
+
 
 @attrs.frozen
 class NameIds:

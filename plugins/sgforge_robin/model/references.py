@@ -31,9 +31,10 @@ class ReferenceLayer(nn.Module):
         self.name = nn.RMSNorm(token)
         self.focus = nn.Linear(3 * token, token, bias=False)
         self.topic = nn.Linear(3 * token, token, bias=False)
-        self.numbers = nn.Parameter(torch.zeros(2, MOST_REGIONS, token))
-        nn.init.zeros_(self.focus.weight)
-        nn.init.zeros_(self.topic.weight)
+        self.following = nn.Linear(3 * token, token, bias=False)
+        self.numbers = nn.Parameter(torch.zeros(3, MOST_REGIONS, token))
+        for part in (self.focus, self.topic, self.following):
+            nn.init.zeros_(part.weight)
 
     def forward(self, regions: RegionTokens, said: Tensor) -> Tensor:
         """(2, N + 1, C): what is added where region n of N is the focus, and where the topic; of none, n = 0, zeros.
@@ -43,12 +44,14 @@ class ReferenceLayer(nn.Module):
         seen = torch.cat([self.look(regions.mask), self.place(regions.pos), self.name(said)], dim=1)
         seen = seen * seen.shape[1] ** -0.5  # so that first steps do not drown the words
         numbers = nn.functional.pad(self.numbers, (0, 0, 0, max(len(seen) - MOST_REGIONS, 0)))[:, : len(seen)]
-        return nn.functional.pad(torch.stack([self.focus(seen), self.topic(seen)]) + numbers, (0, 0, 1, 0))
+        return nn.functional.pad(
+            torch.stack([self.focus(seen), self.topic(seen), self.following(seen)]) + numbers, (0, 0, 1, 0)
+        )
 
 
 def numbers_of(named: Sequence[Named]) -> list[list[int]]:
     """[focus, topic] of each position, (L, 2)."""
-    return [[one.focus, one.topic] for one in named]
+    return [[one.focus, one.topic, one.following] for one in named]
 
 
 def add_references(embeds: Tensor, numbers: Tensor, rows: Tensor) -> Tensor:
@@ -57,5 +60,5 @@ def add_references(embeds: Tensor, numbers: Tensor, rows: Tensor) -> Tensor:
     `rows`: as the layer gives them; numbers of no region of the image add nothing.
     """
     known = torch.where((numbers > UNNAMED) & (numbers < rows.shape[1]), numbers, UNNAMED)
-    focus, topic = (nn.functional.embedding(known[..., part], rows[part]) for part in (0, 1))
-    return embeds + (focus + topic).to(embeds.dtype)
+    added = sum(nn.functional.embedding(known[..., part], of) for part, of in enumerate(rows))
+    return embeds + added.to(embeds.dtype)
