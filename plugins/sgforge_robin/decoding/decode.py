@@ -162,7 +162,7 @@ class _Batch:
         self._position = self._position + 1
 
     def _forward(self, ids: Tensor, numbers: Tensor, position: Tensor, mask: Tensor) -> Tensor:
-        """Logits (B, rows) after the last of `ids`; `numbers` (B, T, 2): what each of these is about."""
+        """Logits (B, rows) after the last of `ids`; `numbers` (B, T, 3): what each of these is about."""
         shared = self._shared()
         hidden = self._model.language.base_model(
             inputs_embeds=self._embeds(ids.to(self._device), numbers.to(self._device), shared),
