@@ -108,6 +108,24 @@ def test_functions_for_a_rubric_of_verifiers():
     assert reward.__name__ == "sgforge_f1"
 
 
+@pytest.mark.slow
+def test_an_environment_of_verifiers_scores_answers(tmp_path):
+    """Where that package is installed: it brings too much along for the extras."""
+    pytest.importorskip("verifiers", reason="verifiers is not installed")
+    rows = tmp_path / "rows.jsonl"
+    row = {"prompt": [{"role": "user", "content": "Give the graph."}], "info": json.dumps({"solution": LINES[0]})}
+    rows.write_text(json.dumps(row) + "\n")
+    environment = load_environment(rows, reward="f1", similarity="exact")
+
+    def state(text: str) -> dict[str, object]:
+        return {**row, "completion": [{"role": "assistant", "content": text}], "trajectory": [], "timing": {}}
+
+    states = [state(GOOD), state("nothing")]
+    asyncio.run(environment.rubric.score_group(states))
+    assert [one["reward"] for one in states] == [1.0, 0.0]
+    assert [one["metrics"]["malformed"] for one in states] == [0.0, 1.0]
+
+
 def test_without_verifiers_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "verifiers", None)
     with pytest.raises(ConfigError, match="pip install verifiers"):
