@@ -83,7 +83,7 @@ print(json.dumps([sorted(place.orms), totals]))
 
 
 def test_the_plugin_file_of_ms_swift_registers_every_reward():
-    """Loaded by its path, as ms-swift loads it, with a table of the shape of ms-swift's: that is not installed here."""
+    """Loaded by its path, as ms-swift loads it, with a table of the shape of ms-swift's, which needs no package."""
     from sgforge_grpo.trainers import swift
 
     texts, lines = json.dumps([GOOD, GOOD, "x"]), json.dumps(LINES)
