@@ -15,6 +15,7 @@ from sgforge.edits import Edit
 from sgforge.graph import Mask, Region, Sample
 from sgforge.masks import areas, selection
 from sgforge.stages import Answer, Failure, Part, Resources
+from sgforge.text.wording import counted
 from sgforge_sam.config import COLUMNS, SelectOptions
 from sgforge_sam.nested import Nested, find_regions
 from sgforge_sam.regions import measured
@@ -65,8 +66,8 @@ class RegionSelector:
     def notes(counts: Mapping[str, int]) -> list[str]:
         """A remark on images whose annotated regions nothing could confirm."""
         count = counts.get(_NOTHING_GENERATED, 0)
-        told = "no generated region, so none of their annotated regions was confirmed: put a segmenter before this step"
-        return [f"{count} images have {told}, or set confirm = false"] if count else []
+        told = "without a generated region, so no annotated region was confirmed: put a segmenter before this step"
+        return [f"{counted(count, 'image')} {told}, or set confirm = false"] if count else []
 
 
 @attrs.frozen(eq=False)

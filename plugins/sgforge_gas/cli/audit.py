@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sgforge.cli.terminal import json_text
 from sgforge.errors import ConfigError
 from sgforge.tables import Table, render
+from sgforge.text.wording import counted
 from sgforge_gas.cli.arguments import whole
 from sgforge_gas.judging.audit import Audit, Row, audit
 
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         if kept:
             cells = tuple((row.name, row.asked, row.precision, row.low, row.high) for row in kept)
             print(render([Table(title, ("name", "asked", "precision", "low", "high"), cells)], "terminal"))
-    print(f"{found.images} images")
+    print(counted(found.images, "image"))
     if found.said_yes_to_false is not None:
         print(f"the judge said yes to {found.said_yes_to_false:.1%} of the questions whose answer is no")
     for reason, count in found.skipped.items():

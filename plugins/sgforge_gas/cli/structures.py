@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json_text({"complexity": args.complexity, "structures": total, "counts": rows}))
         return 0
-    print(f"{total:,} structures of complexity {args.complexity}")
+    noun = "structure" if total == 1 else "structures"
+    print(f"{total:,} {noun} of complexity {args.complexity}")
     columns = ("objects", "relations", "attributes", "structures")
     print(render([Table("structures", columns, tuple(tuple(row.values()) for row in rows))], "terminal"))
     return 0

@@ -15,6 +15,7 @@ from sgforge.graph import Question, Sample
 from sgforge.models import ChatRequest, ChatResponse, ImagePart, Message, TextPart
 from sgforge.models.cache.asking_again import complete_until
 from sgforge.stages import Answer, Failure, Model, Resources
+from sgforge.text.wording import counted
 from sgforge_gas.config import JudgeOptions
 from sgforge_gas.questions.scoring import score_answers
 
@@ -144,9 +145,10 @@ class GasJudge:
         """What of the answers could not be used."""
         found = []
         if unanswered := counts.get("unanswered", 0):
-            found.append(f"judge left {unanswered} questions without a usable answer: they count as wrong")
+            left = counted(unanswered, "question")
+            found.append(f"judge left {left} without a usable answer: counted as wrong")
         if words := counts.get("no-probability", 0):
-            found.append(f"judge gave no probability for {words} answers: their yes or no was taken as 1 or 0")
+            found.append(f"judge gave no probability for {counted(words, 'answer')}: the yes or no was taken as 1 or 0")
         return found
 
 
