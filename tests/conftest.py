@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 
@@ -26,6 +27,10 @@ settings.load_profile("steady")
 # Workers and what they start share the cores. Threads of more than there are of them wait for each other in busy loops,
 # which beside other work takes a hundred times as long. Read where numpy and torch are loaded, later.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tests start about a thousand processes, and each would compile our modules and the tests anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # In the background of a script, or after nohup, Ctrl-C is ignored, and so it would be in every process that a test
 # starts to interrupt it.
