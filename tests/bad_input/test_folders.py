@@ -36,7 +36,7 @@ dataset = "{dataset}"
 use = "scenes"
 folder = "scenes"
 count = {count}
-size = 64
+size = 96
 [[step]]
 complete = "svg"
 subjects = 2

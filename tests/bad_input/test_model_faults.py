@@ -14,7 +14,7 @@ from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest,
 
 KEYS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
 MODELS = {"openai": "openai/gpt-4o", "anthropic": "anthropic/claude-sonnet-4-5"}
-SCENES = 'use = "scenes"\nfolder = "scenes"\ncount = 3\nsize = 64'
+SCENES = 'use = "scenes"\nfolder = "scenes"\ncount = 3\nsize = 96'
 
 
 def config(

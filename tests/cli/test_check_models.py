@@ -8,7 +8,7 @@ import pytest
 
 from sgforge.cli.main import main
 
-HEAD = 'dataset = "d"\n[source]\nuse = "scenes"\nfolder = "s"\ncount = 2\nsize = 64\n'
+HEAD = 'dataset = "d"\n[source]\nuse = "scenes"\nfolder = "s"\ncount = 2\nsize = 96\n'
 STEPS = (
     '[[step]]\ncomplete = "svg"\nmodel = "compat/m"\n'
     '[[step]]\nfilter = "vqa"\nmodel = "openai/gpt-99"\n'

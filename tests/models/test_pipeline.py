@@ -28,7 +28,7 @@ dataset = "{data}"
 [source]
 use = "scenes"
 count = 6
-size = 64
+size = 96
 folder = "{data}-scenes"
 [models."openai/m"]
 base_url = "{openai}"
@@ -139,7 +139,7 @@ def test_a_kill_repeats_at_most_what_was_in_flight(tmp_path: Path, kills: int) -
         settings = ModelSettings(base_url=sys.argv[2], max_in_flight={IN_FLIGHT})
         pipeline = sg.Pipeline(sg.complete("svg", model="compat/m"), models={{"compat/m": settings}})
         print("ready", flush=True)
-        source = sg.source("scenes", count=40, size=64, folder=sys.argv[3])  # drawn once
+        source = sg.source("scenes", count=40, size=96, folder=sys.argv[3])  # drawn once
         print(pipeline.run(source, sys.argv[1], progress=False).status)
         """
     )

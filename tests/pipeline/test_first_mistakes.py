@@ -27,7 +27,7 @@ def complete(**engine: Any) -> sg.Pipeline:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> sg.Dataset:
     folder = tmp_path_factory.mktemp("mistakes")
-    source = sg.source("scenes", folder=folder / "s", count=3, size=64, split="train")
+    source = sg.source("scenes", folder=folder / "s", count=3, size=96, split="train")
     complete().run(source, folder / "d", progress=False)
     return sg.Dataset.open(folder / "d")
 
@@ -150,7 +150,7 @@ def test_a_slip_in_the_name_of_a_step_is_told(dataset: sg.Dataset) -> None:
 
 
 def test_a_split_that_no_image_is_in_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = sg.source("scenes", folder=tmp_path / "s", count=2, size=64, split="train")
+    source = sg.source("scenes", folder=tmp_path / "s", count=2, size=96, split="train")
     complete(on={"split": "trian"}).run(source, tmp_path / "d", progress=True)
     assert "complete has nothing to do: no image is in split trian (there are 2 in train)" in capsys.readouterr().err
 

@@ -21,7 +21,7 @@ dataset = "data"
 use = "scenes"
 folder = "scenes"
 count = 2
-size = 64
+size = 96
 [[step]]
 complete = "svg"
 model = "compat/absent"

@@ -25,7 +25,7 @@ def colour(scene: Scene, index: int) -> str | None:
 
 def test_without_them_nothing_changes() -> None:
     for seed in range(5):
-        plain, more = make_scene(seed, 64), make_scene(seed, 64, pixel_relations=True)
+        plain, more = make_scene(seed, 96), make_scene(seed, 96, pixel_relations=True)
         assert np.array_equal(plain.image, more.image)
         old = [one.triplet for one in plain.sample.graph.relations.values()]
         assert old == [one.triplet for one in more.sample.graph.relations.values() if one.predicate not in NEW]
@@ -66,5 +66,5 @@ def test_luminance_by_hand() -> None:
 
 
 def test_files_hold_them(tmp_path: Path) -> None:
-    made = scene_samples(tmp_path, 20, 0, size=64, uri="s:", pixel_relations=True)
+    made = scene_samples(tmp_path, 20, 0, size=96, uri="s:", pixel_relations=True)
     assert {one.predicate for sample in made for one in sample.graph.relations.values()} >= NEW

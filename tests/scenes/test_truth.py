@@ -12,6 +12,7 @@ from sgforge.graph import Relation
 from sgforge.testing.scenes import Scene, make_scene
 
 SIZE = 256
+SMALL = 96
 SLACK = 3.0
 """Pixels by which a rendered edge may differ from the drawn shape's extent."""
 
@@ -23,7 +24,7 @@ def scenes() -> list[Scene]:
 
 @pytest.fixture(scope="module")
 def many() -> list[Scene]:
-    return [make_scene(seed) for seed in range(3000, 3150)]
+    return [make_scene(seed, SMALL) for seed in range(3000, 3150)]
 
 
 def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -169,7 +170,7 @@ def test_no_interaction_follows_from_labels_alone(many: list[Scene]) -> None:
 
 @pytest.mark.slow
 def test_no_interaction_of_more_scenes_follows_from_labels_alone() -> None:
-    check_that_names_do_not_tell([make_scene(seed) for seed in range(4000, 4600)], often=10)
+    check_that_names_do_not_tell([make_scene(seed, SMALL) for seed in range(4000, 4600)], often=10)
 
 
 def check_that_names_do_not_tell(scenes: list[Scene], often: int) -> None:

@@ -37,7 +37,7 @@ def layers_of(thing: Thing, index: int, ground: int, camera: Camera) -> tuple[La
 
 def bounds_of(thing: Thing, camera: Camera) -> Bounds:
     """The xyxy extent on the screen, in pixels, as if nothing hid it."""
-    layers = layers_of(thing, 0, 0, camera)
+    layers = _DRAWN[thing.kind](thing, Brush(thing, 0, camera, paints=False))
     boxes = [stroke.shape.bounds for layer in layers for stroke in layer.strokes]
     x0, y0, x1, y1 = zip(*boxes, strict=True)
     return (min(x0), min(y0), max(x1), max(y1))

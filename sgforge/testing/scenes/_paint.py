@@ -7,7 +7,8 @@ the same on every platform. Coordinates are pixels, x to the right, y down, pixe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import attrs
@@ -232,6 +233,7 @@ class Canvas:
     """Colour, owner and depth of every pixel, and the full outline of every thing as if nothing hid it.
 
     `rgb` (H, W, 3) float32 in [0, 1]; `owner` (H, W) int16, the index of the thing seen there; `depth` (H, W) float32.
+    Layers are laid, which settles all but the colours, and then painted: what is laid may be given up unpainted.
     """
 
     def __init__(self, size: int, things: int) -> None:
@@ -241,14 +243,21 @@ class Canvas:
         self.depth = np.zeros((size, size), np.float32)
         self.full = np.zeros((things, size, size), np.bool_)
         self._axis = np.arange(size, dtype=np.float32) + np.float32(0.5)
+        self._coats: list[Callable[[], None]] = []
 
-    def paint(self, layers: Sequence[Layer]) -> None:
-        """Lay all layers, the farthest first."""
+    def lay(self, layers: Sequence[Layer]) -> None:
+        """Owner, depth and outlines under all layers, the farthest first."""
         for layer in sorted(layers, key=lambda layer: -layer.depth):
             if layer.shadow is not None:
-                self._shade(layer.shadow)
+                self._lay_shadow(layer.shadow)
             for stroke in layer.strokes:
                 self._lay(stroke, layer)
+
+    def paint(self) -> None:
+        """Colour what was laid, in its order."""
+        for coat in self._coats:
+            coat()
+        self._coats.clear()
 
     def image(self) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB."""
@@ -266,23 +275,28 @@ class Canvas:
             return
         x, y = self._axis[None, window[1]], self._axis[window[0], None]
         distance = stroke.shape.distance(x, y).astype(np.float32)
+        inside = distance < 0
+        self.owner[window][inside] = layer.thing
+        self.depth[window][inside] = layer.depth
+        self.full[layer.thing][window] |= inside
+        self._coats.append(partial(self._coat, stroke, window, distance))
+
+    def _coat(self, stroke: Stroke, window: tuple[slice, slice], distance: Floats) -> None:
+        x, y = self._axis[None, window[1]], self._axis[window[0], None]
         alpha = np.clip(np.float32(0.5) - distance, 0, 1)
         # A thin dark rim sets things off from what is behind them.
         rim = 1 - np.float32(0.28) * np.clip(1 + distance / np.float32(1.8), 0, 1)
         colour = stroke.paint.colours(x, y, stroke.shape.bounds) * rim[..., None]
         area = self.rgb[window]
         area += (colour - area) * alpha[..., None]
-        inside = distance < 0
-        self.owner[window][inside] = layer.thing
-        self.depth[window][inside] = layer.depth
-        self.full[layer.thing][window] |= inside
 
-    def _shade(self, shadow: Shadow) -> None:
-        shape = shadow.shape
-        window = self._window(shape.bounds)
-        if window is None:
-            return
+    def _lay_shadow(self, shadow: Shadow) -> None:
+        window = self._window(shadow.shape.bounds)
+        if window is not None:
+            self._coats.append(partial(self._shade, shadow.shape, window, self.owner[window] == shadow.on))
+
+    def _shade(self, shape: Ellipse, window: tuple[slice, slice], falls: Bools) -> None:
         x, y = self._axis[None, window[1]], self._axis[window[0], None]
         reach = ((x - shape.cx) / shape.rx) ** 2 + ((y - shape.cy) / shape.ry) ** 2
-        falloff = np.maximum(1 - reach, 0) * (self.owner[window] == shadow.on)
+        falloff = np.maximum(1 - reach, 0) * falls
         self.rgb[window] *= (1 - np.float32(0.5) * falloff * (2 - falloff)).astype(np.float32)[..., None]

@@ -18,7 +18,7 @@ from sgforge.testing.scenes._paint import Canvas, Rgb
 from sgforge.testing.scenes._things import Camera, Thing
 from sgforge.testing.scenes._truth import true_relations
 
-__all__ = ["MIN_SIZE", "Scene", "fill_background", "make_scene", "setting_named"]
+__all__ = ["MIN_SIZE", "Scene", "lay_background", "make_scene", "paint_background", "setting_named"]
 
 MIN_SIZE: Final = 64
 _FARTHEST: Final = 8.0
@@ -121,12 +121,14 @@ def _draw(dice: Dice, camera: Camera, setting: _Setting) -> tuple[Layout, Canvas
         layout = lay_out(dice, camera, outdoors=setting.name != "room")
         ground = len(layout.things)
         canvas = Canvas(camera.size, ground + 2)
-        fill_background(canvas, ground, dice, camera, setting)
-        layers = [layer for i, thing in enumerate(layout.things) for layer in layers_of(thing, i, ground, camera)]
-        canvas.paint(layers)
+        background = lay_background(canvas, ground, dice, camera)
+        canvas.lay([layer for i, thing in enumerate(layout.things) for layer in layers_of(thing, i, ground, camera)])
         counts = np.bincount(canvas.owner.ravel(), minlength=ground + 2)[:ground]
         whole = canvas.full[:ground].sum(axis=(1, 2))
         if len(layout.things) >= 2 and np.all((counts >= _LEAST_PIXELS) & (counts >= 0.3 * whole)):
+            # Colours come last: small pictures take some layouts until one shows all things.
+            paint_background(canvas, background, camera, setting)
+            canvas.paint()
             return layout, canvas
 
 
@@ -138,8 +140,17 @@ def setting_named(name: str) -> _Setting:
     return found
 
 
-def fill_background(canvas: Canvas, ground: int, dice: Dice, camera: Camera, setting: _Setting) -> None:
-    """Paint ground and backdrop, owned by `ground` and the number after it."""
+@attrs.frozen
+class _Background:
+    """How far each row is below the horizon, as a part of the height, and the noise of the ground."""
+
+    below: npt.NDArray[np.float32]
+    grain: npt.NDArray[np.float32]
+    fine: npt.NDArray[np.float32]
+
+
+def lay_background(canvas: Canvas, ground: int, dice: Dice, camera: Camera) -> _Background:
+    """Ground and backdrop, owned by `ground` and the number after it, still without colours."""
     size = camera.size
     rows = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(size)
     below = rows - np.float32(camera.horizon)
@@ -148,13 +159,20 @@ def fill_background(canvas: Canvas, ground: int, dice: Dice, camera: Camera, set
     canvas.depth[:] = np.minimum(depth, np.float32(_FARTHEST))[:, None]
     canvas.owner[:] = np.where(is_ground, ground, ground + 1)[:, None]
     canvas.full[ground], canvas.full[ground + 1] = is_ground[:, None], ~is_ground[:, None]
+    return _Background(below=below, grain=dice.noise(40, 18), fine=dice.noise(100, 60))
+
+
+def paint_background(canvas: Canvas, background: _Background, camera: Camera, setting: _Setting) -> None:
+    """Colour ground and backdrop; before the things that stand on them."""
+    size, below = camera.size, background.below
+    is_ground = below > 0
     up = np.clip(-below / np.float32(camera.horizon), 0, 1)[:, None]
     sky = np.array(setting.low_rgb, np.float32) * (1 - up) + np.array(setting.high_rgb, np.float32) * up
     near = np.clip(below / np.float32(1 - camera.horizon), 0, 1)[:, None]
     floor = np.array(setting.ground_rgb, np.float32) * (np.float32(0.86) + np.float32(0.2) * near)
     canvas.rgb[:] = np.where(is_ground[:, None], floor, sky)[:, None, :]
-    grain = 1 + np.float32(0.12) * (_smooth(dice.noise(40, 18), size) - np.float32(0.5))
-    fine = 1 + np.float32(0.05) * (_smooth(dice.noise(100, 60), size) - np.float32(0.5))
+    grain = 1 + np.float32(0.12) * (_smooth(background.grain, size) - np.float32(0.5))
+    fine = 1 + np.float32(0.05) * (_smooth(background.fine, size) - np.float32(0.5))
     canvas.rgb *= np.where(is_ground[:, None], grain * fine, np.float32(1))[..., None]
 
 

@@ -12,7 +12,7 @@ from sgforge.errors import GraphError
 from sgforge.testing.scenes._dice import Dice
 from sgforge.testing.scenes._draw import layers_of
 from sgforge.testing.scenes._paint import Canvas
-from sgforge.testing.scenes._scene import MIN_SIZE, fill_background, setting_named
+from sgforge.testing.scenes._scene import MIN_SIZE, lay_background, paint_background, setting_named
 from sgforge.testing.scenes._things import COLOURS, Camera, Thing
 
 __all__ = ["STAGED_KINDS", "STAGED_TEXTURES", "Prop", "staged_scene"]
@@ -56,10 +56,10 @@ def staged_scene(
     for prop in props:
         things.append(_thing(prop, things))
     canvas = Canvas(size, len(things) + 2)
-    fill_background(canvas, len(things), Dice(0), camera, setting_named(setting))
-    canvas.paint(
-        [layer for index, thing in enumerate(things) for layer in layers_of(thing, index, len(things), camera)]
-    )
+    background = lay_background(canvas, len(things), Dice(0), camera)
+    canvas.lay([layer for index, thing in enumerate(things) for layer in layers_of(thing, index, len(things), camera)])
+    paint_background(canvas, background, camera, setting_named(setting))
+    canvas.paint()
     return canvas.image(), canvas.owner[None] == np.arange(len(things), dtype=np.int16)[:, None, None]
 
 

@@ -107,7 +107,7 @@ dataset = "d"
 use = "scenes"
 folder = "s"
 count = 40
-size = 64
+size = 96
 [[step]]
 complete = "svg"
 model = "compat/x"
