@@ -293,7 +293,7 @@ def interval(difference: np.ndarray) -> list[float]:
 
 
 def spoken(student: RobinStudent, held: Sequence[sg.Sample]) -> dict[str, float]:
-    """What share of answers about a subject has anything the parser drops, without a grammar."""
+    """How often the parser drops anything, without a grammar: faults over answers, so no fewer than malformed ones."""
     free = RobinStudent(attrs.evolve(student.options, constrained=False, relations_per_subject=99))
     free._robin, free._spellings = student._robin, student._spellings
     subjects = faults = 0
