@@ -31,6 +31,8 @@ def exact_edit(edit: Edit) -> Edit:
     if type(edit) is Edit and edit.is_empty and not edit.faults:
         return edit
     try:
+        if type(edit) is Edit and edit.is_of_values and not edit.faults and all(map(_is_exact, edit.values)):
+            return edit
         return Edit(
             regions=[_region(row) for row in edit.regions],
             relations=[_relation(row) for row in edit.relations],
@@ -169,6 +171,16 @@ def _field_set(item: FieldSet) -> FieldSet:
         else _relation(attrs.evolve(_RELATION, **{field: item.value}))
     )
     return FieldSet(target=target, index=_whole(item.index, "index of a set"), field=field, value=getattr(row, field))
+
+
+def _is_exact(item: Value) -> bool:
+    """Whether a value of an image is as `_value` would make it, told by its types."""
+    return (
+        type(item) is Value
+        and item.index is None
+        and not (item.kind or item.shape)
+        and _are_texts((item.target, item.column))
+    )
 
 
 def _value(item: Value) -> Value:

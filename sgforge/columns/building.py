@@ -6,7 +6,7 @@ import json
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import numpy as np
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["ColumnRows", "SampleTables", "attributes_text", "over_tables", "views_of", "with_image_frames"]
 
 
+_JSON_ENCODER: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def attributes_text(attributes: Any) -> str:
     """The attributes of a graph as canonical JSON; "" when there are none."""
     if not attributes:
         return ""
-    return json.dumps(dict(attributes), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _JSON_ENCODER.encode(dict(attributes))
 
 
 @attrs.frozen(eq=False, slots=False)

@@ -18,8 +18,8 @@ import attrs
 
 from sgforge.edits import Edit, Target, Value, ValueTarget, with_values
 from sgforge.errors import GraphError
-from sgforge.graph import Caption, FileRef, NumberArray, Question, Sample
-from sgforge.graph.values import FILE, JSON, TEXT, kind_of
+from sgforge.graph import Caption, FileRef, NumberArray, Question, Sample, Span
+from sgforge.graph.values import FILE, JSON, NO_VALUES, TEXT, kind_of
 from sgforge.text.wording import shortened
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ __all__ = [
     "fitted_sample",
     "from_json",
     "known_columns",
+    "one_column",
     "to_json",
     "value_of",
     "values_of_sample",
@@ -164,6 +165,7 @@ def _questions_from(value: Any) -> tuple[Question, ...]:
     return tuple(map(Question.from_json, value))
 
 
+_JSON_ENCODER: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _PLAIN: Final = _Typed(lambda value: value, lambda value: value)
 _TYPED: Final[Mapping[str, _Typed]] = {
     "caption": _Typed(_caption_json, Caption.from_json),
@@ -181,6 +183,7 @@ CORE_COLUMNS: Final[Mapping[tuple[str, str], Column]] = {
 }
 """The columns that verbs fill: a `Caption`, a tuple of `Question`, what a judge answered, the name of the group of
 images that were made from one, and what a selector chose."""
+_CAPTION: Final = CORE_COLUMNS["image", "caption"]
 
 
 SHOWABLE: Final = frozenset({"caption", "group", "questions"})
@@ -192,17 +195,20 @@ OF_VERSION: Final = frozenset({("image", "chosen")})
 def column_of(value: Value) -> Column:
     """The column of a checked value; of one that was not checked, what it is taken for."""
     if value.kind:
-        return _one_column(value.target, value.column, value.kind, tuple(value.shape))
-    known = CORE_COLUMNS.get((value.target, value.column))
+        return one_column(value.target, value.column, value.kind, tuple(value.shape))
+    return _column_for(value.target, value.column, value.value)
+
+
+def _column_for(target: ValueTarget, name: str, value: Any) -> Column:
+    known = CORE_COLUMNS.get((target, name))
     if known is not None:
         return known
-    shape = value.value.shape if isinstance(value.value, NumberArray) else ()
-    return _one_column(value.target, value.column, kind_of(value.value), shape)
+    return one_column(target, name, kind_of(value), value.shape if isinstance(value, NumberArray) else ())
 
 
 @lru_cache(maxsize=1024)
-def _one_column(target: ValueTarget, name: str, kind: str, shape: tuple[int, ...]) -> Column:
-    """Checked once: every value of a million images asks for the column of its own."""
+def one_column(target: ValueTarget, name: str, kind: str, shape: tuple[int, ...]) -> Column:
+    """A column, checked once: every value of a million images asks for its own."""
     return Column(target, name, kind, shape)
 
 
@@ -212,7 +218,7 @@ def fitted_edit(edit: Edit, columns: Mapping[tuple[str, str], Column]) -> Edit:
         return edit
     # That a column was declared is for the role to say: of one that was not, the value alone tells the type.
     found = [columns.get((value.target, value.column)) or column_of(value) for value in edit.values]
-    return attrs.evolve(edit, values=[fitted(*pair) for pair in zip(edit.values, found, strict=True)])
+    return edit.with_values([fitted(*pair) for pair in zip(edit.values, found, strict=True)])
 
 
 def fitted_sample(sample: Sample, columns: Mapping[tuple[str, str], Column]) -> Sample:
@@ -241,12 +247,17 @@ def _rows(sample: Sample, target: str) -> Sequence[Any]:
 
 def values_of_sample(sample: Sample) -> list[Value]:
     """All values of a sample, by target, column and index."""
-    found = [Value("image", None, name, sample.values[name]) for name in sorted(sample.values)]
+    found = [_placed("image", None, name, sample.values[name]) for name in sorted(sample.values)]
     for target in _ROWS:
         columns = sample.values_of(target)
-        for name in sorted(columns):
-            found += [Value(target, index, name, value) for index, value in columns[name].items()]
-    return [_of_column(value, value.value, column_of(value)) for value in found]
+        for name in sorted(columns) if columns is not NO_VALUES else ():
+            found += [_placed(target, index, name, value) for index, value in columns[name].items()]
+    return found
+
+
+def _placed(target: ValueTarget, index: int | None, name: str, value: Any) -> Value:
+    column = _column_for(target, name, value)
+    return Value(target, index, name, value, kind=column.kind, shape=column.shape)
 
 
 def fitted(value: Value, column: Column) -> Value:
@@ -271,7 +282,23 @@ def _exact(value: Any, column: Column) -> Any:
         return _numbers(value, column)
     if column.kind == TEXT and not isinstance(value, str):
         raise GraphError(f"takes a text, not {shortened(value)}")
+    if type(value) is Caption and column is _CAPTION and _is_exact(value):
+        return value
     return value_of(cell_of(value, column), column)
+
+
+def _is_exact(caption: Caption) -> bool:
+    """Whether a caption is for sure what its cell would be read as: almost every one is, and there are millions.
+
+    A sign of ASCII takes at most six bytes as JSON, a span at most three numbers of up to seven digits.
+    """
+    text = caption.text
+    if type(text) is not str or not text.isascii() or 6 * len(text) + 32 * len(caption.spans) > _MAX_TEXT_BYTES // 2:
+        return False
+    for span in caption.spans:  # noqa: SIM110 - as a generator it takes twice as long
+        if type(span) is not Span or span.region > _MAX_TEXT_BYTES:
+            return False
+    return True
 
 
 def _numbers(value: Any, column: Column) -> NumberArray:
@@ -316,7 +343,7 @@ def _json_text(value: Any, column: Column) -> str:
     if plain is None or isinstance(plain, str):
         raise GraphError(f"takes a JSON value that is neither a text alone nor null, not {shortened(plain)}")
     try:
-        return json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _JSON_ENCODER.encode(plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise GraphError(f"takes a JSON value, not {shortened(value)}: {error}") from None
 

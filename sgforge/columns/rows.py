@@ -7,6 +7,7 @@ import struct
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from operator import attrgetter
 from typing import Final, NamedTuple, cast
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
 
 _NAN: Final = math.nan
 _NO_BOX: Final = (_NAN, _NAN, _NAN, _NAN)
+_VOCABULARIES: Final = tuple(Vocabularies.names())
 _STATUSES: Final[tuple[Status, ...]] = (KEPT, REJECTED)
 _CATEGORY_IDS: Final = {name: index for index, name in enumerate(CATEGORIES)}
 
@@ -42,6 +44,18 @@ _REGION_RECORD: Final = np.dtype(
         ("attribute_count", "<u4"),
     ]
 )
+_FIELDS_OF_PICTURES: Final = attrgetter(
+    *("box", "mask", "descriptions", "score", "depth", "degree", "parent", "level"),
+    *("source", "status", "reason", "made_by", "judged_by"),
+)
+"""All that a region may have beside its label and attributes."""
+_NO_FIELDS: Final = _FIELDS_OF_PICTURES(Region())
+_NO_FIELDS_PACKED: Final = _REGION.pack(
+    *(-1, *_NO_BOX, _NAN, _NAN, _NAN, -1, NO_LEVEL, -1, False, -1, -1, -1, False),
+    *(0, 0, 0, 0, 0, 0, 0, 0, 0),
+)[4:-4]
+_PLAIN_REGION: Final = struct.Struct(f"<i{len(_NO_FIELDS_PACKED)}sI")
+"""A record with nothing else, between the label and the number of attributes."""
 _RELATION: Final = struct.Struct("<iiiBfBifii")
 _RELATION_RECORD: Final = np.dtype([(spec.name, "<" + spec.dtype) for spec in specs_of(RelationColumns)])
 
@@ -51,7 +65,7 @@ class StringTables:
 
     def __init__(self, *, shared: bool = False) -> None:
         one: dict[str, int] = {}
-        self._tables = {name: one if shared else {} for name in Vocabularies.names()}
+        self._tables = dict.fromkeys(_VOCABULARIES, one) if shared else {name: {} for name in _VOCABULARIES}
 
     def __getitem__(self, vocabulary: str) -> dict[str, int]:
         return self._tables[vocabulary]
@@ -99,13 +113,18 @@ class RegionWriter:
 
     def add(self, region: Region) -> None:
         """Append one region."""
+        attributes = region.attributes
+        if attributes:
+            self._attribute.extend([_id_of(self._attributes, text) for text in attributes])
+        if _FIELDS_OF_PICTURES(region) == _NO_FIELDS:  # as of all graphs without a picture
+            label = -1 if region.label is None else _id_of(self._labels, region.label)
+            self._records += _PLAIN_REGION.pack(label, _NO_FIELDS_PACKED, len(attributes))
+            return
         mask = region.mask
         for text in region.descriptions:
             encoded = encode_text(text)
             self._description_len.append(len(encoded))
             self._description += encoded
-        if region.attributes:
-            self._attribute.extend(_id_of(self._attributes, text) for text in region.attributes)
         if mask is not None:
             self._mask += mask.counts
         self._records += _REGION.pack(
@@ -126,7 +145,7 @@ class RegionWriter:
             *((0, 0) if mask is None else (mask.height, mask.width)),
             0 if mask is None else len(mask.counts),
             len(region.descriptions),
-            len(region.attributes),
+            len(attributes),
         )
 
     def block(self) -> RegionBlock:

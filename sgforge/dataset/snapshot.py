@@ -233,6 +233,8 @@ class Snapshot:
             columns = {name: column for (of, name), column in shown.items() if of == target}
             if columns:
                 found[field] = StoredValues(columns, *self.rows_of(target, row, row + 1))
+        if found.keys() == {"values"}:
+            return sample.with_image_values(found["values"])
         return attrs.evolve(sample, **found)
 
     def column(self, path: str) -> np.ndarray | Ragged:

@@ -14,13 +14,12 @@ from typing import Final
 import numpy as np
 
 from sgforge.columns import GraphColumns
-from sgforge.columns.declared import values_of_sample
 from sgforge.dataset.folder import DatasetFolder, Lock, no_space, write_durably
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publishing.memory import give_back_memory
 from sgforge.dataset.publishing.next_snapshot import Failures, compose
-from sgforge.dataset.publishing.next_values import NextValues, fill_values
+from sgforge.dataset.publishing.next_values import NextValues, fill_packed, fill_values
 from sgforge.dataset.publishing.write_snapshot import Draft, write_snapshot
 from sgforge.dataset.records import SOURCE_STEP, FolderUse, RunRecord, Selected, StepRecord
 from sgforge.dataset.snapshot import Snapshot
@@ -31,7 +30,7 @@ from sgforge.edits import Value
 from sgforge.errors import DatasetError
 from sgforge.graph import Sample
 from sgforge.made_files import MadeFiles
-from sgforge.packed import pack_values
+from sgforge.packed import ValuePacker, pack_values
 from sgforge.text.wording import counted
 
 __all__ = ["DatasetWriter"]
@@ -311,9 +310,10 @@ class DatasetWriter:
 
 def _noting(samples: Iterable[Sample], values: NextValues) -> Iterator[Sample]:
     """The samples, as their values are put aside."""
+    packer = ValuePacker()
     for number, sample in enumerate(samples):
         if sample.has_values:
-            fill_values(values, number, values_of_sample(sample))
+            fill_packed(values, number, packer.pack(sample))
         yield sample
 
 

@@ -45,6 +45,8 @@ def apply_edit(graph: SceneGraph, edit: Edit, step: str, *, may_restore: bool = 
         raise GraphError(f"an Edit is applied (several: Edit.sum), not {shortened(edit)}")
     if edit.is_empty:
         return Applied(graph, edit, {})
+    if edit.is_of_values and {value.index for value in edit.values} == {None}:
+        return Applied(graph, edit, {})
     regions = list(graph.all.regions)
     relations = list(graph.all.relations)
     edit = joined_as_one(edit, len(regions), len(relations))
@@ -92,12 +94,17 @@ def with_edit(sample: Sample, applied: Applied) -> Sample:
     changed |= _filled(sample, edit.values)
     if edit.image is not None:
         changed |= {"uri": edit.image.uri, "sha256": edit.image.sha256, "image": None}
-    return attrs.evolve(sample, **changed) if changed else sample
+    return _changed(sample, changed)
 
 
 def with_values(sample: Sample, values: Sequence[Value]) -> Sample:
     """The sample with these values over its own."""
-    changed: dict[str, Any] = {**_filled(sample, values)}
+    return _changed(sample, _filled(sample, values))
+
+
+def _changed(sample: Sample, changed: Mapping[str, Any]) -> Sample:
+    if len(changed) == 1 and "values" in changed:  # as most are, and there are millions
+        return sample.with_image_values(changed["values"])
     return attrs.evolve(sample, **changed) if changed else sample
 
 
@@ -105,6 +112,8 @@ def _filled(sample: Sample, values: Sequence[Value]) -> dict[str, Values]:
     """The values of a sample with others laid over them, by field."""
     image = {item.column: item.value for item in values if item.index is None}
     found: dict[str, Values] = {"values": LaidOver(sample.values, HeldValues(image))} if image else {}
+    if len(image) == len(values):
+        return found
     for target in ("region", "relation"):
         columns: dict[str, dict[int, Any]] = {}
         for item in values:

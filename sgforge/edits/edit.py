@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -118,6 +118,24 @@ class Edit:
             or self.dropped is not None
             or self.image is not None
         )
+
+    @property
+    def is_of_values(self) -> bool:
+        """Whether it does nothing to a graph but to fill columns beside it."""
+        return not (
+            self.regions
+            or self.relations
+            or self.verdicts
+            or self.sets
+            or self.parts
+            or self.dropped is not None
+            or self.image is not None
+        )
+
+    def with_values(self, values: Sequence[Value]) -> Edit:
+        """This edit with these values in place of its own."""
+        # Most fill one column of the image, and there are millions of them.
+        return Edit(faults=self.faults, values=values) if self.is_of_values else attrs.evolve(self, values=values)
 
     @classmethod
     def reject(cls, index: int, reason: str, degree: float | None = None, *, target: Target = "relation") -> Edit:

@@ -103,6 +103,8 @@ def to_rows(value: Iterable[Any]) -> tuple[Any, ...]:
     """Rows as a tuple; one alone, which is no list, is a `GraphError`."""
     if type(value) is tuple:  # most are, and the test below costs more than all else that building an Edit does
         return value
+    if type(value) is list:
+        return tuple(value)
     if not isinstance(value, Iterable):
         raise GraphError(f"expected a list, got {shortened(value)}: put it into [ ]")
     return tuple(value)

@@ -53,11 +53,12 @@ class Caption:
 
     def __attrs_post_init__(self) -> None:
         _check_text(self.text, "the text of a caption")
+        length = len(self.text)
         for span in self.spans:
-            if not isinstance(span, Span):
+            if type(span) is not Span and not isinstance(span, Span):
                 raise GraphError(f"a caption has spans, not {shortened(span)}")
-            if span.end > len(self.text):
-                raise GraphError(f"a span ends at {span.end}; the caption has {len(self.text)} characters")
+            if span.end > length:
+                raise GraphError(f"a span ends at {span.end}; the caption has {length} characters")
 
     def to_json(self) -> dict[str, Any]:
         """The caption as JSON: `{"text": ..., "spans": [[start, end, region], ...]}`."""

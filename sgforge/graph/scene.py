@@ -87,7 +87,11 @@ class SceneGraph:
     def of_checked(cls, width: int, height: int, attributes: Mapping[str, str], rows: DeferredRows) -> SceneGraph:
         """A graph that is known to be sound; its rows become objects when they are asked for (`GraphColumns`)."""
         graph = cls.__new__(cls)
-        graph.__dict__.update(width=width, height=height, attributes=attributes, _deferred=rows)
+        fields = graph.__dict__
+        fields["width"] = width
+        fields["height"] = height
+        fields["attributes"] = attributes
+        fields["_deferred"] = rows
         return graph
 
     @property
@@ -278,6 +282,21 @@ class Sample:
             values=other.values,
             region_values=other.region_values,
             relation_values=other.relation_values,
+        )
+
+    def with_image_values(self, values: Values) -> Sample:
+        """This sample with other values of the image."""
+        return Sample(
+            image_id=self.image_id,
+            graph=self.graph,
+            uri=self.uri,
+            split=self.split,
+            source=self.source,
+            sha256=self.sha256,
+            image=self.image,
+            values=values,
+            region_values=self.region_values,
+            relation_values=self.relation_values,
         )
 
     def values_of(self, target: str) -> Values:

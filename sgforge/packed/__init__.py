@@ -11,13 +11,14 @@ from sgforge.packed.codec import (
     unpack_sample,
 )
 from sgforge.packed.joined import EditColumns, edit_columns
-from sgforge.packed.values import ValueBlock, pack_values, unpack_values
+from sgforge.packed.values import ValueBlock, ValuePacker, pack_values, unpack_values
 
 __all__ = [
     "REGION_FIELD_NAMES",
     "RELATION_FIELD_NAMES",
     "EditColumns",
     "ValueBlock",
+    "ValuePacker",
     "edit_columns",
     "pack_edit",
     "pack_sample",

@@ -16,7 +16,6 @@ import numpy as np
 
 from sgforge.columns import Vocabularies
 from sgforge.columns.building import ColumnRows, attributes_text
-from sgforge.columns.declared import values_of_sample
 from sgforge.columns.rows import (
     RegionBlock,
     RegionWriter,
@@ -30,7 +29,7 @@ from sgforge.columns.rows import (
 from sgforge.edits import Edit, FieldSet, Verdict, with_values
 from sgforge.errors import GraphError
 from sgforge.graph import KEPT, REJECTED, ImageRef, Region, Relation, Sample, SceneGraph, to_float32
-from sgforge.packed.values import pack_values, unpack_values
+from sgforge.packed.values import ValuePacker, pack_values, unpack_values
 from sgforge.packed.views import PackedRows, packed_rows
 
 __all__ = [
@@ -87,6 +86,9 @@ def pack_edit(edit: Edit) -> bytes:
         return _EMPTY
     if edit.parts:
         raise GraphError("a sum of edits is packed as it took effect: apply it first")
+    if edit.values and edit.is_of_values:  # as captions are, of which there are millions
+        blank = (EDIT_VERSION, (), NO_BLOCK, b"", b"", b"", NO_BLOCK, b"", None)
+        return _packb([*blank, dict(edit.faults), None, pack_values(edit.values), None])
     tables = StringTables(shared=True)
     regions = _region_block(edit.regions, tables)
     relations = _relation_block(edit.relations, tables)
@@ -131,15 +133,18 @@ def unpack_edit(data: bytes) -> Edit:
     )
 
 
-def pack_sample(sample: Sample) -> bytes:
-    """The sample as bytes, without its pixels; equal samples give equal bytes."""
+def pack_sample(sample: Sample, values: ValuePacker | None = None) -> bytes:
+    """The sample as bytes, without its pixels; equal samples give equal bytes.
+
+    `values`: packs its values, where many samples may share them.
+    """
     rows = _rows_of(sample.graph)
     size = (sample.graph.width, sample.graph.height)
     origin = (sample.image_id, sample.uri, sample.split, sample.source, sample.sha256)
     attributes = attributes_text(sample.graph.attributes)
     fields = [VERSION, origin, size, attributes, rows.strings, rows.regions, rows.relations]
     if sample.has_values:
-        fields = [SAMPLE_VERSION, *fields[1:], pack_values(values_of_sample(sample))]
+        fields = [SAMPLE_VERSION, *fields[1:], (values or ValuePacker()).pack(sample)]
     return _packb(fields)
 
 

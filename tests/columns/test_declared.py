@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import sgforge as sg
-from sgforge.columns.declared import Column, cell_of, fitted, value_of
+from sgforge.columns.declared import CORE_COLUMNS, Column, cell_of, fitted, value_of
+from sgforge.edits import Value
+from sgforge.errors import GraphError
 from sgforge.graph import Caption, NumberArray, Question, Span
 from sgforge.plugins import Owner, Registry
 
@@ -139,6 +141,33 @@ def test_captions_and_questions_are_their_json_again():
 def test_captions_and_questions_that_cannot_be_are_refused(make):
     with pytest.raises(sg.SgforgeError):
         make()
+
+
+class _Words(str):
+    """A text of a plugin's own kind."""
+
+
+@pytest.mark.parametrize(
+    ("caption", "is_plain"),
+    [
+        (Caption("a cat on a mat", [Span(2, 5, 0)]), True),
+        (Caption(_Words("a cat")), False),
+        (Caption("a cät", [Span(2, 5, 0)]), False),
+        (Caption("a cat", [Span(2, 5, 10**9)]), False),
+    ],
+)
+def test_a_caption_is_taken_as_its_json_would_be_read(caption, is_plain):
+    column = Column("image", "caption", "json")
+    taken = fitted(Value("image", None, "caption", caption), CORE_COLUMNS["image", "caption"]).value
+    assert taken == value_of(cell_of(caption, column), column) == caption
+    assert type(taken.text) is str
+    assert (taken is caption) == is_plain
+
+
+@pytest.mark.parametrize("caption", [Caption("half of a pair: \ud800"), Caption("a" * 2**20)])
+def test_a_caption_that_no_cell_can_hold_is_refused(caption):
+    with pytest.raises(GraphError, match="image column 'caption'"):
+        fitted(Value("image", None, "caption", caption), CORE_COLUMNS["image", "caption"])
 
 
 def test_a_column_is_declared_without_numpy():

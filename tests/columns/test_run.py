@@ -20,7 +20,8 @@ from sgforge.cli.main import main
 from sgforge.columns import Column
 from sgforge.dataset import DatasetWriter, JournalRow, StepRecord
 from sgforge.dataset.maintenance.verification import verify_dataset
-from sgforge.graph import Caption, FileRef, NumberArray, Span
+from sgforge.graph import Caption, FileRef, NumberArray, Region, Sample, SceneGraph, Span
+from sgforge.graph.values import NO_VALUES, HeldValues
 from sgforge.jsonl import dump_sample, read_jsonl
 from sgforge.packed import pack_edit
 from tests.columns import pictures, toys
@@ -374,3 +375,18 @@ def test_a_column_that_a_step_does_not_touch_is_not_read(tmp_path):
         made = writer.publish(StepRecord("j", "filter", "judge", "fp"), parent, keys)
     assert [row.status for row in sg.Snapshot.open(made.path).graph(0).all.relations] == ["rejected"]
     assert any("toy.wide" in problem for problem in verify_dataset(tmp_path / "d").problems)
+
+
+class Sharing:
+    """Images of which some share their values, as one object."""
+
+    def samples(self, roots, name):
+        shared, other = HeldValues({"toy.json": {"by": "x"}}), HeldValues({"toy.json": {"by": "y"}})
+        for number, values in enumerate((shared, shared, other, shared, NO_VALUES, other, other)):
+            yield Sample(f"i{number}", SceneGraph(0, 0, [Region("cat")]), split="train", values=values)
+
+
+def test_values_that_images_share_are_those_of_each(tmp_path):
+    assert sg.Pipeline().run(Sharing(), tmp_path / "d", progress=False).status == "done"
+    found = [sample.values.get("toy.json", {}).get("by") for sample in sg.Dataset.open(tmp_path / "d")]
+    assert found == ["x", "x", "y", "x", None, "y", "y"]

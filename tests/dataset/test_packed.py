@@ -13,10 +13,12 @@ from sgforge.columns import GraphColumns, Vocabularies
 from sgforge.columns.rows import regions_from, relations_from
 from sgforge.edits import Edit, apply_edit
 from sgforge.errors import GraphError
-from sgforge.graph import Region, Relation, SceneGraph
+from sgforge.graph import Caption, Region, Relation, Sample, SceneGraph, Span
+from sgforge.graph.values import HeldValues
 from sgforge.packed import (
     REGION_FIELD_NAMES,
     RELATION_FIELD_NAMES,
+    ValuePacker,
     edit_columns,
     pack_edit,
     pack_sample,
@@ -119,3 +121,29 @@ def test_the_codes_of_fields_stay():
     given = ("attributes", "box", "depth", "descriptions", "label", "mask", "score", "parent", "level")
     assert REGION_FIELD_NAMES[: len(given)] == given
     assert RELATION_FIELD_NAMES[:3] == ("category", "predicate", "score")
+
+
+def test_samples_that_share_values_pack_as_each_alone():
+    shared, other = HeldValues({"toy.text": "a", "toy.json": {"b": 1}}), HeldValues({"toy.text": "c"})
+    graph = SceneGraph(0, 0, [Region("cat")])
+    given = [
+        Sample("1", graph, values=shared),
+        Sample("2", graph, values=shared),
+        Sample("3", graph, values=shared, region_values={"toy.text": {0: "of a row"}}),
+        Sample("4", graph, values=other),
+        Sample("5", graph),
+        Sample("6", graph, values=shared),
+    ]
+    packer = ValuePacker()
+    assert [unpack_sample(pack_sample(sample, packer)) for sample in given] == given
+    assert [pack_sample(sample, packer) for sample in given] == [pack_sample(sample) for sample in given]
+
+
+def test_an_edit_that_only_fills_columns_of_the_image_keeps_graph_and_edit():
+    graph = SceneGraph(0, 0, [Region("cat")])
+    edit = Edit.value("image", None, "caption", Caption("a cat", [Span(2, 5, 0)]))
+    applied = apply_edit(graph, edit, "caption")
+    assert applied.graph is graph
+    assert applied.edit == edit
+    with pytest.raises(GraphError, match="region 1 does not exist"):
+        apply_edit(graph, Edit.value("region", 1, "toy.text", "x"), "caption")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -27,7 +27,7 @@ from sgforge.errors import DatasetError
 from sgforge.graph.values import FILE
 from sgforge.packed import ValueBlock, pack_values
 
-__all__ = ["NextColumn", "NextValues", "RunRows", "fill_values"]
+__all__ = ["NextColumn", "NextValues", "RunRows", "fill_packed", "fill_values"]
 
 
 _DIGEST_ROWS: Final = 4096
@@ -57,6 +57,7 @@ class _Run:
 
 _OF_IMAGE: Final = np.zeros(1, np.int64)
 """The place of one value of an image."""
+_LENGTH_BYTES: Final = 4
 _IS_GIVEN: Final = np.ones(1, np.uint8)
 
 
@@ -65,24 +66,34 @@ class _FreshColumn:
 
     def __init__(self, column: Column, folder: Path) -> None:
         self.column = column
+        self._fixed = FILE_CELL if column.is_filed else column.item_bytes if column.is_numeric else None
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as this, without a name
-        self._lengths: list[np.ndarray] = []
+        self._lengths = bytearray()  # of each value, uint32
         self.count = 0
 
     def append(self, block: ValueBlock) -> int:
         """Keep the values of a block; the number of the first."""
-        first, lengths = self.count, block.lengths
-        fixed = FILE_CELL if self.column.is_filed else self.column.item_bytes if self.column.is_numeric else None
-        if len(block.cells) != int(lengths.sum()) or (fixed is not None and (lengths != fixed).any()):
+        first, length = self.count, block.length
+        if len(length) == _LENGTH_BYTES:  # one value, as most blocks have
+            total = int.from_bytes(length, "little")
+            is_other = self._fixed is not None and total != self._fixed
+        else:
+            total = int(block.lengths.sum())
+            is_other = self._fixed is not None and bool((block.lengths != self._fixed).any())
+        if len(block.cells) != total or is_other:
             raise DatasetError(f"an answer holds values of {self.column} that have another size")
         self._file.write(block.cells)
-        self._lengths.append(lengths)
-        self.count += len(lengths)
+        self._lengths += length
+        self.count += len(length) // _LENGTH_BYTES
         return first
 
     @cached_property
     def byte_ends(self) -> np.ndarray:
-        return ends_of(np.concatenate(self._lengths))
+        return ends_of(self._all_lengths)
+
+    @property
+    def _all_lengths(self) -> np.ndarray:
+        return np.frombuffer(bytes(self._lengths), "<u4")
 
     @cached_property
     def _data(self) -> np.ndarray:
@@ -95,7 +106,7 @@ class _FreshColumn:
             return _Held(cells[:, :32] if part == "sha256" else np.ascontiguousarray(cells[:, 32:]).view("<u8")[:, 0])
         if self.column.is_numeric:
             return _Held(self._data.view(f"<{self.column.kind}").reshape(-1, *self.column.shape))
-        return _Held(self._data if part == "bytes" else np.concatenate(self._lengths).astype(np.uint32))
+        return _Held(self._data if part == "bytes" else self._all_lengths)
 
 
 @attrs.frozen(eq=False)
@@ -248,17 +259,29 @@ class NextValues:
     def fill(self, image: int, block: ValueBlock) -> None:
         """Take the values of an answer for image `image` of all; a later one of the same place wins."""
         column = block.column
+        key = column.key
+        origin = self._origins.get(key)
+        if origin is None or origin.column is not column:
+            origin = self._origin(column)
+        by_image = self._fresh.setdefault(key, {})
+        fresh = by_image.get(image)
+        if fresh is None:
+            fresh = by_image[image] = _Fresh(origin)
+        if column.target == "image":
+            count = len(block.length) // _LENGTH_BYTES
+            indices = _OF_IMAGE if count == 1 else np.zeros(count, np.int64)
+        else:
+            indices = block.indices
+        fresh.filled.append((indices, origin.append(block)))
+
+    def _origin(self, column: Column) -> _FreshColumn:
+        """Where new values of a column are kept."""
         if column.kind == FILE:
             raise DatasetError(f"{column}: a file belongs to a column that was declared, which says what it holds")
         self._column(column)
-        origin = self._origins.get(column.key)
-        if origin is None:
-            origin = self._origins[column.key] = _FreshColumn(column, self._folder)
-        fresh = self._fresh.setdefault(column.key, {}).setdefault(image, _Fresh(origin))
-        indices = block.indices
-        if column.target == "image":
-            indices = _OF_IMAGE if len(indices) == 1 else np.zeros(len(indices), np.int64)
-        fresh.filled.append((indices, origin.append(block)))
+        if column.key not in self._origins:
+            self._origins[column.key] = _FreshColumn(column, self._folder)
+        return self._origins[column.key]
 
     def reorder(self, order: Sequence[int]) -> None:
         """Number the images that were filled anew: the one that came as `order[i]` is image i."""
@@ -342,7 +365,12 @@ class NextValues:
 
 def fill_values(values: NextValues, image: int, given: Sequence[Value]) -> None:
     """Take checked values for image `image` of all."""
-    for block in pack_values(given):
+    fill_packed(values, image, pack_values(given))
+
+
+def fill_packed(values: NextValues, image: int, blocks: Iterable[Sequence[Any]]) -> None:
+    """Take packed values for image `image` of all."""
+    for block in blocks:
         values.fill(image, ValueBlock(*block))
 
 

@@ -24,9 +24,10 @@ from sgforge.engine.planning.fingerprints import copy_key, image_digest, source_
 from sgforge.engine.sources.missing_pictures import Neighbours
 from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
 from sgforge.file_refs import FILES_ROOT
-from sgforge.graph import DeferredRows, Sample, SceneGraph
+from sgforge.graph import DeferredRows, Sample, SceneGraph, Values
+from sgforge.graph.values import NO_VALUES
 from sgforge.images import ImageSource, Roots, unturned_uri
-from sgforge.packed import pack_sample
+from sgforge.packed import ValuePacker, pack_sample
 from sgforge.stages import SourceFailure
 from sgforge.text.blame import told, words_of
 
@@ -159,7 +160,7 @@ def read_pictures(uris: Sequence[str], roots: Roots, hashes: FileHashes) -> list
         return []
     samples = [Sample(uri, uri=uri) for uri in uris]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="sgforge-files") as threads:
-        return list(_read_chunk(samples, "", Neighbours(roots), hashes, threads))
+        return list(_read_chunk(samples, "", Neighbours(roots), hashes, threads, ValuePacker()))
 
 
 def _readings(
@@ -169,9 +170,10 @@ def _readings(
     hashes: FileHashes,
     threads: ThreadPoolExecutor,
 ) -> Iterator[Reading]:
+    packer = ValuePacker()
     for chunk in _chunks(items):
         looked = [item for item in chunk if isinstance(item, Sample)]
-        found = iter(_read_chunk(looked, name, neighbours, hashes, threads))
+        found = iter(_read_chunk(looked, name, neighbours, hashes, threads, packer))
         for item in chunk:
             yield next(found) if isinstance(item, Sample) else Reading(None, failure=item)
 
@@ -215,13 +217,15 @@ def _chunks(items: Iterator[Sample | SourceFailure]) -> Iterator[list[Sample | S
 def _items(source: Any, roots: Roots, name: str) -> Iterator[Sample | SourceFailure]:
     with blamed(name):
         items = iter(source.samples(roots, name))
-    end = object()
     while True:
         # Only the source's own code stands inside: what ends this generator from outside is no fault of it.
-        with blamed(name):
-            item = next(items, end)
-        if item is end:
+        try:
+            item = next(items)
+        except StopIteration:
             return
+        except BaseException as error:
+            with blamed(name):
+                raise error
         if not isinstance(item, (Sample, SourceFailure)):
             raise StepError(f"source {name!r} gave {type(item).__name__}, not a Sample or a SourceFailure")
         yield item
@@ -231,15 +235,25 @@ def _with_values(
     items: Iterator[Sample | SourceFailure], declared: Mapping[tuple[str, str], Column]
 ) -> Iterator[Sample | SourceFailure]:
     """The items, values of samples as their columns take them; those of none make the item a failure."""
+    given: Values | None = None
+    taken: Values = NO_VALUES
     for item in items:
         if isinstance(item, Sample) and item.has_made_image:
             detail = f"image {item.uri}: root {FILES_ROOT!r} is kept for what steps make; give the folder another name"
             yield _failure(item, "image-refused", detail)
         elif isinstance(item, Sample) and item.has_values:
+            is_of_image = not (len(item.region_values) or len(item.relation_values))
+            if is_of_image and item.values is given:  # samples may share their values, which are never changed
+                yield item.with_image_values(taken)
+                continue
             try:
-                yield fitted_sample(item, declared)
+                found = fitted_sample(item, declared)
             except GraphError as error:
                 yield _failure(item, "annotation", f"image {item.image_id!r}: {error}")
+                continue
+            if is_of_image:
+                given, taken = item.values, found.values
+            yield found
         else:
             yield item
 
@@ -274,8 +288,16 @@ def _limited(items: Iterable[Sample | SourceFailure], limit: int | None) -> Iter
 
 
 def _read_chunk(
-    samples: Sequence[Sample], name: str, neighbours: Neighbours, hashes: FileHashes, threads: ThreadPoolExecutor
+    samples: Sequence[Sample],
+    name: str,
+    neighbours: Neighbours,
+    hashes: FileHashes,
+    threads: ThreadPoolExecutor,
+    packer: ValuePacker,
 ) -> Iterator[Reading]:
+    if {sample.uri for sample in samples} == {None}:  # no file to look at, so nothing to wait for
+        yield from [_reading(_Looked(sample), name, None, packer) for sample in samples]
+        return
     looked = list(threads.map(lambda sample: _look(sample, neighbours), samples))
     stamps = [item.stamp for item in looked if item.stamp is not None]
     known = dict(zip(stamps, hashes.find(stamps), strict=True))
@@ -289,7 +311,7 @@ def _read_chunk(
     if fresh:
         hashes.remember(fresh)
     for item, digest in zip(looked, hashed, strict=True):
-        yield _reading(item, name, digest)
+        yield _reading(item, name, digest, packer)
 
 
 def _look(sample: Sample, neighbours: Neighbours) -> _Looked:
@@ -343,7 +365,7 @@ def _check_whole(data: bytes, image: ImageSource) -> None:
     image.pil()
 
 
-def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Reading:
+def _reading(item: _Looked, name: str, digest: str | SourceFailure | None, packer: ValuePacker) -> Reading:
     sample, graph = item.sample, item.sample.graph
     failure = digest if isinstance(digest, SourceFailure) else item.failure
     if failure is not None or isinstance(digest, SourceFailure):
@@ -358,7 +380,7 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
     try:
         for text in (sample.image_id, sample.split, sample.uri):
             encode_text(text or "")
-        annotations = pack_sample(_nameless(sample, graph))
+        annotations = pack_sample(_nameless(sample, graph), packer)
     except Exception as error:  # what a plugin's source put into a graph may break anywhere
         failure = _failure(sample, "annotation", f"image {sample.image_id!r}: {words_of(error)}")
         return Reading(None, failure=failure, uri=sample.uri, sha256=digest)
@@ -367,7 +389,18 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None) -> Re
     # What was made from one image stays together, whatever it looks like by now.
     group = sample.values.get("group")
     split = sample.split or (split_of(digest, sample.image_id) if group is None else split_of(None, group))
-    done = attrs.evolve(sample, graph=graph, split=split, source=name, sha256=digest, image=item.image)
+    done = Sample(
+        image_id=sample.image_id,
+        graph=graph,
+        uri=sample.uri,
+        split=split,
+        source=name,
+        sha256=digest,
+        image=item.image,
+        values=sample.values,
+        region_values=sample.region_values,
+        relation_values=sample.relation_values,
+    )
     return Reading(done, source_key(digest_of_image), sha256=digest)
 
 
