@@ -12,6 +12,7 @@ import attrs
 
 from sgforge.errors import ConfigError
 from sgforge.graph import Region, Relation, Rows
+from sgforge_gas.kept import Kept
 from sgforge_gas.structures.dice import Dice
 from sgforge_gas.structures.shape import Structure
 from sgforge_gas.vocabulary import Adjective, Noun, Predicate, Vocabulary
@@ -22,6 +23,7 @@ Plausibility: TypeAlias = Literal["none", "types", "seen"]
 _TRIES: Final = 60
 _KEPT: Final = 2**16
 """Rows that are kept to be shared."""
+
 K = TypeVar("K", bound=Hashable)
 
 
@@ -62,19 +64,21 @@ class _Weighted(Generic[K]):
         return self.keys[bisect_right(self._sums, dice.below(self._sums[-1]))]
 
 
-@attrs.define(eq=False)
 class _Said:
     """What was said of one graph's objects so far."""
 
-    pairs: dict[tuple[int, int], set[str]] = attrs.field(factory=dict)
-    orders: dict[str, set[tuple[int, int]]] = attrs.field(factory=dict)
+    __slots__ = ("_orders", "_words")
+
+    def __init__(self) -> None:
+        self._words: set[tuple[tuple[int, int], str]] = set()
+        self._orders: dict[str, set[tuple[int, int]]] = {}
 
     def allows(self, predicate: Predicate, pair: tuple[int, int]) -> bool:
         """Whether it is new for the pair and does not contradict what was said of places."""
-        if pair in self.pairs and predicate.word in self.pairs[pair]:
+        if (pair, predicate.word) in self._words:
             return False
-        axis = _axis(predicate)
-        links = None if axis is None else self.orders.get(axis[0])
+        axis = _axis(predicate) if self._orders else None
+        links = None if axis is None else self._orders.get(axis[0])
         if axis is None or links is None:
             return True
         first, last = pair if axis[1] else pair[::-1]
@@ -82,10 +86,10 @@ class _Said:
 
     def note(self, predicate: Predicate, pair: tuple[int, int]) -> None:
         """Take it as said."""
-        self.pairs.setdefault(pair, set()).add(predicate.word)
+        self._words.add((pair, predicate.word))
         axis = _axis(predicate)
         if axis is not None:
-            self.orders.setdefault(axis[0], set()).add(pair if axis[1] else pair[::-1])
+            self._orders.setdefault(axis[0], set()).add(pair if axis[1] else pair[::-1])
 
 
 class Populator:
@@ -106,8 +110,8 @@ class Populator:
         self._plausibility = plausibility
         self._by_types: dict[tuple[str, str], list[Predicate]] = {}
         self._adjectives_of: dict[str, list[Adjective]] = {}
-        self._relation = lru_cache(maxsize=_KEPT)(_relation)
-        self._excluded_by = lru_cache(maxsize=_KEPT)(vocabulary.excluded_by)
+        self._relation = Kept[tuple[tuple[int, int], Predicate], Relation](_relation, _KEPT)
+        self._excluded_by = Kept[str, tuple[str, ...]](vocabulary.excluded_by, _KEPT)
         if plausibility == "seen":
             self._count()
 
@@ -181,22 +185,23 @@ class Populator:
     ) -> tuple[Relation, ...] | None:
         found: list[Relation] = []
         last = len(edges) - 1
-        said = _Said() if last else None
+        said: _Said | None = None
         for number, pair in enumerate(edges):
             predicate = self._draw_predicate(pair, nouns, said, dice)
             if predicate is None:
                 return None
-            if said is not None and number < last:
+            if number < last:  # there is one more that it may stand against
+                said = said or _Said()
                 said.note(predicate, pair)
-            found.append(self._relation(pair, predicate))
+            found.append(self._relation[pair, predicate])
         return tuple(found)
 
     def _draw_predicate(
         self, pair: tuple[int, int], nouns: Sequence[Noun], said: _Said | None, dice: Dice
     ) -> Predicate | None:
         subject, object_ = nouns[pair[0]], nouns[pair[1]]
-        seen = self._between.get((subject.word, object_.word)) if self._plausibility == "seen" else None
-        if seen is not None:
+        if self._plausibility == "seen" and (subject.word, object_.word) in self._between:
+            seen = self._between[subject.word, object_.word]
             for _ in range(4):
                 predicate = self._words.predicate_of[seen.pick(dice)]
                 if said is None or said.allows(predicate, pair):
@@ -204,6 +209,8 @@ class Populator:
         fitting = self._by_types.get((subject.type, object_.type))
         if fitting is None:
             fitting = self._fitting(subject.type, object_.type)
+        if said is None and fitting:  # the first of a graph: none is wrong
+            return fitting[int(dice.unit() * len(fitting))]
         for _ in range(4 if fitting else 0):
             predicate = fitting[int(dice.unit() * len(fitting))]
             if said is None or said.allows(predicate, pair):
@@ -224,14 +231,14 @@ class Populator:
     def _draw_things(self, counts: Sequence[int], nouns: Sequence[Noun], dice: Dice) -> tuple[Thing, ...] | None:
         """Each object with so many attributes."""
         found: list[Thing] = []
-        is_seen = self._plausibility == "seen"
+        unit, known, is_seen = dice.unit, self._adjectives_of, self._plausibility == "seen"
         for noun, count in zip(nouns, counts, strict=True):
             if not count:
                 found.append((noun.word, ()))
                 continue
-            rows = self._adjectives_of.get(noun.type) or self._adjectives(noun)
+            rows = known.get(noun.type) or self._adjectives(noun)
             if count == 1 and rows and not is_seen:  # most are alone, and none is wrong then
-                found.append((noun.word, (rows[int(dice.unit() * len(rows))].word,)))
+                found.append((noun.word, (rows[int(unit() * len(rows))].word,)))
                 continue
             words = self._draw_some(noun, rows, count, dice)
             if words is None:
@@ -243,7 +250,11 @@ class Populator:
         like = self._like.get(noun.word) if self._plausibility == "seen" else None
         unit, words = dice.unit, list[str]()
         categories: set[str] = set()
-        for _ in range(count):
+        if rows and like is None:  # the first one stands alone, so none is wrong
+            one = rows[int(unit() * len(rows))]
+            words.append(one.word)
+            categories.add(one.category)
+        for _ in range(count - len(words)):
             for _ in range(4 if rows else 0):
                 one = rows[int(unit() * len(rows))] if like is None else self._words.adjective_of[like.pick(dice)][0]
                 if one.word not in words and one.category not in categories:
@@ -259,7 +270,7 @@ class Populator:
 
     def _left(self, rows: Sequence[Adjective], words: Sequence[str], categories: set[str]) -> Sequence[Adjective]:
         """What an object that has these words may have beside them, of other categories while there are some."""
-        excluded = {other for word in words for other in self._excluded_by(word)}
+        excluded = {other for word in words for other in self._excluded_by[word]}
         left = [row for row in rows if row.word not in words and row.word not in excluded]
         return [row for row in left if row.category not in categories] or left
 
@@ -295,7 +306,8 @@ def _region(label: str, attributes: tuple[str, ...]) -> Region:
     return Region(label=label, attributes=attributes)
 
 
-def _relation(pair: tuple[int, int], predicate: Predicate) -> Relation:
+def _relation(key: tuple[tuple[int, int], Predicate]) -> Relation:
+    pair, predicate = key
     return Relation(pair[0], predicate.word, pair[1], category=predicate.category)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ __all__ = ["PLAUSIBILITY", "Sampler", "constraints_of"]
 PLAUSIBILITY: Final = "gas.plausibility"
 """The column that keeps by what a graph is plausible, and which share of it is."""
 _CHUNK: Final = 1024
+_BLOCK: Final = 64
 _STRUCTURES: Final = 30
 """So many are tried where a vocabulary has no words for one, such as five attributes of a thing that has three."""
 _DEFAULT_COMPLEXITY: Final = Span(3, 9)
@@ -56,6 +57,7 @@ class Sampler:
         scene = Span.of(draws.scene_attributes, "scene_attributes") or Span(0, 0)
         self._least = int(scene.least)
         self._range = int(scene.most) - self._least + 1
+        self._scene = self.vocabulary.scene
         self._check_words()
 
     def graphs(self, items: range) -> Iterator[tuple[SceneGraph, Values]]:
@@ -65,9 +67,12 @@ class Sampler:
     def samples(self, items: range, split: str | None = None) -> Iterator[Sample]:
         """As `graphs`, each with an id that tells seed and number."""
         name = f"gas-{self._seed}-"
-        for number, dice in zip(items, self._dice(items), strict=True):
-            graph, values = self._graph(dice)
-            yield Sample(f"{name}{number:08d}", graph, split=split, values=values)
+        graphs = self.graphs(items)
+        for start in range(items.start, items.stop, _BLOCK):
+            # A block at once: what draws a graph, and then what its user does with it, each finds its own data near by.
+            block = [*islice(graphs, _BLOCK)]
+            for number, (graph, values) in enumerate(block, start):
+                yield Sample(f"{name}{number:08d}", graph, split=split, values=values)
 
     def _dice(self, items: range) -> Iterator[Dice]:
         starts = range(items.start, items.stop, _CHUNK)
@@ -91,14 +96,19 @@ class Sampler:
         raise ConfigError(self._populator.refusal(structure))
 
     def _scene_attributes(self, dice: Dice) -> dict[str, str]:
-        scene, unit = self.vocabulary.scene, dice.unit
-        count = min(self._least + int(unit() * self._range), len(scene))
+        scene, unit = self._scene, dice.unit
+        count = self._least + int(unit() * self._range)
+        if not count or not scene:
+            return {}
+        if count == 1:
+            one = scene[int(unit() * len(scene))]
+            return {one.name: one.values[int(unit() * len(one.values))]}
+        count = min(count, len(scene))
         chosen: dict[str, SceneAttribute] = {}
         while len(chosen) < count:
             one = scene[int(unit() * len(scene))]
             chosen[one.name] = one
-        names = sorted(chosen) if count > 1 else chosen
-        return {name: (values := chosen[name].values)[int(unit() * len(values))] for name in names}
+        return {name: (values := chosen[name].values)[int(unit() * len(values))] for name in sorted(chosen)}
 
     def _check_words(self) -> None:
         words, sizes = self.vocabulary, self._drawer.sizes

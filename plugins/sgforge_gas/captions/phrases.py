@@ -9,9 +9,10 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
+from sgforge_gas.kept import Kept
 from sgforge_gas.vocabulary import Vocabulary, english
 
-__all__ = ["NAMELESS", "Form", "Phrase", "Phrases", "Said", "capitalised", "form_of", "numbered", "plain"]
+__all__ = ["NAMELESS", "Form", "Phrase", "Phrases", "Said", "Thing", "capitalised", "form_of", "numbered", "plain"]
 
 NAMELESS: Final = "thing"
 """How an object without a label is called."""
@@ -68,6 +69,8 @@ def form_of(*, number: int, is_known: bool, is_bare: bool, is_first: bool) -> Fo
     return Form(number=number, is_known=is_known, is_bare=is_bare, is_first=is_first)
 
 
+Thing: TypeAlias = tuple[str | None, tuple[str, ...]]
+"""The label and attributes of an object."""
 Said: TypeAlias = tuple[str, int, int]
 """A text of a caption, and from where to where in it its object or verb is said."""
 
@@ -86,16 +89,32 @@ class _Noun:
     said: dict[Form, Said] = attrs.field(factory=dict)
 
 
-@attrs.define(kw_only=True, eq=False)  # never changed; to make frozen ones takes longer, and there are millions
+@attrs.frozen(kw_only=True, eq=False)
+class _Words:
+    """Attributes of an object in the order of speech as (word, place in the region), before and behind a noun, how they
+    are written there, and the article of the first.
+    """
+
+    before: _Placed = ()
+    behind: _Placed = ()
+    text_before: str = ""
+    text_behind: str = ""
+    article: str = ""
+
+
+_NO_WORDS: Final = _Words()
+
+
+@attrs.define(eq=False)  # never changed; to make frozen ones takes longer, and there are millions
 class Phrase:
-    """An object in words: its noun, its attributes in the order of speech as (word, place in the region), before and
-    behind the noun, the article of its first mention with these. `said`: what was said of it so far, by form.
+    """An object in words: its noun, its attributes, whether its verb is a plural, its label whatever its case. `said`:
+    what was said of it so far with its attributes, by form.
     """
 
     noun: _Noun
-    before: _Placed
-    behind: _Placed
-    article: str
+    own: _Words
+    is_plural: bool
+    folded: str
     said: dict[Form, Said]
 
     @property
@@ -104,37 +123,33 @@ class Phrase:
         return self.noun.text
 
     @property
-    def folded(self) -> str:
-        """The label, whatever its case."""
-        return self.noun.folded
+    def article(self) -> str:
+        """The article of its first mention with its attributes."""
+        noun, own = self.noun, self.own
+        return noun.article if noun.keeps_article or not own.before else own.article
 
     @property
-    def is_plural(self) -> bool:
-        """Whether its verb is a plural."""
-        return self.noun.is_plural
+    def placed(self) -> _Placed:
+        """Its attributes in the order of speech, each with its place in the region."""
+        return self.own.before + self.own.behind
 
     @property
     def words(self) -> frozenset[str]:
         """Its attributes, whatever their case."""
-        return frozenset(word.casefold() for word, _ in (*self.before, *self.behind))
+        return frozenset(word.casefold() for word, _ in self.placed)
 
     def say(self, form: Form) -> Said:
         """The object in this form; kept."""
         noun = self.noun
-        if form.is_bare:
-            kept, before, behind = noun.said, "", ""
-            if form in kept:
-                return kept[form]
-        else:
-            kept, behind = self.said, " and ".join([word for word, _ in self.behind]) if self.behind else ""
-            before = "".join([f"{word} " for word, _ in self.before])
-        text = self._lead(form) + before
-        first = len(text)
-        text += noun.text
-        last = len(text)
-        if behind:
-            text += f" {behind}"
-        found = kept[form] = (capitalised(text) if form.is_first else text), first, last
+        kept, own = (noun.said, _NO_WORDS) if form.is_bare else (self.said, self.own)
+        found = kept.get(form)
+        if found is None:
+            text = self._lead(form) + own.text_before
+            first = len(text)
+            text += noun.text
+            last = len(text)
+            text += own.text_behind
+            found = kept[form] = (capitalised(text) if form.is_first else text), first, last
         return found
 
     def marks(self, form: Form) -> Iterator[Mark]:
@@ -142,12 +157,12 @@ class Phrase:
         _, first, last = self.say(form)
         has_words = not (form.is_bare or form.is_known)
         at = len(self._lead(form))
-        for word, place in self.before if has_words else ():
+        for word, place in self.own.before if has_words else ():
             yield at, at + len(word), "attribute", place
             at += len(word) + 1
         yield first, last, "object", None
         at = last + 1
-        for word, place in self.behind if has_words else ():
+        for word, place in self.own.behind if has_words else ():
             yield at, at + len(word), "attribute", place
             at += len(word) + len(" and ")
 
@@ -180,27 +195,37 @@ class Phrases:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self.kept = lru_cache(maxsize=_KEPT)(self.made)
+        self.kept = Kept[Thing, Phrase](self.made, _KEPT)
         """As `made`, of what may come again: two attributes and more are hardly ever the same."""
         self.verb = lru_cache(maxsize=_KEPT)(self._verb)
         """Of a predicate, whether it is of a plural and the text before it what is said: " is next to "."""
         self._nouns = lru_cache(maxsize=_KEPT)(self._noun)
+        self._words = Kept[tuple[str, ...], _Words](self._make_words, _KEPT)
         self._attributes = lru_cache(maxsize=_KEPT)(self._attribute)
 
     def of(self, label: str | None, attributes: tuple[str, ...]) -> Phrase:
         """The phrase of a label and attributes."""
-        return self.kept(label, attributes) if len(attributes) < 2 else self.made(label, attributes)
+        return self.kept[label, attributes] if len(attributes) < 2 else self.made((label, attributes))
 
-    def made(self, label: str | None, attributes: tuple[str, ...]) -> Phrase:
-        """As `of`, made anew."""
+    def made(self, thing: Thing) -> Phrase:
+        """The phrase of a label and attributes, made anew."""
+        label, attributes = thing
         noun = self._nouns(label)
         if not attributes:
-            return Phrase(noun=noun, before=(), behind=(), article=noun.article, said=noun.said)
+            return Phrase(noun, _NO_WORDS, noun.is_plural, noun.folded, noun.said)
+        return Phrase(noun, self._words[attributes], noun.is_plural, noun.folded, {})
+
+    def _make_words(self, attributes: tuple[str, ...]) -> _Words:
         words = [self._attributes(word) for word in attributes]
         before, behind = words[0].alone if len(words) == 1 else _in_order(words)
-        is_own = noun.keeps_article or not before
-        article = noun.article if is_own else words[before[0][1]].article
-        return Phrase(noun=noun, before=before, behind=behind, article=article, said={})
+        text_behind = " and ".join([word for word, _ in behind])
+        return _Words(
+            before=before,
+            behind=behind,
+            text_before="".join([f"{word} " for word, _ in before]),
+            text_behind=f" {text_behind}" if text_behind else "",
+            article=words[before[0][1]].article if before else "",
+        )
 
     def _noun(self, label: str | None) -> _Noun:
         text = plain(label) or NAMELESS

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate, starmap
-from operator import attrgetter
 from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
-from sgforge.graph import Caption, Relation, SceneGraph, Span
-from sgforge_gas.captions.phrases import Phrase, Phrases, numbered, plain
+from sgforge.graph import KEPT, Caption, Relation, SceneGraph, Span
+from sgforge_gas.captions.phrases import Phrase, Phrases, Thing, numbered, plain
 from sgforge_gas.captions.plans import Mention, Plan, Style, Word, plan_of
+from sgforge_gas.kept import Kept
 from sgforge_gas.populating import DrawnRows
-from sgforge_gas.structures import Structure
 from sgforge_gas.vocabulary import Vocabulary, starter
 
 __all__ = ["ElementSpan", "Style", "Writer", "Written"]
@@ -33,7 +32,7 @@ _SCENE_ORDER: Final = (
     "framing",
 )
 _EMPTY: Final = "An empty scene."
-_span = lru_cache(maxsize=2**15)(Span)
+_SPANS: Final = Kept[tuple[int, int, int], Span](lambda place: Span(*place), 2**15)
 """Spans are values: of many captions most are there already."""
 T = TypeVar("T", covariant=True)
 
@@ -93,7 +92,7 @@ class Writer:
         self._vocabulary = starter() if vocabulary is None else vocabulary
         self._phrases = Phrases(self._vocabulary)
         self._style = style
-        self._plan_of_structure = lru_cache(maxsize=20_000)(self._make_plan_of_structure)
+        self._plan_of_edges = lru_cache(maxsize=20_000)(self._make_plan_of_edges)
         self._scene = lru_cache(maxsize=20_000)(self._make_scene)
         self._scene_part = lru_cache(maxsize=20_000)(self._make_scene_part)
 
@@ -106,37 +105,44 @@ class Writer:
 
     def caption(self, graph: SceneGraph) -> Caption:
         """The caption as the core's value, with the spans of objects alone."""
-        drawn, attributes = graph.deferred, graph.attributes
-        page = self._page_of_drawn(drawn) if type(drawn) is DrawnRows else self._page(graph)
+        page, attributes = self._page(graph), graph.attributes
         text = page.text + self._scene(tuple(attributes.items())).text if attributes else page.text
         return Caption(text, page.object_spans())
 
     def _page(self, graph: SceneGraph) -> _Page:
         drawn = graph.deferred
         if type(drawn) is DrawnRows:
-            return self._page_of_drawn(drawn)
+            return self._page_of_all(drawn.things, drawn.relations, drawn.structure.edges)
+        rows = graph.all
+        if {row.status for row in (*rows.regions, *rows.relations)} <= _ALL_KEPT:
+            things = [(region.label, region.attributes) for region in rows.regions]
+            edges = tuple([(row.subject, row.object) for row in rows.relations])
+            return self._page_of_all(things, rows.relations, edges)
         of = self._phrases.of
         phrases = {index: of(region.label, region.attributes) for index, region in graph.regions.items()}
         return _Page(self._plan(phrases, graph.relations), phrases, graph.relations, self._phrases)
 
-    def _page_of_drawn(self, drawn: DrawnRows) -> _Page:
-        """As of any graph; all rows are kept here, so their numbers are their places."""
+    def _page_of_all(
+        self,
+        things: Sequence[Thing],
+        relations: Sequence[Relation],
+        edges: tuple[tuple[int, int], ...],
+    ) -> _Page:
+        """Of a graph all of whose rows are kept, so that their numbers are their places."""
         kept, made = self._phrases.kept, self._phrases.made
-        things, relations = drawn.things, drawn.relations
-        phrases = [kept(label, own) if len(own) < 2 else made(label, own) for label, own in things]
-        is_told = len(set(map(_folded, phrases))) == len(phrases)
-        # Where no label stands twice, nor two objects behind one verb, the structure is all that decides, but for words
-        # that have sentences of their own.
-        if is_told and self._style != "dense" and not (drawn.structure.has_forks and _has_shared_verb(relations)):
-            plan = self._plan_of_structure(drawn.structure)
+        phrases = [kept[thing] if len(thing[1]) < 2 else made(thing) for thing in things]
+        is_told = len({phrase.folded for phrase in phrases}) == len(phrases)
+        # Where no label stands twice, nor two objects behind one verb, numbers alone decide, but for words that have
+        # sentences of their own.
+        if is_told and self._style != "dense" and (len(edges) < 2 or not _has_shared_verb(relations)):
+            plan = self._plan_of_edges(len(phrases), edges)
         else:
             plan = self._plan(dict(enumerate(phrases)), dict(enumerate(relations)))
         return _Page(plan, phrases, relations, self._phrases)
 
-    def _make_plan_of_structure(self, structure: Structure) -> Plan:
-        objects = tuple(range(len(structure.attributes)))
-        rows = tuple((number, *pair, number) for number, pair in enumerate(structure.edges))
-        return plan_of(self._style, objects, rows)
+    def _make_plan_of_edges(self, objects: int, edges: tuple[tuple[int, int], ...]) -> Plan:
+        rows = tuple((number, *pair, number) for number, pair in enumerate(edges))
+        return plan_of(self._style, tuple(range(objects)), rows)
 
     def _plan(self, phrases: Mapping[int, Phrase], relations: Mapping[int, Relation]) -> Plan:
         rows: list[tuple[int, int, int, int]] = []
@@ -153,7 +159,7 @@ class Writer:
             tuple(rows),
             () if is_told else tuple(map(labels.index, labels)),
             _NONE if is_told else numbered(phrases, by_label=is_dense),
-            tuple(len(one.before) + len(one.behind) for one in phrases.values()) if is_dense else (),
+            tuple(len(one.placed) for one in phrases.values()) if is_dense else (),
         )
 
     def _make_scene(self, attributes: Sequence[tuple[str, str]]) -> _Scene:
@@ -184,8 +190,8 @@ def _has_shared_verb(relations: Sequence[Relation]) -> bool:
     return len({(row.subject, row.predicate) for row in relations}) < len(relations)
 
 
-_folded = attrgetter("noun.folded")
 _NONE: Final[frozenset[int]] = frozenset()
+_ALL_KEPT: Final = frozenset({KEPT})
 
 
 @attrs.frozen(eq=False)
@@ -216,15 +222,15 @@ class _Page:
         texts = list(plan.texts)
         for place, index, form in plan.mentions:
             phrase = phrases[index]
-            said = phrase.said.get(form) or phrase.say(form)
+            said = (phrase.noun if form.is_bare else phrase).said.get(form) or phrase.say(form)
             mentions.append(said)
             texts[place] = said[0]
         for place, number, subject, lead in plan.verbs:
-            said = known.verb(relations[number].predicate, phrases[subject].noun.is_plural, lead)
+            said = known.verb(relations[number].predicate, phrases[subject].is_plural, lead)
             verbs.append(said)
             texts[place] = said[0]
         for place, index, forms in plan.bes:
-            texts[place] = forms[phrases[index].noun.is_plural]
+            texts[place] = forms[phrases[index].is_plural]
         for place, index, number in plan.words:
             texts[place] = self._word(index, number)[0]
         self._starts = list(accumulate(map(len, texts), initial=0))
@@ -234,7 +240,9 @@ class _Page:
         """Of each mention of an object."""
         starts = self._starts
         said = zip(self._plan.mentions, self._mentions, strict=True)
-        return tuple([_span(starts[at] + first, starts[at] + last, index) for (at, index, _), (_, first, last) in said])
+        return tuple(
+            [_SPANS[starts[at] + first, starts[at] + last, index] for (at, index, _), (_, first, last) in said]
+        )
 
     def spans(self) -> Iterator[ElementSpan]:
         """Of every element but those of the scene."""
@@ -250,8 +258,7 @@ class _Page:
 
     def _word(self, index: int, place: int) -> tuple[str, int]:
         """An attribute that is said alone, and its place in the region."""
-        phrase = self._phrases[index]
-        return (*phrase.before, *phrase.behind)[place]
+        return self._phrases[index].placed[place]
 
     def _verb_span(self, place: int, relation: int) -> ElementSpan:
         start = self._starts[place]

@@ -100,7 +100,7 @@ class Asker:
     def _attributes(self, scene: _Scene) -> Iterator[Question]:
         seen: Counter[tuple[str, str]] = Counter()
         for index, phrase in scene.phrases.items():
-            for word, _ in sorted((*phrase.before, *phrase.behind), key=lambda item: item[1]):
+            for word, _ in sorted(phrase.placed, key=lambda item: item[1]):
                 key = phrase.label.casefold(), word.casefold()
                 seen[key] += 1
                 yield _yes_no(

@@ -18,7 +18,7 @@ _MASK: Final = 2**64 - 1
 _STEP: Final = 0x9E3779B97F4A7C15
 _FIRST: Final = 0xBF58476D1CE4E5B9
 _SECOND: Final = 0x94D049BB133111EB
-_WORDS: Final = 24
+_WORDS: Final = 16
 """Words of an item that are made for all items of a chunk at once; what needs more goes on by itself."""
 
 

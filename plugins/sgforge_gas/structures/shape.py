@@ -85,11 +85,6 @@ class Structure:
                         ready.append(object_)
         return done == len(self.attributes)
 
-    @cached_property
-    def has_forks(self) -> bool:
-        """Whether some object is the subject of several relations."""
-        return len({subject for subject, _ in self.edges}) < len(self.edges)
-
     @property
     def has_parallel(self) -> bool:
         """Whether some pair has several relations in one direction."""
