@@ -17,7 +17,7 @@ from sgforge_gas.structures.dice import Dice
 from sgforge_gas.structures.shape import Structure
 from sgforge_gas.vocabulary import Adjective, Noun, Predicate, Vocabulary
 
-__all__ = ["DrawnRows", "Plausibility", "Populator"]
+__all__ = ["DrawnRows", "Plausibility", "Populator", "Thing", "axis_of"]
 
 Plausibility: TypeAlias = Literal["none", "types", "seen"]
 _TRIES: Final = 60
@@ -77,7 +77,7 @@ class _Said:
         """Whether it is new for the pair and does not contradict what was said of places."""
         if (pair, predicate.word) in self._words:
             return False
-        axis = _axis(predicate) if self._orders else None
+        axis = axis_of(predicate) if self._orders else None
         links = None if axis is None else self._orders.get(axis[0])
         if axis is None or links is None:
             return True
@@ -87,7 +87,7 @@ class _Said:
     def note(self, predicate: Predicate, pair: tuple[int, int]) -> None:
         """Take it as said."""
         self._words.add((pair, predicate.word))
-        axis = _axis(predicate)
+        axis = axis_of(predicate)
         if axis is not None:
             self._orders.setdefault(axis[0], set()).add(pair if axis[1] else pair[::-1])
 
@@ -110,7 +110,7 @@ class Populator:
         self._plausibility = plausibility
         self._by_types: dict[tuple[str, str], list[Predicate]] = {}
         self._adjectives_of: dict[str, list[Adjective]] = {}
-        self._relation = Kept[tuple[tuple[int, int], Predicate], Relation](_relation, _KEPT)
+        self.relation = Kept[tuple[tuple[int, int], Predicate], Relation](_relation, _KEPT)
         self._excluded_by = Kept[str, tuple[str, ...]](vocabulary.excluded_by, _KEPT)
         if plausibility == "seen":
             self._count()
@@ -120,7 +120,7 @@ class Populator:
         for _ in range(_TRIES):
             nouns = self._draw_nouns(structure, dice)
             relations = self._draw_relations(structure.edges, nouns, dice) if structure.edges else ()
-            things = None if relations is None else self._draw_things(structure.attributes, nouns, dice)
+            things = None if relations is None else self.draw_things(structure.attributes, nouns, dice)
             if relations is not None and things is not None:
                 share = 1.0 if self._plausibility == "types" else self._share(nouns, things, relations)
                 return DrawnRows(structure, things, relations, share)
@@ -193,7 +193,7 @@ class Populator:
             if number < last:  # there is one more that it may stand against
                 said = said or _Said()
                 said.note(predicate, pair)
-            found.append(self._relation[pair, predicate])
+            found.append(self.relation[pair, predicate])
         return tuple(found)
 
     def _draw_predicate(
@@ -208,7 +208,7 @@ class Populator:
                     return predicate
         fitting = self._by_types.get((subject.type, object_.type))
         if fitting is None:
-            fitting = self._fitting(subject.type, object_.type)
+            fitting = self.fitting(subject.type, object_.type)
         if said is None and fitting:  # the first of a graph: none is wrong
             return fitting[int(dice.unit() * len(fitting))]
         for _ in range(4 if fitting else 0):
@@ -218,7 +218,8 @@ class Populator:
         left = [predicate for predicate in fitting if said is None or said.allows(predicate, pair)]
         return dice.pick(left) if left else None
 
-    def _fitting(self, subject: str, object_: str) -> list[Predicate]:
+    def fitting(self, subject: str, object_: str) -> list[Predicate]:
+        """The relations that an object of one type may have to one of another."""
         found = self._by_types.get((subject, object_))
         if found is None:
             every = self._plausibility == "none"
@@ -228,7 +229,7 @@ class Populator:
 
     # Attributes
 
-    def _draw_things(self, counts: Sequence[int], nouns: Sequence[Noun], dice: Dice) -> tuple[Thing, ...] | None:
+    def draw_things(self, counts: Sequence[int], nouns: Sequence[Noun], dice: Dice) -> tuple[Thing, ...] | None:
         """Each object with so many attributes."""
         found: list[Thing] = []
         unit, known, is_seen = dice.unit, self._adjectives_of, self._plausibility == "seen"
@@ -236,7 +237,7 @@ class Populator:
             if not count:
                 found.append((noun.word, ()))
                 continue
-            rows = known.get(noun.type) or self._adjectives(noun)
+            rows = known.get(noun.type) or self.adjectives(noun.type)
             if count == 1 and rows and not is_seen:  # most are alone, and none is wrong then
                 found.append((noun.word, (rows[int(unit() * len(rows))].word,)))
                 continue
@@ -274,12 +275,13 @@ class Populator:
         left = [row for row in rows if row.word not in words and row.word not in excluded]
         return [row for row in left if row.category not in categories] or left
 
-    def _adjectives(self, noun: Noun) -> list[Adjective]:
-        found = self._adjectives_of.get(noun.type)
+    def adjectives(self, kind: str) -> list[Adjective]:
+        """The attributes that an object of a type may have."""
+        found = self._adjectives_of.get(kind)
         if found is None:
             every = self._plausibility == "none"
-            found = [row for row in self._words.adjectives if every or not row.fits or noun.type in row.fits]
-            self._adjectives_of[noun.type] = found
+            found = [row for row in self._words.adjectives if every or not row.fits or kind in row.fits]
+            self._adjectives_of[kind] = found
         return found
 
     # How plausible
@@ -312,7 +314,7 @@ def _relation(key: tuple[tuple[int, int], Predicate]) -> Relation:
 
 
 @lru_cache(maxsize=100_000)
-def _axis(predicate: Predicate) -> tuple[str, bool] | None:
+def axis_of(predicate: Predicate) -> tuple[str, bool] | None:
     """The order of place that a predicate speaks of, and whether it does so forwards; None of any other."""
     inverse = predicate.inverse
     if inverse is None or inverse == predicate.word or predicate.category != "spatial":

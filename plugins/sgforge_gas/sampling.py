@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,12 @@ from sgforge.errors import ConfigError
 from sgforge.graph import Sample, SceneGraph
 from sgforge.graph.values import HeldValues, Values
 from sgforge_gas.config import Draws
+from sgforge_gas.drafting import Drafter
 from sgforge_gas.populating import DrawnRows, Populator
 from sgforge_gas.structures import Constraints, Drawer, Prior, Span
 from sgforge_gas.structures.constraints import Size
 from sgforge_gas.structures.cores import Kind
-from sgforge_gas.structures.dice import Dice, dice_of
+from sgforge_gas.structures.dice import Dice, dice_at, units_of
 from sgforge_gas.vocabulary import SceneAttribute, Vocabulary, load_vocabulary
 
 __all__ = ["PLAUSIBILITY", "Sampler", "constraints_of"]
@@ -59,10 +60,15 @@ class Sampler:
         self._range = int(scene.most) - self._least + 1
         self._scene = self.vocabulary.scene
         self._check_words()
+        is_fit = draws.plausibility == "types" and Drafter.takes(self.vocabulary)
+        words, scene = self.vocabulary, (self._least, self._range)
+        draw_scene = self._scene_attributes
+        self._drafter = Drafter(self._drawer, self._populator, words, scene, draw_scene) if is_fit else None
 
     def graphs(self, items: range) -> Iterator[tuple[SceneGraph, Values]]:
         """The graphs of these numbers, each with the values of its columns."""
-        return map(self._graph, self._dice(items))
+        for start in range(items.start, items.stop, _CHUNK):
+            yield from self._chunk(range(start, min(start + _CHUNK, items.stop)))
 
     def samples(self, items: range, split: str | None = None) -> Iterator[Sample]:
         """As `graphs`, each with an id that tells seed and number."""
@@ -74,9 +80,16 @@ class Sampler:
             for number, (graph, values) in enumerate(block, start):
                 yield Sample(f"{name}{number:08d}", graph, split=split, values=values)
 
-    def _dice(self, items: range) -> Iterator[Dice]:
-        starts = range(items.start, items.stop, _CHUNK)
-        return chain.from_iterable(dice_of(self._seed, range(one, min(one + _CHUNK, items.stop))) for one in starts)
+    def _chunk(self, items: range) -> Iterator[tuple[SceneGraph, Values]]:
+        states, units = units_of(self._seed, items)
+        if self._drafter is None:
+            yield from map(self._graph, map(dice_at, states, units))
+            return
+        for number, draft in enumerate(self._drafter.drafts(states, units)):
+            if draft is None:
+                yield self._graph(dice_at(states[number], units[number]))
+            else:
+                yield SceneGraph.of_checked(0, 0, draft[1], draft[0]), self._values
 
     def _graph(self, dice: Dice) -> tuple[SceneGraph, Values]:
         rows = self._rows(dice)

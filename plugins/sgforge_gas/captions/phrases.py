@@ -12,7 +12,19 @@ import attrs
 from sgforge_gas.kept import Kept
 from sgforge_gas.vocabulary import Vocabulary, english
 
-__all__ = ["NAMELESS", "Form", "Phrase", "Phrases", "Said", "Thing", "capitalised", "form_of", "numbered", "plain"]
+__all__ = [
+    "FIRST",
+    "NAMELESS",
+    "Form",
+    "Phrase",
+    "Phrases",
+    "Said",
+    "Thing",
+    "capitalised",
+    "form_of",
+    "numbered",
+    "plain",
+]
 
 NAMELESS: Final = "thing"
 """How an object without a label is called."""
@@ -69,6 +81,8 @@ def form_of(*, number: int, is_known: bool, is_bare: bool, is_first: bool) -> Fo
     return Form(number=number, is_known=is_known, is_bare=is_bare, is_first=is_first)
 
 
+FIRST: Final = form_of(number=0, is_known=False, is_bare=False, is_first=False)
+"""The first mention of an object that no number tells, not at the beginning of a sentence."""
 Thing: TypeAlias = tuple[str | None, tuple[str, ...]]
 """The label and attributes of an object."""
 Said: TypeAlias = tuple[str, int, int]
@@ -108,13 +122,14 @@ _NO_WORDS: Final = _Words()
 @attrs.define(eq=False)  # never changed; to make frozen ones takes longer, and there are millions
 class Phrase:
     """An object in words: its noun, its attributes, whether its verb is a plural, its label whatever its case. `said`:
-    what was said of it so far with its attributes, by form.
+    what was said of it so far with its attributes, by form; `first` in the form that almost every one has, `FIRST`.
     """
 
     noun: _Noun
     own: _Words
     is_plural: bool
     folded: str
+    first: Said
     said: dict[Form, Said]
 
     @property
@@ -125,8 +140,7 @@ class Phrase:
     @property
     def article(self) -> str:
         """The article of its first mention with its attributes."""
-        noun, own = self.noun, self.own
-        return noun.article if noun.keeps_article or not own.before else own.article
+        return _article(self.noun, self.own)
 
     @property
     def placed(self) -> _Placed:
@@ -176,6 +190,18 @@ class Phrase:
         return f"{article} " if article else ""
 
 
+def _article(noun: _Noun, own: _Words) -> str:
+    return noun.article if noun.keeps_article or not own.before else own.article
+
+
+def _first(noun: _Noun, own: _Words) -> Said:
+    """What is said of an object in the form `FIRST`."""
+    article = _article(noun, own)
+    lead = f"{article} {own.text_before}" if article else own.text_before
+    start = len(lead)
+    return f"{lead}{noun.text}{own.text_behind}", start, start + len(noun.text)
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class _Attribute:
     """An attribute as it is said, the same whatever its case, its rank in the order of speech, whether it stands behind
@@ -212,8 +238,9 @@ class Phrases:
         label, attributes = thing
         noun = self._nouns(label)
         if not attributes:
-            return Phrase(noun, _NO_WORDS, noun.is_plural, noun.folded, noun.said)
-        return Phrase(noun, self._words[attributes], noun.is_plural, noun.folded, {})
+            return Phrase(noun, _NO_WORDS, noun.is_plural, noun.folded, _first(noun, _NO_WORDS), noun.said)
+        own = self._words[attributes]
+        return Phrase(noun, own, noun.is_plural, noun.folded, _first(noun, own), {})
 
     def _make_words(self, attributes: tuple[str, ...]) -> _Words:
         words = [self._attributes(word) for word in attributes]

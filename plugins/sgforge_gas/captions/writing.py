@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol, TypeAlias, TypeVar
 import attrs
 
 from sgforge.graph import KEPT, Caption, Relation, SceneGraph, Span
-from sgforge_gas.captions.phrases import Phrase, Phrases, Thing, numbered, plain
+from sgforge_gas.captions.phrases import FIRST, Phrase, Phrases, Thing, numbered, plain
 from sgforge_gas.captions.plans import Mention, Plan, Style, Word, plan_of
 from sgforge_gas.kept import Kept
 from sgforge_gas.populating import DrawnRows
@@ -222,7 +222,10 @@ class _Page:
         texts = list(plan.texts)
         for place, index, form in plan.mentions:
             phrase = phrases[index]
-            said = (phrase.noun if form.is_bare else phrase).said.get(form) or phrase.say(form)
+            if form is FIRST:
+                said = phrase.first
+            else:
+                said = (phrase.noun if form.is_bare else phrase).said.get(form) or phrase.say(form)
             mentions.append(said)
             texts[place] = said[0]
         for place, number, subject, lead in plan.verbs:

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-__all__ = ["Dice", "dice_of"]
+__all__ = ["Dice", "dice_at", "dice_of", "units_of"]
 
 T = TypeVar("T")
 _MASK: Final = 2**64 - 1
@@ -68,14 +68,23 @@ def _mixed(value: int) -> int:
 
 def dice_of(seed: int, items: range) -> Iterator[Dice]:
     """The dice of each item of a range, made together."""
+    states, units = units_of(seed, items)
+    return map(dice_at, states, units)
+
+
+def dice_at(state: np.uint64, units: np.ndarray) -> Dice:
+    """The dice of one item of `units_of`."""
+    return Dice(chain(units.tolist(), _later(int(state))))
+
+
+def units_of(seed: int, items: range) -> tuple[np.ndarray, np.ndarray]:
+    """Of each item of a range its state, (N,) uint64, and its first numbers in [0, 1), (N, 16) float64."""
     key = np.uint64(_mixed((seed * _STEP + _FIRST) & _MASK))
     numbers = np.array(items, np.uint64)
     states = _mixed_array(key ^ (numbers * np.uint64(_SECOND) + np.uint64(_STEP)))
     steps = np.arange(1, _WORDS + 1, dtype=np.uint64) * np.uint64(_STEP)
     words = _mixed_array(states[:, None] + steps[None])
-    units = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    for state, row in zip(states.tolist(), units.tolist(), strict=True):
-        yield Dice(chain(row, _later(state)))
+    return states, (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mixed_array(values: np.ndarray) -> np.ndarray:

@@ -55,17 +55,23 @@ class Drawer:
         self._kept: dict[tuple[int, int], Structure] = {}
         weights = self._weights(prior)
         self.sizes: list[Size] = list(weights)
-        self._sums = list(accumulate(weights.values()))
-        self._places = [(sum(size), self._rows.get(size)) for size in self.sizes]
+        self.sums = list(accumulate(weights.values()))
+        self.places = [(sum(size), self._rows.get(size)) for size in self.sizes]
 
     def draw(self, dice: Dice) -> Structure:
         """One structure; all that is random comes from the dice."""
         unit = dice.unit
-        place = bisect_right(self._sums, int(unit() * self._sums[-1]))
-        complexity, rows = self._places[place]
+        place = bisect_right(self.sums, int(unit() * self.sums[-1]))
+        rows = self.places[place][1]
         if rows is None:
             return draw_directly(self.sizes[place], self._constraints, self._kind, dice)
-        key = (complexity, rows[int(unit() * len(rows))])
+        return self.structure(place, int(unit() * len(rows)))
+
+    def structure(self, place: int, number: int) -> Structure:
+        """A structure of the table, by the place of its size and its number among those that keep the bounds."""
+        complexity, rows = self.places[place]
+        assert rows is not None, "structures of this size are not counted"
+        key = (complexity, rows[number])
         found = self._kept.get(key)
         if found is None:
             found = self._table.structure(*key)
