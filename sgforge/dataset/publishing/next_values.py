@@ -55,8 +55,6 @@ class _Run:
     stop: int
 
 
-_OF_IMAGE: Final = np.zeros(1, np.int64)
-"""The place of one value of an image."""
 _LENGTH_BYTES: Final = 4
 _IS_GIVEN: Final = np.ones(1, np.uint8)
 
@@ -199,14 +197,13 @@ class NextColumn:
             self.add_run(old, int(old.ends[first]), int(old.ends[last]))
         self.given.append(given)
 
+    def add_one(self, origin: _FreshColumn, number: int) -> None:
+        """The row of an image, filled by the value of this number."""
+        self.given.append(_IS_GIVEN)
+        self.add_run(origin, number, number + 1)
+
     def add_filled(self, old: tuple[ValueColumn | None, int, int], fresh: _Fresh, rows: int) -> None:
         """The rows of one image, of which an answer filled some."""
-        if rows == 1 and all(indices is _OF_IMAGE for indices, _ in fresh.filled):
-            # One value of an image, as most are: the last that came is the one.
-            number = fresh.filled[-1][1]
-            self.given.append(_IS_GIVEN)
-            self.add_run(fresh.origin, number, number + 1)
-            return
         column, first, last = old
         places = np.full(rows, -1, np.int64)
         if column is not None:
@@ -246,7 +243,8 @@ class NextValues:
         self._parent = parent
         self._columns: dict[tuple[str, str], NextColumn] = {}
         self._origins: dict[tuple[str, str], _FreshColumn] = {}
-        self._fresh: dict[tuple[str, str], dict[int, _Fresh]] = {}
+        # By column and image what was filled; of a column of images the number of the value.
+        self._fresh: dict[tuple[str, str], dict[int, _Fresh | int]] = {}
         self._rows = {"image": 0, "region": 0, "relation": 0}
         for column in () if parent is None else parent.meta.columns:
             self._column(column)
@@ -264,15 +262,16 @@ class NextValues:
         if origin is None or origin.column is not column:
             origin = self._origin(column)
         by_image = self._fresh.setdefault(key, {})
-        fresh = by_image.get(image)
-        if fresh is None:
-            fresh = by_image[image] = _Fresh(origin)
+        number = origin.append(block)
         if column.target == "image":
-            count = len(block.length) // _LENGTH_BYTES
-            indices = _OF_IMAGE if count == 1 else np.zeros(count, np.int64)
-        else:
-            indices = block.indices
-        fresh.filled.append((indices, origin.append(block)))
+            # One row has one value: the last that came is the one. A number alone, as there are millions.
+            if origin.count > number:
+                by_image[image] = origin.count - 1
+            return
+        fresh = by_image.get(image)
+        if not isinstance(fresh, _Fresh):
+            fresh = by_image[image] = _Fresh(origin)
+        fresh.filled.append((block.indices, number))
 
     def _origin(self, column: Column) -> _FreshColumn:
         """Where new values of a column are kept."""
@@ -318,7 +317,7 @@ class NextValues:
         start: int,
         counts: np.ndarray,
         taken: Mapping[int, tuple[Snapshot, int]],
-        fresh: Mapping[int, _Fresh],
+        fresh: Mapping[int, _Fresh | int],
     ) -> None:
         target, key = column.column.target, column.column.key
         old = None if self._parent is None else self._parent.value_column(*key)
@@ -326,16 +325,20 @@ class NextValues:
         ends = ends_of(counts)
         for row in sorted({*taken, *(image - start for image in fresh)}):
             self._unchanged(column, old, start, done, row, counts)
+            done = row + 1
+            filled = fresh.get(start + row)
+            if isinstance(filled, int):
+                column.add_one(self._origins[key], filled)
+                continue
             origin = self._parent if row not in taken else taken[row][0]
             there = start + row if row not in taken else taken[row][1]
             source = None if origin is None else origin.value_column(*key)
             first, last = (0, 0) if origin is None or source is None else origin.rows_of(target, there, there + 1)
             rows = int(ends[row + 1] - ends[row])
-            if start + row in fresh:
-                column.add_filled((source, first, last), fresh[start + row], rows)
+            if filled is not None:
+                column.add_filled((source, first, last), filled, rows)
             else:
                 column.add_rows(source, first, last, rows)
-            done = row + 1
         self._unchanged(column, old, start, done, len(counts), counts)
 
     def _unchanged(
