@@ -398,6 +398,16 @@ def test_links_out_of_a_snapshot_are_refused(folder, tmp_path, target):
         Snapshot.open(path).column("image/width")
 
 
+def test_links_that_stay_within_a_snapshot_are_followed(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    path = Dataset.open(copy).snapshot.path
+    expected = Snapshot.open(path).column("image/width")
+    (path / "image/width/c").rename(path / "beside")
+    (path / "image/width/c").symlink_to("../../beside")
+    assert np.array_equal(Snapshot.open(path).column("image/width"), expected)
+
+
 def test_a_snapshot_that_is_a_link_is_refused(folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import stat
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +40,7 @@ class StoredArray:
 
     def __init__(self, folder: Path, root: Path | None = None) -> None:
         self._folder = folder
-        self._root = Path(os.path.realpath(root or folder))
+        self._given_root = root or folder
         try:
             meta = read_json(self._inside(folder / "zarr.json"), _MAX_META_BYTES)
             sharding = meta["codecs"][0]["configuration"]
@@ -60,8 +62,13 @@ class StoredArray:
         self._maps: dict[int, tuple[np.ndarray, np.ndarray] | None] = {}
         self._last: tuple[int, np.ndarray] = (-1, np.zeros(0))
 
+    @cached_property
+    def _root(self) -> Path:
+        return Path(os.path.realpath(self._given_root))
+
     def _inside(self, path: Path) -> Path:
-        if not Path(os.path.realpath(path)).is_relative_to(self._root):
+        # A version has some 80 arrays: to resolve all their paths took as long as to read them.
+        if _may_lead_out(path, self._given_root) and not Path(os.path.realpath(path)).is_relative_to(self._root):
             raise DatasetError(f"{path} leads out of {self._root}: refused")
         return path
 
@@ -184,3 +191,20 @@ class StoredArray:
         found = data, np.frombuffer(tail.tobytes(), "<u8").reshape(-1, 2)
         self._maps[shard] = found
         return found
+
+
+def _may_lead_out(path: Path, root: Path) -> bool:
+    """Whether a name below `root` is a link, or is none that can be told from one; without links `path` lies inside."""
+    at, whole = os.fspath(root), os.fspath(path)
+    if not whole.startswith(f"{at}/"):
+        return True
+    for name in whole[len(at) + 1 :].split("/"):
+        at = f"{at}/{name}"
+        try:
+            if name == ".." or stat.S_ISLNK(os.lstat(at).st_mode):
+                return True
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+    return False
