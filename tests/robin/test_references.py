@@ -140,28 +140,52 @@ def test_the_layer_by_hand() -> None:
     layer = ReferenceLayer(4)
     for value in layer.parameters():
         value.normal_()
-    mask, pos = torch.randn(2, 4), torch.randn(2, 4)
-    said = torch.cat([torch.randn(1, 4), torch.zeros(1, 4)])
+    mask, pos = torch.randn(3, 4), torch.randn(3, 4)
+    said = torch.cat([torch.randn(1, 4), torch.zeros(2, 4)])
     rows = layer(RegionTokens(mask, pos), said)
-    assert rows.shape == (3, 4, 4)
+    assert rows.shape == (4, 5, 4)
     assert not rows[:, 0].any()
-    assert not rows[:2, 3].any()
-    assert torch.equal(rows[2, 3], layer.last)
-    for place in range(2):
+    assert not rows[[0, 1, 3], 4].any()
+    assert torch.equal(rows[2, 4], layer.last)
+    for place in range(3):
         told = ((layer.look, mask), (layer.place, pos), (layer.name, said))
         parts = [value for part, of in told for value in part(of)[place].tolist()]
-        assert any(parts[8:]) != bool(place)
+        assert any(parts[8:]) == (place == 0)
         for part, weights in enumerate((layer.focus.weight, layer.topic.weight, layer.following.weight)):
             seen = [sum(w * v for w, v in zip(row, parts, strict=True)) / 12**0.5 for row in weights.tolist()]
-            expected = [a + b for a, b in zip(seen, layer.numbers[part, place].tolist(), strict=True)]
+            numbers = layer.numbers[part, place]
+            if part == 2:  # of all that may still be named
+                numbers = numbers + sum(layer.numbers[3, later] for later in range(place, 3))
+            expected = [a + b for a, b in zip(seen, numbers.tolist(), strict=True)]
             assert rows[part, place + 1].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    embeds = torch.randn(5, 4)
-    numbers = torch.tensor([[0, 0, 0], [2, 1, -3], [1, 1, 2], [3, 2, 4], [2, 99, -1]])
-    added = add_references(embeds, numbers, rows) - embeds
-    focus, topic, following = rows[0, [0, 2, 1, 0, 2]], rows[1, [0, 1, 1, 2, 0]], rows[2, [0, 3, 2, 3, 0]]
-    torch.testing.assert_close(added, focus + topic + following)
+        assert torch.equal(rows[3, place + 1], -layer.numbers[3, place])
     many = layer(RegionTokens(torch.randn(120, 4), torch.randn(120, 4)), torch.zeros(120, 4))  # more than have a number
-    assert many.shape == (3, 122, 4)
+    assert many.shape == (4, 122, 4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("numbers", "added"),
+    [
+        ((0, 0, 0), {}),
+        ((1, 1, -2), {(0, 1), (1, 1)}),
+        ((1, 1, 2), {(0, 1), (1, 1), (2, 2)}),
+        ((1, 3, 2), {(0, 1), (1, 3), (2, 2), (3, 3)}),  # 3 is about to come, and is who the line is about
+        ((3, 1, -4), {(0, 3), (1, 1), (2, 4)}),  # none follows
+        ((3, 1, 4), {(0, 3), (1, 1), (2, 4)}),
+        ((2, 3, -4), {(0, 2), (1, 3), (2, 4)}),
+        ((5, 2, 6), {(1, 2), (2, 4)}),  # there are three
+        ((2, 99, -3), {(0, 2)}),
+        ((1, 99, 2), {(0, 1), (2, 2)}),
+    ],
+)
+def test_what_is_added_by_hand(numbers: tuple[int, int, int], added: set[tuple[int, int]]) -> None:
+    torch.manual_seed(0)
+    rows, embeds = torch.randn(4, 5, 4), torch.randn(1, 1, 4)
+    rows[:, 0] = 0.0
+    rows[[0, 1, 3], 4] = 0.0
+    found = add_references(embeds, torch.tensor([[numbers]]), rows)[0, 0] - embeds[0, 0]
+    torch.testing.assert_close(found, sum((rows[place] for place in added), torch.zeros(4)))
 
 
 @torch.no_grad()
