@@ -53,6 +53,10 @@ SIDE: Final = 128
 HELD: Final = 100_000
 CHUNK: Final = 100
 DRAWS: Final = 1000
+SPOKEN: Final = 60
+"""Held-out images whose free answers are read."""
+COLD: Final = 1e-3
+"""A temperature at which the likeliest token is drawn."""
 ROBIN: Final = {"preset": "tiny", "images": 16, "rate": 1.0, "pair_head": True, "save_every": 50, "compile": False}
 WORDS: Final = {"images": 4, "steps": 1400, "pair_head": False, "reference_layer": True}
 """Of the arms that speak of every image, which costs some ten times as much; also what fits into 30 minutes."""
@@ -219,7 +223,7 @@ def run(arm: str, folder: Path, data: Data, ranker: str, steps: int | None, mach
     if arm != "prior" and (folder / "recall-prior.npy").exists():
         figures["R@50 minus prior"] = interval(scored.recall - np.load(folder / "recall-prior.npy"))
     if ranker == "language" and arm != "prior":
-        figures |= spoken(student, data.held)
+        figures |= spoken(student, data.held, attrs.evolve(machine, dtype="float32", checkpoint=checkpoint))
     return figures
 
 
@@ -292,17 +296,12 @@ def interval(difference: np.ndarray) -> list[float]:
     return [percent(value) for value in (difference.mean(), *np.percentile(means, (2.5, 97.5)))]
 
 
-def spoken(student: RobinStudent, held: Sequence[sg.Sample]) -> dict[str, float]:
-    """How often the parser drops anything, without a grammar: faults over answers, so no fewer than malformed ones."""
-    free = RobinStudent(attrs.evolve(student.options, constrained=False, relations_per_subject=99))
-    free._robin, free._spellings = student._robin, student._spellings
-    subjects = faults = 0
-    for sample in held[:60]:
-        bare = attrs.evolve(sample, graph=sg.SceneGraph(SIDE, SIDE, sample.graph.all.regions))
-        (edit,) = free.generate([bare])
-        subjects += len(sample.graph.regions)
-        faults += sum(number for reason, number in edit.faults.items() if reason != "duplicate-relation")
-    return {"subjects": subjects, "malformed": percent(faults / subjects)}
+def spoken(student: RobinStudent, held: Sequence[sg.Sample], machine: sg.Resources) -> dict[str, float]:
+    """What share of the likeliest answers about a subject has anything the parser drops, without a grammar."""
+    bare = [attrs.evolve(sample, graph=sg.SceneGraph(SIDE, SIDE, sample.graph.all.regions)) for sample in held[:SPOKEN]]
+    answers = RobinStudent(attrs.evolve(student.options, temperature=COLD)).policy(machine).rollouts(bare, 1, 0)
+    faulty = sum(bool({*one.outcome.faults} - {"duplicate-relation"}) for one in answers)
+    return {"subjects": len(answers), "malformed": percent(faulty / len(answers))}
 
 
 def percent(value: Any) -> float:
