@@ -36,19 +36,14 @@ class Named(NamedTuple):
 
     @property
     def following(self) -> int:
-        """The next in order after the focus, the topic left out: what a list of related regions may name next.
+        """Where a number is awaited: the next in order after the focus, the topic left out.
 
-        The first, where the line has named its topic alone; `UNNAMED` in a line that has named nothing.
+        The first, where the line has named its topic alone; `UNNAMED` elsewhere, and in a line that has named nothing.
         """
-        if not self.topic:
+        if self.number != _AWAITED or not self.topic:
             return UNNAMED
         number = 1 if self.focus == self.topic else self.focus + 1
         return number + (number == self.topic)
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether a number comes next."""
-        return self.number == _AWAITED
 
 
 @attrs.frozen
