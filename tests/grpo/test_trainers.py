@@ -110,8 +110,7 @@ def test_functions_for_a_rubric_of_verifiers():
 
 @pytest.mark.slow
 def test_an_environment_of_verifiers_scores_answers(tmp_path):
-    """Where that package is installed: it brings too much along for the extras."""
-    pytest.importorskip("verifiers", reason="verifiers is not installed")
+    needs_extra("verifiers")
     rows = tmp_path / "rows.jsonl"
     row = {"prompt": [{"role": "user", "content": "Give the graph."}], "info": json.dumps({"solution": LINES[0]})}
     rows.write_text(json.dumps(row) + "\n")
@@ -128,7 +127,7 @@ def test_an_environment_of_verifiers_scores_answers(tmp_path):
 
 def test_without_verifiers_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "verifiers", None)
-    with pytest.raises(ConfigError, match="pip install verifiers"):
+    with pytest.raises(ConfigError, match=r"pip install 'sgforge\[verifiers\]'"):
         load_environment(tmp_path / "rows.jsonl")
 
 
