@@ -43,7 +43,9 @@ def load_environment(rows: str | Path = "rows.jsonl", reward: str = "hard", **op
     try:
         verifiers, datasets = importlib.import_module("verifiers"), importlib.import_module("datasets")
     except ImportError as error:
-        raise ConfigError(f"an environment needs {error.name}; install it with: pip install 'sgforge[verifiers]'") from None
+        raise ConfigError(
+            f"an environment needs {error.name}; install it with: pip install 'sgforge[verifiers]'"
+        ) from None
     functions = reward_functions(reward, **options)
     lines = [json.loads(line) for line in Path(rows).read_text("utf-8").splitlines() if line.strip()]
     dataset = datasets.Dataset.from_list(lines)
