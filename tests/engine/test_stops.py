@@ -14,7 +14,8 @@ from support.waiting import LONGEST
 import sgforge as sg
 from sgforge.edits import Edit
 from sgforge.engine.executors import local
-from sgforge.engine.sources.reading import FileHashes, ReadingStopped, read_sources
+from sgforge.engine.sources.file_hashes import FileHashes
+from sgforge.engine.sources.reading import ReadingStopped, read_sources
 from sgforge.errors import StepError
 from sgforge.graph import Sample
 from sgforge.images import Roots

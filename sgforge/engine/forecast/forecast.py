@@ -23,7 +23,8 @@ from sgforge.engine.context import step_fingerprint, weights_sha256
 from sgforge.engine.planning.anew import Anew, bought_anew
 from sgforge.engine.planning.known_work import Images, OpenAnswers, StepWork, plan_group
 from sgforge.engine.planning.plan import Plan, PlannedStep, selects
-from sgforge.engine.sources.reading import FileHashes, known_hashes, read_sources
+from sgforge.engine.sources.file_hashes import FileHashes, known_hashes
+from sgforge.engine.sources.reading import read_sources
 from sgforge.engine.sources.unchanged import Kept, Unchanged
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots

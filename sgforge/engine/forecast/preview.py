@@ -30,7 +30,8 @@ from sgforge.engine.models.run_models import Models, open_models
 from sgforge.engine.planning.devices import devices_for
 from sgforge.engine.planning.part_resources import with_parts
 from sgforge.engine.planning.plan import Plan, PlannedStep
-from sgforge.engine.sources.reading import FileHashes, read_sources
+from sgforge.engine.sources.file_hashes import FileHashes
+from sgforge.engine.sources.reading import read_sources
 from sgforge.errors import ConfigError, SgforgeError
 from sgforge.file_refs import FILES_ROOT
 from sgforge.graph import Sample, SceneGraph

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import attrs
 
@@ -21,6 +21,7 @@ from sgforge.decoding import Header
 from sgforge.digests import is_settled
 from sgforge.edits import Value, with_values
 from sgforge.engine.planning.fingerprints import copy_key, image_digest, source_key
+from sgforge.engine.sources.file_hashes import FileHashes, FileStamp
 from sgforge.engine.sources.missing_pictures import Neighbours
 from sgforge.errors import GraphError, ImageError, SgforgeError, StepError
 from sgforge.file_refs import FILES_ROOT
@@ -31,17 +32,10 @@ from sgforge.packed import ValuePacker, pack_sample
 from sgforge.stages import SourceFailure
 from sgforge.text.blame import told, words_of
 
-if TYPE_CHECKING:
-    from sgforge.dataset import Journal, KnownWork
-
 __all__ = [
-    "FileHashes",
-    "FileStamp",
     "Reading",
     "ReadingStopped",
     "blamed",
-    "cached_hashes",
-    "known_hashes",
     "read_pictures",
     "read_sources",
     "split_of",
@@ -60,28 +54,6 @@ _THREADS: Final = 4
 
 class ReadingStopped(Exception):  # noqa: N818 - it is no error
     """The run was asked to stop while a source was read; nothing of that is kept."""
-
-
-@attrs.frozen
-class FileStamp:
-    """What tells whether a file is the one that was hashed: its uri, size in bytes and time of change."""
-
-    uri: str
-    size: int
-    mtime_ns: int
-
-
-@attrs.frozen
-class FileHashes:
-    """The cache of file hashes: `find` gives what is known of each stamp, `remember` keeps new ones."""
-
-    find: Callable[[Sequence[FileStamp]], Sequence[str | None]]
-    remember: Callable[[Mapping[FileStamp, str]], None]
-
-    @classmethod
-    def none(cls) -> FileHashes:
-        """No cache: every file is read."""
-        return cls(lambda stamps: [None] * len(stamps), lambda found: None)
 
 
 @attrs.frozen
@@ -446,26 +418,3 @@ def split_of(file_sha256: str | None, image_id: str) -> str:
 
         file_sha256 = hashlib.sha256(image_id.encode()).hexdigest()
     return "val" if int(file_sha256[:16], 16) * HELD_OUT < 2**64 else "train"
-
-
-def cached_hashes(journal: Journal, *, is_trusted: bool = True) -> FileHashes:
-    """The cache of file hashes that lies beside a dataset's answers; one that is not trusted is only added to."""
-
-    def find(stamps: Sequence[FileStamp]) -> list[str | None]:
-        if not is_trusted:
-            return [None] * len(stamps)
-        return journal.hashes([(stamp.uri, stamp.size, stamp.mtime_ns) for stamp in stamps])
-
-    def remember(found: Mapping[FileStamp, str]) -> None:
-        journal.remember_sha256((stamp.uri, stamp.size, stamp.mtime_ns, digest) for stamp, digest in found.items())
-
-    return FileHashes(find, remember)
-
-
-def known_hashes(known: KnownWork) -> FileHashes:
-    """The same cache where nothing may be written: what is not in it is read and not remembered."""
-
-    def find(stamps: Sequence[FileStamp]) -> list[str | None]:
-        return known.hashes([(stamp.uri, stamp.size, stamp.mtime_ns) for stamp in stamps])
-
-    return FileHashes(find, lambda found: None)

@@ -15,7 +15,8 @@ from sgforge.edits import Value
 from sgforge.engine.context import Context
 from sgforge.engine.reporting.report import Failed
 from sgforge.engine.reporting.step_counts import MAX_FAILED_SHOWN
-from sgforge.engine.sources.reading import Reading, blamed, cached_hashes, read_sources
+from sgforge.engine.sources.file_hashes import cached_hashes
+from sgforge.engine.sources.reading import Reading, blamed, read_sources
 from sgforge.engine.sources.unchanged import FailedImage, Kept, LeftOut, LookedAt, Told, Unchanged
 from sgforge.errors import StepError
 from sgforge.graph import Sample

@@ -22,7 +22,8 @@ import numpy as np
 from sgforge.digests import file_sha256
 from sgforge.engine.context import options_json
 from sgforge.engine.planning.components import ComponentSpec
-from sgforge.engine.sources.reading import FileHashes, FileStamp, Reading, blamed, read_pictures
+from sgforge.engine.sources.file_hashes import FileHashes, FileStamp
+from sgforge.engine.sources.reading import Reading, blamed, read_pictures
 from sgforge.errors import ImageError
 from sgforge.images import Roots, unturned_uri
 from sgforge.stages import SourceFailure, Stamp

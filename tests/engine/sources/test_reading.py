@@ -13,7 +13,8 @@ from engine_toys import SourceOptions, ToySource, sample
 from PIL import Image
 
 import sgforge as sg
-from sgforge.engine.sources.reading import FileHashes, FileStamp, read_sources, split_of
+from sgforge.engine.sources.file_hashes import FileHashes, FileStamp
+from sgforge.engine.sources.reading import read_sources, split_of
 from sgforge.errors import SgforgeError, StepError
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.images import Roots

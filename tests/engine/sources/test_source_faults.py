@@ -10,8 +10,9 @@ from engine_toys import ToyStudent, sample
 from PIL import Image
 
 import sgforge as sg
+from sgforge.engine.sources.file_hashes import FileHashes
 from sgforge.engine.sources.missing_pictures import Neighbours
-from sgforge.engine.sources.reading import FileHashes, read_sources
+from sgforge.engine.sources.reading import read_sources
 from sgforge.errors import PreflightError, StepError
 from sgforge.graph import Sample
 from sgforge.images import Roots
