@@ -37,20 +37,23 @@ def sgforge_register_sources(register: Register) -> None:
 @sgforge.hookimpl
 def sgforge_register_captioners(register: Register) -> None:
     """gas: captions written from graphs; gas-paraphrase: reworded by a model, and checked."""
-    register("gas", "sgforge_gas.captions.captioner:GasCaptioner", config=CaptionerOptions, columns=(_SPANS,))
+    register(
+        "gas", "sgforge_gas.captions.captioner:GasCaptioner", config=CaptionerOptions, columns=(_SPANS,), revision=2
+    )
     register(
         "gas-paraphrase",
         "sgforge_gas.captions.captioner:ParaphrasingCaptioner",
         config=ParaphraseOptions,
         needs=_ASKS_A_MODEL,
         columns=(_SPANS,),
+        revision=2,
     )
 
 
 @sgforge.hookimpl
 def sgforge_register_questioners(register: Register) -> None:
     """gas: all questions that a graph answers."""
-    register("gas", "sgforge_gas.questions.questioner:GasQuestioner", config=QuestionerOptions)
+    register("gas", "sgforge_gas.questions.questioner:GasQuestioner", config=QuestionerOptions, revision=2)
 
 
 @sgforge.hookimpl

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sgforge.cli.main import main
-from sgforge.graph import Caption, Question, Region, Relation, Sample, SceneGraph
+from sgforge.graph import Caption, Question, Region, Relation, Sample, SceneGraph, Span
 from sgforge.images import Roots
 from sgforge.models import Gateway, GatewaySettings, ModelSettings
 from sgforge.plugins import load_plugins
@@ -304,6 +304,14 @@ def test_a_paraphrase_that_swaps_is_asked_again_and_ours_stands(park: Sample, as
     edit, _ = ask(captioner, "caption", attrs.evolve(park, image_id="p2"), lambda request: FakeAnswer("A dog."))
     assert isinstance(edit.values[0].value, Caption)
     assert ParaphrasingCaptioner.notes({"paraphrase-binding": 1, "kept-own": 1})
+
+
+def test_a_paraphrase_has_spans_of_labels_that_bring_an_article(ask) -> None:
+    graph = SceneGraph(0, 0, [Region(label="the man"), Region(label="a bench")], [Relation(0, "on a", 1)])
+    captioner = ParaphrasingCaptioner(ParaphraseOptions(model="compat/any", tries=1))
+    edit, _ = ask(captioner, "caption", Sample("b", graph), lambda request: FakeAnswer("A man sits on a bench."))
+    caption = edit.values[0].value
+    assert caption == Caption("A man sits on a bench.", [Span(2, 5, 0), Span(16, 21, 1)])
 
 
 def test_a_paraphrase_of_nothing_fails(ask) -> None:

@@ -17,6 +17,7 @@ from sgforge_gas.config import GasOptions
 from sgforge_gas.questions import Asker, rightness, score_answers
 from sgforge_gas.sampling import Sampler
 from sgforge_gas.vocabulary import starter
+from sgforge_gas.vocabulary.mining import mine
 
 DATA = Path(__file__).parents[1] / "data/gas"
 GRAPHS = {row["id"]: row for row in json.loads((DATA / "graphs.json").read_text())}
@@ -87,6 +88,34 @@ def test_questions_by_hand() -> None:
     ]
     assert asked[13].choices == ("0", "1", "2", "3")
     assert asked[13].references == (0, 1)
+
+
+def test_questions_leave_a_label_s_own_article_out() -> None:
+    given_graph = graph(
+        [("the man", "tall"), "a dog", "the dog", "some water"],
+        [(0, "on a", 3), (1, "near the", 0), (0, "holds an", 3)],
+    )
+    assert [(one.text, one.answer) for one in Asker(negatives=False).ask(given_graph)] == [
+        ("Is there a man?", "yes"),
+        ("Is there a dog?", "yes"),
+        ("Are there at least two dogs?", "yes"),
+        ("Is there some water?", "yes"),
+        ("Is the man tall?", "yes"),
+        ("Is the man on the water?", "yes"),
+        ("Is one of the dogs near the man?", "yes"),
+        ("Does the man hold the water?", "yes"),
+        ("How many men are there?", "1"),
+        ("How many dogs are there?", "2"),
+    ]
+
+
+def test_absent_objects_of_mined_words_are_asked_for_with_one_article() -> None:
+    words = mine([graph(["the man", "a dog", "an apple", "the scissors"])], "photos")
+    asked = [one.text for one in Asker(words, counts=False).ask(graph(["man"])) if one.answer == "no"]
+    assert len(asked) == 1
+    assert asked[0] in ("Is there a dog?", "Is there an apple?", "Are there scissors?")
+    everything = [one.text for one in Asker(words, counts=False).ask(graph(["cat", "pig", "owl", "ox"]))]
+    assert {"Is there a man?", "Is there a dog?", "Is there an apple?", "Are there scissors?"} <= set(everything)
 
 
 def test_what_is_asked_falsely_is_false_for_sure() -> None:

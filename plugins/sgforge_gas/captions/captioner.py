@@ -13,6 +13,7 @@ from sgforge.graph import Caption, Sample, Span
 from sgforge.models import ChatRequest, Message, TextPart
 from sgforge.stages import Answer, Failure, Model, Resources
 from sgforge_gas.captions.checking import check_caption
+from sgforge_gas.captions.phrases import noun_text
 from sgforge_gas.captions.writing import ElementSpan, Writer, Written
 from sgforge_gas.config import CaptionerOptions, ParaphraseOptions
 from sgforge_gas.vocabulary import load_vocabulary
@@ -131,9 +132,9 @@ def _found_spans(sample: Sample, written: Written, text: str) -> list[Span]:
     found = []
     labels = [written.text[span.start : span.end].casefold() for span in written.spans if span.kind == "object"]
     for index, region in sample.graph.regions.items():
-        label = (region.label or "").casefold()
+        label = noun_text(region.label).casefold()
         start = small.find(label) if label and len(small) == len(text) else -1
-        alike = sum((other.label or "").casefold() == label for other in sample.graph.regions.values())
+        alike = sum(noun_text(other.label).casefold() == label for other in sample.graph.regions.values())
         if start >= 0 and alike == 1 and label in labels:
             found.append(Span(start, start + len(label), index))
     return sorted(found, key=lambda span: span.start)

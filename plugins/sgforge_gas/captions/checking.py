@@ -11,7 +11,7 @@ import attrs
 
 from sgforge.graph import SceneGraph
 from sgforge_gas.captions.reading import Said, TooAmbiguous, readings
-from sgforge_gas.captions.words import NEGATIONS, PRONOUNS, RELATIVES, Lexicon, Tokens, ordinal_of, tokens
+from sgforge_gas.captions.words import NEGATIONS, PRONOUNS, RELATIVES, Lexicon, Tokens, label_tokens, ordinal_of, tokens
 from sgforge_gas.vocabulary import Vocabulary, starter
 
 __all__ = ["Code", "Finding", "check_caption"]
@@ -19,7 +19,6 @@ __all__ = ["Code", "Finding", "check_caption"]
 Code: TypeAlias = Literal[
     "missing-object", "missing-attribute", "missing-relation", "missing-scene", "negation", "binding", "unread"
 ]
-_NAMELESS: Final = "thing"
 _MOST_READINGS: Final = 2000
 _SCENE: Final = ("the", "scene")
 _EMPTY: Final = tokens("An empty scene.")
@@ -45,7 +44,7 @@ def check_caption(
     """
     words = tokens(text)
     inverses = _inverses(starter() if vocabulary is None else vocabulary)
-    lexicon = Lexicon(graph, {} if strict else inverses, _NAMELESS)
+    lexicon = Lexicon(graph, {} if strict else inverses)
     body, scene = _split(words, bool(graph.attributes))
     missing = [*_missing(graph, body, lexicon), *_missing_scene(graph, scene if strict else words)]
     if missing:
@@ -94,7 +93,7 @@ def _missing_scene(graph: SceneGraph, words: Tokens) -> Iterator[Finding]:
 
 def _missing(graph: SceneGraph, words: Tokens, lexicon: Lexicon) -> Iterator[Finding]:
     """Elements whose words are nowhere."""
-    for label in dict.fromkeys(tokens(region.label or "") or (_NAMELESS,) for region in graph.regions.values()):
+    for label in dict.fromkeys(label_tokens(region.label) for region in graph.regions.values()):
         if not _count(words, label):
             yield Finding("missing-object", f"{' '.join(label)!r} is not said")
     attributes = (tokens(word) for region in graph.regions.values() for word in region.attributes)
@@ -165,7 +164,7 @@ def _is_same(graph: SceneGraph, said: Said) -> bool:
     regions = list(graph.regions)
     place = {index: number for number, index in enumerate(regions)}
     objects = [
-        (tokens(row.label or "") or (_NAMELESS,), frozenset(filter(None, map(tokens, row.attributes))))
+        (label_tokens(row.label), frozenset(filter(None, map(tokens, row.attributes))))
         for row in graph.regions.values()
     ]
     relations = frozenset(

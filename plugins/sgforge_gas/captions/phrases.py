@@ -22,8 +22,10 @@ __all__ = [
     "Thing",
     "capitalised",
     "form_of",
+    "noun_text",
     "numbered",
     "plain",
+    "predicate_text",
 ]
 
 NAMELESS: Final = "thing"
@@ -48,6 +50,7 @@ _RANKS: Final = {
 _UNRANKED: Final = 4.5
 _BEHIND: Final = re.compile(r"\w+ing\s|(?:with|without|in|on|at|of|from|to|under|made|covered|full|facing)\b", re.I)
 """Attributes that stand behind the noun (facing left, with spots)."""
+_SOME: Final = re.compile(r"some\s", re.I)
 _KEPT: Final = 2**15
 """Phrases that are kept: a million graphs have as many objects with attributes."""
 
@@ -56,6 +59,18 @@ _KEPT: Final = 2**15
 def plain(text: str | None) -> str:
     """A label as it is said: blanks and underscores are single blanks, nothing that a terminal obeys."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in (text or "").replace("_", " ")).split())
+
+
+def noun_text(label: str | None) -> str:
+    """What an object is called in a caption: its label without an article that it brings along, which the caption has
+    of its own; "thing" without a label.
+    """
+    return english.without_article(plain(label)) or NAMELESS
+
+
+def predicate_text(predicate: str) -> str:
+    """A predicate as it is said, without an article at its end, which the caption has of its own."""
+    return english.without_last_article(plain(predicate))
 
 
 Mark: TypeAlias = tuple[int, int, Literal["object", "attribute"], int | None]
@@ -91,8 +106,9 @@ Said: TypeAlias = tuple[str, int, int]
 
 @attrs.frozen(kw_only=True, eq=False)
 class _Noun:
-    """Of a label what is said, the same whatever its case, whether it is a plural, its article without attributes, and
-    whether it has that article with any attributes. `said`: what was said of it without attributes so far, by form.
+    """Of a label what is said, without an article that it brings along, the same whatever its case, whether it is a
+    plural, its article without attributes, and whether it has that article with any attributes. `said`: what was said
+    of it without attributes so far, by form.
     """
 
     text: str
@@ -257,11 +273,13 @@ class Phrases:
         )
 
     def _noun(self, label: str | None) -> _Noun:
-        text = plain(label) or NAMELESS
-        known = self._vocabulary.noun_of.get(text)
-        is_plural = self._vocabulary.is_plural(text)
+        given = plain(label)
+        text = noun_text(label)
+        # Mined words may bring their article along too.
+        known = self._vocabulary.noun_of.get(given) or self._vocabulary.noun_of.get(text)
+        is_plural = self._vocabulary.is_plural(text) if known is None else known.is_plural
         own = known.article if known is not None else ""
-        if not own and not is_plural and known is None and english.is_mass(text):
+        if not own and not is_plural and (_SOME.match(given) or (known is None and english.is_mass(text))):
             own = "some"
         return _Noun(
             text=text,
@@ -287,7 +305,7 @@ class Phrases:
 
     def _verb(self, predicate: str, is_plural: bool, lead: str) -> Said:
         """A predicate with what goes before it, between blanks: " is next to ", " and kicks "."""
-        word = plain(predicate)
+        word = predicate_text(predicate)
         if self._vocabulary.kind(word) == "finite":
             text = english.verb_for(word, is_plural)
         else:

@@ -11,9 +11,13 @@ import attrs
 
 from sgforge.graph import SceneGraph
 
-__all__ = ["NEGATIONS", "PRONOUNS", "RELATIVES", "Lexicon", "Saying", "ordinal_of", "tokens"]
+__all__ = ["NEGATIONS", "PRONOUNS", "RELATIVES", "Lexicon", "Saying", "label_tokens", "ordinal_of", "tokens"]
 
 _TOKEN: Final = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
+_ARTICLE: Final = r"(?:an?|the|some|another)"
+_LEADING: Final = re.compile(rf"\s*(?:{_ARTICLE}[\s_]+)+(?=[^\s_])", re.I)
+_TRAILING: Final = re.compile(rf"(?<=[^\s_])[\s_]+{_ARTICLE}\s*$", re.I)
+_NAMELESS: Final = ("thing",)
 NEGATIONS: Final = frozenset(
     [
         "no",
@@ -67,6 +71,19 @@ def tokens(text: str) -> Tokens:
     return tuple(_TOKEN.findall(text.casefold().replace("_", " ")))
 
 
+def label_tokens(label: str | None) -> Tokens:
+    """The words that name an object: those of its label without the articles it begins with; "thing" without a label.
+
+    A text says such a label with an article of its own, as a first or a later mention wants it.
+    """
+    return tokens(_LEADING.sub("", label or "", count=1)) or _NAMELESS
+
+
+def _said_tokens(predicate: str) -> Tokens:
+    """The words that say a predicate: without an article at its end, which is that of the object behind it."""
+    return tokens(_TRAILING.sub("", predicate))
+
+
 def ordinal_of(token: str) -> int | None:
     """The number of "second" or "21st"; None of any other word."""
     found = _NUMBERED.fullmatch(token)
@@ -91,9 +108,9 @@ class Facts:
     triplets: frozenset[tuple[Tokens, Tokens, Tokens]]
 
     @classmethod
-    def of(cls, graph: SceneGraph, nameless: str) -> Facts:
+    def of(cls, graph: SceneGraph) -> Facts:
         """The facts of the kept rows."""
-        labels = {index: tokens(region.label or "") or (nameless,) for index, region in graph.regions.items()}
+        labels = {index: label_tokens(region.label) for index, region in graph.regions.items()}
         return cls(
             Counter(labels.values()),
             frozenset((labels[i], tokens(word)) for i, region in graph.regions.items() for word in region.attributes),
@@ -106,19 +123,19 @@ class Facts:
 class Lexicon:
     """The labels, attributes and predicates of one graph, by their first word, longer ones first."""
 
-    def __init__(self, graph: SceneGraph, inverses: Mapping[str, str], nameless: str) -> None:
-        self.labels = _by_first(tokens(region.label or "") or (nameless,) for region in graph.regions.values())
+    def __init__(self, graph: SceneGraph, inverses: Mapping[str, str]) -> None:
+        self.labels = _by_first(label_tokens(region.label) for region in graph.regions.values())
         self.attributes = _by_first(
             tokens(word) for region in graph.regions.values() for word in region.attributes if tokens(word)
         )
-        self.facts = Facts.of(graph, nameless)
+        self.facts = Facts.of(graph)
         self.sayings: dict[str, list[Saying]] = {}
         for predicate in {row.predicate for row in graph.relations.values()}:
             meant = tokens(predicate)
             if meant:
-                self._add(Saying(meant, meant))
+                self._add(Saying(_said_tokens(predicate), meant))
             if predicate in inverses and tokens(inverses[predicate]):
-                self._add(Saying(tokens(inverses[predicate]), meant, is_swapped=True))
+                self._add(Saying(_said_tokens(inverses[predicate]), meant, is_swapped=True))
 
     def _add(self, saying: Saying) -> None:
         for first in _forms(saying.words[0]):

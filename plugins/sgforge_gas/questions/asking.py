@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from sgforge.graph import Question, SceneGraph
-from sgforge_gas.captions.phrases import Phrase, Phrases
+from sgforge_gas.captions.phrases import Phrase, Phrases, plain, predicate_text
 from sgforge_gas.structures.dice import Dice, dice_of
 from sgforge_gas.vocabulary import Vocabulary, english, starter
 
@@ -162,13 +162,15 @@ class Asker:
     def _absent(self, scene: _Scene, dice: Dice) -> Iterator[Question]:
         """As many objects that are not there as there are objects, one at least, of other types where there are any."""
         known = {word for phrase in scene.phrases.values() for word in _words_of(phrase.label)}
-        types = {self._words.noun_of[p.label].type for p in scene.phrases.values() if p.label in self._words.noun_of}
+        labels = [scene.graph.regions[index].label for index in scene.phrases]
+        known_as = {*map(plain, labels), *(phrase.label for phrase in scene.phrases.values())}
+        types = {self._words.noun_of[name].type for name in known_as if name in self._words.noun_of}
         absent = [noun for noun in self._words.nouns if not known & _words_of(noun.word)]
         nouns = [noun for noun in absent if noun.type not in types] or absent
         for _ in range(min(max(1, len(scene.phrases)), len(nouns))):
             noun = nouns.pop(dice.below(len(nouns)))
-            one = noun.word if noun.is_plural else f"{english.article(noun.word)} {noun.word}"
-            yield _yes_no("existence", f"{_be(noun.is_plural)} there {one}?", "no")
+            phrase = self._phrases.of(noun.word, ())
+            yield _yes_no("existence", f"{_be(noun.is_plural)} there {self._with_article(phrase)}?", "no")
 
     def _wrong_attributes(self, scene: _Scene, phrase: Phrase, word: str) -> list[str]:
         """Attributes that this one excludes and no object of the label has; only where all of these have the like."""
@@ -248,6 +250,7 @@ class Asker:
         if is_another:
             one = one.replace("one of", "another one of", 1)
         other = self._one_of(scene, object_)
+        predicate = predicate_text(predicate)
         if self._words.kind(predicate) == "finite" and not predicate.casefold().startswith(("is ", "are ")):
             if predicate.casefold() in ("has", "have"):
                 return f"{'Do' if is_plural else 'Does'} {one} have {other}?"

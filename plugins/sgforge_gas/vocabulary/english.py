@@ -6,7 +6,18 @@ import re
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["PREPOSITIONS", "article", "is_mass", "looks_plural", "ordinal", "plural", "relation_kind", "verb_for"]
+__all__ = [
+    "PREPOSITIONS",
+    "article",
+    "is_mass",
+    "looks_plural",
+    "ordinal",
+    "plural",
+    "relation_kind",
+    "verb_for",
+    "without_article",
+    "without_last_article",
+]
 
 _AN_SOUND: Final = re.compile(r"(?:hour|honest|honou?r|heir)|[aeiou]|x-|8|11\b|18\b", re.I)
 _A_SOUND: Final = re.compile(
@@ -15,6 +26,8 @@ _A_SOUND: Final = re.compile(
 )
 _LETTERS: Final = re.compile(r"[A-Z](?:[A-Z0-9]+)?(?![a-z])")
 _SPELT_WITH_AN: Final = frozenset("AEFHILMNORSX")
+
+_ARTICLES: Final = frozenset(("a", "an", "the", "some", "another"))
 
 _PLURAL_ONLY: Final = frozenset(
     "scissors pliers tongs tweezers trousers jeans pants shorts tights leggings pyjamas pajamas glasses sunglasses "
@@ -59,6 +72,24 @@ def article(phrase: str) -> str:
     if _A_SOUND.match(word):
         return "a"
     return "an" if _AN_SOUND.match(word) else "a"
+
+
+def without_article(phrase: str) -> str:
+    """A phrase without the articles it begins with, "some" and "another" among them: "the man" is "man".
+
+    Words are parted by single blanks. A phrase that is an article alone stays.
+    """
+    first, _, rest = phrase.partition(" ")
+    while rest and first.casefold() in _ARTICLES:
+        phrase = rest
+        first, _, rest = phrase.partition(" ")
+    return phrase
+
+
+def without_last_article(phrase: str) -> str:
+    """A predicate without the article it ends with, which is its object's: "on a" is "on"; as `without_article`."""
+    rest, _, last = phrase.rpartition(" ")
+    return rest if rest and last.casefold() in _ARTICLES else phrase
 
 
 def _last(phrase: str) -> str:
