@@ -37,42 +37,57 @@ NAMES = NameIds(
 @pytest.mark.parametrize(
     ("ids", "focus", "topic", "following"),
     [
-        ([WORD, ONE, OTHER], [0, 1, 1], [0, 1, 1], {}),
-        ([WORD, ONE, TWO, OTHER, TWO], [0, 1, 12, 12, 12], [0, 1, 12, 12, 12], {}),
-        ([WORD, TWELVE, NOUGHT], [0, 12, 120], [0, 12, 120], {}),
-        ([WORD, NOUGHT, ONE], [0, 0, 0], [0, 0, 0], {}),
-        ([ONE, WORD, OTHER, ONE], [0, 0, 0, 0], [0, 0, 0, 0], {}),
+        ([WORD, ONE, OTHER], [0, 1, 1], [0, 1, 1], [0, -2, -2]),
+        ([WORD, ONE, TWO, OTHER, TWO], [0, 1, 12, 12, 12], [0, 1, 12, 12, 12], [0, -2, -1, -1, -1]),
+        ([WORD, TWELVE, NOUGHT], [0, 12, 120], [0, 12, 120], [0, -1, -1]),
+        ([WORD, NOUGHT, ONE], [0, 0, 0], [0, 0, 0], [0, 0, 0]),
+        ([ONE, WORD, OTHER, ONE], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]),
         # While the next name is only begun the line is still about the last one; what follows it skips the topic.
-        ([WORD, TWO, OTHER, WORD, ONE, WORD, TWELVE], [0, 2, 2, 2, 1, 1, 12], [0, 2, 2, 2, 2, 2, 2], {3: 1, 5: 3}),
-        ([WORD, ONE, WORD, ONE, TWO], [0, 1, 1, 1, 12], [0, 1, 1, 1, 1], {2: 2}),
-        ([WORD, ONE, OTHER, WORD, TWO, WORD], [0, 1, 1, 1, 2, 2], [0, 1, 1, 1, 1, 1], {3: 2, 5: 3}),
-        ([WORD, ONE, BREAK, OTHER, WORD, TWO], [0, 1, 0, 0, 0, 2], [0, 1, 0, 0, 0, 2], {}),
+        (
+            [WORD, TWO, OTHER, WORD, ONE, WORD, TWELVE],
+            [0, 2, 2, 2, 1, 1, 12],
+            [0, 2, 2, 2, 2, 2, 2],
+            [0, -1, -1, 1, -3, 3, -13],
+        ),
+        ([WORD, ONE, WORD, ONE, TWO], [0, 1, 1, 1, 12], [0, 1, 1, 1, 1], [0, -2, 2, -2, -13]),
+        ([WORD, ONE, OTHER, WORD, TWO, WORD], [0, 1, 1, 1, 2, 2], [0, 1, 1, 1, 1, 1], [0, -2, -2, 2, -3, 3]),
+        ([WORD, ONE, BREAK, OTHER, WORD, TWO], [0, 1, 0, 0, 0, 2], [0, 1, 0, 0, 0, 2], [0, -2, 0, 0, 0, -1]),
         # A question's line goes on in the answer's: end of turn, break, role, break.
         (
             [WORD, ONE, END, BREAK, OTHER, BREAK, WORD, TWO, BREAK, OTHER],
             [0, 1, 1, 1, 1, 1, 1, 2, 0, 0],
             [0, 1, 1, 1, 1, 1, 1, 1, 0, 0],
-            {6: 2},
+            [0, -2, -2, -2, -2, -2, 2, 3, 0, 0],
         ),
-        ([], [], [], {}),
+        # A list tells all along what follows; the answer to a question about two regions, and other lines, do not.
+        (
+            [WORD, TWO, END, BREAK, BREAK, WORD, ONE, OTHER, STOP, WORD, TWELVE, END, OTHER],
+            [0, 2, 2, 2, 2, 2, 1, 1, 1, 1, 12, 12, 12],
+            [0, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2],
+            [0, -1, -1, -1, -1, 1, 3, 3, 3, 3, 13, -13, -13],
+        ),
+        (
+            [WORD, TWO, WORD, ONE, END, BREAK, BREAK, OTHER, BREAK, WORD, ONE, WORD],
+            [0, 2, 2, 1, 1, 1, 1, 1, 0, 0, 1, 1],
+            [0, 2, 2, 2, 2, 2, 2, 2, 0, 0, 1, 1],
+            [0, -1, 1, -3, -3, -3, -3, -3, 0, 0, -2, 2],
+        ),
+        ([], [], [], []),
     ],
 )
-def test_what_a_text_is_about_by_hand(
-    ids: list[int], focus: list[int], topic: list[int], following: dict[int, int]
-) -> None:
+def test_what_a_text_is_about_by_hand(ids: list[int], focus: list[int], topic: list[int], following: list[int]) -> None:
     found = NAMES.along(ids)
     assert [one.focus for one in found] == focus
     assert [one.topic for one in found] == topic
-    assert {place: one.following for place, one in enumerate(found) if one.following} == following
-    each = [following.get(place, 0) for place in range(len(ids))]
-    assert numbers_of(found) == [list(parts) for parts in zip(focus, topic, each, strict=True)]
+    assert [one.following for one in found] == [abs(number) for number in following]  # negative where not told
+    assert numbers_of(found) == [list(parts) for parts in zip(focus, topic, following, strict=True)]
     assert not any(one.focus for one in NameIds().along(ids))
 
 
 def test_what_a_tree_is_about() -> None:
     #                 0     1    2    3      4     5     6
     found = NAMES.down([WORD, ONE, TWO, OTHER, TWO, WORD, TWO], [-1, 0, 1, 1, 0, 3, 5])
-    assert numbers_of(found) == [[0, 0, 0], [1, 1, 0], [12, 12, 0], [1, 1, 0], [2, 2, 0], [1, 1, 2], [2, 1, 0]]
+    assert numbers_of(found) == [[0, 0, 0], [1, 1, -2], [12, 12, -1], [1, 1, -2], [2, 2, -1], [1, 1, 2], [2, 1, -3]]
 
 
 @pytest.mark.parametrize(
@@ -121,8 +136,8 @@ def test_what_ids_are_about_is_what_the_text_is_about(text: str, own: RobinToken
         topic, focus = (named[0], named[-1]) if named else (0, 0)
         assert (found.topic, found.focus) == (topic, focus), read
         listed = (number for number in range(1, 200) if number != topic and (focus == topic or number > focus))
-        awaited = bool(named) and line.endswith("region")
-        assert found.following == (next(listed) if awaited else 0), read
+        assert found.following == (next(listed) if named else 0), read
+        assert found.is_awaited == line.endswith("region"), read
 
 
 def test_a_tokenizer_that_joins_names_otherwise_is_refused() -> None:
@@ -138,26 +153,52 @@ def test_the_layer_by_hand() -> None:
     layer = ReferenceLayer(4)
     for value in layer.parameters():
         value.normal_()
-    mask, pos = torch.randn(2, 4), torch.randn(2, 4)
-    said = torch.cat([torch.randn(1, 4), torch.zeros(1, 4)])
+    mask, pos = torch.randn(3, 4), torch.randn(3, 4)
+    said = torch.cat([torch.randn(1, 4), torch.zeros(2, 4)])
     rows = layer(RegionTokens(mask, pos), said)
-    assert rows.shape == (3, 3, 4)
+    assert rows.shape == (4, 5, 4)
     assert not rows[:, 0].any()
-    for place in range(2):
+    assert not rows[[0, 1, 3], 4].any()
+    assert torch.equal(rows[2, 4], layer.last)
+    for place in range(3):
         told = ((layer.look, mask), (layer.place, pos), (layer.name, said))
         parts = [value for part, of in told for value in part(of)[place].tolist()]
-        assert any(parts[8:]) != bool(place)
+        assert any(parts[8:]) == (place == 0)
         for part, weights in enumerate((layer.focus.weight, layer.topic.weight, layer.following.weight)):
             seen = [sum(w * v for w, v in zip(row, parts, strict=True)) / 12**0.5 for row in weights.tolist()]
-            expected = [a + b for a, b in zip(seen, layer.numbers[part, place].tolist(), strict=True)]
+            numbers = layer.numbers[part, place]
+            if part == 2:  # of all that may still be named
+                numbers = numbers + sum(layer.numbers[3, later] for later in range(place, 3))
+            expected = [a + b for a, b in zip(seen, numbers.tolist(), strict=True)]
             assert rows[part, place + 1].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5)
-    embeds = torch.randn(5, 4)
-    numbers = torch.tensor([[0, 0, 0], [2, 1, 0], [1, 1, 2], [3, 2, 4], [2, 99, 1]])
-    added = add_references(embeds, numbers, rows) - embeds
-    focus, topic, following = rows[0, [0, 2, 1, 0, 2]], rows[1, [0, 1, 1, 2, 0]], rows[2, [0, 0, 2, 0, 1]]
-    torch.testing.assert_close(added, focus + topic + following)
+        assert torch.equal(rows[3, place + 1], -layer.numbers[3, place])
     many = layer(RegionTokens(torch.randn(120, 4), torch.randn(120, 4)), torch.zeros(120, 4))  # more than have a number
-    assert many.shape == (3, 121, 4)
+    assert many.shape == (4, 122, 4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("numbers", "added"),
+    [
+        ((0, 0, 0), {}),
+        ((1, 1, -2), {(0, 1), (1, 1)}),
+        ((1, 1, 2), {(0, 1), (1, 1), (2, 2)}),
+        ((1, 3, 2), {(0, 1), (1, 3), (2, 2), (3, 3)}),  # 3 is about to come, and is who the line is about
+        ((3, 1, -4), {(0, 3), (1, 1), (2, 4)}),  # none follows
+        ((3, 1, 4), {(0, 3), (1, 1), (2, 4)}),
+        ((2, 3, -4), {(0, 2), (1, 3), (2, 4)}),
+        ((5, 2, 6), {(1, 2), (2, 4)}),  # there are three
+        ((2, 99, -3), {(0, 2)}),
+        ((1, 99, 2), {(0, 1), (2, 2)}),
+    ],
+)
+def test_what_is_added_by_hand(numbers: tuple[int, int, int], added: set[tuple[int, int]]) -> None:
+    torch.manual_seed(0)
+    rows, embeds = torch.randn(4, 5, 4), torch.randn(1, 1, 4)
+    rows[:, 0] = 0.0
+    rows[[0, 1, 3], 4] = 0.0
+    found = add_references(embeds, torch.tensor([[numbers]]), rows)[0, 0] - embeds[0, 0]
+    torch.testing.assert_close(found, sum((rows[place] for place in added), torch.zeros(4)))
 
 
 @torch.no_grad()

@@ -21,13 +21,16 @@ class Named(NamedTuple):
 
     `focus`: the region that the line named last; `before`: that which it named first, if the last is another name.
     `number`: of a name that is being written, below `UNNAMED` where only its word is. `breaks`: line breaks that do not
-    end the line, as they only lead to the answer.
+    end the line, as they only lead to the answer. `is_answer`: whether the line is that of a question that has ended;
+    `is_list`: whether its answer has begun to name regions.
     """
 
     focus: int = UNNAMED
     before: int = UNNAMED
     number: int = UNNAMED
     breaks: int = 0
+    is_answer: bool = False
+    is_list: bool = False
 
     @property
     def topic(self) -> int:
@@ -36,14 +39,19 @@ class Named(NamedTuple):
 
     @property
     def following(self) -> int:
-        """Where a number is awaited: the next in order after the focus, the topic left out.
+        """The next in order after the focus, the topic left out: what a list of related regions may name next.
 
-        The first, where the line has named its topic alone; `UNNAMED` elsewhere, and in a line that has named nothing.
+        The first, where the line has named its topic alone; `UNNAMED` in a line that has named nothing.
         """
-        if self.number != _AWAITED or not self.topic:
+        if not self.topic:
             return UNNAMED
         number = 1 if self.focus == self.topic else self.focus + 1
         return number + (number == self.topic)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a number comes next."""
+        return self.number == _AWAITED
 
 
 @attrs.frozen
@@ -70,16 +78,16 @@ class NameIds:
         digits so far: who writes token by token cannot know that more will come.
         """
         if token in self.words:
-            return Named(named.focus, named.topic, _AWAITED, named.breaks)
+            return named._replace(before=named.topic, number=_AWAITED, is_list=named.is_answer)
         if token in self.breaks:
             return named._replace(number=UNNAMED, breaks=named.breaks - 1) if named.breaks else Named()
         if token == self.end:
-            return named._replace(number=UNNAMED, breaks=_HEADER)
+            return named._replace(number=UNNAMED, breaks=_HEADER, is_answer=True, is_list=False)
         digits = self.digits.get(token)
         if digits is None or named.number == UNNAMED or (named.number == _AWAITED and digits.startswith("0")):
             return named._replace(number=UNNAMED) if named.number else named
         number = int(digits) if named.number == _AWAITED else int(f"{named.number}{digits}")
-        return Named(number, named.before, number, named.breaks)
+        return named._replace(focus=number, number=number)
 
     def introduced(self, ids: Sequence[int], mask: int) -> list[list[int]]:
         """What a prefix says of each region that it introduces, by the ids behind its two tokens: not of its box."""
