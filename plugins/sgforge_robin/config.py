@@ -52,15 +52,16 @@ class RobinOptions:
     how often an epoch shows the images of a source, by its name; 1 where it is not named. `save_every`: steps between
     saved states. `checkpointing`: compute activations again instead of keeping them. `compile`: on CUDA, compile layers
     and blocks; the first steps take a minute more. `sharding`: of several processes (`run = {processes = N}`) each
-    holds the whole model ("replicated"), or a share of its weights, gradients and moments ("sharded"); both learn the
-    same, up to rounding, so that it is in no key. `pair_head`: train one beside the decoder, for the closed vocabulary
-    of the training; `spoken`: the share of examples that ask anything in words, the others teach the pair head alone.
-    `comparing_layer`: put a new layer over the regions' tokens that tells each what it shares with others; a checkpoint
-    that has one keeps it in any case. `reference_layer`: put a new layer beside the table of words that tells,
-    wherever a line of text is about a region, what that one looks like; a checkpoint that has one keeps it in any case.
-    `language`, `tower`: folders with a plain language model (weights and tokenizer.json) and with LAION's CLIP weights,
-    to train from. `checkpoint`: a folder with a trained Robin: what generates where no training runs before, and what a
-    training goes on from. `parity`: reproduce the released code where the default differs.
+    holds the whole model ("replicated"), or a share of its weights, gradients and moments ("sharded"), while it is
+    trained as while it is refined; both learn the same, up to rounding, so that it is in no key. `pair_head`: train one
+    beside the decoder, for the closed vocabulary of the training; `spoken`: the share of examples that ask anything in
+    words, the others teach the pair head alone. `comparing_layer`: put a new layer over the regions' tokens that tells
+    each what it shares with others; a checkpoint that has one keeps it in any case. `reference_layer`: put a new layer
+    beside the table of words that tells, wherever a line of text is about a region, what that one looks like; a
+    checkpoint that has one keeps it in any case. `language`, `tower`: folders with a plain language model (weights and
+    tokenizer.json) and with LAION's CLIP weights, to train from. `checkpoint`: a folder with a trained Robin: what
+    generates where no training runs before, and what a training goes on from. `parity`: reproduce the released code
+    where the default differs.
 
     `mode`: ask about each subject, or for the whole graph at once, or where no region is given ("detect") for objects
     with their boxes and relations; images with regions are then asked about each subject. `constrained`: answers about

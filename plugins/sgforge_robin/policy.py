@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import attrs
 import torch
@@ -22,10 +23,12 @@ from sgforge_robin.config import RobinOptions
 from sgforge_robin.decoding.decode import Ask, Said, decode
 from sgforge_robin.decoding.spoken import spoken_scores
 from sgforge_robin.encoding import Branch, Example, ask_ids, prefix_ids
+from sgforge_robin.holding import Held, InShares, Whole
 from sgforge_robin.learnt import TrainedRobin
 from sgforge_robin.looking import look_at, prefix_text, see_sample
 from sgforge_robin.model.attention import Prefix
 from sgforge_robin.model.lora import add_adapters
+from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.model.shape import IGNORED
 from sgforge_robin.pixels import image_tensor
 from sgforge_robin.regions import masks_of, salient
@@ -34,7 +37,7 @@ from sgforge_robin.text.tasks import ask_graph, ask_relations
 from sgforge_robin.training.forward import See, in_pieces, learnt_states, logprobs_of
 from sgforge_robin.training.optimizer import freeze
 from sgforge_robin.training.packing import pack
-from sgforge_robin.training.ranks import join, share_gradients
+from sgforge_robin.training.ranks import Ranks, join, share_gradients
 from sgforge_robin.training.stages import STAGES, Stage
 
 __all__ = ["RobinPolicy"]
@@ -52,17 +55,25 @@ class _Question:
     ids: list[int]
 
 
+_Row: TypeAlias = list[tuple[Example, list[int]]]
+"""A packed row: its examples, each with the places of its rollouts."""
+
+
 class RobinPolicy:
     """The policy of a Robin: one question a subject, or one an image with `mode = "full-graph"`; no grammar.
 
     It draws at the option `temperature`, at 1 where that is 0. What learns is what the option `stage` lets learn. With
-    several ranks every one holds all of the model, and gradients are averaged after each backward pass. `dtype`
-    "bfloat16" computes in it over weights in float32, since steps of a policy are small.
+    several ranks every one holds all of the model, or with `sharding = "sharded"` a share; gradients are the mean over
+    them after each backward pass. `dtype` "bfloat16" computes in it over weights in float32, gathered ones too, since
+    steps of a policy are small.
     """
 
-    def __init__(self, robin: TrainedRobin, options: RobinOptions, resources: Resources) -> None:
-        robin.model.eval()  # while it is in training mode, and activations are computed again, no cache is kept
-        self._robin = robin
+    def __init__(
+        self, robin: TrainedRobin, options: RobinOptions, resources: Resources, held: Held | None = None
+    ) -> None:
+        self._held = held or Whole(robin.model)
+        self._held.model.eval()  # while it is in training mode, and activations are computed again, no cache is kept
+        self._robin = attrs.evolve(robin, model=self._held.model)
         self._options = options
         self._device = torch.device(resources.device)
         self._mixed = resources.dtype == "bfloat16"
@@ -80,36 +91,37 @@ class RobinPolicy:
             raise StepError("robin has no weights: put a train step before the refine step, or say checkpoint = PATH")
         join(resources.worker, resources.device)
         robin = TrainedRobin.load(Path(folder), parity=options.parity)
-        robin.model.to(resources.device)
+        ranks = Ranks(resources.worker)
+        is_sharded = options.sharding == "sharded" and ranks.worker.world > 1
+        if not is_sharded:  # a device need not hold all of one that is
+            robin.model.to(resources.device)
         if options.lora:
             torch.manual_seed(resources.seed)
             add_adapters(robin.model.language.base_model.layers, options.lora)
+        _ready(robin.model, options)
+        if is_sharded:
+            return cls(robin, options, resources, InShares.of(robin.model, ranks, resources.device))
         policy = cls(robin, options, resources)
-        freeze(robin.model, policy._stage)
-        if robin.model.pair_head is not None:
-            robin.model.pair_head.requires_grad_(False)  # no answer passes through it
-        if options.checkpointing:
-            robin.model.recompute_activations()
-        robin.model.drop_nothing()
-        if resources.worker.world > 1:
+        if ranks.worker.world > 1:
             share_gradients(policy.parameters())
         return policy
 
     def parameters(self) -> Iterator[Tensor]:
-        """What learns, in the model's order."""
-        return (value for value in self._robin.model.parameters() if value.requires_grad)
+        """What learns, in the model's order; in shares each is a DTensor."""
+        return (value for _, value in self._held.learning())
 
     def rollouts(self, samples: Sequence[Sample], /, group: int, seed: int) -> list[Rollout]:
         """`group` answers to each question; images that cannot be read, and those of one region, have none."""
         asked: list[tuple[_Question, Said]] = []
-        for part in self._parts(samples, group):
-            asked += self._answered(samples, part, group, seed)
-        drawn = [
-            self._rollout(samples[question.sample], question.number, said, place // group)
-            for place, (question, said) in enumerate(asked)
-        ]
-        with torch.no_grad():
-            now = self.logprobs(drawn)
+        with torch.no_grad(), self._held.gathered() as model:
+            for part in self._parts(samples, group):
+                asked += self._answered(samples, part, group, seed)
+            drawn = [
+                self._rollout(samples[question.sample], question.number, said, place // group)
+                for place, (question, said) in enumerate(asked)
+            ]
+            rows = self._rows(drawn)
+            now = _in_order(drawn, rows, [self._row(drawn, row, model) for row in rows])
         # Decoding adds in another order; what counts is what the same weights give where they will be learnt from.
         return [
             attrs.evolve(one, logprobs=tuple(map(float, own.tolist()))) for one, own in zip(drawn, now, strict=True)
@@ -117,27 +129,23 @@ class RobinPolicy:
 
     def logprobs(self, rollouts: Sequence[Rollout], /) -> list[Tensor]:
         """One tensor (T,) float32 a rollout, under the temperature and without the tokens that are never drawn."""
-        found: dict[int, Tensor] = {}
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns):
-            examples = [one for places in _by_sample(rollouts) for one in self._examples(rollouts, places)]
-            lengths = [example.total for example, _ in examples]
-            rows = pack(lengths, max([self._stage.capacity, *lengths])) if examples else []
-            for row in rows:
-                self._row(rollouts, [examples[place] for place in row], found)
-        return [found[place] for place in range(len(rollouts))]
+        rows = self._rows(rollouts)
+        if torch.is_grad_enabled() and self._learns:
+            return _in_order(rollouts, rows, self._held.learnt([partial(self._row, rollouts, row) for row in rows]))
+        with torch.no_grad(), self._held.gathered() as model:
+            return _in_order(rollouts, rows, [self._row(rollouts, row, model) for row in rows])
 
     def reference(self) -> Policy:
         """A copy of what learns; it shares what does not, as no step changes that."""
-        made, model = copy.copy(self), self._robin.model
-        shared: dict[int, Any] = {id(value): value for value in model.parameters() if not value.requires_grad}
-        made._robin = attrs.evolve(self._robin, model=copy.deepcopy(model, shared).requires_grad_(False))
+        made = copy.copy(self)
+        made._held = self._held.frozen()
+        made._robin = attrs.evolve(self._robin, model=made._held.model)
         made._learns = False
         return made
 
     def state_dict(self) -> Mapping[str, Any]:
         """What learns, by name; the rest is the checkpoint's."""
-        model = self._robin.model
-        return {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+        return {name: value.detach() for name, value in self._held.learning()}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take up all that learns; a state of another model is a `StepError`."""
@@ -149,8 +157,9 @@ class RobinPolicy:
 
     def save(self, folder: Path, /) -> None:
         """Write a checkpoint as a training does."""
-        if self._rank == 0:
-            self._robin.save(folder)
+        with self._held.gathered() as model:
+            if self._rank == 0:
+                attrs.evolve(self._robin, model=model).save(folder)
 
     def _parts(self, samples: Sequence[Sample], group: int) -> Iterator[list[int]]:
         """Places of samples that are decoded together."""
@@ -217,6 +226,14 @@ class RobinPolicy:
             group=group,
         )
 
+    def _rows(self, rollouts: Sequence[Rollout]) -> list[_Row]:
+        """The rollouts as packed rows."""
+        examples = [one for places in _by_sample(rollouts) for one in self._examples(rollouts, places)]
+        if not examples:
+            return []
+        lengths = [example.total for example, _ in examples]
+        return [[examples[place] for place in row] for row in pack(lengths, max([self._stage.capacity, *lengths]))]
+
     def _examples(self, rollouts: Sequence[Rollout], places: Sequence[int]) -> Iterator[tuple[Example, list[int]]]:
         """The rollouts at these places, all of one sample, as examples that fit a row, each with its places."""
         sample = rollouts[places[0]].sample
@@ -242,11 +259,9 @@ class RobinPolicy:
         asked = self._question_ids(0 if rollout.part is None else shown.index(rollout.part) + 1)
         return Branch([*asked, *rollout.tokens], [IGNORED] * len(asked) + list(rollout.tokens))
 
-    def _row(
-        self, rollouts: Sequence[Rollout], row: Sequence[tuple[Example, list[int]]], found: dict[int, Tensor]
-    ) -> None:
-        """Log-probabilities of the rollouts in a packed row, by their places."""
-        examples, model = [example for example, _ in row], self._robin.model
+    def _row(self, rollouts: Sequence[Rollout], row: _Row, model: RobinModel) -> Tensor:
+        """Log-probabilities (K,) of the rollouts in a packed row, one behind another."""
+        examples = [example for example, _ in row]
         # In training mode activations may be computed again, and a cache may not be used.
         model.language.train(self._options.checkpointing and torch.is_grad_enabled())
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
@@ -256,9 +271,27 @@ class RobinPolicy:
                 model, learnt, lambda logits, aims: logprobs_of(logits, aims, self._temperature, self._banned)
             )
         model.language.eval()
-        order = [place for _, places in row for place in places]
-        lengths = [len(rollouts[place].tokens) for place in order]
-        found.update(zip(order, torch.cat(pieces).split(lengths), strict=True))
+        return torch.cat(pieces)
+
+
+def _ready(model: RobinModel, options: RobinOptions) -> None:
+    """Freeze what does not learn, and switch dropout off."""
+    freeze(model, STAGES[options.stage])
+    if model.pair_head is not None:
+        model.pair_head.requires_grad_(False)  # no answer passes through it
+    if options.checkpointing:
+        model.recompute_activations()
+    model.drop_nothing()
+    model.eval()
+
+
+def _in_order(rollouts: Sequence[Rollout], rows: Sequence[_Row], found: Sequence[Tensor]) -> list[Tensor]:
+    """What was found of packed rows, rollout by rollout."""
+    own: dict[int, Tensor] = {}
+    for row, values in zip(rows, found, strict=True):
+        places = [place for _, some in row for place in some]
+        own.update(zip(places, values.split([len(rollouts[place].tokens) for place in places]), strict=True))
+    return [own[place] for place in range(len(rollouts))]
 
 
 def _by_sample(rollouts: Sequence[Rollout]) -> list[list[int]]:

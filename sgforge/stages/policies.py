@@ -13,6 +13,8 @@ In a training of several processes each has a policy of its own for one and the 
 itself, and `torch.distributed` is initialised when `policy` returns. Every rank makes the same calls in the same order,
 backward passes included, each with rollouts of its own: what a policy does in a call may need all of them. So a rank
 that has one image less repeats one, with weight 0. After a backward pass the gradients are the mean over the ranks.
+
+Where each rank has a share of the model, parameters, gradients and states are DTensors (`torch.distributed.tensor`).
 """
 
 from __future__ import annotations
@@ -72,12 +74,13 @@ class Policy(Protocol):
 
         One tensor of shape (T,), float32, for each rollout, T its tokens; by the same distribution that `rollouts`
         draws from, dropout off. What could be drawn then stays what can be drawn, so that no step makes one -inf.
-        Before the first step exp(logprobs - rollout.logprobs) is 1 within 1e-5.
+        Before the first step exp(logprobs - rollout.logprobs) is 1 within 1e-5. Without rollouts there is nothing to go
+        back from: a policy in shares, whose other ranks wait for that, does so within the call.
         """
         ...
 
     def parameters(self) -> Iterable[Tensor]:
-        """What an optimiser may change: those that take a gradient, in a fixed order."""
+        """What an optimiser may change: those that take a gradient, in a fixed order; what this rank has of them."""
         ...
 
     def reference(self) -> Policy:
@@ -85,7 +88,11 @@ class Policy(Protocol):
         ...
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Its state on this rank, tensors by name, to go on from after a kill."""
+        """Its state on this rank, tensors by name, to go on from after a kill.
+
+        Refiners write DTensors of it whole, and give back to each rank its share, so that another number of ranks goes
+        on too.
+        """
         ...
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:

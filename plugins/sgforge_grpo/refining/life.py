@@ -13,6 +13,7 @@ from sgforge.durable import write_text
 from sgforge.errors import StepError
 from sgforge.stages.policies import Policy
 from sgforge_grpo.refining.ranks import Ranks
+from sgforge_grpo.refining.shares import divided, divided_moments, is_share, whole
 
 __all__ = ["States"]
 
@@ -29,20 +30,23 @@ class States:
     ranks: Ranks
 
     def save(self, step: int, policy: Policy, optimizer: torch.optim.Optimizer, written: int) -> None:
-        """Write the state after `step` steps, then remove older ones; every rank calls, and writes its own part."""
+        """Write the state after `step` steps, then remove older ones; every rank calls, and writes its own part.
+
+        Of a policy in shares the first one writes all, in whole tensors.
+        """
         final = self.folder / f"{_PREFIX}{step:08d}"
         aside = self.folder / f".{_PREFIX}aside"
         if self.ranks.rank == 0:
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
         self.ranks.gather(None)
-        content = {
-            "step": step,
-            "written": written,
-            "policy": dict(policy.state_dict()),
-            "optimizer": optimizer.state_dict(),
-        }
-        torch.save(content, aside / f"{self.ranks.rank}.pt")
+        own, moments = dict(policy.state_dict()), optimizer.state_dict()
+        shared = any(map(is_share, own.values()))
+        if shared:
+            own, moments = (whole(one, self.ranks.rank == 0) for one in (own, moments))
+        if self.ranks.rank == 0 or not shared:
+            content = {"step": step, "written": written, "policy": own, "optimizer": moments}
+            torch.save(content, aside / f"{self.ranks.rank}.pt")
         self.ranks.gather(None)
         if self.ranks.rank == 0:
             write_text(aside / _PLAN, self.plan)
@@ -55,7 +59,7 @@ class States:
     def load(self, policy: Policy, optimizer: torch.optim.Optimizer, device: str) -> tuple[int, int]:
         """Take up the latest state: steps taken, and bytes of rollouts by then; (0, 0) without one.
 
-        Another number of ranks takes up what the first one wrote: a policy that shards itself needs as many as before.
+        A rank that was not there takes up what the first one wrote. A policy in shares gets those of whole tensors.
         """
         found = self._found()
         if not found:
@@ -64,9 +68,14 @@ class States:
         if (latest / _PLAN).read_text() != self.plan:
             raise StepError(f"{latest} is the state of another refinement: delete it to begin anew")
         own = latest / f"{self.ranks.rank}.pt"
-        content: dict[str, Any] = torch.load(
-            own if own.exists() else latest / "0.pt", map_location=device, weights_only=True
-        )
+        own = own if own.exists() else latest / "0.pt"
+        kept = policy.state_dict()
+        if any(map(is_share, kept.values())):  # read where it lies: no device need have room for all of it
+            content: dict[str, Any] = torch.load(own, map_location="cpu", weights_only=True, mmap=True)
+            content["policy"] = divided(content["policy"], kept)
+            content["optimizer"] = divided_moments(content["optimizer"], optimizer)
+        else:
+            content = torch.load(own, map_location=device, weights_only=True)
         policy.load_state_dict(content["policy"])
         optimizer.load_state_dict(content["optimizer"])
         return int(content["step"]), int(content["written"])

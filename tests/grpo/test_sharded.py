@@ -1,0 +1,143 @@
+"""A Robin in shares is refined as one that is whole; its states go on with any number of ranks, in either way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from support.extras import needs_extra
+from support.metrics import is_at, told
+from support.waiting import wait_until
+
+needs_extra("robin")
+needs_extra("grpo")
+
+import torch  # noqa: E402
+from grpo.refined_ranks import CASES, STEPS, apart, launch, prepare, refined  # noqa: E402
+
+import sgforge as sg  # noqa: E402
+from sgforge.stages import Worker  # noqa: E402
+
+torch.set_num_threads(1)
+PLAIN = CASES["plain"]
+
+
+@attrs.frozen(kw_only=True)
+class Found:
+    """`folder`: what was left; `told`: what two ranks found; `alone`: losses of one process."""
+
+    folder: Path
+    told: dict[str, Any]
+    alone: list[float]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    folder = tmp_path_factory.mktemp("refined")
+    prepare(folder)
+    refined(folder, "of one", PLAIN, Worker(), "sharded", 4, cut=2)
+    alone, _ = refined(folder, "alone", PLAIN, Worker(), "sharded", 4)
+    return Found(folder=folder, told=launch(folder, list(CASES)[1:], resumes=True), alone=alone["loss"])
+
+
+def check_steps(found: dict[str, Any]) -> None:
+    whole, shares = found["told"]
+    assert len(set(whole["loss"])) == STEPS
+    assert whole.keys() == shares.keys()
+    for name in set(whole) - {"seconds", "outside_model"}:
+        assert shares[name] == pytest.approx(whole[name], abs=1e-5), name
+    assert max(shares["mismatch"]) < 1e-5
+    assert found["apart"] < 1e-5
+    assert found["learnt"] > 1e-4
+
+
+def test_steps_in_shares_are_those_of_whole_models_and_each_rank_holds_half(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    found = launch(tmp_path, ["plain"])["plain"]
+    check_steps(found)
+    assert sorted(found["images"]) == [1, 2, 2], "in one step one rank has no answer at all"
+    (whole, first), (_, second) = found["held"]
+    assert first + second == whole
+    assert max(first, second) < 0.51 * whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(CASES)[1:])
+def test_every_way_to_refine_goes_in_shares(found: Found, name: str) -> None:
+    check_steps(found.told[name])
+
+
+@pytest.mark.slow
+def test_a_refinement_that_is_cut_goes_on_to_the_bit(found: Found) -> None:
+    resumed = found.told["resumed"]
+    first, rest = resumed["cut"]
+    assert len(first) == 2
+    assert first + rest == resumed["whole"]
+    assert len(set(resumed["whole"])) == 4
+    assert resumed["apart"] == 0.0
+
+
+@pytest.mark.slow
+def test_other_ranks_and_whole_models_go_on(found: Found) -> None:
+    whole, folder = found.told["resumed"]["whole"], found.folder
+    assert whole == pytest.approx(found.alone, abs=1e-5)
+    for name in ("from shares", "from whole", "from one"):
+        assert found.told["resumed"][name] == pytest.approx(whole[2:], abs=1e-5), name
+        assert apart(folder / name / "weights", folder / "whole" / "weights") < 1e-5
+    shutil.copytree(folder / "from two", folder / "alone from two")
+    rest, _ = refined(folder, "alone from two", PLAIN, Worker(), "sharded", 4)
+    assert rest["loss"] == pytest.approx(whole[2:], abs=1e-5)
+    assert apart(folder / "alone from two" / "weights", folder / "whole" / "weights") < 1e-5
+
+
+@pytest.mark.slow
+def test_a_state_is_of_whole_tensors_and_written_once(found: Found) -> None:
+    (state,) = (found.folder / "from two").glob("state-*")
+    assert sorted(path.name for path in state.iterdir()) == ["0.pt", "plan.json"]
+    kept = torch.load(state / "0.pt", weights_only=True)
+    for place, (name, value) in enumerate(kept["policy"].items()):
+        moments = kept["optimizer"]["state"][place]
+        assert type(value) is torch.Tensor
+        assert moments["exp_avg"].shape == moments["exp_avg_sq"].shape == value.shape, name
+
+
+KILLED = 8
+CHILD = """
+import sys
+from pathlib import Path
+from grpo.test_sharded import pipeline
+pipeline(Path(sys.argv[1]))
+"""
+
+
+def pipeline(data: Path) -> Any:
+    """Train a Robin on scenes for a step and refine it in shares, in two processes of its own."""
+    student = sg.train("robin", steps=1, images=2, max_tokens=6, sharding="sharded")
+    refined = sg.refine("grpo", rewards=["length"], run={"processes": 2}, steps=KILLED, batch=2, group=3, save_every=2)
+    source = sg.source("scenes", folder=str(data.parent / "scenes"), count=8, size=64, split="train")
+    return sg.Pipeline(student, refined).run(source, data, progress=False)
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_it_goes_on_to_the_same_losses(tmp_path: Path) -> None:
+    whole = pipeline(tmp_path / "whole" / "data")
+    data = tmp_path / "cut" / "data"
+    for least in (1, 4):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(data)], stderr=subprocess.PIPE)
+        wait_until(partial(is_at, data, "reward", least, child), f"step {least}")
+        assert child.poll() is None, child.stderr.read().decode()
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    again = pipeline(data)
+    for metric in ("reward", "loss"):
+        expected, found = told(tmp_path / "whole" / "data", metric), told(data, metric)
+        assert found == expected
+    assert again.step("refine").checkpoint.sha256 == whole.step("refine").checkpoint.sha256
