@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from robin.worlds import example_of, maker, model, referring, scenes, tokenizer
 
-from sgforge_robin.decoding.decode import Ask, Sampling, decode
+from sgforge_robin.decoding.decode import Ask, Sampling, _drawn, decode
 from sgforge_robin.decoding.grammar import RelationsGrammar, Spellings
 from sgforge_robin.decoding.prefix import encode_prefix, see, see_regions
 from sgforge_robin.decoding.tree import AnswerTree, score_answers
@@ -225,3 +227,40 @@ def test_an_untrained_model_under_the_grammar_is_read(given_model: RobinModel, s
     for number, said in enumerate(decode(given_model, encoded, given, sampling), start=1):
         found = parse_relations(TOKENS.text(said.ids), number, count, truncated=not said.ended)
         assert set(found.dropped) <= {"truncated", "duplicate-relation"} or TOKENS.text(said.ids) == "none"
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"),
+    [
+        (1.0, {0.0: 1, 0.49: 1, 0.51: 2, 0.79: 2, 0.81: 4, 1 - 1e-12: 4}),
+        (0.8, {0.0: 1, 0.62: 1, 0.63: 2, 0.99: 2}),  # of the two likeliest, 5/8 and 3/8
+        (0.5, {0.0: 1, 0.99: 1}),
+    ],
+)
+def test_where_a_draw_falls_by_hand(top_p: float, expected: dict[float, int]) -> None:
+    shares = torch.tensor([[0.0, 0.5, 0.3, 0.0, 0.2, 0.0]]).repeat(len(expected), 1)
+    assert _drawn(shares, top_p, torch.tensor(list(expected), dtype=torch.float64)).tolist() == list(expected.values())
+
+
+def test_what_has_no_share_is_never_drawn_among_many() -> None:
+    torch.manual_seed(0)
+    shares = (torch.randn(50, 100_000) * 5).softmax(dim=1)
+    shares[:, ::2] = 0.0
+    for share in (0.0, 0.5, 1 - 2**-53):
+        found = _drawn(shares, 1.0, torch.full((50,), share, dtype=torch.float64))
+        assert (shares.gather(1, found[:, None]) > 0).all()
+
+
+def test_answers_come_as_often_as_they_are_likely(given_model: RobinModel, shown: list[Example]) -> None:
+    """First ids of many draws against the probabilities that the model gives."""
+    encoded = prefixes(given_model, shown)[:1]
+    question = ask_ids(TOKENS, QUESTIONS[0])
+    sampling = attrs.evolve(SAMPLING, limit=1, temperature=1.0)
+    found = decode(given_model, encoded, [Ask(0, question, str(one)) for one in range(2000)], sampling)
+    counts: dict[tuple[int, ...], list[float]] = {}
+    for one in found:
+        counts.setdefault(tuple(one.ids), []).append(math.exp(one.logprobs[0]))
+    for likely in counts.values():
+        if likely[0] > 0.02:  # four deviations of a share of 2,000
+            assert abs(len(likely) / 2000 - likely[0]) < 4 * (likely[0] * (1 - likely[0]) / 2000) ** 0.5
+    assert any(0.02 < likely[0] < 0.98 for likely in counts.values())

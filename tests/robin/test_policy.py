@@ -69,14 +69,14 @@ def test_one_question_a_subject_and_only_what_was_said(saved: Checkpoint, tmp_pa
 def test_probabilities_are_those_of_the_sampler(saved: Checkpoint, tmp_path: Path, monkeypatch: Any) -> None:
     """What decoding reckoned with its caches, under the temperature, against the packed row that is learnt from."""
     drawn: list[tuple[int, float]] = []
-    pick = decode._pick
+    draw = decode._drawn
 
-    def watching(shares: torch.Tensor, sampling: decode.Sampling, generator: torch.Generator) -> int:
-        token = pick(shares, sampling, generator)
-        drawn.append((token, float(shares[token].log())))
-        return token
+    def watching(shares: torch.Tensor, top_p: float, draws: torch.Tensor) -> torch.Tensor:
+        tokens = draw(shares, top_p, draws)
+        drawn.extend(zip(tokens.tolist(), shares.gather(1, tokens[:, None])[:, 0].log().tolist(), strict=True))
+        return tokens
 
-    monkeypatch.setattr(decode, "_pick", watching)
+    monkeypatch.setattr(decode, "_drawn", watching)
     (sample,) = scenes(tmp_path, 1)
     found = policy(saved, temperature=0.7).rollouts([sample], group=3, seed=2)
     told = sorted(pair for one in found for pair in zip(one.tokens, one.logprobs, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Protocol
@@ -17,6 +18,7 @@ from sgforge_robin.model.attention import Prefix, SharedPrefixes
 from sgforge_robin.model.naming import Named, NameIds
 from sgforge_robin.model.references import add_references, numbers_of
 from sgforge_robin.model.robin import RobinModel
+from sgforge_robin.model.sending import sent
 
 __all__ = ["Ask", "Grammar", "Said", "Sampling", "decode"]
 
@@ -92,7 +94,7 @@ class _Line:
 
     ask: Ask
     state: object
-    generator: torch.Generator
+    dice: random.Random
     named: Named = attrs.field(factory=Named)
     ids: list[int] = attrs.field(factory=list)
     logprobs: list[float] = attrs.field(factory=list)
@@ -107,9 +109,7 @@ class _Batch:
         self._prefixes = prefixes
         self._sampling = sampling
         self._device = model.table.weight.device
-        self._lines = [
-            _Line(ask, ask.grammar and ask.grammar.start(), _generator(sampling.seed, ask.key)) for ask in asks
-        ]
+        self._lines = [_Line(ask, ask.grammar and ask.grammar.start(), _dice(sampling.seed, ask.key)) for ask in asks]
         self.alive = list(self._lines)
         self._cache = DynamicCache()
         self._banned = torch.tensor(sampling.banned, dtype=torch.long, device=self._device)
@@ -218,20 +218,26 @@ class _Batch:
         """(B,) one id of each row."""
         if not self._sampling.temperature:
             return logprobs.argmax(dim=-1)
-        shares = (logprobs / self._sampling.temperature).softmax(dim=-1).cpu()
-        found = [_pick(row, self._sampling, line.generator) for row, line in zip(shares, self.alive, strict=True)]
-        return torch.tensor(found, device=self._device)
+        draws = torch.tensor([line.dice.random() for line in self.alive], dtype=torch.float64)
+        return _drawn((logprobs / self._sampling.temperature).softmax(dim=-1), self._sampling.top_p, draws)
 
 
-def _pick(shares: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """One id by probabilities (rows,)."""
-    if sampling.top_p < 1:
-        ranked, order = shares.sort(descending=True, stable=True)
-        beyond = ranked.cumsum(dim=0) - ranked >= sampling.top_p
-        shares = shares.index_fill(0, order[beyond], 0.0)
-    return int(torch.multinomial(shares, 1, generator=generator))
+def _drawn(shares: Tensor, top_p: float, draws: Tensor) -> Tensor:
+    """(B,) one id a row by probabilities (B, rows): that in which `draws` (B,), in [0, 1), falls among the likeliest.
+
+    All rows at once, where they lie: a row of 150,000 that is sent to the CPU takes longer than the model's step.
+    """
+    if top_p < 1:
+        ranked, order = shares.sort(dim=-1, descending=True, stable=True)
+        beyond = ranked.cumsum(dim=-1) - ranked >= top_p
+        shares = shares.scatter(1, order, ranked.masked_fill(beyond, 0.0))
+    ends = shares.cumsum(dim=-1, dtype=torch.float64)
+    reached = ends > sent(draws, shares.device)[:, None] * ends[:, -1:]
+    # A sum in another order may rise where nothing is added, or not reach its end: what has no share is never drawn.
+    reached &= shares > 0
+    return torch.where(reached.any(dim=-1), reached.int().argmax(dim=-1), shares.argmax(dim=-1))
 
 
-def _generator(seed: int, key: str) -> torch.Generator:
+def _dice(seed: int, key: str) -> random.Random:
     digest = hashlib.sha256(f"{seed}/{key}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    return random.Random(int.from_bytes(digest[:7], "big"))
