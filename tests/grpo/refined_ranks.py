@@ -1,4 +1,4 @@
-"""Refinements of a Robin on two ranks: `python refined_ranks.py FOLDER CASES` is one, started by `launch`.
+"""Refinements of a Robin on two ranks: `python refined_ranks.py FOLDER CASES [MORE]` is one, started by `launch`.
 
 Ranks have unequal answers and unequal packed rows; in one step one of them has no answer at all.
 """
@@ -63,6 +63,7 @@ CASES: Mapping[str, Case] = {
     "the projector alone": Case(student={"stage": "projector"}, refiner={"beta": 0.1}),
     "the whole graph": Case(student={"mode": "full-graph", "max_tokens": 3}),
     "bfloat16": Case(dtype="bfloat16"),
+    "every other step": Case(refiner={"save_every": 2}),
     "raft": Case(kind="raft"),
     "dpo": Case(kind="dpo"),
 }
@@ -122,6 +123,9 @@ def refined(
         if name == "loss" and step == cut:
             raise KeyboardInterrupt
         told.setdefault(name, []).append(value)
+        if name == "loss" and not worker.rank:
+            with (folder / f"{out}.txt").open("a") as losses:
+                losses.write(f"{step} {value}\n")
 
     student = Watched(RobinOptions(**{"max_tokens": 9, **case.student, "sharding": sharding}))
     resources = Resources(
@@ -206,16 +210,31 @@ def resumed(folder: Path, ranks: Ranks) -> dict[str, Any]:
     }
 
 
-def launch(folder: Path, cases: Sequence[str], resumes: bool = False) -> dict[str, Any]:
-    """What two ranks found of these cases, and of refinements that are cut and go on."""
+def losses_of(folder: Path, out: str) -> dict[int, set[str]]:
+    """All losses that were told of a refinement, by step; of a step that was made twice there may be two."""
+    found: dict[int, set[str]] = {}
+    path = folder / f"{out}.txt"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        step, value = line.split()
+        found.setdefault(int(step), set()).add(value)
+    return found
+
+
+def start(folder: Path, cases: Sequence[str], more: str = "") -> list[subprocess.Popen[bytes]]:
+    """Two ranks that find out about these cases. `more`: "resumes", or a folder to refine into in more steps."""
     environment = {**surroundings(2), "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     ranks = []
     for rank in range(2):
         with (folder / f"{rank}.log").open("wb") as log:
-            command = [sys.executable, __file__, str(folder), json.dumps(cases), *["resumes"] * resumes]
+            command = [sys.executable, __file__, str(folder), json.dumps(cases), more]
             ranks.append(
                 subprocess.Popen(command, env={**environment, "RANK": str(rank)}, stdout=log, stderr=subprocess.STDOUT)
             )
+    return ranks
+
+
+def finish(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
+    """The exit codes when all have ended, or one has failed; none goes on then."""
     try:
         while None in (codes := [one.poll() for one in ranks]) and not any(codes):
             for one in ranks:
@@ -223,10 +242,16 @@ def launch(folder: Path, cases: Sequence[str], resumes: bool = False) -> dict[st
                     one.wait(0.2)
                 except subprocess.TimeoutExpired:
                     continue
+        return codes
     finally:
         for one in ranks:
             one.kill()
             one.wait()
+
+
+def launch(folder: Path, cases: Sequence[str], more: str = "") -> dict[str, Any]:
+    """What two ranks found."""
+    codes = finish(start(folder, cases, more))
     said = "\n".join((folder / f"{rank}.log").read_text(errors="replace") for rank in range(2))
     assert not any(codes), said
     found: dict[str, Any] = json.loads((folder / "found.json").read_text())
@@ -239,8 +264,10 @@ def main() -> None:
     join(worker, "cpu")
     ranks = Ranks(worker)
     found: dict[str, Any] = {name: compared(folder, name, ranks) for name in json.loads(sys.argv[2])}
-    if "resumes" in sys.argv:
+    if sys.argv[3] == "resumes":
         found["resumed"] = resumed(folder, ranks)
+    elif sys.argv[3]:
+        refined(folder, sys.argv[3], CASES["every other step"], worker, "sharded", 8)
     if worker.rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
     distributed.destroy_process_group()

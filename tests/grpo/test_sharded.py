@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,16 +11,14 @@ from typing import Any
 import attrs
 import pytest
 from support.extras import needs_extra
-from support.metrics import is_at, told
 from support.waiting import wait_until
 
 needs_extra("robin")
 needs_extra("grpo")
 
 import torch  # noqa: E402
-from grpo.refined_ranks import CASES, STEPS, apart, launch, prepare, refined  # noqa: E402
+from grpo.refined_ranks import CASES, STEPS, apart, finish, launch, losses_of, prepare, refined, start  # noqa: E402
 
-import sgforge as sg  # noqa: E402
 from sgforge.stages import Worker  # noqa: E402
 
 torch.set_num_threads(1)
@@ -45,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     prepare(folder)
     refined(folder, "of one", PLAIN, Worker(), "sharded", 4, cut=2)
     alone, _ = refined(folder, "alone", PLAIN, Worker(), "sharded", 4)
-    return Found(folder=folder, told=launch(folder, list(CASES)[1:], resumes=True), alone=alone["loss"])
+    return Found(folder=folder, told=launch(folder, list(CASES)[1:], "resumes"), alone=alone["loss"])
 
 
 def check_steps(found: dict[str, Any]) -> None:
@@ -109,35 +104,24 @@ def test_a_state_is_of_whole_tensors_and_written_once(found: Found) -> None:
         assert moments["exp_avg"].shape == moments["exp_avg_sq"].shape == value.shape, name
 
 
-KILLED = 8
-CHILD = """
-import sys
-from pathlib import Path
-from grpo.test_sharded import pipeline
-pipeline(Path(sys.argv[1]))
-"""
-
-
-def pipeline(data: Path) -> Any:
-    """Train a Robin on scenes for a step and refine it in shares, in two processes of its own."""
-    student = sg.train("robin", steps=1, images=2, max_tokens=6, sharding="sharded")
-    refined = sg.refine("grpo", rewards=["length"], run={"processes": 2}, steps=KILLED, batch=2, group=3, save_every=2)
-    source = sg.source("scenes", folder=str(data.parent / "scenes"), count=8, size=64, split="train")
-    return sg.Pipeline(student, refined).run(source, data, progress=False)
-
-
 @pytest.mark.slow
 def test_killed_at_any_step_it_goes_on_to_the_same_losses(tmp_path: Path) -> None:
-    whole = pipeline(tmp_path / "whole" / "data")
-    data = tmp_path / "cut" / "data"
-    for least in (1, 4):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(data)], stderr=subprocess.PIPE)
-        wait_until(partial(is_at, data, "reward", least, child), f"step {least}")
-        assert child.poll() is None, child.stderr.read().decode()
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-    again = pipeline(data)
-    for metric in ("reward", "loss"):
-        expected, found = told(tmp_path / "whole" / "data", metric), told(data, metric)
-        assert found == expected
-    assert again.step("refine").checkpoint.sha256 == whole.step("refine").checkpoint.sha256
+    prepare(tmp_path)
+    launch(tmp_path, [], "whole")
+    for least, victim in ((1, 0), (4, 1)):
+        ranks = start(tmp_path, [], "cut")
+        reached = partial(_is_at, tmp_path, least, ranks)
+        wait_until(reached, f"step {least}")
+        assert [one.poll() for one in ranks] == [None, None]
+        ranks[victim].kill()
+        assert any(finish(ranks))
+    launch(tmp_path, [], "cut")
+    found = losses_of(tmp_path, "cut")
+    assert len(found) == 8
+    assert found == losses_of(tmp_path, "whole")
+    assert apart(tmp_path / "whole" / "weights", tmp_path / "cut" / "weights") == 0.0
+
+
+def _is_at(folder: Path, step: int, ranks: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether a loss of that step was told, or a rank ended."""
+    return step in losses_of(folder, "cut") or any(one.poll() is not None for one in ranks)
