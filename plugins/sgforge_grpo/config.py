@@ -230,6 +230,9 @@ class VlmOptions:
     `steps`: of training, 0 for `epochs`; `batch`: images a step; `rate`: of AdamW, falling to 0, after `warmup` steps
     (1e-5 in R1-SGG's training on truth); `clip`: most norm of a gradient; `longest`: tokens of an answer that are
     learnt. `lora`: rank of adapters (needs peft; R1-SGG: 16), 0 learns all weights. `save_every`: steps between states.
+    `sharding`: of several processes (`run = {processes = N}`) each holds the whole model ("replicated"), or a share of
+    its weights, gradients and moments ("sharded"), while it is trained as while it is refined; both learn the same, up
+    to rounding, so that it is in no key.
 
     `temperature`: 0 takes the likeliest token; a policy draws at 1 then. `top_p`: of the likeliest tokens that make up
     so much; probabilities are those after that. `max_tokens`: of an answer. `answers_at_once`: answers to one image
@@ -253,6 +256,7 @@ class VlmOptions:
     longest: int = attrs.field(default=2048, validator=_POSITIVE)
     lora: int = attrs.field(default=0, validator=validators.ge(0))
     save_every: int = attrs.field(default=100, validator=_POSITIVE)
+    sharding: Literal["replicated", "sharded"] = attrs.field(default="replicated", eq=False)
     temperature: float = attrs.field(default=0.0, validator=validators.ge(0.0))
     top_p: float = attrs.field(default=1.0, validator=_SHARE)
     max_tokens: int = attrs.field(default=1024, validator=_POSITIVE)

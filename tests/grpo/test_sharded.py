@@ -1,4 +1,4 @@
-"""A Robin in shares is refined as one that is whole; its states go on with any number of ranks, in either way."""
+"""A student in shares is refined as one that is whole; its states go on with any number of ranks, in either way."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -19,7 +20,10 @@ needs_extra("grpo")
 import torch  # noqa: E402
 from grpo.refined_ranks import CASES, STEPS, apart, finish, launch, losses_of, prepare, refined, start  # noqa: E402
 
+from sgforge.errors import StepError  # noqa: E402
 from sgforge.stages import Worker  # noqa: E402
+from sgforge_grpo.refining.ranks import Ranks  # noqa: E402
+from sgforge_grpo.vlm.shares import Shares  # noqa: E402
 
 torch.set_num_threads(1)
 PLAIN = CASES["plain"]
@@ -43,13 +47,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return Found(folder=folder, told=launch(folder, list(CASES)[1:], "resumes"), alone=alone["loss"])
 
 
-def check_steps(found: dict[str, Any]) -> None:
+def check_steps(found: dict[str, Any], tolerance: float = 1e-5) -> None:
     whole, shares = found["told"]
     assert len(set(whole["loss"])) == STEPS
     assert whole.keys() == shares.keys()
     for name in set(whole) - {"seconds", "outside_model"}:
-        assert shares[name] == pytest.approx(whole[name], abs=1e-5), name
-    assert max(shares["mismatch"]) < 1e-5
+        assert shares[name] == pytest.approx(whole[name], abs=tolerance), name
+    assert max(shares.get("mismatch", [0.0])) < 1e-5
     assert found["apart"] < 1e-5
     assert found["learnt"] > 1e-4
 
@@ -64,10 +68,18 @@ def test_steps_in_shares_are_those_of_whole_models_and_each_rank_holds_half(tmp_
     assert max(first, second) < 0.51 * whole
 
 
+def test_a_model_that_tells_no_layers_is_refused() -> None:
+    model: Any = torch.nn.Linear(1, 1)
+    model.get_decoder, model.config = lambda: model, SimpleNamespace(model_type="odd")
+    with pytest.raises(StepError, match=r'type odd has no list of layers to share: say sharding = "replicated"'):
+        Shares(model, Ranks(Worker(0, 2)), 0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(CASES)[1:])
 def test_every_way_to_refine_goes_in_shares(found: Found, name: str) -> None:
-    check_steps(found.told[name])
+    # A norm of gradients in bfloat16 is rounded to 1/256 of it.
+    check_steps(found.told[name], 1e-2 if name == "vlm in bfloat16" else 1e-5)
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from sgforge_grpo.refining.life import States
 from sgforge_grpo.refining.methods import Lesson, Method
 from sgforge_grpo.refining.ranks import Ranks
 from sgforge_grpo.refining.rollout_file import RolloutFile, rows_of
-from sgforge_grpo.refining.shares import as_number, is_share
+from sgforge_grpo.refining.shares import as_number, go_back_from_nothing
 
 __all__ = ["Refinement"]
 
@@ -240,7 +240,7 @@ class Refinement:
                 before = reference.logprobs(rollouts)
         now = policy.logprobs(rollouts)
         if not now:  # this rank has no answer at all
-            _go_back_from_nothing(policy)
+            go_back_from_nothing(policy)
             return {}
         loss, found = self._method.loss(chunk, now, before)
         (loss * (self._ranks.world / total)).backward()
@@ -330,13 +330,6 @@ def _means(found: dict[str, float], names: Sequence[str]) -> dict[str, float]:
         told[f"reward.{name}"] = found[f"reward.{name}"] / scored
         told[f"spread.{name}"] = found[f"spread.{name}"] / groups
     return told
-
-
-def _go_back_from_nothing(policy: Policy) -> None:
-    """A backward pass with gradients of 0, which other ranks may wait for; what is in shares has made its own."""
-    held = [one for one in policy.parameters() if not is_share(one)]
-    if held:
-        sum(one.sum() * 0.0 for one in held).backward()
 
 
 def _filler(lessons: Sequence[Lesson], rollouts: Sequence[Rollout]) -> list[Lesson]:

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["as_number", "divided", "divided_moments", "is_share", "whole"]
+from sgforge.stages.policies import Policy
+
+__all__ = ["as_number", "divided", "divided_moments", "go_back_from_nothing", "is_share", "whole"]
 
 
 def is_share(value: Any) -> bool:
@@ -19,6 +21,13 @@ def is_share(value: Any) -> bool:
 def as_number(value: Any) -> float:
     """A tensor of one number, for which all ranks ask together."""
     return float(value.full_tensor() if is_share(value) else value)
+
+
+def go_back_from_nothing(policy: Policy) -> None:
+    """A backward pass with gradients of 0, which other ranks may wait for; what is in shares has made its own."""
+    held = [one for one in policy.parameters() if not is_share(one)]
+    if held:
+        sum(one.sum() * 0.0 for one in held).backward()
 
 
 def whole(value: Any, keeps: bool) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,9 +19,11 @@ from sgforge.graph import Sample, SceneGraph
 from sgforge.stages import Outcome, Resources
 from sgforge.stages.policies import Policy, Rollout
 from sgforge_grpo.config import VlmOptions
+from sgforge_grpo.refining.ranks import Ranks, share_gradients
 from sgforge_grpo.vlm.asking import Prompt, Sampling, answer_logits, ask, logprobs_of, sampled
 from sgforge_grpo.vlm.loading import Vlm
 from sgforge_grpo.vlm.prompts import read_graph, read_relations
+from sgforge_grpo.vlm.shares import Row, Shares
 
 __all__ = ["VlmPolicy", "outcome_of"]
 
@@ -27,11 +31,14 @@ __all__ = ["VlmPolicy", "outcome_of"]
 class VlmPolicy:
     """One question an image. Draws at the options' temperature (1 where that is 0) and top-p.
 
-    With several ranks each holds all of the model, and gradients are the mean over them after each backward pass.
+    With several ranks each holds all of the model, or with `sharding = "sharded"` a share; gradients are the mean over
+    them after each backward pass. `shares`: where the model of `vlm` has its weights only while they are gathered.
     """
 
-    def __init__(self, vlm: Vlm, options: VlmOptions, resources: Resources) -> None:
+    def __init__(self, vlm: Vlm, options: VlmOptions, resources: Resources, shares: Shares | None = None) -> None:
         self._vlm = vlm
+        self._shares = shares
+        self._then: tuple[Tensor, ...] = ()
         self._options = options
         self._rank = resources.worker.rank
         self._sampling = Sampling(limit=options.max_tokens, temperature=options.temperature or 1.0, top_p=options.top_p)
@@ -41,14 +48,19 @@ class VlmPolicy:
     def of(cls, options: VlmOptions, resources: Resources, folder: Path | None) -> Self:
         """The policy of weights, ready to learn."""
         join(resources)
-        vlm = Vlm.load(options, folder, resources.device, resources.dtype)
+        is_sharded = options.sharding == "sharded" and resources.worker.world > 1
+        # A device need not hold all of one that is in shares.
+        vlm = Vlm.load(options, folder, "cpu" if is_sharded else resources.device, resources.dtype)
         if options.lora:
             torch.manual_seed(resources.seed)
             vlm = vlm.with_adapters(options.lora)
+        if is_sharded:
+            shares = Shares(vlm.model, Ranks(resources.worker), vlm.end)
+            shares.plain.to(resources.device)
+            return cls(attrs.evolve(vlm, model=shares.plain), options, resources, shares)
         policy = cls(vlm, options, resources)
         if resources.worker.world > 1:
-            for one in policy.parameters():
-                one.register_post_accumulate_grad_hook(_mean_over_ranks)
+            share_gradients(policy.parameters())
         return policy
 
     @property
@@ -57,11 +69,15 @@ class VlmPolicy:
         return self._vlm
 
     def parameters(self) -> Iterator[Tensor]:
-        """What learns, in the model's order."""
-        return (value for value in self._vlm.model.parameters() if value.requires_grad)
+        """What learns, in the model's order; in shares each is a DTensor."""
+        return (value for _, value in self._learning())
 
     def rollouts(self, samples: Sequence[Sample], /, group: int, seed: int) -> list[Rollout]:
         """`group` answers about each image that can be read."""
+        with self._gathered():
+            return self._rollouts(samples, group, seed)
+
+    def _rollouts(self, samples: Sequence[Sample], group: int, seed: int) -> list[Rollout]:
         found: list[Rollout] = []
         number = 0
         for sample in samples:
@@ -102,33 +118,64 @@ class VlmPolicy:
 
     def logprobs(self, rollouts: Sequence[Rollout], /) -> list[Tensor]:
         """One tensor (T,) float32 a rollout; those of one image go through the model together."""
-        found: dict[int, Tensor] = {}
         by_sample: dict[int, list[int]] = {}
         for place, one in enumerate(rollouts):
             by_sample.setdefault(id(one.sample), []).append(place)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns):
-            for places in by_sample.values():
-                prompt = ask(self._vlm, rollouts[places[0]].sample, self._options)
-                for part in _parts(places, self._options.answers_at_once):
-                    logits = answer_logits(self._vlm, prompt, [rollouts[place].tokens for place in part])
-                    for row, place in zip(logits, part, strict=True):
-                        one = rollouts[place]
-                        found[place], _ = logprobs_of(self._vlm, row, one.tokens, self._sampling, one.memo or None)
+        parts = [
+            (prompt, part)
+            for places in by_sample.values()
+            for prompt in [ask(self._vlm, rollouts[places[0]].sample, self._options)]
+            for part in _parts(places, self._options.answers_at_once)
+        ]
+        rows = [partial(self._part, prompt, [rollouts[place] for place in part]) for prompt, part in parts]
+        if torch.is_grad_enabled() and self._learns:
+            values = self.learnt(rows)
+        else:
+            with torch.no_grad(), self._gathered():
+                values = [row(self._vlm.model) for row in rows]
+        found: dict[int, Tensor] = {}
+        for (_, part), own in zip(parts, values, strict=True):
+            found.update(zip(part, own.split([len(rollouts[place].tokens) for place in part]), strict=True))
         return [found[place] for place in range(len(rollouts))]
+
+    def _part(self, prompt: Prompt, rollouts: Sequence[Rollout], model: Any) -> Tensor:
+        """Log-probabilities (K,) of answers to one prompt, one behind another."""
+        vlm = attrs.evolve(self._vlm, model=model)
+        logits = answer_logits(vlm, prompt, [one.tokens for one in rollouts])
+        return torch.cat(
+            [
+                logprobs_of(vlm, row, one.tokens, self._sampling, one.memo or None)[0]
+                for row, one in zip(logits, rollouts, strict=True)
+            ]
+        )
+
+    def learnt(self, rows: Sequence[Row], /) -> list[Tensor]:
+        """What each pass through the model finds, with gradient; all ranks call, each with passes of its own."""
+        return [row(self._vlm.model) for row in rows] if self._shares is None else self._shares.learnt(rows)
+
+    def _gathered(self) -> AbstractContextManager[Any]:
+        """The model has all weights, for passes without gradient; all ranks enter together."""
+        return nullcontext() if self._shares is None else self._shares.gathered(self._then)
+
+    def _learning(self) -> Iterator[tuple[str, Tensor]]:
+        named = self._vlm.model.named_parameters() if self._shares is None else self._shares.held()
+        return ((name, value) for name, value in named if value.requires_grad)
 
     def reference(self) -> Policy:
         """A copy of what learns; it shares what does not, as no step changes that."""
         made = copy.copy(self)
+        made._learns = False
+        if self._shares is not None:
+            made._then = self._shares.frozen()
+            return made
         shared: dict[int, Any] = {id(one): one for one in self._vlm.model.parameters() if not one.requires_grad}
         model = copy.deepcopy(self._vlm.model, shared).requires_grad_(False)
         made._vlm = attrs.evolve(self._vlm, model=model)
-        made._learns = False
         return made
 
     def state_dict(self) -> Mapping[str, Any]:
         """What learns, by name; the rest is the checkpoint's."""
-        named = self._vlm.model.named_parameters()
-        return {name: value.detach() for name, value in named if value.requires_grad}
+        return {name: value.detach() for name, value in self._learning()}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """Take up all that learns."""
@@ -140,8 +187,9 @@ class VlmPolicy:
 
     def save(self, folder: Path, /) -> None:
         """Model and processor, as `from_pretrained` reads them."""
-        if self._rank == 0:
-            self._vlm.save(folder)
+        with self._gathered():
+            if self._rank == 0:
+                self._vlm.save(folder)
 
 
 def outcome_of(vlm: Vlm, sample: Sample, prompt: Prompt, ids: Sequence[int], options: VlmOptions) -> Outcome:
@@ -175,11 +223,3 @@ def join(resources: Resources) -> None:
         if on_cuda:
             torch.cuda.set_device(resources.device)
         distributed.init_process_group("nccl" if on_cuda else "gloo")
-
-
-def _mean_over_ranks(parameter: Tensor) -> None:
-    from torch import distributed
-
-    assert parameter.grad is not None
-    distributed.all_reduce(parameter.grad)
-    parameter.grad /= distributed.get_world_size()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import numpy as np
 import torch
+from torch import Tensor
 
 from sgforge.dataset import Snapshot
 from sgforge.durable import write_text
@@ -21,7 +23,9 @@ from sgforge_grpo.config import VlmOptions
 from sgforge_grpo.refining.drawing import bare
 from sgforge_grpo.refining.life import States
 from sgforge_grpo.refining.ranks import Ranks
-from sgforge_grpo.vlm.asking import answer_logits, logprobs_of
+from sgforge_grpo.refining.shares import go_back_from_nothing
+from sgforge_grpo.vlm.asking import Prompt, answer_logits, logprobs_of
+from sgforge_grpo.vlm.loading import Vlm
 from sgforge_grpo.vlm.policy import VlmPolicy
 from sgforge_grpo.vlm.prompts import answer_text
 
@@ -31,6 +35,7 @@ _DONE: Final = "trained.json"
 _WEIGHTS: Final = "weights"
 _NOT_OF_TRAINING: Final = (
     *("temperature", "top_p", "max_tokens", "relations_per_subject", "save_every", "answers_at_once"),
+    "sharding",
 )
 
 
@@ -122,18 +127,23 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     found = 0.0
     for one, tokens in zip(lessons, known, strict=True):
-        if one is None:
-            loss = sum((value.sum() * 0.0 for value in policy.parameters()), torch.zeros(()))
-        else:
-            prompt, ids = one
-            values, _ = logprobs_of(policy.vlm, answer_logits(policy.vlm, prompt, [ids])[0], ids, None)
-            loss = -values.sum() * (float(tokens > 0) * ranks.world / max(1.0, total))
+        values = policy.learnt([] if one is None else [partial(_said, policy.vlm, *one)])
+        if not values:
+            go_back_from_nothing(policy)
+            continue
+        loss = -values[0].sum() * (float(tokens > 0) * ranks.world / max(1.0, total))
         loss.backward()  # type: ignore[no-untyped-call]
         found += float(loss.detach()) / ranks.world
     if total:
         torch.nn.utils.clip_grad_norm_(list(policy.parameters()), options.clip)
         optimizer.step()
     return ranks.sums({"loss": found})["loss"]
+
+
+def _said(vlm: Vlm, prompt: Prompt, ids: list[int], model: Any) -> Tensor:
+    """The log-probabilities of an answer."""
+    own = attrs.evolve(vlm, model=model)
+    return logprobs_of(own, answer_logits(own, prompt, [ids])[0], ids, None)[0]
 
 
 def _lesson(policy: VlmPolicy, sample: Sample, options: VlmOptions) -> tuple[Any, list[int]] | None:
