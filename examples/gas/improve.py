@@ -1,7 +1,7 @@
 """Self-improvement rounds: captions, N pictures each, judge, the top fraction, train on it, again.
 
     python examples/gas/improve.py [--rounds 2] [--small]
-    python examples/gas/improve.py --checkpoint FOLDER --judge PROVIDER/MODEL
+    python examples/gas/improve.py --checkpoint FOLDER --judge PROVIDER/MODEL [--base-url URL]
 
 Generate Any Scene, section 3, with the questions of the graph in place of the paper's score. As it stands the renderer
 is a tiny one that was taught on faulty pictures, and the judge knows what was drawn. With `--checkpoint` a pipeline of
@@ -26,11 +26,14 @@ def main() -> None:
     parser.add_argument("--fraction", type=float, default=0.5, help="captions to learn from, by their best picture")
     parser.add_argument("--checkpoint", help="a pipeline of diffusers: its folder or hub id")
     parser.add_argument("--judge", help="provider/model, with --checkpoint")
+    parser.add_argument("--base-url", help="of the judge, where it is a server of yours (compat/NAME)")
     parser.add_argument("--small", action="store_true", help="few graphs and steps, to see that it runs")
     parser.add_argument("--folder", type=Path, default=Path("runs/improve"))
     args = parser.parse_args()
+    if bool(args.checkpoint) != bool(args.judge):
+        parser.error("--checkpoint and --judge go together: who draws such pictures cannot say what is on them")
     count, steps = (12, 5) if args.small else (300, 200)
-    loop = Loop(folder=args.folder, steps=steps, checkpoint=args.checkpoint, judge=args.judge)
+    loop = Loop(folder=args.folder, steps=steps, checkpoint=args.checkpoint, judge=args.judge, base_url=args.base_url)
     held_out = loop.graphs(1000, count, split="val")
     weights = None if args.checkpoint else start(loop, count)
     before = loop.scored("held-out-0", held_out, loop.rendered(weights))

@@ -20,13 +20,15 @@ class Loop:
     """Who renders and who judges.
 
     The renderer `tokens` and the judge that knows what was drawn; with `checkpoint`, a pipeline of diffusers that
-    learns by LoRA, and `judge`, a "provider/model". `steps`: of each training.
+    learns by LoRA, and `judge`, a "provider/model", at `base_url` where it is another server than the vendor's own.
+    `steps`: of each training.
     """
 
     folder: Path
     steps: int
     checkpoint: str | None = None
     judge: str | None = None
+    base_url: str | None = None
 
     @property
     def words(self) -> dict[str, Any]:
@@ -61,7 +63,8 @@ class Loop:
 
     def run(self, name: str, source: Any, steps: Sequence[Any]) -> Any:
         """Run these steps into a dataset of this name; a second run takes up what the first one left."""
-        return sg.Pipeline(*steps).run(source, self.folder / name, progress=False)
+        models = {self.judge: {"base_url": self.base_url}} if self.judge and self.base_url else None
+        return sg.Pipeline(*steps, models=models).run(source, self.folder / name, progress=False)
 
     def learnt(self, name: str, source: Any, steps: Sequence[Any]) -> Path:
         """The weights that these steps, of which the last is a training, lead to."""

@@ -83,3 +83,10 @@ def test_a_folder_that_is_no_pipeline_says_so(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
     with pytest.raises(StepError, match="cannot be loaded as a pipeline"):
         renderer(tmp_path / "x", tmp_path)
+
+
+def test_without_a_place_for_pictures_nothing_is_drawn(pipeline: Path) -> None:
+    made = DiffusersRenderer(DiffusersOptions(checkpoint=pipeline, steps=2))
+    made.setup(Resources())  # as a training is set up, which draws nothing
+    with pytest.raises(StepError, match=r"needs Resources\.files"):
+        made.render([sample("a")])

@@ -13,6 +13,7 @@ from support.environment import ROOT
 from support.extras import needs_extra
 
 from sgforge.graph import Region, Sample, SceneGraph
+from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 from sgforge_gas.judging.groups import Group, targeted
 
 
@@ -45,6 +46,39 @@ def test_rounds_of_self_improvement(tmp_path: Path) -> None:
         score, _, _, gained, low, high = figures(line)
         assert gained == pytest.approx(score - mean, abs=2e-3)
         assert low <= gained <= high
+
+
+@pytest.mark.slow
+def test_rounds_with_a_pipeline_of_diffusers_and_a_model_that_judges(tmp_path: Path) -> None:
+    needs_extra("gas-images")
+    from gas.tiny_pipeline import save_tiny_pipeline
+
+    pipeline = str(save_tiny_pipeline(tmp_path / "tiny"))
+    asked: list[FakeRequest] = []
+
+    def answer(request: FakeRequest) -> FakeAnswer:
+        asked.append(request)
+        return FakeAnswer("Yes" if len(asked) % 3 else "No")
+
+    with FakeProvider(answer, FakeSettings(latency_s=0.0)) as fake:
+        judge = ["--judge", "compat/judge", "--base-url", fake.openai_url]
+        given = ["--checkpoint", pipeline, *judge, "--copies", "2", "--rounds", "1"]
+        head, start, after = recipe("improve.py", tmp_path / "runs", *given)
+    assert head.split()[0] == "round"
+    assert [line.split()[0] for line in (start, after)] == ["start", "1"]
+    mean, score, gained = figures(start)[0], figures(after)[0], figures(after)[3]
+    assert 0 < mean < 1
+    assert gained == pytest.approx(score - mean, abs=2e-3)
+    assert list((tmp_path / "runs/round-1/steps").glob("*/**/*.safetensors"))  # it learnt low-rank weights
+    assert len(asked) > 100
+
+
+@pytest.mark.parametrize("given", [("--checkpoint", "x"), ("--judge", "compat/judge")])
+def test_a_pipeline_and_its_judge_go_together(tmp_path: Path, given: tuple[str, str]) -> None:
+    done = run("improve.py", tmp_path, *given)
+    assert done.returncode == 2
+    assert "--checkpoint and --judge go together" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -45,8 +45,8 @@ class DiffusersRenderer:
 
     def setup(self, resources: Resources) -> None:
         """Load the pipeline: weights in safetensors form, no code from the folder or the hub."""
-        if resources.files is None:
-            raise StepError("the renderer diffusers needs Resources.files: run it through a pipeline")
+        if resources.files is None:  # as of a training, which makes no pictures, and loads for itself
+            return
         self._pipeline = self._loaded(resources)
         self._files = resources.files
 
@@ -89,6 +89,8 @@ class DiffusersRenderer:
 
     def render(self, samples: Sequence[Sample]) -> list[Answer]:
         """A picture of each sample's caption."""
+        if self._files is None:
+            raise StepError("the renderer diffusers needs Resources.files: run it through a pipeline")
         texts = [_text_of(sample) for sample in samples]
         shown = [place for place, text in enumerate(texts) if text is not None]
         answers: list[Answer] = [
