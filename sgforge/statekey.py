@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, overload
 
-__all__ = ["KEY_BYTES", "state_key"]
+__all__ = ["KEY_BYTES", "StateKeys", "state_key"]
 
 KEY_BYTES: Final = 16
 """Bytes of a state key: sha256, truncated.
@@ -23,3 +24,62 @@ def state_key(*parts: bytes) -> bytes:
     for part in parts:
         total.update(part)
     return total.digest()[:KEY_BYTES]
+
+
+class StateKeys(Sequence[bytes]):
+    """Keys of many images in one buffer, a third of what they take as objects of their own."""
+
+    __slots__ = ("_joined",)
+
+    def __init__(self, keys: Iterable[bytes] | StateKeys = ()) -> None:
+        self._joined = bytearray()
+        if isinstance(keys, StateKeys):
+            self._joined += keys._joined
+            return
+        for key in keys:
+            self.append(key)
+
+    @classmethod
+    def of_bytes(cls, joined: bytes) -> StateKeys:
+        """Of keys that stand one behind the other."""
+        found = cls()
+        found._joined += joined
+        return found
+
+    def append(self, key: bytes) -> None:
+        """One more; it has KEY_BYTES bytes."""
+        self._joined += key
+
+    def joined(self) -> bytearray:
+        """All of them one behind the other: the buffer itself, to be read."""
+        return self._joined
+
+    def __len__(self) -> int:
+        return len(self._joined) // KEY_BYTES
+
+    @overload
+    def __getitem__(self, row: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> list[bytes]: ...
+
+    def __getitem__(self, row: int | slice) -> bytes | list[bytes]:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        at = range(len(self))[row] * KEY_BYTES
+        return bytes(self._joined[at : at + KEY_BYTES])
+
+    def __setitem__(self, row: int, key: bytes) -> None:
+        at = range(len(self))[row] * KEY_BYTES
+        self._joined[at : at + KEY_BYTES] = key
+
+    def __iter__(self) -> Iterator[bytes]:
+        joined = bytes(self._joined)
+        return (joined[at : at + KEY_BYTES] for at in range(0, len(joined), KEY_BYTES))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, StateKeys):
+            return self._joined == other._joined
+        return list(self) == other
+
+    __hash__ = None  # type: ignore[assignment]  # it changes

@@ -56,6 +56,8 @@ _NO_FIELDS_PACKED: Final = _REGION.pack(
 )[4:-4]
 _PLAIN_REGION: Final = struct.Struct(f"<i{len(_NO_FIELDS_PACKED)}sI")
 """A record with nothing else, between the label and the number of attributes."""
+_MANY: Final = 4096
+"""Rows from which on it is worth to look whether a column has nothing but missing values."""
 _RELATION: Final = struct.Struct("<iiiBfBifii")
 _RELATION_RECORD: Final = np.dtype([(spec.name, "<" + spec.dtype) for spec in specs_of(RelationColumns)])
 
@@ -192,8 +194,8 @@ def region_columns(blocks: Sequence[RegionBlock]) -> RegionColumns:
         RegionBlock(*(_joined(column) for column in zip(*blocks, strict=True))) if blocks else RegionBlock(*[b""] * 5)
     )
     records = np.frombuffer(parts.records, _REGION_RECORD)
-    flat = {spec.name: np.ascontiguousarray(records[spec.name]) for spec in specs_of(RegionColumns) if not spec.ragged}
-    counts = {name: np.ascontiguousarray(records[name]) for name in ("mask_len", "description_count")}
+    flat = {spec.name: _column(records[spec.name], spec.missing) for spec in specs_of(RegionColumns) if not spec.ragged}
+    counts = {name: _column(records[name], 0) for name in ("mask_len", "description_count")}
     return RegionColumns(
         **flat,
         mask=Ragged(counts["mask_len"], np.frombuffer(parts.mask, np.uint8)),
@@ -212,6 +214,13 @@ def relation_columns(blocks: Sequence[bytes | bytearray]) -> RelationColumns:
     """The columns of all blocks, in order; their ids must come from one set of string tables."""
     records = np.frombuffer(_joined(blocks), _RELATION_RECORD)
     return RelationColumns(**{name: np.ascontiguousarray(records[name]) for name in _RELATION_RECORD.names or ()})
+
+
+def _column(values: np.ndarray, missing: float) -> np.ndarray:
+    """One column of records; of very many that all miss it one value, shown that often: most columns of most graphs."""
+    if len(values) >= _MANY and (np.isnan(values) if math.isnan(missing) else values == missing).all():
+        return np.broadcast_to(values[0].copy() if values.ndim > 1 else values[0], values.shape)
+    return np.ascontiguousarray(values)
 
 
 def _joined(parts: Sequence[bytes | bytearray]) -> bytes | bytearray:

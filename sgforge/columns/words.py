@@ -60,8 +60,12 @@ class Remap:
         if vocabulary not in self._maps:
             self._maps[vocabulary] = self._map_of(vocabulary)
         ids = self._maps[vocabulary]
-        # The -1 at the end of a map is what an id of -1 picks.
-        return column if ids is None else ids[column]
+        if ids is None:
+            return column
+        # The -1 at the end of a map is what an id of -1 picks. One id that is shown often stays that.
+        is_one = len(column) > 0 and not any(column.strides)
+        moved: np.ndarray = np.broadcast_to(ids[column[0]], column.shape) if is_one else ids[column]
+        return moved
 
     def table(self, table: _T) -> _T:
         """A table with all its ids moved; columns that need no change are shared."""

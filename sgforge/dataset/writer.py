@@ -214,17 +214,27 @@ class DatasetWriter:
 
         Rows are sorted by the UTF-8 bytes of the image ids; an id that occurs twice is a `GraphError`.
         """
+        snapshot = self._write(self._source_draft(samples, keys, values or {}))
+        give_back_memory()
+        return snapshot
+
+    def _source_draft(
+        self,
+        samples: Iterable[Sample] | GraphColumns,
+        keys: Sequence[bytes] | np.ndarray,
+        values: Mapping[int, Sequence[Value]],
+    ) -> Draft:
+        """What the snapshot of a source is to hold; as of a step nothing else keeps it."""
         further = NextValues(self._folder.snapshots)
         columns = samples if isinstance(samples, GraphColumns) else GraphColumns.from_samples(_noting(samples, further))
-        for number, given in (values or {}).items():
+        for number, given in values.items():
             fill_values(further, number, given)
         wanted = as_keys(keys)
         if len(wanted) != len(columns):
             raise DatasetError(
                 f"{counted(len(columns), 'sample')} and {counted(len(wanted), 'key')}; there must be one key per sample"
             )
-        ids = columns.image.id.byte_rows()
-        further.reorder(sorted(range(len(ids)), key=ids.__getitem__))
+        further.reorder(columns.image.id)
         columns = columns.with_keys(wanted).sorted_by_id().compact()
         further.add_slice(0, columns.image, {})
         digest = hashlib.sha256(f"sgforge source {_IDENTITY}".encode())
@@ -234,7 +244,7 @@ class DatasetWriter:
         filled = further.columns()
         for each in filled:
             each.update(digest)
-        return self._write(Draft(digest.hexdigest()[:32], [columns], Provenance(), _SOURCE_STEP, values=filled))
+        return Draft(digest.hexdigest()[:32], [columns], Provenance(), _SOURCE_STEP, values=filled)
 
     def publish(
         self,
@@ -303,6 +313,7 @@ class DatasetWriter:
         if self._is_there(draft.snapshot_id):
             return self.states().snapshot(draft.snapshot_id)
         snapshot = write_snapshot(self._folder, draft)
+        del draft  # before its states are taken in, which takes memory too
         if self._states is not None:
             self._states.add([snapshot.id], are_written=True)
         return snapshot

@@ -19,6 +19,7 @@ from sgforge.columns.words import merged, sorted_words
 from sgforge.dataset.journal import Journal
 from sgforge.dataset.provenance import Provenance
 from sgforge.dataset.publishing.apply_packed import apply_columns
+from sgforge.dataset.publishing.memory import give_back_memory
 from sgforge.dataset.publishing.next_values import NextColumn, NextValues, fill_values
 from sgforge.dataset.records import JournalRow, RunRecord, Selected, StateRef
 from sgforge.dataset.snapshot import Snapshot
@@ -59,7 +60,7 @@ def compose(
     `selected`: answers beside those of the journal, and values of the version alone.
     """
     work = _Composer(parent, keys, states, journal, selected)
-    unknown = sorted(set(failures) - set(parent.image_ids))
+    unknown = sorted(set(failures) - set(parent.image_ids)) if failures else []
     if unknown:
         raise DatasetError(f"image {unknown[0]!r} failed but is not in the snapshot")
     with _no_collection():
@@ -102,6 +103,7 @@ class _Composer:
             part, part_calls = self._part(start, stop)
             columns.append(_with_failures(part, failures).with_keys(self._keys[start:stop]))
             calls.append(part_calls)
+            give_back_memory()  # of what was unpacked, or it stays with this thread
         words = sorted_words([part.used() for part in columns])
         parts = tuple(columns.pop(0).over(words) for _ in range(len(columns)))
         values = tuple(self._values.columns())

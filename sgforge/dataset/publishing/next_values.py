@@ -6,9 +6,12 @@ are named by runs of rows. Writing streams through the runs, so that memory hold
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import Any, Final, Protocol
 import attrs
 import numpy as np
 
-from sgforge.columns import ImageColumns
+from sgforge.columns import ImageColumns, Ragged
 from sgforge.columns.declared import FILE_CELL, OF_VERSION, Column
 from sgforge.columns.ragged import ends_of
 from sgforge.dataset.snapshot import Snapshot
@@ -93,18 +96,15 @@ class _FreshColumn:
     def _all_lengths(self) -> np.ndarray:
         return np.frombuffer(bytes(self._lengths), "<u4")
 
-    @cached_property
-    def _data(self) -> np.ndarray:
-        self._file.flush()
-        return np.memmap(self._file, np.uint8, "r") if self._file.tell() else np.zeros(0, np.uint8)
-
     def array(self, part: str) -> _Readable:
+        self._file.flush()
+        number = self._file.fileno()
         if self.column.is_filed:
-            cells = self._data.reshape(-1, FILE_CELL)
-            return _Held(cells[:, :32] if part == "sha256" else np.ascontiguousarray(cells[:, 32:]).view("<u8")[:, 0])
+            cells = _Filed(number, np.dtype(np.uint8), (FILE_CELL,))
+            return _CellPart(cells, is_digest=part == "sha256")
         if self.column.is_numeric:
-            return _Held(self._data.view(f"<{self.column.kind}").reshape(-1, *self.column.shape))
-        return _Held(self._data if part == "bytes" else self._all_lengths)
+            return _Filed(number, np.dtype(f"<{self.column.kind}"), self.column.shape)
+        return _Filed(number, np.dtype(np.uint8)) if part == "bytes" else _Held(self._all_lengths)
 
 
 @attrs.frozen(eq=False)
@@ -113,6 +113,38 @@ class _Held:
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return self.data[start:stop]
+
+
+@attrs.frozen(eq=False)
+class _Filed:
+    """Rows in a file. Not mapped: what was read of a mapped file counts as memory of the process until it is closed."""
+
+    number: int
+    dtype: np.dtype[Any]
+    trailing: tuple[int, ...] = ()
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        rows = np.empty((stop - start, *self.trailing), self.dtype)
+        waiting = rows.reshape(-1).view(np.uint8).data
+        at = start * math.prod(self.trailing) * self.dtype.itemsize
+        while waiting:  # one read gives 2 GB at most
+            count = os.preadv(self.number, [waiting], at)
+            if not count:
+                raise DatasetError("the values of new answers are gone from their temporary file")
+            waiting, at = waiting[count:], at + count
+        return rows
+
+
+@attrs.frozen(eq=False)
+class _CellPart:
+    """Of the cells of files the digests, or the sizes."""
+
+    cells: _Filed
+    is_digest: bool
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        cells = self.cells.read(start, stop)
+        return cells[:, :32] if self.is_digest else np.ascontiguousarray(cells[:, 32:]).view("<u8")[:, 0]
 
 
 class RunRows:
@@ -169,6 +201,11 @@ class NextColumn:
     def parts(self) -> list[tuple[ColumnPart, RunRows]]:
         """The arrays of its values, each to be read span by span."""
         return [(part, RunRows(self._runs, part)) for part in parts_of(self.column)]
+
+    def join_given(self, first: int) -> None:
+        """Make one piece of those of `given` from the one numbered `first` on."""
+        if len(self.given) > first + 1:
+            self.given[first:] = [np.concatenate(self.given[first:])]
 
     def update(self, digest: Any) -> None:
         """Take the whole column into a digest."""
@@ -231,6 +268,57 @@ class _Fresh:
     filled: list[tuple[np.ndarray, int]] = attrs.field(factory=list)
 
 
+class _Filled:
+    """What answers filled of one column, by image: of a column of images the number of the value, in an array as there
+    may be millions; of others what they filled.
+    """
+
+    def __init__(self) -> None:
+        self._first = 0
+        self._numbers = array("q")
+        self._others: dict[int, _Fresh] = {}
+
+    def put(self, image: int, number: int) -> None:
+        """The value of an image."""
+        if not self._numbers:
+            self._first = image
+        if image < self._first:
+            self._numbers = array("q", [-1] * (self._first - image)) + self._numbers
+            self._first = image
+        place = image - self._first
+        if place >= len(self._numbers):
+            self._numbers.extend([-1] * (place + 1 - len(self._numbers)))
+        self._numbers[place] = number
+
+    def fresh(self, image: int, origin: _FreshColumn) -> _Fresh:
+        """What was filled of an image, to be added to."""
+        found = self._others.get(image)
+        if found is None:
+            found = self._others[image] = _Fresh(origin)
+        return found
+
+    def get(self, image: int) -> _Fresh | int | None:
+        """What was filled of an image."""
+        place = image - self._first
+        if 0 <= place < len(self._numbers) and self._numbers[place] >= 0:
+            return self._numbers[place]
+        return self._others.get(image)
+
+    def __iter__(self) -> Iterator[int]:
+        yield from (image for image, number in enumerate(self._numbers, self._first) if number >= 0)
+        yield from self._others
+
+    def moved(self, place: Sequence[int]) -> _Filled:
+        """The same, image i being `place[i]`."""
+        found = _Filled()
+        found._numbers = array("q", [-1]) * len(place)
+        for image, number in enumerate(self._numbers, self._first):
+            if number >= 0:
+                found._numbers[place[image]] = number
+        found._others = {place[image]: fresh for image, fresh in self._others.items()}
+        return found
+
+
 class NextValues:
     """All further columns of the next snapshot, gathered slice by slice of its images in order.
 
@@ -244,7 +332,7 @@ class NextValues:
         self._columns: dict[tuple[str, str], NextColumn] = {}
         self._origins: dict[tuple[str, str], _FreshColumn] = {}
         # By column and image what was filled; of a column of images the number of the value.
-        self._fresh: dict[tuple[str, str], dict[int, _Fresh | int]] = {}
+        self._fresh: dict[tuple[str, str], _Filled] = {}
         self._rows = {"image": 0, "region": 0, "relation": 0}
         for column in () if parent is None else parent.meta.columns:
             self._column(column)
@@ -261,17 +349,16 @@ class NextValues:
         origin = self._origins.get(key)
         if origin is None or origin.column is not column:
             origin = self._origin(column)
-        by_image = self._fresh.setdefault(key, {})
+        filled = self._fresh.get(key)
+        if filled is None:
+            filled = self._fresh[key] = _Filled()
         number = origin.append(block)
         if column.target == "image":
-            # One row has one value: the last that came is the one. A number alone, as there are millions.
+            # One row has one value: the last that came is the one.
             if origin.count > number:
-                by_image[image] = origin.count - 1
+                filled.put(image, origin.count - 1)
             return
-        fresh = by_image.get(image)
-        if not isinstance(fresh, _Fresh):
-            fresh = by_image[image] = _Fresh(origin)
-        fresh.filled.append((block.indices, number))
+        filled.fresh(image, origin).filled.append((block.indices, number))
 
     def _origin(self, column: Column) -> _FreshColumn:
         """Where new values of a column are kept."""
@@ -282,12 +369,16 @@ class NextValues:
             self._origins[column.key] = _FreshColumn(column, self._folder)
         return self._origins[column.key]
 
-    def reorder(self, order: Sequence[int]) -> None:
-        """Number the images that were filled anew: the one that came as `order[i]` is image i."""
-        place = {old: new for new, old in enumerate(order)}
-        self._fresh = {
-            key: {place[image]: fresh for image, fresh in images.items()} for key, images in self._fresh.items()
-        }
+    def reorder(self, ids: Ragged) -> None:
+        """Number the images that were filled anew, which came with these ids, in the order of the ids."""
+        if not self._fresh:
+            return
+        texts = ids.byte_rows()
+        place = array("q", bytes(8 * len(texts)))
+        for new, old in enumerate(sorted(range(len(texts)), key=texts.__getitem__)):
+            place[old] = new
+        del texts
+        self._fresh = {key: images.moved(place) for key, images in self._fresh.items()}
 
     def add_slice(self, start: int, image: ImageColumns, taken: Mapping[int, tuple[Snapshot, int]]) -> None:
         """The images from `start` on, of which `taken` names, by place in the slice, another snapshot and row."""
@@ -296,7 +387,7 @@ class NextValues:
                 self._column(column)
         for key, values in self._columns.items():
             others = {} if key in OF_VERSION else taken
-            self._extend(values, start, _counts(image, key[0]), others, self._fresh.pop(key, {}))
+            self._extend(values, start, _counts(image, key[0]), others, self._fresh.pop(key, _Filled()))
         for target in self._rows:
             self._rows[target] += int(_counts(image, target).sum())
 
@@ -317,11 +408,11 @@ class NextValues:
         start: int,
         counts: np.ndarray,
         taken: Mapping[int, tuple[Snapshot, int]],
-        fresh: Mapping[int, _Fresh | int],
+        fresh: _Filled,
     ) -> None:
         target, key = column.column.target, column.column.key
         old = None if self._parent is None else self._parent.value_column(*key)
-        done = 0
+        done, pieces = 0, len(column.given)
         ends = ends_of(counts)
         for row in sorted({*taken, *(image - start for image in fresh)}):
             self._unchanged(column, old, start, done, row, counts)
@@ -340,6 +431,7 @@ class NextValues:
             else:
                 column.add_rows(source, first, last, rows)
         self._unchanged(column, old, start, done, len(counts), counts)
+        column.join_given(pieces)  # each image that an answer filled came as one
 
     def _unchanged(
         self, column: NextColumn, old: ValueColumn | None, start: int, first: int, last: int, counts: np.ndarray

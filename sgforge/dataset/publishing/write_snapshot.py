@@ -35,7 +35,7 @@ __all__ = ["Draft", "checksum", "write_snapshot"]
 _GROUPS: Final = ("image", "region", "relation", "vocabulary", "call", "run")
 _BLOCK: Final = 262_144
 """Rows that are compared at once: neither side is held twice as a whole."""
-_BLOCK_BYTES: Final = 2**24
+_BLOCK_BYTES: Final = 2**22
 """Bytes of a further column that are held at once."""
 _READ_ONLY: Final = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 

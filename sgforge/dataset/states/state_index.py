@@ -14,7 +14,7 @@ from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.states.index_file import SavedStates, prefixes_of, read_index, write_index
 from sgforge.errors import DatasetError
 from sgforge.graph import SceneGraph
-from sgforge.statekey import KEY_BYTES
+from sgforge.statekey import KEY_BYTES, StateKeys
 
 __all__ = ["StateIndex", "as_keys"]
 
@@ -25,7 +25,10 @@ _NO_STATES: Final = (np.zeros((0, KEY_BYTES), np.uint8), np.zeros(0, np.int32), 
 
 def as_keys(keys: Sequence[bytes] | np.ndarray) -> np.ndarray:
     """Keys as (N, KEY_BYTES) uint8; keys of another length are a `DatasetError`."""
-    joined = keys if isinstance(keys, np.ndarray) else np.frombuffer(b"".join(keys), np.uint8)
+    if isinstance(keys, StateKeys):
+        joined = np.frombuffer(bytes(keys.joined()), np.uint8)
+    else:
+        joined = keys if isinstance(keys, np.ndarray) else np.frombuffer(b"".join(keys), np.uint8)
     if joined.size != len(keys) * KEY_BYTES:
         raise DatasetError(f"{len(keys)} state keys hold {joined.size} bytes; a state key has {KEY_BYTES}")
     return joined.astype(np.uint8, copy=False).reshape(-1, KEY_BYTES)

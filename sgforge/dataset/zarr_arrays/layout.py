@@ -92,12 +92,26 @@ def _box_outward(box: np.ndarray) -> np.ndarray:
 
 
 def _crop_delta(region: RegionColumns) -> np.ndarray:
+    if not region.has_mask.any():
+        return np.broadcast_to(np.int32(0), (len(region.has_mask), 4))
     return np.where(region.has_mask[:, None] == 1, region.mask_crop - _box_outward(region.box), np.int32(0))
 
 
 def _crop_from(delta: np.ndarray, box: np.ndarray, has_mask: np.ndarray) -> np.ndarray:
     """`mask_crop` from what is stored: (x, y, width, height), zeros without a mask."""
+    if not has_mask.any():
+        return np.broadcast_to(np.int32(0), delta.shape)
     return np.where(has_mask[:, None] == 1, delta + _box_outward(box), np.int32(0))
+
+
+def _offsets_of(counts: np.ndarray) -> np.ndarray:
+    # They are kept, and there are some for each image and region: most columns of lists are short or empty.
+    total = int(counts.sum(dtype=np.int64))
+    if not total:
+        return np.broadcast_to(np.int32(0), len(counts) + 1)
+    found = np.zeros(len(counts) + 1, np.int32 if total <= np.iinfo(np.int32).max else np.int64)
+    np.cumsum(counts, out=found[1:])
+    return found
 
 
 class TableReader:
@@ -155,13 +169,11 @@ class TableReader:
         return Ragged(counts, self._ragged(name, parts[1:], int(offsets[start]), int(offsets[stop])))
 
     def offsets(self, path: str) -> np.ndarray:
-        """(rows + 1,) int64 offsets of a counts array."""
+        """(rows + 1,) offsets of a counts array, int64 or, where these suffice, int32."""
         found = self._offsets.get(path)
         if found is None:
             array = self.array(path)
-            found = np.zeros(array.rows + 1, np.int64)
-            np.cumsum(array.read(), out=found[1:])
-            self._offsets[path] = found
+            found = self._offsets[path] = _offsets_of(array.read())
         return found
 
     def vocabularies(self) -> Vocabularies:

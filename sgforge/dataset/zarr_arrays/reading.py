@@ -101,7 +101,10 @@ class StoredArray:
         return (self.rows, *self._trailing)
 
     def read(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Rows start to stop, (stop - start, ...); a short span reuses the chunk read last."""
+        """Rows start to stop, (stop - start, ...), not to be written to; a short span reuses the chunk read last.
+
+        Rows of which no chunk is stored are one value, shown that often (strides of 0).
+        """
         stop = self.rows if stop is None else stop
         if not 0 <= start <= stop <= self.rows:
             raise DatasetError(f"{self._folder}: rows {start} to {stop} of {self.rows}")
@@ -115,6 +118,8 @@ class StoredArray:
             out = np.empty((stop - start, *self._trailing), self.dtype)
         except MemoryError as error:
             raise DatasetError(f"{self._folder}: rows {start} to {stop} do not fit into memory") from error
+        if all(self._place_of(chunk) is None for chunk in range(first, last + 1)):
+            return np.broadcast_to(np.asarray(self.fill, self.dtype), out.shape)
         for chunk in range(first, last + 1):
             offset = chunk * self._chunk
             low, high = max(start, offset), min(stop, offset + self._chunk)
@@ -157,15 +162,10 @@ class StoredArray:
 
     def _packed_chunk(self, chunk: int) -> np.ndarray | None:
         """The compressed bytes of one chunk after their checksum is checked; None for a chunk of fill values."""
-        per_shard = self._shard // self._chunk
-        shard, inner = divmod(chunk, per_shard)
-        found = self._maps[shard] if shard in self._maps else self._open_shard(shard)
-        if found is None:
+        place = self._place_of(chunk)
+        if place is None:
             return None
-        data, index = found
-        position, size = int(index[inner, 0]), int(index[inner, 1])
-        if position == MISSING:
-            return None
+        data, position, size = place
         # What is larger than any chunk is not read for its checksum: a sparse file may claim a terabyte.
         is_chunk = 4 <= size <= most_packed(self._chunk_items * self.dtype.itemsize)
         stored = data[position : position + size] if is_chunk else data[:0]
@@ -173,6 +173,16 @@ class StoredArray:
         if not is_whole or google_crc32c.value(stored[:-4]) != CRC.unpack(stored[-4:].tobytes())[0]:
             raise damaged_snapshot(f"{self._folder}: checksum of chunk {chunk} is wrong", self._root)
         return stored[:-4]
+
+    def _place_of(self, chunk: int) -> tuple[np.ndarray, int, int] | None:
+        """The shard in which a chunk is stored, and from where how many bytes; None for a chunk of fill values."""
+        shard, inner = divmod(chunk, self._shard // self._chunk)
+        found = self._maps[shard] if shard in self._maps else self._open_shard(shard)
+        if found is None:
+            return None
+        data, index = found
+        position, size = int(index[inner, 0]), int(index[inner, 1])
+        return None if position == MISSING else (data, position, size)
 
     def _open_shard(self, shard: int) -> tuple[np.ndarray, np.ndarray] | None:
         path = self._inside(self._folder / f"c/{shard}{'/0' * len(self._trailing)}")

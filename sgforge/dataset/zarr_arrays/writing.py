@@ -99,7 +99,7 @@ class Pieces:
     """Rows of one array that lie in several arrays one after the other; joined only where a span needs it."""
 
     def __init__(self, parts: Sequence[np.ndarray]) -> None:
-        self._parts = [np.ascontiguousarray(part) for part in parts]
+        self._parts = list(parts)
         self._ends = np.cumsum([len(part) for part in parts]).tolist()
         self.dtype = self._parts[0].dtype
         self.trailing = self._parts[0].shape[1:]

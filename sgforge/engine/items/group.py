@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from array import array
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -21,7 +22,7 @@ from sgforge.engine.planning.plan import PlannedStep
 from sgforge.engine.reporting.progress import StepTotal
 from sgforge.engine.reporting.report import Failed, StepReport, StepStatus
 from sgforge.engine.reporting.step_counts import Tally
-from sgforge.statekey import KEY_BYTES
+from sgforge.statekey import KEY_BYTES, StateKeys
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot
@@ -77,17 +78,22 @@ class GroupRun:
             self.failed.extend(tally.shown)
         await self._publish()
 
-    def _rows_to_do(self) -> list[int]:
-        return [
-            row
-            for row in range(len(self.images))
-            if any(work.applies[row] and work.known[row] is None for work in self._works)
-        ]
+    def _rows_to_do(self) -> Sequence[int]:
+        return array(
+            "q",
+            (
+                row
+                for row in range(len(self.images))
+                if any(work.applies[row] and work.known[row] is None for work in self._works)
+            ),
+        )
 
     def _count_known(self, rows: Sequence[int]) -> None:
-        streamed = set(rows)
+        streamed = bytearray(len(self.images))
+        for row in rows:
+            streamed[row] = True
         for work, tally in zip(self._works, self._tallies, strict=True):
-            tally.reuse(sum(known is not None and row not in streamed for row, known in enumerate(work.known)))
+            tally.reuse(sum(known is not None and not there for known, there in zip(work.known, streamed, strict=True)))
 
     async def _stream(self, rows: Sequence[int]) -> None:
         context = self._context
@@ -155,7 +161,7 @@ class GroupRun:
         context = self._context
         # An image that ended at a step keeps the key of its last good state: the next run tries it from there, and
         # finds the steps before it known.
-        keys = list(self.images.keys)
+        keys = StateKeys(self.images.keys)
         stopped = [not alive for alive in self.images.alive]
         for number, (work, tally) in enumerate(zip(self._works, self._tallies, strict=True)):
             left = _left(work, tally, stopped)
@@ -235,5 +241,6 @@ def _first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _as_array(keys: Sequence[bytes]) -> np.ndarray:
-    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, KEY_BYTES)
+def _as_array(keys: StateKeys) -> np.ndarray:
+    # A copy, as the buffer changes from step to step.
+    return np.frombuffer(bytes(keys.joined()), np.uint8).reshape(-1, KEY_BYTES)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
 from sgforge.engine.planning.fingerprints import again_key, chain_key, digest_of, image_chain_key
 from sgforge.engine.planning.plan import PlannedStep
-from sgforge.statekey import KEY_BYTES
+from sgforge.statekey import StateKeys
 
 if TYPE_CHECKING:
     from sgforge.dataset import Snapshot, StateRef
@@ -43,11 +43,10 @@ class Images:
     @classmethod
     def of(cls, snapshot: Snapshot) -> Images:
         """The images of a published snapshot."""
-        keys = snapshot.keys.tobytes()
         alive = (_ids(snapshot, "failed_step") < 0) & (_ids(snapshot, "dropped") < 0)
         return cls(
-            ids=snapshot.image_ids,
-            keys=[keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)],
+            ids=_Ids(snapshot.column("image/id")),
+            keys=StateKeys.of_bytes(snapshot.keys.tobytes()),
             sources=_texts(_ids(snapshot, "source").tolist(), snapshot.vocabulary("source")),
             splits=_texts(_ids(snapshot, "split").tolist(), snapshot.vocabulary("split")),
             alive=alive.tolist(),
@@ -72,6 +71,21 @@ class Images:
             alive and cases[case]
             for alive, case in zip(self.alive, zip(self.sources, self.splits, strict=True), strict=True)
         ]
+
+
+class _Ids(Sequence[str]):
+    """The ids of images, which become texts when they are asked for."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return [self[each] for each in range(*row.indices(len(self)))]
+        return self._column.text_at(range(len(self))[row])
 
 
 def _ids(snapshot: Snapshot, column: str) -> np.ndarray:
@@ -177,20 +191,20 @@ def plan_group(
 
 def _chained(
     step: PlannedStep, prefix: bytes, ids: Sequence[str], applies: Sequence[bool], before: Sequence[bytes]
-) -> list[bytes]:
+) -> StateKeys:
     """The key of each image after a step; where it does not apply, the one before."""
     key_of = step.spec.key_of()
     if key_of is None:
-        return [chain_key(prefix, key) if here else key for here, key in zip(applies, before, strict=True)]
-    return [
+        return StateKeys(chain_key(prefix, key) if here else key for here, key in zip(applies, before, strict=True))
+    return StateKeys(
         image_chain_key(prefix, key, key_of(image_id)) if here else key
         for image_id, here, key in zip(ids, applies, before, strict=True)
-    ]
+    )
 
 
 def _ask_again(
     applies: Sequence[bool],
-    keys: list[bytes],
+    keys: StateKeys,
     known: list[Known | None],
     find_states: FindStates,
     has_answers: HasAnswers,

@@ -20,7 +20,7 @@ from sgforge.engine.sources.reading import Reading, blamed, read_sources
 from sgforge.engine.sources.unchanged import FailedImage, Kept, LeftOut, LookedAt, Told, Unchanged
 from sgforge.errors import StepError
 from sgforge.graph import Sample
-from sgforge.statekey import KEY_BYTES
+from sgforge.statekey import KEY_BYTES, StateKeys
 from sgforge.text.blame import told
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class SourceReader:
         self._limit = limit
         self._reads_all = reads_all
         self._hashes = cached_hashes(context.writer.journal, is_trusted=not reads_all)
-        self._keys: list[bytes] = []
+        self._keys = StateKeys()
         self._kept = 0
         self.known = 0
         self.remarks: list[str] = []
@@ -115,7 +115,7 @@ class SourceReader:
             # One by one into columns that nothing else holds: memory for all images is needed once.
             return context.writer.publish_source(samples, self._keys)
         columns, values = _joined(kept, samples)
-        keys = [np.frombuffer(b"".join(self._keys), np.uint8).reshape(-1, KEY_BYTES)]
+        keys = [np.frombuffer(self._keys.joined(), np.uint8).reshape(-1, KEY_BYTES)]
         return context.writer.publish_source(columns, np.concatenate([*map(_keys_of, kept), *keys]), values)
 
     def _samples(self, sources: Mapping[str, Any], findings: Mapping[str, _Findings]) -> Iterator[Sample]:

@@ -153,6 +153,24 @@ def test_an_array_in_pieces_has_the_bytes_of_the_whole(tmp_path):
         assert (tmp_path / "pieces" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_rows_of_which_nothing_is_stored_take_no_memory(tmp_path):
+    data, fill = CASES["missing boxes"]
+    write_array(tmp_path / "a", data, fill)
+    found = StoredArray(tmp_path / "a").read()
+    assert found.shape == (9_000, 4)
+    assert found.strides == (0, 0)
+    assert np.isnan(found).all()
+    # A copy, written again, has the bytes of what was written first.
+    writer = ArrayWriter(tmp_path / "b", Pieces([found[:5_000], found[5_000:]]), fill)
+    for shard in range(writer.shards):
+        writer.write_shard(shard)
+    assert not (tmp_path / "b/c").exists()
+    assert (tmp_path / "b/zarr.json").read_bytes() == (tmp_path / "a/zarr.json").read_bytes()
+    data, fill = CASES["one value far out"]
+    write_array(tmp_path / "c", data, fill)
+    assert StoredArray(tmp_path / "c").read().nonzero()[0].tolist() == [35_000_000]
+
+
 def test_bytes_are_the_same_every_time(tmp_path):
     for name in ("a", "b"):
         write_array(tmp_path / name, CASES["numbers"][0], np.nan)
