@@ -4,15 +4,15 @@
         [--device cuda] [--small]
 
 What is fixed stands in refiners_learn.toml, written before the first run. Arms: `grpo` and `raft` with F1, `recall`
-(grpo with recall alone: does it teach to say everything?), and `sft`, training on truth for as long. One JSON line a
-run, all of them printed and added to FOLDER/runs.jsonl as each ends; with the mean over held-out images before and
-after, and the 95 % interval over images (1,000 resamples) of the difference. Of sampled answers, two to each subject:
-`f1`, `precision`, `recall` of the subject's relations, `malformed` answers, relations `said`. Of the likeliest answers,
-all subjects of an image together: `greedy_f1`, `greedy_malformed`, and `r20`, `r50`, recall of the K likeliest pairs
-(by the probability of what was said of each). The weak start is a training of a third as many steps, with a schedule of
-its own. Everything is kept in FOLDER; a run that was cut goes on, runs that are done are not made again. `--device`:
-where the start is trained, whose time does not count; the runs are on the CPU, with one thread each. `--small`: few
-scenes and steps, to see that it runs.
+(grpo with recall instead: does it teach to say everything?), each beside the form of the answer, and `sft`, training on
+truth for as long. One JSON line a run, all of them printed and added to FOLDER/runs.jsonl as each ends; with the mean
+over held-out images before and after, and the 95 % interval over images (1,000 resamples) of the difference. Of sampled
+answers, two to each subject: `f1`, `precision`, `recall` of the subject's relations, `malformed` answers, relations
+`said`. Of the likeliest answers, all subjects of an image together: `greedy_f1`, `greedy_malformed`, and `r20`, `r50`,
+recall of the K likeliest pairs (by the probability of what was said of each). The weak start is the whole training as
+it was at a third of its steps, in the middle of its schedule. Everything is kept in FOLDER; a run that was cut goes on,
+runs that are done are not made again. `--device`: where the start is trained, whose time does not count; the runs are
+on the CPU, with one thread each. `--small`: few scenes and steps, to see that it runs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ import argparse
 import json
 import multiprocessing
 import shutil
+import signal
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -33,10 +35,12 @@ from typing import Any, Final
 import attrs
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 import sgforge as sg
 from sgforge.dataset import DatasetWriter, Snapshot
 from sgforge.durable import write_json
+from sgforge.errors import StepError
 from sgforge.images import Roots
 from sgforge.stages import Checkpoint, Outcome, Part, Resources
 from sgforge.stages.policies import Policy, Rollout
@@ -44,8 +48,9 @@ from sgforge.testing.scenes import scene_samples
 from sgforge_grpo.config import FamilyOptions, GraphRewardOptions, GrpoOptions, RaftOptions
 from sgforge_grpo.refining.drawing import bare, truth_of
 from sgforge_grpo.refining.refiners import GrpoRefiner, RaftRefiner
-from sgforge_grpo.rewards import F1Reward, PrecisionReward, RecallHardReward
+from sgforge_grpo.rewards import F1Reward, FormatReward, PrecisionReward, RecallHardReward
 from sgforge_robin.config import RobinOptions
+from sgforge_robin.learnt import TrainedRobin
 from sgforge_robin.student import RobinStudent
 from sgforge_robin.training.stages import STAGES
 
@@ -192,7 +197,42 @@ class Bench:
     def start(self, name: str, device: str = "cpu") -> Checkpoint:
         """The training on truth that all runs go on from; made once, on any device."""
         resources = Resources(roots=self.roots, devices=(device,))
-        return self.trained(self.folder / f"start-{name}", self.fixed[f"{name}_steps"], resources)
+        out, kept = self.folder / "start-whole", self.folder / "weak.safetensors"
+        state = out / f"state-{self.fixed['weak_steps']:08d}" / "state.safetensors"
+        if not kept.exists():
+            if not state.exists():
+                self._stopped(out, resources)
+            aside = kept.with_suffix(".aside")
+            shutil.copyfile(state, aside)
+            aside.rename(kept)
+        whole = self.trained(out, self.fixed["whole_steps"], resources)
+        return whole if name == "whole" else self._as_it_was(whole, kept)
+
+    def _stopped(self, out: Path, resources: Resources) -> None:
+        """The whole training as far as a third of its schedule; its state is left."""
+
+        def stop(name: str, value: float, step: int) -> None:
+            if step == self.fixed["weak_steps"]:
+                signal.raise_signal(signal.SIGTERM)
+
+        with suppress(StepError):
+            self.trained(out, self.fixed["whole_steps"], attrs.evolve(resources, reporter=stop))
+
+    def _as_it_was(self, whole: Checkpoint, kept: Path) -> Checkpoint:
+        """A checkpoint of the weights of a state, with all else as the end of its training has it."""
+        out = self.folder / "start-weak"
+        if not out.exists():
+            robin = TrainedRobin.load(whole.path)
+            weights = {name: value for name, value in load_file(kept).items() if name.startswith("model/")}
+            named = {name.removeprefix("model/"): value for name, value in weights.items()}
+            found = robin.model.load_state_dict(named, strict=False)
+            if found.unexpected_keys or set(dict(robin.model.named_parameters())) - set(named):
+                raise RuntimeError(f"{kept} is of another model")
+            aside = self.folder / "start-weak.aside"
+            aside.mkdir(exist_ok=True)
+            robin.save(aside)
+            aside.rename(out)
+        return Checkpoint.of(out)
 
     def before(self, start: str) -> Figures:
         """Figures of a start, measured once."""
@@ -244,11 +284,17 @@ class Bench:
             reward = RecallHardReward(GraphRewardOptions(wrong=0.0))
         shared = {name: self.fixed[name] for name in ("batch", "group", "rate")}
         refiner: GrpoRefiner | RaftRefiner = (
-            RaftRefiner(RaftOptions(rewards=(sg.Use("x"),), steps=steps, **shared))
+            RaftRefiner(RaftOptions(rewards=(sg.Use("x"), sg.Use("format")), steps=steps, **shared))
             if run.arm == "raft"
-            else GrpoRefiner(GrpoOptions(rewards=(sg.Use("x"),), steps=steps, **shared))
+            else GrpoRefiner(GrpoOptions(rewards=(sg.Use("x"), sg.Use("format")), steps=steps, **shared))
         )
-        parts = {"rewards": (Part("x", 1.0, Resources(), reward),)}
+        form = FormatReward(GraphRewardOptions())
+        parts = {
+            "rewards": (
+                Part("x", 1.0, Resources(), reward),
+                Part("format", self.fixed["format_weight"], Resources(), form),
+            )
+        }
         resources = attrs.evolve(resources, student=self.student(), parts=parts)
         refiner.setup(resources)
         return refiner.refine(self.unseen.path, sg.Selection(), out, resources)
