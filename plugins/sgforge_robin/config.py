@@ -67,9 +67,10 @@ class RobinOptions:
     with their boxes and relations; images with regions are then asked about each subject. `constrained`: answers about
     subjects follow a grammar, so that they always parse. `temperature`: 0 takes the likeliest token. `max_tokens`: of
     an answer. `relations_per_subject`: `generate` adds at most so many (R), and none with a lower score than
-    `min_score`, in [0, 1]. `max_pairs`: pairs ranked in an image; where there are more, each region is paired with
-    those nearest. `predicates`, `labels`: files with one a line, the closed vocabularies that `rank` scores; by default
-    those of the training.
+    `min_score`, in [0, 1]. `ranker`: what scores pairs where a Robin is evaluated, the words' probabilities or the pair
+    head; `generate` always answers in words. `max_pairs`: pairs ranked in an image; where there are more, each region
+    is paired with those nearest. `predicates`, `labels`: files with one a line, the closed vocabularies that `rank`
+    scores; by default those of the training.
     """
 
     preset: Literal["tiny", "small", "3b"] = "tiny"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,10 @@ def test_other_faults(tmp_path: Path) -> None:
     with pytest.raises(StepError, match=r"holds no model.safetensors: .* interrupted"):
         load_model(tmp_path)
     folder = public_folder(tmp_path / "cut")
+    short = {name: value for name, value in weights().items() if name != "model.mm_projector.2.bias"}
+    save_file(short, folder / "model.safetensors")
+    with pytest.raises(StepError, match=rf"the checkpoint {re.escape(str(folder))} does not fit its model \(missing: "):
+        load_model(folder)
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StepError, match=r"cannot be read as weights"):

@@ -49,7 +49,7 @@ def load_model(
     if folder is not None and (folder / "tokenizer.json").is_file():
         shape = _told(shape, folder)
     model = build(shape, dtype, parity)
-    fill(model, state)
+    fill(model, state, "the checkpoint" if folder is None else f"the checkpoint {folder}")
     return model.eval()
 
 
@@ -61,8 +61,8 @@ def build(shape: RobinShape, dtype: str = "float32", parity: bool = False) -> Ro
     return RobinModel(shape, parity, kind)
 
 
-def fill(model: RobinModel, state: Mapping[str, Tensor]) -> None:
-    """Load weights by their public names; all that is wrong with them is one `StepError`."""
+def fill(model: RobinModel, state: Mapping[str, Tensor], weights: str = "the checkpoint") -> None:
+    """Load weights by their public names; all that is wrong with them is one `StepError` about `weights`."""
     expected = {public_name(name): value for name, value in model.state_dict().items()}
     given = _with_head(model, state)
     unused = (HEAD, f"{TRUNK}head.")
@@ -76,7 +76,7 @@ def fill(model: RobinModel, state: Mapping[str, Tensor]) -> None:
     faults = [("missing", missing), ("not known", extra), ("of another shape", shapes)]
     if any(names for _, names in faults):
         said = "; ".join(f"{what}: {_listed(names)}" for what, names in faults if names)
-        raise StepError(f"the checkpoint does not fit its model ({said}): are config and weights of one model?")
+        raise StepError(f"{weights} does not fit its model ({said}): are config and weights of one model?")
     model.load_state_dict({module_name(name): value for name, value in given.items() if name in expected}, strict=False)
 
 

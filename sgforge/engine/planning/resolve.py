@@ -301,8 +301,9 @@ class _Planner:
         if spec.needs.untrained or self._is_faulty:
             return None
         if spec.checkpoint is None and not (step.kind.student == "trained" and self._users(step.kind)):
-            message = "has no weights: put a train step before it, or give it a checkpoint = PATH"
-            self._problems.order(where, message)
+            measures = step.kind.answers == "report"
+            other = "a generate step with checkpoint = PATH" if measures else "give it a checkpoint = PATH"
+            self._problems.order(where, f"has no weights: put a train step before it, or {other}")
         return None
 
     def _named(self, name: str, givers: Sequence[PlannedStep], where: Where, verb: Verb) -> PlannedStep | None:

@@ -78,9 +78,12 @@ def test_a_checkpoint_option_stands_where_no_step_gives_weights(toys, tmp_path):
     assert found.step("evaluate").checkpoint == tmp_path
 
 
-@pytest.mark.parametrize("verb", [sg.generate, sg.evaluate])
-def test_no_weights_at_all_is_refused(toys, verb):
-    with pytest.raises(PreflightError, match="has no weights: put a train step before it"):
+@pytest.mark.parametrize(
+    ("verb", "advice"),
+    [(sg.generate, "give it a checkpoint = PATH"), (sg.evaluate, "a generate step with checkpoint = PATH")],
+)
+def test_no_weights_at_all_is_refused(toys, verb, advice):
+    with pytest.raises(PreflightError, match=f"has no weights: put a train step before it, or {advice}"):
         plan(toys, *CHAIN, verb("toy"))
 
 
