@@ -20,6 +20,7 @@ __all__ = [
     "json_text",
     "make_folder",
     "output_file",
+    "share_as_usual",
     "sync_file",
     "sync_folder",
     "temporary_name",
@@ -111,6 +112,16 @@ def write_text(path: Path, text: str) -> None:
     """Replace a small UTF-8 file; when this returns, it survives a power cut."""
     with whole_file(path) as stream:
         stream.write(text.encode())
+
+
+def share_as_usual(path: Path) -> None:
+    """Give a file that a library wrote for its owner alone (safetensors does) the mode of any new file there."""
+    usual = path.with_name(f".{path.name}.mode")
+    try:
+        usual.touch()
+        path.chmod(usual.stat().st_mode & 0o777)
+    finally:
+        usual.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -44,6 +44,9 @@ def test_a_public_folder_loads_and_what_is_saved_has_its_names(tmp_path: Path) -
     model = load_model(public_folder(tmp_path / "public"))
     assert torch.equal(answers(model), answers(robin()))
     save_model(model, tmp_path / "saved")
+    modes = {path.name: path.stat().st_mode for path in (tmp_path / "saved").iterdir()}
+    assert modes.keys() == {"config.json", "model.safetensors"}
+    assert len(set(modes.values())) == 1  # whoever may read one may read the other
     saved = load_file(tmp_path / "saved" / "model.safetensors")
     assert {name: value.shape for name, value in saved.items()} == {
         name: value.shape for name, value in weights().items()

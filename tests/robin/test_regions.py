@@ -111,3 +111,19 @@ def test_an_extractor_of_other_weights_is_refused() -> None:
     state["mask_extractor.res3.bias"] = torch.zeros(5)
     with pytest.raises(StepError, match=r"res3.bias"):
         MaskExtractor.from_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("masks", "level", "words"),
+    [
+        (torch.ones(8, 8), None, r"masks have the shape \(8, 8\), not \(N, h, w\)"),
+        (torch.ones(1, 8, 8), {"res5": None}, "no level res5"),
+        (torch.ones(1, 8, 8), {"res3": torch.zeros(1, 3, 2, 2)}, r"level res3 has the shape \(1, 3, 2, 2\)"),
+        (torch.ones(1, 8, 8), {"res2": torch.zeros(2, 1, 2, 2)}, "masks are of one image"),
+    ],
+)
+def test_what_is_of_another_shape_is_named(masks: Tensor, level: dict[str, Tensor | None] | None, words: str) -> None:
+    extractor = MaskExtractor((1, 1, 1, 1), 2, 2, mask_side=2)
+    features = {name: torch.zeros(1, 1, 2, 2) for name in LEVELS} | (level or {})
+    with pytest.raises(StepError, match=words):
+        extractor({name: value for name, value in features.items() if value is not None}, masks)

@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import nn
 
+from sgforge.durable import share_as_usual
 from sgforge.errors import StepError
 from sgforge.stages import Resources
 from sgforge_gas.config import TokensOptions
@@ -81,6 +82,7 @@ def save(model: TokenModel, folder: Path) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous().cpu() for name, value in model.state_dict().items()}, str(folder / _WEIGHTS))
+    share_as_usual(folder / _WEIGHTS)
 
 
 def teach(model: TokenModel, pairs: Sequence[Pair], options: TokensOptions, resources: Resources) -> float:

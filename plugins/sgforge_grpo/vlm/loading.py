@@ -12,6 +12,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from sgforge.durable import share_as_usual
 from sgforge.errors import StepError
 from sgforge_grpo.config import Unit, VlmOptions
 
@@ -91,6 +92,8 @@ class Vlm:
         """Model and processor, as `from_pretrained` reads them; adapters are merged into a copy."""
         model = copy.deepcopy(self.model).merge_and_unload() if self.adapted else self.model
         model.save_pretrained(folder, safe_serialization=True)
+        for path in folder.glob("*.safetensors"):
+            share_as_usual(path)
         self.processor.save_pretrained(folder)
 
     @property

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from sgforge.durable import write_text
+from sgforge.durable import share_as_usual, write_text
 from sgforge.errors import StepError
 from sgforge_robin.model.lora import merged
 from sgforge_robin.model.names import HEAD, TRUNK, VISUAL, module_name, public_name
@@ -92,6 +92,7 @@ def save_model(model: RobinModel, folder: Path) -> None:
     aside = folder / f".{WEIGHTS}.tmp"
     try:
         save_file(state, aside, metadata={"format": "pt"})
+        share_as_usual(aside)
         aside.replace(folder / WEIGHTS)
     finally:
         aside.unlink(missing_ok=True)

@@ -69,12 +69,11 @@ class MaskExtractor(nn.Module):
 
     def pooled(self, features: Mapping[str, Tensor], masks: Tensor) -> dict[str, Tensor]:
         """The mean of each level under each mask, (N, C) float32; 0 under an empty mask."""
+        self._check(features, masks)
         cover = None if self.parity else masks.float()
         means = {}
         for name in LEVELS:
             maps = features[name]
-            if maps.shape[0] != 1:
-                raise StepError(f"masks are of one image, level {name} holds {maps.shape[0]}")
             grid = (maps.shape[2], maps.shape[3])
             if cover is None:
                 weights = _binarised(masks, grid)
@@ -82,6 +81,18 @@ class MaskExtractor(nn.Module):
                 cover = weights = area_pooled(cover, grid)
             means[name] = _weighted_mean(maps[0], weights, self.parity)
         return means
+
+    def _check(self, features: Mapping[str, Tensor], masks: Tensor) -> None:
+        """Say what is of another shape than is asked for."""
+        if masks.dim() != 3:
+            raise StepError(f"masks have the shape {tuple(masks.shape)}, not (N, h, w)")
+        for name in LEVELS:
+            width = self.get_submodule(name).in_features
+            found = tuple(features[name].shape) if name in features else None
+            if found is None:
+                raise StepError(f"the features have no level {name}: {', '.join(LEVELS)} are asked for")
+            if len(found) != 4 or found[:2] != (1, width):
+                raise StepError(f"level {name} has the shape {found}, not (1, {width}, H, W): masks are of one image")
 
     def _describe(self, means: Mapping[str, Tensor]) -> Tensor:
         kept = self.feat_linear.weight.dtype

@@ -21,7 +21,7 @@ from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceSt
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.tensor import DTensor
 
-from sgforge.durable import write_text
+from sgforge.durable import share_as_usual, write_text
 from sgforge.errors import StepError
 from sgforge_robin.model.robin import RobinModel
 from sgforge_robin.training.ranks import Ranks
@@ -102,6 +102,7 @@ def save_state(
         ranks.told(None)  # all of it is
     else:
         save_file({name: value.contiguous() for name, value in tensors.items()}, aside / _TENSORS)
+        share_as_usual(aside / _TENSORS)
     if is_first:
         told = {"step": state.step, "position": state.position.as_json(), "updates": learner.updates(), "plan": plan}
         write_text(aside / _FILE, json.dumps(told | {"ranks": ranks.worker.world if is_sharded else 1}))
