@@ -251,6 +251,7 @@ def test_what_has_no_share_is_never_drawn_among_many() -> None:
         assert (shares.gather(1, found[:, None]) > 0).all()
 
 
+@pytest.mark.slow
 def test_answers_come_as_often_as_they_are_likely(given_model: RobinModel, shown: list[Example]) -> None:
     """First ids of many draws against the probabilities that the model gives."""
     encoded = prefixes(given_model, shown)[:1]
