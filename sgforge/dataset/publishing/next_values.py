@@ -6,13 +6,9 @@ are named by runs of rows. Writing streams through the runs, so that memory hold
 
 from __future__ import annotations
 
-import math
-import os
-import tempfile
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -21,8 +17,9 @@ import attrs
 import numpy as np
 
 from sgforge.columns import ImageColumns, Ragged
-from sgforge.columns.declared import FILE_CELL, OF_VERSION, Column
+from sgforge.columns.declared import OF_VERSION, Column
 from sgforge.columns.ragged import ends_of
+from sgforge.dataset.publishing.answer_values import AnswerValues, Filled, FilledImage, Readable
 from sgforge.dataset.snapshot import Snapshot
 from sgforge.dataset.zarr_arrays.value_columns import ColumnPart, ValueColumn, parts_of
 from sgforge.edits import Value
@@ -36,17 +33,13 @@ __all__ = ["NextColumn", "NextValues", "RunRows", "fill_packed", "fill_values"]
 _DIGEST_ROWS: Final = 4096
 
 
-class _Readable(Protocol):
-    def read(self, start: int, stop: int) -> np.ndarray: ...
-
-
 class _Origin(Protocol):
     """Where values are: a column of a snapshot, or those of new answers."""
 
     @property
     def byte_ends(self) -> np.ndarray: ...
 
-    def array(self, part: str) -> _Readable: ...
+    def array(self, part: str) -> Readable: ...
 
 
 @attrs.frozen
@@ -58,93 +51,7 @@ class _Run:
     stop: int
 
 
-_LENGTH_BYTES: Final = 4
 _IS_GIVEN: Final = np.ones(1, np.uint8)
-
-
-class _FreshColumn:
-    """Values of new answers in the order in which they came, in a file without a name."""
-
-    def __init__(self, column: Column, folder: Path) -> None:
-        self.column = column
-        self._fixed = FILE_CELL if column.is_filed else column.item_bytes if column.is_numeric else None
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as this, without a name
-        self._lengths = bytearray()  # of each value, uint32
-        self.count = 0
-
-    def append(self, block: ValueBlock) -> int:
-        """Keep the values of a block; the number of the first."""
-        first, length = self.count, block.length
-        if len(length) == _LENGTH_BYTES:  # one value, as most blocks have
-            total = int.from_bytes(length, "little")
-            is_other = self._fixed is not None and total != self._fixed
-        else:
-            total = int(block.lengths.sum())
-            is_other = self._fixed is not None and bool((block.lengths != self._fixed).any())
-        if len(block.cells) != total or is_other:
-            raise DatasetError(f"an answer holds values of {self.column} that have another size")
-        self._file.write(block.cells)
-        self._lengths += length
-        self.count += len(length) // _LENGTH_BYTES
-        return first
-
-    @cached_property
-    def byte_ends(self) -> np.ndarray:
-        return ends_of(self._all_lengths)
-
-    @property
-    def _all_lengths(self) -> np.ndarray:
-        return np.frombuffer(bytes(self._lengths), "<u4")
-
-    def array(self, part: str) -> _Readable:
-        self._file.flush()
-        number = self._file.fileno()
-        if self.column.is_filed:
-            cells = _Filed(number, np.dtype(np.uint8), (FILE_CELL,))
-            return _CellPart(cells, is_digest=part == "sha256")
-        if self.column.is_numeric:
-            return _Filed(number, np.dtype(f"<{self.column.kind}"), self.column.shape)
-        return _Filed(number, np.dtype(np.uint8)) if part == "bytes" else _Held(self._all_lengths)
-
-
-@attrs.frozen(eq=False)
-class _Held:
-    data: np.ndarray
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        return self.data[start:stop]
-
-
-@attrs.frozen(eq=False)
-class _Filed:
-    """Rows in a file. Not mapped: what was read of a mapped file counts as memory of the process until it is closed."""
-
-    number: int
-    dtype: np.dtype[Any]
-    trailing: tuple[int, ...] = ()
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        rows = np.empty((stop - start, *self.trailing), self.dtype)
-        waiting = rows.reshape(-1).view(np.uint8).data
-        at = start * math.prod(self.trailing) * self.dtype.itemsize
-        while waiting:  # one read gives 2 GB at most
-            count = os.preadv(self.number, [waiting], at)
-            if not count:
-                raise DatasetError("the values of new answers are gone from their temporary file")
-            waiting, at = waiting[count:], at + count
-        return rows
-
-
-@attrs.frozen(eq=False)
-class _CellPart:
-    """Of the cells of files the digests, or the sizes."""
-
-    cells: _Filed
-    is_digest: bool
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        cells = self.cells.read(start, stop)
-        return cells[:, :32] if self.is_digest else np.ascontiguousarray(cells[:, 32:]).view("<u8")[:, 0]
 
 
 class RunRows:
@@ -234,12 +141,12 @@ class NextColumn:
             self.add_run(old, int(old.ends[first]), int(old.ends[last]))
         self.given.append(given)
 
-    def add_one(self, origin: _FreshColumn, number: int) -> None:
+    def add_one(self, origin: AnswerValues, number: int) -> None:
         """The row of an image, filled by the value of this number."""
         self.given.append(_IS_GIVEN)
         self.add_run(origin, number, number + 1)
 
-    def add_filled(self, old: tuple[ValueColumn | None, int, int], fresh: _Fresh, rows: int) -> None:
+    def add_filled(self, old: tuple[ValueColumn | None, int, int], fresh: FilledImage, rows: int) -> None:
         """The rows of one image, of which an answer filled some."""
         column, first, last = old
         places = np.full(rows, -1, np.int64)
@@ -260,65 +167,6 @@ class NextColumn:
                 self.add_run(origin, int(places[at[start]]), int(places[at[stop - 1]]) + 1)
 
 
-@attrs.frozen(eq=False)
-class _Fresh:
-    """What an answer filled of one column of one image: (indices, number of the first value) of each block."""
-
-    origin: _FreshColumn
-    filled: list[tuple[np.ndarray, int]] = attrs.field(factory=list)
-
-
-class _Filled:
-    """What answers filled of one column, by image: of a column of images the number of the value, in an array as there
-    may be millions; of others what they filled.
-    """
-
-    def __init__(self) -> None:
-        self._first = 0
-        self._numbers = array("q")
-        self._others: dict[int, _Fresh] = {}
-
-    def put(self, image: int, number: int) -> None:
-        """The value of an image."""
-        if not self._numbers:
-            self._first = image
-        if image < self._first:
-            self._numbers = array("q", [-1] * (self._first - image)) + self._numbers
-            self._first = image
-        place = image - self._first
-        if place >= len(self._numbers):
-            self._numbers.extend([-1] * (place + 1 - len(self._numbers)))
-        self._numbers[place] = number
-
-    def fresh(self, image: int, origin: _FreshColumn) -> _Fresh:
-        """What was filled of an image, to be added to."""
-        found = self._others.get(image)
-        if found is None:
-            found = self._others[image] = _Fresh(origin)
-        return found
-
-    def get(self, image: int) -> _Fresh | int | None:
-        """What was filled of an image."""
-        place = image - self._first
-        if 0 <= place < len(self._numbers) and self._numbers[place] >= 0:
-            return self._numbers[place]
-        return self._others.get(image)
-
-    def __iter__(self) -> Iterator[int]:
-        yield from (image for image, number in enumerate(self._numbers, self._first) if number >= 0)
-        yield from self._others
-
-    def moved(self, place: Sequence[int]) -> _Filled:
-        """The same, image i being `place[i]`."""
-        found = _Filled()
-        found._numbers = array("q", [-1]) * len(place)
-        for image, number in enumerate(self._numbers, self._first):
-            if number >= 0:
-                found._numbers[place[image]] = number
-        found._others = {place[image]: fresh for image, fresh in self._others.items()}
-        return found
-
-
 class NextValues:
     """All further columns of the next snapshot, gathered slice by slice of its images in order.
 
@@ -330,9 +178,9 @@ class NextValues:
         self._folder = folder
         self._parent = parent
         self._columns: dict[tuple[str, str], NextColumn] = {}
-        self._origins: dict[tuple[str, str], _FreshColumn] = {}
+        self._origins: dict[tuple[str, str], AnswerValues] = {}
         # By column and image what was filled; of a column of images the number of the value.
-        self._fresh: dict[tuple[str, str], _Filled] = {}
+        self._fresh: dict[tuple[str, str], Filled] = {}
         self._rows = {"image": 0, "region": 0, "relation": 0}
         for column in () if parent is None else parent.meta.columns:
             self._column(column)
@@ -351,7 +199,7 @@ class NextValues:
             origin = self._origin(column)
         filled = self._fresh.get(key)
         if filled is None:
-            filled = self._fresh[key] = _Filled()
+            filled = self._fresh[key] = Filled()
         number = origin.append(block)
         if column.target == "image":
             # One row has one value: the last that came is the one.
@@ -360,13 +208,13 @@ class NextValues:
             return
         filled.fresh(image, origin).filled.append((block.indices, number))
 
-    def _origin(self, column: Column) -> _FreshColumn:
+    def _origin(self, column: Column) -> AnswerValues:
         """Where new values of a column are kept."""
         if column.kind == FILE:
             raise DatasetError(f"{column}: a file belongs to a column that was declared, which says what it holds")
         self._column(column)
         if column.key not in self._origins:
-            self._origins[column.key] = _FreshColumn(column, self._folder)
+            self._origins[column.key] = AnswerValues(column, self._folder)
         return self._origins[column.key]
 
     def reorder(self, ids: Ragged) -> None:
@@ -387,7 +235,7 @@ class NextValues:
                 self._column(column)
         for key, values in self._columns.items():
             others = {} if key in OF_VERSION else taken
-            self._extend(values, start, _counts(image, key[0]), others, self._fresh.pop(key, _Filled()))
+            self._extend(values, start, _counts(image, key[0]), others, self._fresh.pop(key, Filled()))
         for target in self._rows:
             self._rows[target] += int(_counts(image, target).sum())
 
@@ -408,7 +256,7 @@ class NextValues:
         start: int,
         counts: np.ndarray,
         taken: Mapping[int, tuple[Snapshot, int]],
-        fresh: _Filled,
+        fresh: Filled,
     ) -> None:
         target, key = column.column.target, column.column.key
         old = None if self._parent is None else self._parent.value_column(*key)

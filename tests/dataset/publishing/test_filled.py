@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from array import array
 
-from sgforge.dataset.publishing.next_values import _Filled
+from sgforge.dataset.publishing.answer_values import Filled
 
 
 def test_numbers_of_values_are_found_in_any_order() -> None:
-    filled = _Filled()
+    filled = Filled()
     assert list(filled) == []
     for image, number in ((5, 0), (7, 1), (3, 2), (7, 3)):
         filled.put(image, number)
@@ -17,7 +17,7 @@ def test_numbers_of_values_are_found_in_any_order() -> None:
 
 
 def test_images_are_numbered_anew() -> None:
-    filled = _Filled()
+    filled = Filled()
     for image, number in ((0, 10), (2, 11)):
         filled.put(image, number)
     moved = filled.moved(array("q", [2, 0, 1]))  # the first image is the third now
