@@ -114,16 +114,6 @@ def write_text(path: Path, text: str) -> None:
         stream.write(text.encode())
 
 
-def share_as_usual(path: Path) -> None:
-    """Give a file that a library wrote for its owner alone (safetensors does) the mode of any new file there."""
-    usual = path.with_name(f".{path.name}.mode")
-    try:
-        usual.touch()
-        path.chmod(usual.stat().st_mode & 0o777)
-    finally:
-        usual.unlink(missing_ok=True)
-
-
 def write_json(path: Path, value: Any) -> None:
     """Replace a small JSON file, as `write_text` does; keys are sorted."""
     write_text(path, json_text(value))
@@ -132,6 +122,16 @@ def write_json(path: Path, value: Any) -> None:
 def json_text(value: Any) -> str:
     """A value as the JSON of small files; keys are sorted."""
     return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True)
+
+
+def share_as_usual(path: Path) -> None:
+    """Give a file that a library wrote for its owner alone (safetensors does) the mode of any new file there."""
+    usual = temporary_name(path)
+    try:
+        usual.touch()
+        path.chmod(usual.stat().st_mode & 0o777)
+    finally:
+        usual.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:

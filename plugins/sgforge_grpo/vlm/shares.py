@@ -1,6 +1,7 @@
 """A vision-language model in shares, by FSDP2 (`torch.distributed.fsdp`): each rank has its part of every weight.
 
-A unit's ranks gather its weights together, so that all must call it as often and in one order.
+A unit's ranks gather its weights together, so that all must call it as often and in one order. Robin has its own, for
+no plugin imports another, and the core none of torch.
 """
 
 from __future__ import annotations

@@ -231,8 +231,9 @@ def _drawn(shares: Tensor, top_p: float, draws: Tensor) -> Tensor:
         ranked, order = shares.sort(dim=-1, descending=True, stable=True)
         beyond = ranked.cumsum(dim=-1) - ranked >= top_p
         shares = shares.scatter(1, order, ranked.masked_fill(beyond, 0.0))
-    ends = shares.cumsum(dim=-1, dtype=torch.float64)
-    reached = ends > sent(draws, shares.device)[:, None] * ends[:, -1:]
+    exact = torch.float32 if shares.device.type == "mps" else torch.float64  # which that has not
+    ends = shares.cumsum(dim=-1, dtype=exact)
+    reached = ends > sent(draws.to(exact), shares.device)[:, None] * ends[:, -1:]
     # A sum in another order may rise where nothing is added, or not reach its end: what has no share is never drawn.
     reached &= shares > 0
     return torch.where(reached.any(dim=-1), reached.int().argmax(dim=-1), shares.argmax(dim=-1))
