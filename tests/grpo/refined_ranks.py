@@ -6,7 +6,6 @@ Ranks have unequal answers and unequal packed rows; in one step one of them has 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,9 +20,8 @@ from grpo import tiny_llava
 from models import tiny_vlm
 from robin.worlds import SMALLEST, scenes, tokenizer
 from safetensors.torch import load_file
-from torch import distributed
+from support.ranks import finish, joined, leave, said, start_ranks
 
-from sgforge.engine.executors.training.processes import surroundings
 from sgforge.graph import Sample, SceneGraph
 from sgforge.images import Roots
 from sgforge.stages import Checkpoint, Credit, Outcome, Part, Resources, Selection, Worker
@@ -42,11 +40,10 @@ from sgforge_robin.model.shape import PairShape
 from sgforge_robin.policy import RobinPolicy
 from sgforge_robin.student import RobinStudent
 from sgforge_robin.training import shares as robin_shares
-from sgforge_robin.training.ranks import Ranks, join
+from sgforge_robin.training.ranks import Ranks
 
 STEPS = 3
 SHARES = (robin_shares.Shares, vlm_shares.Shares)
-ROOT = Path(__file__).parents[2]
 KINDS: Mapping[str, Any] = {
     "grpo": (GrpoRefiner, GrpoOptions),
     "raft": (RaftRefiner, RaftOptions),
@@ -267,46 +264,20 @@ def losses_of(folder: Path, out: str) -> dict[int, set[str]]:
 
 def start(folder: Path, cases: Sequence[str], more: str = "") -> list[subprocess.Popen[bytes]]:
     """Two ranks that find out about these cases. `more`: "resumes", or a folder to refine into in more steps."""
-    environment = {**surroundings(2), "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    ranks = []
-    for rank in range(2):
-        with (folder / f"{rank}.log").open("wb") as log:
-            command = [sys.executable, __file__, str(folder), json.dumps(cases), more]
-            ranks.append(
-                subprocess.Popen(command, env={**environment, "RANK": str(rank)}, stdout=log, stderr=subprocess.STDOUT)
-            )
-    return ranks
-
-
-def finish(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int | None]:
-    """The exit codes when all have ended, or one has failed; none goes on then."""
-    try:
-        while None in (codes := [one.poll() for one in ranks]) and not any(codes):
-            for one in ranks:
-                try:
-                    one.wait(0.2)
-                except subprocess.TimeoutExpired:
-                    continue
-        return codes
-    finally:
-        for one in ranks:
-            one.kill()
-            one.wait()
+    return start_ranks(__file__, folder, [json.dumps(cases), more])
 
 
 def launch(folder: Path, cases: Sequence[str], more: str = "") -> dict[str, Any]:
     """What two ranks found."""
     codes = finish(start(folder, cases, more))
-    said = "\n".join((folder / f"{rank}.log").read_text(errors="replace") for rank in range(2))
-    assert not any(codes), said
+    assert not any(codes), said(folder)
     found: dict[str, Any] = json.loads((folder / "found.json").read_text())
     return found
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    worker = Worker(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    join(worker, "cpu")
+    worker = joined()
     ranks = Ranks(worker)
     found: dict[str, Any] = {name: compared(folder, name, ranks) for name in json.loads(sys.argv[2])}
     if sys.argv[3] == "resumes":
@@ -315,7 +286,7 @@ def main() -> None:
         refined(folder, sys.argv[3], CASES["every other step"], worker, "sharded", 8)
     if worker.rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
-    distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":

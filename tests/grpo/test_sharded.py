@@ -18,7 +18,8 @@ needs_extra("robin")
 needs_extra("grpo")
 
 import torch  # noqa: E402
-from grpo.refined_ranks import CASES, STEPS, apart, finish, launch, losses_of, prepare, refined, start  # noqa: E402
+from grpo.refined_ranks import CASES, STEPS, apart, launch, losses_of, prepare, refined, start  # noqa: E402
+from support.ranks import finish  # noqa: E402
 
 from sgforge.errors import StepError  # noqa: E402
 from sgforge.stages import Worker  # noqa: E402

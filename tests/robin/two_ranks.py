@@ -6,9 +6,7 @@ An image in three asks in words, so that ranks have unequal rows, and rows that 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -19,12 +17,11 @@ import attrs
 import pytest
 import torch
 from robin.worlds import SMALLEST, STAGE, maker, scenes, tokenizer
-from torch import Tensor, distributed
+from support.ranks import finish, joined, leave, said, start_ranks
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from sgforge.engine.executors.training.processes import surroundings
 from sgforge.errors import StepError
-from sgforge.stages import Worker
 from sgforge_robin.model.checkpoint import build
 from sgforge_robin.model.lora import add_adapters
 from sgforge_robin.model.robin import RobinModel
@@ -32,13 +29,12 @@ from sgforge_robin.model.shape import ComparingShape, PairShape
 from sgforge_robin.pairs import PairVocabulary
 from sgforge_robin.training.loop import Life, share_of, take_step, train
 from sgforge_robin.training.optimizer import freeze, make_optimizer, set_rates
-from sgforge_robin.training.ranks import Ranks, join
+from sgforge_robin.training.ranks import Ranks
 from sgforge_robin.training.sharding import ShardedRobin
 from sgforge_robin.training.stages import Stage
 from sgforge_robin.training.stream import PackedStream, Position
 
 STEPS = 4
-ROOT = Path(__file__).parents[2]
 PLAIN = attrs.evolve(STAGE, capacity=700, kept=0.7)
 
 
@@ -96,27 +92,8 @@ def trained(folder: Path, states: Path, ranks: Ranks = Ranks(), stop: int = 0) -
 
 def launch(folder: Path, cases: Sequence[str], resumes: bool = True) -> dict[str, Any]:
     """What two ranks found of these cases, and of trainings that are stopped and go on."""
-    environment = {**surroundings(2), "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    ranks = []
-    for rank in range(2):
-        with (folder / f"{rank}.log").open("wb") as log:
-            command = [sys.executable, __file__, str(folder), json.dumps(cases), *["resumes"] * resumes]
-            ranks.append(
-                subprocess.Popen(command, env={**environment, "RANK": str(rank)}, stdout=log, stderr=subprocess.STDOUT)
-            )
-    try:
-        while None in (codes := [one.poll() for one in ranks]) and not any(codes):
-            for one in ranks:
-                try:
-                    one.wait(0.2)
-                except subprocess.TimeoutExpired:
-                    continue
-    finally:
-        for one in ranks:
-            one.kill()
-            one.wait()
-    said = "\n".join((folder / f"{rank}.log").read_text(errors="replace") for rank in range(2))
-    assert not any(codes), said
+    codes = finish(start_ranks(__file__, folder, [json.dumps(cases), *["resumes"] * resumes]))
+    assert not any(codes), said(folder)
     found: dict[str, Any] = json.loads((folder / "found.json").read_text())
     return found
 
@@ -185,15 +162,14 @@ def resumed(folder: Path, own: Path, ranks: Ranks) -> dict[str, Any]:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    worker = Worker(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    join(worker, "cpu")
+    worker = joined()
     ranks, own = Ranks(worker), folder / f"rank {worker.rank}"
     found = {"steps": {name: compared(own, CASES[name], ranks) for name in json.loads(sys.argv[2])}}
     if "resumes" in sys.argv:
         found["resumed"] = resumed(folder, own, ranks)
     if worker.rank == 0:
         (folder / "found.json").write_text(json.dumps(found))
-    distributed.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":
