@@ -55,11 +55,19 @@ class TestRaft(RefinerContract):
     student = "categorical"
     options = FEW
 
+    @pytest.mark.slow
+    def test_two_ranks_make_the_same_calls(self, tmp_path: Path) -> None:
+        super().test_two_ranks_make_the_same_calls(tmp_path)
+
 
 class TestDpo(RefinerContract):
     component = "dpo"
     student = "categorical"
     options = FEW
+
+    @pytest.mark.slow
+    def test_two_ranks_make_the_same_calls(self, tmp_path: Path) -> None:
+        super().test_two_ranks_make_the_same_calls(tmp_path)
 
 
 @attrs.frozen

@@ -59,6 +59,7 @@ def check_steps(found: dict[str, Any], tolerance: float = 1e-5) -> None:
     assert found["learnt"] > 1e-4
 
 
+@pytest.mark.slow
 def test_steps_in_shares_are_those_of_whole_models_and_each_rank_holds_half(tmp_path: Path) -> None:
     prepare(tmp_path)
     found = launch(tmp_path, ["plain"])["plain"]

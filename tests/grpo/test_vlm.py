@@ -221,7 +221,7 @@ def test_it_learns_by_heart_and_says_what_it_learnt(tmp_path):
     snapshot = publish_samples(tmp_path / "data", [sample])
     out = tmp_path / "out"
     out.mkdir()
-    options = VlmOptions(base=str(BASES["llava"]), steps=150, batch=1, rate=1e-2, max_tokens=120)
+    options = VlmOptions(base=str(BASES["llava"]), steps=100, batch=1, rate=1e-2, max_tokens=120)
     told: list[float] = []
     roots = Resources(roots=getattr(sample.image, "roots", None), reporter=lambda name, value, step: told.append(value))
     student = VlmStudent(options)
