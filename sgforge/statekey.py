@@ -66,6 +66,9 @@ class StateKeys(Sequence[bytes]):
     def __getitem__(self, row: int | slice) -> bytes | list[bytes]:
         if isinstance(row, slice):
             return [self[each] for each in range(*row.indices(len(self)))]
+        # One that is there is found without a count of all: a run asks several times for that of each image.
+        if row >= 0 and (key := self._joined[row * KEY_BYTES : (row + 1) * KEY_BYTES]):
+            return bytes(key)
         at = range(len(self))[row] * KEY_BYTES
         return bytes(self._joined[at : at + KEY_BYTES])
 

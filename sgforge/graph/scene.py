@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
@@ -237,7 +238,8 @@ class Sample:
     @property
     def has_values(self) -> bool:
         """Whether any further column has a value."""
-        return bool(len(self.values) or len(self.region_values) or len(self.relation_values))
+        given = self.values, self.region_values, self.relation_values
+        return any(values is not NO_VALUES and len(values) for values in given)
 
     @property
     def copy(self) -> int:
@@ -286,20 +288,20 @@ class Sample:
 
     def with_image_values(self, values: Values) -> Sample:
         """This sample with other values of the image."""
-        return Sample(
-            image_id=self.image_id,
-            graph=self.graph,
-            uri=self.uri,
-            split=self.split,
-            source=self.source,
-            sha256=self.sha256,
-            image=self.image,
-            values=values,
-            region_values=self.region_values,
-            relation_values=self.relation_values,
-        )
+        # Every image of every stage comes by here, and what was checked once need not be checked again.
+        made = object.__new__(Sample)
+        for put, value in zip(_PUT_FIELDS, _ALL_FIELDS(self), strict=True):
+            put(made, value)
+        _PUT_VALUES(made, to_values(values))
+        return made
 
     def values_of(self, target: str) -> Values:
         """The values of "image", "region" or "relation"."""
         found: Values = getattr(self, "values" if target == "image" else f"{target}_values")
         return found
+
+
+_SAMPLE_FIELDS: Final = tuple(field.name for field in attrs.fields(Sample))
+_ALL_FIELDS: Final = attrgetter(*_SAMPLE_FIELDS)
+_PUT_FIELDS: Final = tuple(getattr(Sample, name).__set__ for name in _SAMPLE_FIELDS)
+_PUT_VALUES: Final = Sample.values.__set__  # type: ignore[attr-defined]

@@ -361,7 +361,18 @@ def _reading(item: _Looked, name: str, digest: str | SourceFailure | None, packe
     # What was made from one image stays together, whatever it looks like by now.
     group = sample.values.get("group")
     split = sample.split or (split_of(digest, sample.image_id) if group is None else split_of(None, group))
-    done = attrs.evolve(sample, graph=graph, split=split, source=name, sha256=digest, image=item.image)
+    done = Sample(
+        image_id=sample.image_id,
+        graph=graph,
+        uri=sample.uri,
+        split=split,
+        source=name,
+        sha256=digest,
+        image=item.image,
+        values=sample.values,
+        region_values=sample.region_values,
+        relation_values=sample.relation_values,
+    )
     return Reading(done, source_key(digest_of_image), sha256=digest)
 
 
