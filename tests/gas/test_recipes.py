@@ -14,7 +14,7 @@ from support.extras import needs_extra
 
 from sgforge.graph import Region, Sample, SceneGraph
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
-from sgforge_gas.judging.groups import Group, targeted
+from sgforge_gas.judging.groups import Group, gaps, scores_of, targeted
 
 
 def run(name: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -131,3 +131,17 @@ def test_graphs_are_chosen_where_the_gap_is_widest() -> None:
     order = [sample.image_id for sample in targeted(pool, found, 4, by=("object", "complexity"))]
     assert order == ["cat", "both", "new", "dog"]
     assert [one.image_id for one in targeted(pool, found, 1, by=("object",))] == ["cat"]
+
+
+def test_an_interval_ends_where_scores_end() -> None:
+    def judged(name: str, total: float) -> Sample:
+        return Sample(name, SceneGraph(0, 0, [Region(label="cat")]), values={"answers": {"total": total}})
+
+    # By hand: the mean is 0.75, both values are 0.25 from it, so the error of the mean is 0.25 and 0.75 + 0.49 above 1.
+    first, *_ = scores_of([judged("a", 1.0), judged("b", 0.5)])
+    assert (first.mean, first.low, first.high) == (0.75, pytest.approx(0.75 - 0.25 * 1.959964), 1.0)
+    # Gaps of 1 and 0: their mean is 0.5 and may lie from -0.48 to 1.
+    first, *_ = gaps([judged("a", 1.0), judged("b", 0.5)], [judged("a", 0.0), judged("b", 0.5)])
+    assert (first.mean, first.low, first.high) == (0.5, pytest.approx(0.5 - 0.5 * 1.959964), 1.0)
+    (alone,) = [row for row in scores_of([judged("a", 1.0)]) if row.by == "all"]
+    assert (alone.low, alone.high) == (None, None)

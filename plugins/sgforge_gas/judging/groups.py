@@ -17,7 +17,10 @@ _Z: Final = 1.959963984540054
 
 @attrs.frozen(kw_only=True)
 class Group:
-    """The mean of some scores, or of gaps between two, with its 95 % interval (normal, on the mean); None of one."""
+    """The mean of some scores, or of gaps between two, with its 95 % interval; None of one.
+
+    It is normal, on the mean, as far as scores reach (0 to 1, gaps -1 to 1); of few pictures it is too narrow.
+    """
 
     by: str
     name: str
@@ -58,7 +61,7 @@ def scores_of(samples: Iterable[Sample]) -> list[Group]:
     for sample, total in totals_of(samples):
         for group in groups_of(sample):
             found.setdefault(group, []).append(total)
-    return _means(found)
+    return _means(found, 0.0)
 
 
 def gaps(teacher: Iterable[Sample], student: Iterable[Sample]) -> list[Group]:
@@ -69,7 +72,7 @@ def gaps(teacher: Iterable[Sample], student: Iterable[Sample]) -> list[Group]:
         if sample.image_id in others:
             for group in groups_of(sample):
                 found.setdefault(group, []).append(total - others[sample.image_id])
-    return [*reversed(_means(found))]
+    return [*reversed(_means(found, -1.0))]
 
 
 def targeted(samples: Iterable[Sample], found: Iterable[Group], count: int, *, by: Sequence[str]) -> list[Sample]:
@@ -88,14 +91,16 @@ def targeted(samples: Iterable[Sample], found: Iterable[Group], count: int, *, b
     return sorted(samples, key=expected, reverse=True)[:count]
 
 
-def _means(found: Mapping[tuple[str, str], Sequence[float]]) -> list[Group]:
+def _means(found: Mapping[tuple[str, str], Sequence[float]], least: float) -> list[Group]:
+    """The means of what lies from `least` to 1."""
     rows = []
     for (by, name), values in found.items():
         mean = math.fsum(values) / len(values)
         if len(values) > 1:
             spread = math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
             reach = _Z * math.sqrt(spread / len(values))
-            rows.append(Group(by=by, name=name, count=len(values), mean=mean, low=mean - reach, high=mean + reach))
+            low, high = max(least, mean - reach), min(1.0, mean + reach)
+            rows.append(Group(by=by, name=name, count=len(values), mean=mean, low=low, high=high))
         else:
             rows.append(Group(by=by, name=name, count=1, mean=mean))
     return sorted(rows, key=lambda row: (row.by, row.mean, row.name))
