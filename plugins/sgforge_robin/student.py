@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
@@ -36,6 +36,7 @@ from sgforge_robin.regions import MOST_REGIONS
 __all__ = ["RobinStudent"]
 
 _NOT_SHOWN: Final = "region-not-shown"
+_NOTHING_SAID: Final = "no-relation"
 
 
 class RobinStudent:
@@ -70,10 +71,14 @@ class RobinStudent:
 
     @staticmethod
     def notes(counts: Mapping[str, int]) -> list[str]:
-        """A remark on regions that were not shown."""
-        hidden = counts.get(_NOT_SHOWN, 0)
-        told = f"{counted(hidden, 'region')} not shown: of an image the largest {MOST_REGIONS} are"
-        return [told] if hidden else []
+        """Remarks on regions that were not shown, and on images of which no relation was said."""
+        hidden, silent = counts.get(_NOT_SHOWN, 0), counts.get(_NOTHING_SAID, 0)
+        told = []
+        if hidden:
+            told.append(f"{counted(hidden, 'region')} not shown: of an image the largest {MOST_REGIONS} are")
+        if silent:
+            told.append(f"no relation was said of {counted(silent, 'image')}; a Robin that has learnt little says few")
+        return told
 
     def close(self) -> None:
         """Let go of the weights."""
@@ -139,7 +144,8 @@ class RobinStudent:
             for (a, word, b), score in sorted(found.relations.items(), key=lambda item: -item[1])
             if score >= self.options.min_score
         ]
-        return Edit(regions=found.regions, relations=relations, faults=found.faults)
+        faults = {**found.faults, **_silence(len(found.regions), found.relations)}
+        return Edit(regions=found.regions, relations=relations, faults=faults)
 
     def answer(self, prompts: Sequence[Prompted], /) -> list[str | Failure]:
         """Answers to free questions about whole pictures, as evaluations of question answering ask them."""
@@ -211,7 +217,9 @@ class RobinStudent:
             for number, one in said.labels.items()
         ]
         hidden = len(look.sample.graph.regions) - len(look.indices)
-        faults = {**said.faults, **({_NOT_SHOWN: hidden} if hidden else {})}
+        faults = {**said.faults, **_silence(len(look.indices), said.relations)}
+        if hidden:
+            faults[_NOT_SHOWN] = hidden
         return Edit.sum([Edit(relations=added, faults=faults), *labels])
 
     def _relation(self, subject: int, predicate: str, object_: int, score: float) -> Relation:
@@ -228,6 +236,11 @@ class RobinStudent:
 
 
 _T = TypeVar("_T")
+
+
+def _silence(regions: int, relations: Collection[object]) -> dict[str, int]:
+    """One image counted, where regions could relate and nothing was said of it."""
+    return {_NOTHING_SAID: 1} if regions > 1 and not relations else {}
 
 
 def _opened(sample: Sample) -> Sample:
