@@ -223,10 +223,11 @@ class StudentOptions:
     delay: float = 0.0
     log: str = attrs.field(default="", eq=False)
     checkpoint: Path | None = None
+    score: float = 0.5
 
 
 class ToyStudent:
-    """Learns how often each predicate occurs; `end` makes its training end badly."""
+    """Learns how often each predicate occurs; `end` makes its training end badly, `score` is an answer's."""
 
     revision = 1
 
@@ -272,7 +273,7 @@ class ToyStudent:
     def generate(self, samples: Sequence[Sample]) -> list[Edit | Failure]:
         log(self.options.log, "generate", len(samples))
         best = max(sorted(self.counts), key=self.counts.__getitem__)
-        return [Edit.add(Relation(2, best, 0, score=0.5)) for _ in samples]
+        return [Edit.add(Relation(2, best, 0, score=self.options.score)) for _ in samples]
 
     def rank(self, samples: Sequence[Sample]) -> list[Ranking | Failure]:
         words = tuple(sorted(self.counts))
@@ -281,7 +282,7 @@ class ToyStudent:
         for sample in samples:
             count = len(sample.graph.all.regions)
             pairs = np.array([(a, b) for a in range(count) for b in range(count) if a != b], np.int32).reshape(-1, 2)
-            share = np.array([self.counts[word] / total for word in words], np.float32)
+            share = np.array([2 * self.options.score * self.counts[word] / total for word in words], np.float32)
             scores = np.tile(share, (len(pairs), 1))
             answers.append(Ranking(sample.graph.all.regions, pairs, words, scores))
         return answers
@@ -369,7 +370,8 @@ def sgforge_register_editors(register) -> None:
 
 @sgforge.hookimpl
 def sgforge_register_students(register) -> None:
-    register("toy", ToyStudent, config=StudentOptions, needs=Needs(checkpoint=True), offers=("policy",))
+    needs = Needs(checkpoint=True, answering="score")
+    register("toy", ToyStudent, config=StudentOptions, needs=needs, offers=("policy",))
 
 
 @sgforge.hookimpl

@@ -50,7 +50,13 @@ def sgforge_register_students(register: Register) -> None:
         "vlm",
         "sgforge_grpo.vlm.student:VlmStudent",
         config=config.VlmOptions,
-        needs=Needs(modules=("torch", "transformers"), extra="grpo", gpu="optional", checkpoint=True),
+        needs=Needs(
+            modules=("torch", "transformers"),
+            extra="grpo",
+            gpu="optional",
+            checkpoint=True,
+            answering=("temperature", "top_p", "max_tokens", "answers_at_once", "relations_per_subject"),
+        ),
         offers=("policy",),
     )
 

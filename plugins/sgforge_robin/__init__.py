@@ -27,6 +27,12 @@ _HOMES = {
     "save_model": "sgforge_robin.model.checkpoint",
 }
 
+_ANSWERING = (
+    *("mode", "constrained", "temperature", "max_tokens", "relations_per_subject", "min_score"),
+    *("ranker", "max_pairs", "predicates", "labels"),
+)
+"""Options that no training reads."""
+
 
 @hookimpl
 def sgforge_register_students(register: Register) -> None:
@@ -40,6 +46,7 @@ def sgforge_register_students(register: Register) -> None:
             extra="robin",
             gpu="optional",
             checkpoint=True,
+            answering=_ANSWERING,
         ),
         offers=("policy",),
     )

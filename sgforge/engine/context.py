@@ -263,7 +263,7 @@ def step_fingerprint(
             "verb": step.verb.name,
             # Rows say by name which step made or judged them, so the name is part of an item step's answer.
             "name": step.name if is_item else None,
-            **step.spec.identity,
+            **(step.spec.identity_of_training if step.verb.answers == "checkpoint" else step.spec.identity),
             "seed": seed or None,
             "weights": weights,
             "read": read,

@@ -198,6 +198,9 @@ def _find_undeclared(component: Component) -> str | None:
         option = component.needs.option(key)
         if option is not None and option not in fields:
             return f"its needs say that option {option!r} names its {key}, and it has no such option"
+    for option in component.needs.answering:
+        if option not in fields:
+            return f"its needs say that it answers by option {option!r}, and it has no such option"
     return None
 
 

@@ -57,6 +57,9 @@ class Needs:
 
     `untrained`: what can be trained works without a training too, by weights that it finds by itself.
 
+    `answering`: of what can be trained, the options that it reads when it answers and never while it learns: they are
+    in no key of a training, so that another of them does not train again.
+
     `shows`: of an evaluator, the core's columns whose values of an image the student is shown beside the picture, such
     as ("caption",) for a renderer; it sees no others.
 
@@ -79,6 +82,7 @@ class Needs:
     network: bool = False
     deterministic: bool = True
     untrained: bool = False
+    answering: tuple[str, ...] = attrs.field(default=(), converter=_texts)
     shows: tuple[str, ...] = attrs.field(default=(), converter=_texts)
 
     def option(self, key: ReadByName) -> str | None:

@@ -6,7 +6,7 @@ The components in its options are its parts, specs as it is one; they are found 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -115,7 +115,17 @@ class ComponentSpec:
     @property
     def identity(self) -> dict[str, Any]:
         """What of the component is part of a fingerprint: what itself is, and its parts."""
-        return {**self.own_identity(without=self.needs.option("by_image")), **self._identity_of_parts}
+        return self._identity_without()
+
+    @property
+    def identity_of_training(self) -> dict[str, Any]:
+        """The same without the options that only its answers depend on: what it learns is the same with any of them."""
+        return self._identity_without(*self.needs.answering)
+
+    def _identity_without(self, *options: str) -> dict[str, Any]:
+        by_image = self.needs.option("by_image")
+        left_out = options if by_image is None else (*options, by_image)
+        return {**self.own_identity(left_out), **self._identity_of_parts}
 
     @property
     def identity_as_part(self) -> dict[str, Any]:
@@ -127,8 +137,8 @@ class ComponentSpec:
         parts = {option: [part.identity for part in held] for option, held in self.parts.items()}
         return {"parts": parts} if parts else {}
 
-    def own_identity(self, without: str | None = None) -> dict[str, Any]:
-        """Class, revision, the options that differ (but `without`), and its model."""
+    def own_identity(self, without: Collection[str] = ()) -> dict[str, Any]:
+        """Class, revision, the options that differ (but those in `without`), and its model."""
         options = {} if self.options is None else differing_options(self.options, without)
         revision = self.revision
         if self.options is not None:

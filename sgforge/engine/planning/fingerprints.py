@@ -11,7 +11,7 @@ import enum
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,16 +85,16 @@ def digest_of(keys: Iterable[bytes]) -> str:
     return total.hexdigest()
 
 
-def differing_options(options: Any, without: str | None = None) -> dict[str, Any]:
+def differing_options(options: Any, without: Collection[str] = ()) -> dict[str, Any]:
     """The options (an attrs value) that differ from their defaults, as JSON values; files count by their contents.
 
-    `without`: an option that counts in another way. Components in options are left out: they count by what they are
-    (`ComponentSpec.identity`), also at their default.
+    `without`: options that count in another way, or not at all. Components in options are left out: they count by what
+    they are (`ComponentSpec.identity`), also at their default.
     """
     found: dict[str, Any] = {}
     for field in attrs.fields(type(options)):
         value = getattr(options, field.name)
-        if field.name == without or not field.eq or kind_of_part(field) is not None:
+        if field.name in without or not field.eq or kind_of_part(field) is not None:
             continue
         if field.default is not attrs.NOTHING and _is_default(field, value, options):
             continue

@@ -18,7 +18,8 @@ from support.waiting import LONGEST, wait_until
 import sgforge as sg
 from sgforge.engine.barriers.checkpoints import load_checkpoint
 from sgforge.errors import PreflightError, StepError
-from sgforge.stages import Checkpoint
+from sgforge.plugins import Owner, Registry
+from sgforge.stages import Checkpoint, Needs
 
 
 def run(folder: Path, *steps, **settings):
@@ -174,6 +175,31 @@ def test_refine_gets_the_student_s_checkpoint_and_gives_the_next_weights(toys_ev
     assert json.loads((refined.path / "counts.json").read_text()) == {key: value + 1 for key, value in before.items()}
     again = run(tmp_path / "data", sg.train("toy"), sg.refine(ToyRefiner()), sg.generate("toy"))
     assert [step.counts.computed for step in again.steps] == [0, 0, 0, 0]
+
+
+def test_an_option_that_only_answers_depend_on_trains_nothing_again(toys_everywhere, tmp_path):
+    def steps(score: float, **options):
+        return sg.train("toy", score=score, **options), sg.evaluate("toy"), sg.generate("toy", score=score)
+
+    first = run(tmp_path / "data", *steps(0.5))
+    again = run(tmp_path / "data", *steps(0.25))
+    assert [step.counts.computed for step in first.steps] == [20, 16, 4, 20]
+    # The same weights are evaluated, and asked, in another way: nothing of what was answered before counts.
+    assert [step.counts.computed for step in again.steps] == [0, 0, 4, 20]
+    assert again.step("train").checkpoint == first.step("train").checkpoint
+    assert {row.score for one in sg.Dataset.open(tmp_path / "data") for row in one.graph.all.relations} == {0.25, None}
+    other = run(tmp_path / "data", *steps(0.25, delay=0.01))
+    assert [step.counts.computed for step in other.steps][:2] == [0, 16]
+
+
+def test_an_option_that_is_none_cannot_be_answered_by():
+    class Plugin:
+        @sg.hookimpl
+        def sgforge_register_students(self, register):
+            register("odd", ToyStudent, config=StudentOptions, needs=Needs(answering=("score", "scroe")))
+
+    report = Registry().add(Plugin(), Owner("odd"))
+    assert "its needs say that it answers by option 'scroe', and it has no such option" in report.problems[0]
 
 
 def test_generate_takes_the_weights_that_an_option_names(toys, tmp_path):
