@@ -9,7 +9,7 @@ reward counts is worth 0, whatever is said of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar, TypeAlias
 
@@ -107,14 +107,21 @@ class GraphReward:
         if self.options.mode != "robust":
             pairs = zip(samples, outcomes, strict=True)
             return [self._released(sample, outcome) for sample, group in pairs for outcome in group]
-        return [credit for one in self.desk.compared(samples, outcomes) for credit in self._credited(one)]
+        found: list[Credit] = []
+        for one in self.desk.compared(samples, outcomes):
+            found += self._credited(one)
+        return found
 
-    def _credited(self, compared: Compared) -> Iterator[Credit]:
+    def _credited(self, compared: Compared) -> Iterable[Credit]:
         """The credits of these answers."""
         measured = self.measure(compared)
         if measured.parts is None and not compared.has_rows:
-            yield from _alike(measured.totals, compared.faults)
-            return
+            # Credits of answers as texts, one for all that are worth the same.
+            return map(_Credits().__getitem__, zip(measured.totals, compared.faults, strict=True))
+        return self._by_rows(compared, measured)
+
+    def _by_rows(self, compared: Compared, measured: Measured) -> Iterator[Credit]:
+        """The credits of answers with parts, or of graphs, whose rows have one each."""
         of = zip(compared.answers, measured.totals, compared.faults, strict=True)
         for number, (answer, total, faults) in enumerate(of):
             parts = {"faults": faults}
@@ -138,14 +145,12 @@ class GraphReward:
         raise NotImplementedError
 
 
-def _alike(totals: Sequence[float], faults: Sequence[float]) -> Iterator[Credit]:
-    """Credits of answers as texts, one for all that are worth the same."""
-    known = dict[tuple[float, float], Credit]()
-    for key in zip(totals, faults, strict=True):
-        credit = known.get(key)
-        if credit is None:
-            credit = known[key] = Credit(key[0], {"faults": key[1]})
-        yield credit
+class _Credits(dict[tuple[float, float], Credit]):
+    """Credits by total and faults."""
+
+    def __missing__(self, key: tuple[float, float]) -> Credit:
+        found = self[key] = Credit(key[0], {"faults": key[1]})
+        return found
 
 
 def _by_row(credit: Floats | None, begin: int, end: int, rows: Sequence[int]) -> tuple[float, ...] | None:
