@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sgforge.errors import ImageError, StepError
+from sgforge.errors import ImageError
 from sgforge.graph import Region, Sample
 from sgforge_robin.decoding.prefix import encode_prefix, see, see_regions
 from sgforge_robin.decoding.tree import AnswerTree, score_answers
@@ -112,11 +112,10 @@ def judged_pairs(
 ) -> Floats:
     """(P, C) probability of each predicate of the training for each pair of region numbers, by the pair head.
 
-    `labels`: of the regions shown, None for one that is not known. A checkpoint without a pair head is a `StepError`.
+    `labels`: of the regions shown, None for one that is not known. The checkpoint has a pair head.
     """
     head = robin.model.pair_head
-    if head is None:
-        raise StepError('this checkpoint has no pair head: train with pair_head = true, or say ranker = "language"')
+    assert head is not None
     if seen.regions is None or not len(pairs):
         return np.empty((0, len(robin.known.predicates)))
     tokens = (seen.regions.mask, seen.regions.pos)

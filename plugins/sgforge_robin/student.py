@@ -39,6 +39,12 @@ _NOT_SHOWN: Final = "region-not-shown"
 _NOTHING_SAID: Final = "no-relation"
 
 
+class CannotRankError(StepError):
+    """A checkpoint lacks what ranking needs: so it does for every image, and none more is asked about."""
+
+    stops_run = True
+
+
 class RobinStudent:
     """Trains on a snapshot; generates relations in words; ranks a closed vocabulary by the words' probabilities.
 
@@ -153,14 +159,28 @@ class RobinStudent:
         return answer_prompts(robin, prompts, sampling_of(robin, self.options, self._seed, whole=False))
 
     def rank(self, samples: Sequence[Sample], /) -> list[Ranking | Failure]:
-        """Every candidate pair of the regions shown, with the probability of every predicate of the vocabulary."""
+        """Every candidate pair of the regions shown, with the probability of every predicate of the vocabulary.
+
+        A checkpoint that brings no vocabulary, or not the ranker that is asked for, is an error that ends the run.
+        """
+        self._check_ranker()
         return [_attempt(self._rank, sample) for sample in samples]
+
+    def _check_ranker(self) -> None:
+        robin, _ = self._ready()
+        if self.options.ranker == "pair-head":
+            if robin.model.pair_head is None:
+                raise CannotRankError(
+                    'this checkpoint has no pair head: train with pair_head = true, or say ranker = "language"'
+                )
+        elif not robin.known.predicates:
+            raise CannotRankError(
+                "this checkpoint brings no closed vocabulary to rank (no robin.json): say predicates = FILE, one a line"
+            )
 
     def _rank(self, sample: Sample) -> Ranking:
         robin, _ = self._ready()
         predicates = robin.known.predicates
-        if not predicates and self.options.ranker == "language":
-            raise StepError("this checkpoint brings no closed vocabulary to rank: say predicates = FILE, one a line")
         if self.options.mode == "detect" and not sample.graph.regions:
             (found,) = self._found([sample])
             if isinstance(found, Failure):

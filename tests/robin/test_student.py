@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from robin.worlds import scenes
 
 from sgforge import Checkpoint, Edit, Failure, Ranking, Region, Resources, SceneGraph, Selection, apply_edit
+from sgforge.engine.executors.answering import StopRunError, answer_batch
 from sgforge.errors import StepError
 from sgforge.images import Roots
 from sgforge.stages import check_role
@@ -136,6 +138,19 @@ def test_a_closed_vocabulary_of_ones_own(trained: tuple[Path, Checkpoint], tmp_p
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(StepError, match="holds no line"):
         student(trained, predicates=tmp_path / "empty.txt")
+
+
+def test_a_checkpoint_without_a_vocabulary_ends_the_run_that_ranks(
+    trained: tuple[Path, Checkpoint], tmp_path: Path
+) -> None:
+    """As the released one is: no image of it can be ranked, so that the first is the last."""
+    folder = tmp_path / "released"
+    shutil.copytree(trained[1].path, folder)
+    (folder / "robin.json").unlink()
+    (sample,) = scenes(trained[0], 1, 100)
+    made = student((trained[0], Checkpoint.of(folder)))
+    with pytest.raises(StopRunError, match=r"no closed vocabulary to rank \(no robin.json\): say predicates = FILE"):
+        answer_batch(made.rank, [sample, sample], lambda answer: answer, Resources())
 
 
 def test_hard_images(trained: tuple[Path, Checkpoint], tmp_path: Path) -> None:
