@@ -69,6 +69,10 @@ class TestQwenPolicy(_Tiny, PolicyContract):
     family = "qwen"
     further = {"top_p": 0.9}
 
+    @pytest.mark.slow
+    def test_two_ranks_are_one_model(self, tmp_path: Path) -> None:
+        super().test_two_ranks_are_one_model(tmp_path)
+
 
 def vlm_of(family: str, **options: Any) -> tuple[Vlm, VlmOptions]:
     made = VlmOptions(base=str(BASES[family]), **{"max_tokens": 10, **options})

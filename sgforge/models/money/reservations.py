@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -11,7 +13,7 @@ import attrs
 
 from sgforge.group_commit import Operation
 from sgforge.models.cache.store import Store
-from sgforge.models.errors import ModelError, StoreError
+from sgforge.models.errors import BudgetReachedError, ModelError, StoreError
 from sgforge.models.money.ledger import CallKind, close_call, is_open, lose_call, open_call, void_call
 from sgforge.models.settings import GatewaySettings
 from sgforge.models.values import Usage
@@ -28,6 +30,7 @@ class Account:
 
     def __init__(self) -> None:
         self._open: dict[object, int] = {}
+        self._opening = 0
         self._changed: asyncio.Event | None = None
         self.changes = 0
 
@@ -38,8 +41,30 @@ class Account:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is reserved."""
-        return not self._open
+        """Whether nothing is reserved, nor about to be.
+
+        It counts from before it is written: the ledger holds its money a moment before its owner hears of that,
+        and who looks in between would find no room and nobody who could make some.
+        """
+        return not self._open and not self._opening
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """While a call is being reserved. One that the budget refuses looks itself whether all is over; who leaves in
+        any other way lets those look who waited for it."""
+        self._opening += 1
+        try:
+            yield
+        except BudgetReachedError:
+            self._opening -= 1
+            raise
+        except BaseException:
+            self._opening -= 1
+            self.changes += 1
+            self.wake()
+            raise
+        else:
+            self._opening -= 1
 
     def opened(self, call: object, bound_nano: int) -> None:
         """A call was reserved."""
@@ -126,14 +151,14 @@ class Reservation:
 
         # Before the wait: whoever gives up while the row is being written must still know that there will be one.
         self._row = row
-        try:
-            await self._store.write(operation)
-        except Exception:
-            # Refused or not written: there is no row. A cancellation is no Exception, and leaves it to `__aexit__`.
-            self._row = None
-            raise
-        # After the commit, so that whoever asks "is nothing under way?" does not hear of one that is refused.
-        self._account.opened(row, terms.bound_nano or 0)
+        with self._account.opening():
+            try:
+                await self._store.write(operation)
+            except Exception:
+                # Refused or not written: there is no row. A cancellation is no Exception, and leaves it to `__aexit__`.
+                self._row = None
+                raise
+            self._account.opened(row, terms.bound_nano or 0)
 
     def sending(self) -> None:
         """From here on the call may be billed."""

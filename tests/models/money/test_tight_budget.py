@@ -7,13 +7,16 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from models.support import ask, at, gateway, run
 from support.waiting import LONGEST
 
 from sgforge.cli.main import main
+from sgforge.group_commit import Operation
 from sgforge.models import ModelError
+from sgforge.models.cache.store import Store
 from sgforge.models.errors import BudgetReachedError
 from sgforge.testing.fake_provider import FakeAnswer, FakeProvider, FakeRequest, FakeSettings
 
@@ -31,9 +34,22 @@ def answer(request: FakeRequest) -> FakeAnswer:
     return FakeAnswer("x" if cut else "fine", usage=(GIVEN, 0, min(written, room)), finish="length" if cut else "stop")
 
 
+@pytest.mark.parametrize("is_told_late", [False, True])
 @pytest.mark.parametrize(("share", "least"), [(1.0, COUNT), (0.5, COUNT // 2 - 1)])
-def test_as_many_are_bought_as_the_budget_holds(share: float, least: int, tmp_path: Path) -> None:
+def test_as_many_are_bought_as_the_budget_holds(
+    share: float, least: int, is_told_late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`is_told_late`: what was written is heard of only after others have looked, as may happen on a busy machine."""
     budget = share * COUNT * EACH
+    write = Store.write
+
+    async def late(self: Store, operation: Operation[Any]) -> Any:
+        written = await write(self, operation)
+        await asyncio.sleep(0.01)
+        return written
+
+    if is_told_late:
+        monkeypatch.setattr(Store, "write", late)
 
     async def work() -> Counter[str]:
         async with gateway(tmp_path, budget_usd=budget) as opened:
