@@ -56,14 +56,12 @@ class Account:
         try:
             yield
         except BudgetReachedError:
-            self._opening -= 1
             raise
         except BaseException:
-            self._opening -= 1
             self.changes += 1
             self.wake()
             raise
-        else:
+        finally:
             self._opening -= 1
 
     def opened(self, call: object, bound_nano: int) -> None:
