@@ -110,11 +110,6 @@ class Answer:
         """The relations as one triplet each."""
         return list(zip(self.subjects, self.said, self.objects, strict=True))
 
-    @property
-    def tagged(self) -> bool:
-        """Whether it was thought and answer in their tags and nothing beside; what was no text counts as tagged."""
-        return self.text is None or is_tagged(self.text)
-
     def as_graph(self, width: int, height: int, score: float | None = None) -> SceneGraph:
         """As a graph of a picture of this size; `score` is that of every relation."""
         regions = [Region(label, box) for label, box in zip(self.labels, self.boxes, strict=True)]
@@ -193,6 +188,48 @@ def answer_of_graph(graph: SceneGraph, faults: Sequence[str] = (), text: str | N
 
     `text`: what was said before it was read, asked for its tags alone.
     """
+    names, labels = _unzipped([_names_of(region.label or "") for region in graph.regions.values()])
+    boxes = [region.box or (region.mask.box if region.mask is not None else None) for region in graph.regions.values()]
+    said, predicates = _unzipped([_names_of(relation.predicate) for relation in graph.relations.values()])
+    regions = _places(graph.regions, len(graph.all.regions))
+    subjects = [regions[relation.subject] for relation in graph.relations.values()]
+    objects = [regions[relation.object] for relation in graph.relations.values()]
+    is_each_once = len(set(zip(names, boxes, strict=True))) == len(names) and None not in boxes
+    if not is_each_once or len(set(zip(subjects, said, objects, strict=True))) < len(said):
+        return _answer_of_repeated(graph, faults, text)
+    return Answer(
+        names=names,
+        corners=_corners(boxes),
+        subjects=subjects,
+        said=said,
+        objects=objects,
+        labels=labels,
+        predicates=predicates,
+        faults=list(faults),
+        items=len(names) + len(said) + len(faults),
+        regions=regions,
+        rows=_places(graph.relations, len(graph.all.relations)),
+        text=text,
+    )
+
+
+def _unzipped(names: list[tuple[str, str]]) -> tuple[Sequence[str], Sequence[str]]:
+    """Normalised names, and names as they were written."""
+    return ([one for one, _ in names], [one for _, one in names])
+
+
+def _places(kept: Mapping[int, object], count: int) -> Sequence[int]:
+    """The place of each of so many rows among those that are kept, -1 of others."""
+    if len(kept) == count:
+        return range(count)
+    places = [-1] * count
+    for place, index in enumerate(kept):
+        places[index] = place
+    return places
+
+
+def _answer_of_repeated(graph: SceneGraph, faults: Sequence[str], text: str | None) -> Answer:
+    """Of a graph that says things twice, or has regions without a box, which are never the same."""
     things = _Things()
     things.faults += faults
     regions, relations = [-1] * len(graph.all.regions), [-1] * len(graph.all.relations)
@@ -237,6 +274,12 @@ def is_tagged(text: str) -> bool:
 
 def json_text(text: str) -> str:
     """Where the graph stands in a completion: behind what was thought, within answer tags and fences if there are."""
+    begin = text.find("<answer>")
+    end = text.find("<", begin + 8)
+    # Mostly nothing else may be a tag, and single characters are found much faster than tags.
+    is_alone = text.startswith("</answer>", end) and text.find("<", end + 9) < 0 and text.find("`", begin, end) < 0
+    if begin >= 0 and is_alone and text.rfind("<think>", 0, begin) <= text.rfind("</think>", 0, begin):
+        return text[begin + 8 : end].strip()
     before, opened, behind = text.partition("<answer>")
     if not opened or "<think>" in behind or before.rfind("<think>") > before.rfind("</think>"):
         # A thought may hold such a tag, or reach into what stands behind it.

@@ -7,9 +7,8 @@ call of numpy costs is shared by answers to different truths too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from itertools import accumulate, chain
 from typing import TypeAlias
 
 import attrs
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from sgforge.graph import SceneGraph
 from sgforge.labels import Similarity
 from sgforge.matching import hungarian
+from sgforge_grpo.answer_columns import AnswerColumns, owners_of
 from sgforge_grpo.answers import Answer, answer_of_graph
 
 __all__ = ["Compared", "Truth"]
@@ -29,18 +29,22 @@ Ints: TypeAlias = NDArray[np.int64]
 _NAME_COST, _OVERLAP_COST, _DISTANCE_COST = 1.0, 2.0, 5.0
 """Weights of the cost of a match: 1 - likeness, 1 - GIoU, distance of corners (R1-SGG, the released code's values)."""
 _BLOCK = 2048
-_NONE = np.zeros((0, 4))
+"""Pairs at a time: seven numbers of each take less than the 128 KiB from which memory is asked of the system anew."""
 _SAME: float = 1.0 - 1e-6
 
 
+@attrs.frozen(kw_only=True, eq=False)
 class Truth:
-    """The truth about one image: its things, each once, as `Answer` has them."""
+    """The truth about one image: its things, each once, and the size of its picture in pixels."""
 
-    def __init__(self, graph: SceneGraph) -> None:
-        answer = answer_of_graph(graph)
-        self.graph = graph
-        self.names, self.corners = answer.names, answer.corners
-        self.subjects, self.said, self.objects = answer.subjects, answer.said, answer.objects
+    answer: Answer
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, graph: SceneGraph) -> Truth:
+        """What a graph says."""
+        return cls(answer=answer_of_graph(graph), width=max(graph.width, 1), height=max(graph.height, 1))
 
 
 @attrs.frozen(eq=False)
@@ -55,79 +59,80 @@ class _Pairs:
     starts: Ints
 
     @classmethod
-    def of(cls, said: Sequence[int], there: Sequence[int], begins: Sequence[int]) -> _Pairs:
+    def of(cls, said: Ints, there: Ints, begins: Ints) -> _Pairs:
         """Of answers with so many rows `said`, to truths with so many things `there`, which begin at `begins`."""
-        each = np.repeat(np.array(there, np.int64), said)
+        each = np.repeat(there, said)
         ends = each.cumsum()
         starts = ends - each
-        row = np.repeat(np.arange(len(each)), each)
         # The place of a pair in its row, by where the truth's things begin.
-        shift = np.repeat(np.array(begins, np.int64), said) - starts
-        return cls(row, np.arange(len(row)) + shift[row], starts)
+        shift = np.repeat(begins, said) - starts
+        other = np.repeat(shift, each)
+        other += np.arange(len(other))
+        return cls(np.repeat(np.arange(len(each)), each), other, starts)
 
 
 class Compared:
     """Answers and the truth of each; arrays run over the things of all answers, one answer behind the other.
 
-    `least`: the IoU from which a box stands for another.
+    `truths`: different ones. `of`: which of them belongs to each answer. `least`: the IoU from which a box stands for
+    another.
     """
 
     def __init__(
-        self, truths: Sequence[Truth], answers: Sequence[Answer], similarity: Similarity, least: float = 0.5
+        self,
+        *,
+        truths: Sequence[Truth],
+        of: Sequence[int],
+        answers: AnswerColumns,
+        similarity: Similarity,
+        least: float = 0.5,
     ) -> None:
-        self.truths = truths
         self.answers = answers
+        self.truths = AnswerColumns.of([truth.answer for truth in truths])
+        self.of = np.array(of, np.int64)
+        self._sizes = np.array([(truth.width, truth.height) for truth in truths], np.float64).reshape(-1, 2)
         self._similarity = similarity
         self._least = least
-        self._said = [len(one.names) for one in answers]
-        self._rows = [len(one.said) for one in answers]
-        self.region_ends = [0, *accumulate(self._said)]
-        self.relation_ends = [0, *accumulate(self._rows)]
-        self._distinct = list(dict.fromkeys(truths))
 
     @cached_property
     def _pairs(self) -> _Pairs:
         """Regions that were said, each with every region of its truth."""
-        return self._paired(self._said, [len(one.names) for one in self.truths])
+        return self._paired(self.answers.region_counts, self.truths.region_counts)
 
     @cached_property
     def _triplets(self) -> _Pairs:
         """Relations that were said, each with every relation of its truth."""
-        return self._paired(self._rows, [len(one.said) for one in self.truths])
+        return self._paired(self.answers.relation_counts, self.truths.relation_counts)
 
-    def _paired(self, said: Sequence[int], there: Sequence[int]) -> _Pairs:
-        """Pairs of so many things of each answer and so many of its truth."""
-        sizes = dict(zip(self.truths, there, strict=True))
-        begins = dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
-        return _Pairs.of(said, there, [begins[one] for one in self.truths])
+    def _paired(self, said: Ints, there: Ints) -> _Pairs:
+        """Pairs of so many things of each answer and so many of each truth."""
+        return _Pairs.of(said, there[self.of], (there.cumsum() - there)[self.of])
 
     @cached_property
     def _sides(self) -> tuple[Floats, Floats]:
-        """(5, N) and (5, G): x0, y0, x1, y1 and area of all boxes of answers, and of their truths."""
-        return _sides(self.answers), _sides(self._distinct)
+        """(5, N) and (5, G): x0, y0, x1, y1 and area of all boxes of answers, and of truths."""
+        return _sides(self.answers.corners), _sides(self.truths.corners)
 
-    def _blocks(self) -> Iterator[tuple[slice, Floats, Floats]]:
-        """Pairs of regions, some at a time so that what is computed of them stays at hand: sides and areas of both."""
+    @cached_property
+    def _geometry(self) -> tuple[Floats, Floats, Floats]:
+        """IoU, generalised IoU, and distance of corners in shares of the picture, of each pair of regions.
+
+        0, -1 and 4 with a box that is not there.
+        """
         pairs, (own, truth) = self._pairs, self._sides
-        for begin in range(0, len(pairs.row), _BLOCK):
-            part = slice(begin, begin + _BLOCK)
-            yield part, own.take(pairs.row[part], axis=1), truth.take(pairs.other[part], axis=1)
-
-    @cached_property
-    def _is_whole(self) -> bool:
-        """Whether all boxes are there."""
-        return all(bool((side[4] > 0).all()) for side in self._sides)
-
-    @cached_property
-    def _geometry(self) -> tuple[Floats, Floats]:
-        """IoU and generalised IoU of each pair, 0 and -1 with a box that is not there."""
-        overlap, general = np.empty((2, len(self._pairs.row)))
+        share = (1.0 / self._sizes)[self.of[owners_of(self.answers.region_counts)]].T
+        own, found = np.concatenate([own, share]), np.empty((3, len(pairs.row)))
+        # Some at a time, so that what is computed of them stays at hand.
         with np.errstate(divide="ignore", invalid="ignore"):
-            for part, own, there in self._blocks():
-                overlap[part], general[part] = _overlaps(own, there)
-        if not self._is_whole:
-            return np.nan_to_num(overlap, nan=0.0), np.nan_to_num(general, nan=-1.0)
-        return overlap, general
+            for begin in range(0, len(pairs.row), _BLOCK):
+                part = slice(begin, begin + _BLOCK)
+                said, there = own.take(pairs.row[part], axis=1), truth.take(pairs.other[part], axis=1)
+                _overlaps(said[:5], there, said[5:], found[:, part])
+        if not all(bool((side[4] > 0).all()) for side in self._sides):
+            for values, elsewhere in zip(found, (0.0, -1.0, 4.0), strict=True):
+                np.nan_to_num(values, copy=False, nan=elsewhere)
+        overlap, general, apart = found
+        return overlap, general, apart
 
     @property
     def overlap(self) -> Floats:
@@ -137,24 +142,22 @@ class Compared:
     @cached_property
     def likeness(self) -> Floats:
         """How alike the names of each pair of regions are, in [0, 1]; a region without one is like none."""
-        said = [name for one in self.answers for name in one.names]
-        return self._alike_in(self._pairs, said, [name for one in self._distinct for name in one.names])
+        own, truth = self.answers, self.truths
+        return self._alike_in(self._pairs, self._likenesses(own.labels, truth.labels), own.names, truth.names)
 
-    def _alike_in(self, pairs: _Pairs, said: Sequence[str], there: Sequence[str]) -> Floats:
-        """Likeness of the names of pairs; each different name is looked at once."""
-        if not len(pairs.row):
-            return np.zeros(0)
-        codes, known = ({name: code for code, name in enumerate(dict.fromkeys(names))} for names in (said, there))
-        table = np.clip(np.asarray(self._similarity(list(codes), list(known)), np.float64), 0.0, 1.0)
-        if "" in codes:
-            table[codes[""]] = 0.0
-        if "" in known:
-            table[:, known[""]] = 0.0
-        rows, columns = (
-            np.fromiter(map(code.__getitem__, names), np.int64, len(names))
-            for code, names in ((codes, said), (known, there))
-        )
-        places = (rows * len(known)).take(pairs.row) + columns.take(pairs.other)
+    def _likenesses(self, said: Sequence[str], there: Sequence[str]) -> Floats:
+        """(K, L) how alike different names are, in [0, 1]."""
+        if not (said and there):
+            return np.zeros((len(said), len(there)))
+        table = np.clip(np.asarray(self._similarity(said, there), np.float64), 0.0, 1.0)
+        table[[name == "" for name in said]] = 0.0
+        table[:, [name == "" for name in there]] = 0.0
+        return table
+
+    def _alike_in(self, pairs: _Pairs, table: Floats, said: Ints, there: Ints) -> Floats:
+        """(P,) the likeness of the names of pairs."""
+        places = (said * table.shape[1]).take(pairs.row)
+        places += there.take(pairs.other)
         found: Floats = table.take(places)
         return found
 
@@ -171,91 +174,72 @@ class Compared:
     @cached_property
     def matches(self) -> tuple[Ints, Ints]:
         """Regions of all answers, and the pair of each with that of the truth that it stands for, one to one."""
-        starts, cost = self._pairs.starts, self._cost()
-        shapes = dict[tuple[int, int], list[int]]()
-        for begin, rows, truth in zip(self.region_ends, self._said, self.truths, strict=False):
-            if rows and len(truth.names):
-                shapes.setdefault((rows, len(truth.names)), []).append(begin)
-        found = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
-        for (rows, columns), begins in shapes.items():
-            first = np.array(begins)
-            places = starts[first, None] + np.arange(rows * columns)
-            own, met = _assigned(cost[places].reshape(-1, rows, columns))
-            found.append((first[:, None] + own, starts[first, None] + own * columns + met))
-        regions, pairs = (np.concatenate([one.ravel() for one in side]) for side in zip(*found, strict=True))
-        return regions, pairs
+        rows, columns = self.answers.region_counts, self.truths.region_counts[self.of]
+        return _assigned(self._cost(), rows, columns)
 
     def _cost(self) -> Floats:
         """All three terms of (1 - likeness) and (1 - overlap) but their constants, which no assignment depends on."""
-        sizes = np.array([(max(one.graph.width, 1), max(one.graph.height, 1)) for one in self.truths], np.float64)
-        size = np.repeat(np.tile(sizes.reshape(-1, 2), 2).T, self._said, axis=1)
-        cost, general, likeness = np.empty(len(self._pairs.row)), self._geometry[1], self.likeness
-        for part, own, there in self._blocks():
-            ratios = abs(own[:4] - there[:4]) / size.take(self._pairs.row[part], axis=1)
-            apart = ratios[0] + ratios[1] + ratios[2] + ratios[3]
-            if not self._is_whole:
-                apart = np.nan_to_num(apart, nan=4.0)
-            cost[part] = _DISTANCE_COST * apart - _NAME_COST * likeness[part] - _OVERLAP_COST * general[part]
-        return cost
+        _, general, apart = self._geometry
+        return _DISTANCE_COST * apart - _NAME_COST * self.likeness - _OVERLAP_COST * general
 
     def matched(self, worth: Floats) -> Floats:
         """(N,) of the worth of each pair that of each region with the one it stands for; 0 where it stands for none."""
         rows, places = self.matches
-        credit = np.zeros(self.region_ends[-1])
+        credit = np.zeros(len(self.answers.names))
         credit[rows] = worth[places]
         return credit
 
     def region_sums(self, credit: Floats) -> Floats:
         """(A,) the sum over the regions of each answer."""
-        return _sums(credit, self._said)
+        return _sums(credit, self.answers.region_counts)
 
     def relation_sums(self, credit: Floats) -> Floats:
         """(A,) the sum over the relations of each answer."""
-        return _sums(credit, self._rows)
+        return _sums(credit, self.answers.relation_counts)
 
     @cached_property
     def region_counts(self) -> tuple[Floats, Floats]:
         """(A,) how many regions the truth of each answer has, and how many were said."""
-        return _counts([len(one.names) for one in self.truths]), _counts(self._said)
+        return self.truths.region_counts[self.of].astype(np.float64), self.answers.region_counts.astype(np.float64)
 
     @cached_property
     def relation_counts(self) -> tuple[Floats, Floats]:
         """(A,) how many relations the truth of each answer has, and how many were said."""
-        return _counts([len(one.said) for one in self.truths]), _counts(self._rows)
+        return self.truths.relation_counts[self.of].astype(np.float64), self.answers.relation_counts.astype(np.float64)
 
     @cached_property
     def faults(self) -> list[float]:
         """How many faults each answer has."""
-        return [float(len(one.faults)) for one in self.answers]
+        return [float(len(one)) for one in self.answers.faults]
 
     @cached_property
     def has_rows(self) -> bool:
         """Whether any answer was a graph, whose rows have a credit each."""
-        return any(one.rows is not None for one in self.answers)
+        return any(one is not None for one in self.answers.rows)
 
     @cached_property
     def _alike(self) -> Floats:
         """How alike the predicates of each pair of relations are."""
-        said, there = ([name for one in side for name in one.said] for side in (self.answers, self._distinct))
-        return self._alike_in(self._triplets, said, there)
+        own, truth = self.answers, self.truths
+        return self._alike_in(self._triplets, self._likenesses(own.predicates, truth.predicates), own.said, truth.said)
 
     @cached_property
     def _candidates(self) -> tuple[Ints, Ints, Floats, Ints, Ints]:
         """Pairs of relations with predicates that are alike: both rows, how alike; pairs of subjects, of objects."""
+        own, truth = self.answers, self.truths
         places = np.flatnonzero(self._alike > 0)
         rows, others = self._triplets.row[places], self._triplets.other[places]
-        begins = np.repeat(np.array(self.region_ends[:-1], np.int64), self._rows)
+        begins = np.repeat(own.region_counts.cumsum() - own.region_counts, own.relation_counts)
         subjects, objects = (
-            self._pairs.starts[begins + _flat([getattr(one, end) for one in self.answers])][rows]
-            + _flat([getattr(one, end) for one in self._distinct])[others]
-            for end in ("subjects", "objects")
+            self._pairs.starts[begins + said][rows] + there[others]
+            for said, there in ((own.subjects, truth.subjects), (own.objects, truth.objects))
         )
         return rows, others, self._alike[places], subjects, objects
 
     def _credit(self, table: Floats) -> Floats:
         """(R,) credit of each relation said, by the worth of its ends, in pairs, for those of the truth's."""
         if not len(self._triplets.row):
-            return np.zeros(self.relation_ends[-1])
+            return np.zeros(len(self.answers.said))
         rows, others, alike, subjects, objects = self._candidates
         return self._taken(rows, others, table[subjects] * table[objects] * alike)
 
@@ -288,11 +272,11 @@ class Compared:
 
     def _taken(self, rows: Ints, others: Ints, worth: Floats) -> Floats:
         """(R,) each relation's credit once, and each of the truth's once an answer: the best pair first."""
-        credit = np.zeros(self.relation_ends[-1])
+        credit = np.zeros(len(self.answers.said))
         places = np.flatnonzero(worth > 0)
         values, rows, others = worth[places], rows[places], others[places]
-        owners = _owners(self._rows)[rows]
-        width = max(1, sum(len(one.said) for one in self._distinct))
+        owners = owners_of(self.answers.relation_counts)[rows]
+        width = max(1, len(self.truths.said))
         _, met, times = np.unique(owners * width + others, return_inverse=True, return_counts=True)
         # What nothing else asks for is given at once.
         is_alone = (np.bincount(rows, minlength=1)[rows] == 1) & (times[met] == 1)
@@ -307,54 +291,62 @@ class Compared:
         return credit
 
 
-def _sides(things: Sequence[Answer] | Sequence[Truth]) -> Floats:
-    """(5, N) x0, y0, x1, y1 and area of all boxes."""
-    corners = np.concatenate([_NONE, *(one.corners for one in things)]).T
-    area = (corners[2] - corners[0]) * (corners[3] - corners[1])
-    return np.concatenate([corners, area[None]])
+def _sides(corners: Floats) -> Floats:
+    """(5, N) x0, y0, x1, y1 and area of boxes (N, 4)."""
+    x0, y0, x1, y1 = corners.T
+    return np.stack([x0, y0, x1, y1, (x1 - x0) * (y1 - y0)])
 
 
-def _overlaps(own: Floats, there: Floats) -> tuple[Floats, Floats]:
-    """IoU and generalised IoU of boxes that stand beside each other, (5, P) each: sides and areas."""
-    most, least = np.maximum(own, there), np.minimum(own, there)
+def _overlaps(own: Floats, there: Floats, share: Floats, found: Floats) -> None:
+    """IoU, generalised IoU and distance of boxes that stand beside each other, into (3, P): (5, P) each.
+
+    `share`: (2, P) of the picture's width and height, what a pixel is of it.
+    """
+    most, least = np.maximum(own[:4], there[:4]), np.minimum(own[:4], there[:4])
     # The box that both share, and the one around both.
-    shared = np.maximum(least[2:4] - most[:2], 0.0)
-    around = most[2:4] - least[:2]
+    shared = np.maximum(least[2:] - most[:2], 0.0)
+    around = most[2:] - least[:2]
     met, whole = shared[0] * shared[1], around[0] * around[1]
     union = own[4] + there[4] - met
-    overlap = met / union
-    return overlap, overlap - (whole - union) / whole
+    overlap, general, apart = found
+    np.divide(met, union, out=overlap)
+    np.subtract(overlap, (whole - union) / whole, out=general)
+    across, along = (most[:2] - least[:2] + most[2:] - least[2:]) * share
+    np.add(across, along, out=apart)
 
 
-def _counts(counts: Sequence[int]) -> Floats:
-    return np.array(counts, np.float64)
-
-
-def _sums(credit: Floats, counts: Sequence[int]) -> Floats:
+def _sums(credit: Floats, counts: Ints) -> Floats:
     """(A,) of credits of so many things each."""
-    sums: Floats = np.bincount(_owners(counts), credit, len(counts))
+    sums: Floats = np.bincount(owners_of(counts), credit, len(counts))
     return sums
 
 
-def _owners(counts: Sequence[int]) -> Ints:
-    """To whom each row belongs, of so many rows each."""
-    return np.repeat(np.arange(len(counts)), counts)
+def _assigned(cost: Floats, rows: Ints, columns: Ints) -> tuple[Ints, Ints]:
+    """The assignment of least cost in each of many matrices of so many rows and columns, which lie behind each other.
 
-
-def _flat(lists: Sequence[Sequence[int]]) -> Ints:
-    """All numbers, one list behind the other."""
-    return np.fromiter(chain.from_iterable(lists), np.int64, sum(map(len, lists)))
-
-
-def _assigned(cost: Floats) -> tuple[Ints, Ints]:
-    """(A, K) rows and columns of the assignment of least cost in each of (A, N, M); K is the lesser of N and M."""
-    count, rows, columns = cost.shape
-    if columns <= rows:
-        own, met = cost.argmin(1), np.tile(np.arange(columns), (count, 1))
-    else:
-        own, met = np.tile(np.arange(rows), (count, 1)), cost.argmin(2)
-    # Where the best of each is nobody else's best, it is that.
-    best = np.sort(own if columns <= rows else met, axis=1)
-    for place in np.flatnonzero((best[:, 1:] == best[:, :-1]).any(1)).tolist():
-        own[place], met[place] = hungarian(cost[place]).T
-    return own, met
+    Gives (K,) rows of all matrices, one behind the other, and the place of each with its column in `cost`.
+    """
+    # Each item of the shorter side takes what is cheapest for it; where that is nobody else's, it is the best.
+    count, length, is_tall = np.minimum(rows, columns), np.maximum(rows, columns), columns <= rows
+    owners = owners_of(count)
+    item = np.arange(len(owners)) - (count.cumsum() - count)[owners]
+    first, step = np.where(is_tall[owners], (item, columns[owners]), (item * columns[owners], np.ones_like(item)))
+    begins, sizes = (rows * columns).cumsum() - rows * columns, length[owners]
+    starts = sizes.cumsum() - sizes
+    places = np.repeat(begins[owners] + first - step * starts, sizes)
+    places += np.arange(len(places)) * np.repeat(step, sizes)
+    costs = cost.take(places)
+    cheapest = np.flatnonzero(costs == np.repeat(np.minimum.reduceat(costs, starts), sizes)) if len(starts) else starts
+    lines = owners_of(sizes)[cheapest]
+    cheapest = cheapest[np.diff(lines, prepend=-1) > 0]
+    taken, found = cheapest - starts, places[cheapest]
+    row_begins = rows.cumsum() - rows
+    own = row_begins[owners] + np.where(is_tall[owners], taken, item)
+    keys = owners * (length.max(initial=0) + 1) + taken
+    ordered = np.sort(keys)
+    for one in np.unique(ordered[1:][ordered[1:] == ordered[:-1]] // (length.max(initial=0) + 1)).tolist():
+        matrix = cost[begins[one] : begins[one] + rows[one] * columns[one]].reshape(rows[one], columns[one])
+        row, column = hungarian(matrix).T
+        part = slice(*owners.searchsorted((one, one + 1)))
+        own[part], found[part] = row_begins[one] + row, begins[one] + row * columns[one] + column
+    return own, found

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import accumulate, chain
 from typing import Any, Final, TypeVar
 
 from sgforge.graph import Sample, SceneGraph
 from sgforge.labels import Similarity, similarity_named
 from sgforge.stages import Outcome
 from sgforge_grpo import upstream
-from sgforge_grpo.answers import Answer, Frame, answer_of_graph, no_answer
+from sgforge_grpo.answer_columns import AnswerColumns
+from sgforge_grpo.answers import Answer, Frame, answer_of_graph, no_answer, read_answer
 from sgforge_grpo.comparing import Compared, Truth
 from sgforge_grpo.config import GraphRewardOptions
 from sgforge_grpo.plain_answers import read_answers
@@ -66,55 +68,62 @@ class Desk:
     def compared(self, samples: Sequence[Sample], outcomes: Sequence[Sequence[Outcome]]) -> list[Compared]:
         """All outcomes of all samples in their order, read and compared with the samples' graphs; in several parts."""
         graphs = [sample.graph for sample in samples]
-        of = (*graphs, *(one for group in outcomes for one in group))
+        of = (*graphs, *chain.from_iterable(outcomes))
         sizes = tuple(map(len, outcomes))
         return self._recent.get(of, lambda: list(self._compared(graphs, outcomes)), sizes)
 
     def _compared(self, graphs: Sequence[SceneGraph], outcomes: Sequence[Sequence[Outcome]]) -> Iterator[Compared]:
-        truths: list[Truth] = []
-        answers: list[Answer] = []
-        pairs = 0
-        every = iter(self._read(graphs, outcomes))
-        for graph, group in zip(graphs, outcomes, strict=True):
-            truth = self._truth(graph)
-            read = [next(every) for _ in group]
-            truths += [truth] * len(read)
-            answers += read
-            pairs += sum(len(one.names) for one in read) * len(truth.names)
-            if pairs > _PAIRS:
-                yield Compared(truths, answers, self._similarity, self._options.iou)
-                truths, answers, pairs = [], [], 0
-        if answers:
-            yield Compared(truths, answers, self._similarity, self._options.iou)
+        answers = self._read(graphs, outcomes)
+        truths = [self._truth(graph) for graph in graphs]
+        ends = [0, *accumulate(map(len, outcomes))]
+        said = [0, *answers.region_counts.cumsum().tolist()]
+        first, pairs = 0, 0
+        for place, (truth, begin, end) in enumerate(zip(truths, ends, ends[1:], strict=False)):
+            pairs += (said[end] - said[begin]) * len(truth.answer.names)
+            if pairs > _PAIRS or place + 1 == len(truths):
+                owners = [number for number, group in enumerate(outcomes[first : place + 1]) for _ in group]
+                yield Compared(
+                    truths=truths[first : place + 1],
+                    of=owners,
+                    answers=answers.taken(range(ends[first], end)),
+                    similarity=self._similarity,
+                    least=self._options.iou,
+                )
+                first, pairs = place + 1, 0
 
     def _truth(self, graph: SceneGraph) -> Truth:
-        return self._recent.get((graph,), lambda: Truth(graph), "truth")
+        return self._recent.get((graph,), lambda: Truth.of(graph), "truth")
 
-    def _read(self, graphs: Sequence[SceneGraph], outcomes: Sequence[Sequence[Outcome]]) -> list[Answer]:
+    def _read(self, graphs: Sequence[SceneGraph], outcomes: Sequence[Sequence[Outcome]]) -> AnswerColumns:
         """Each outcome as an answer: texts all together, one that a group says twice once."""
         texts: list[str] = []
         frames: list[Frame] = []
-        places = list[dict[str, int]]()
+        others: list[Answer] = []
+        places: list[int] = []
         for graph, group in zip(graphs, outcomes, strict=True):
-            own = dict.fromkeys(one.text for one in group if one.graph is None and one.text is not None)
-            places.append({text: place for place, text in enumerate(own, len(texts))})
-            texts += own
-            frames += [self._frame(graph)] * len(own)
+            known: dict[str, int] = {}
+            for one in group:
+                if one.graph is None and one.text is not None:
+                    places.append(known.setdefault(one.text, len(texts) + len(known)))
+                else:
+                    others.append(_other(one))
+                    places.append(-len(others))  # from the end: how many texts come before them is not known yet
+            texts += known
+            frames += [self._frame(graph)] * len(known)
+            self._see_units(graph, group)
         read = read_answers(texts, frames)
-        found = []
-        for graph, group, known in zip(graphs, outcomes, places, strict=True):
-            found += [self._answer(one, graph, read, known) for one in group]
-        return found
+        if others:
+            read += AnswerColumns.of(others[::-1])
+        return read.taken(places)
 
-    def _answer(self, outcome: Outcome, graph: SceneGraph, read: Sequence[Answer], known: Mapping[str, int]) -> Answer:
-        if outcome.graph is not None:
-            return answer_of_graph(outcome.graph, outcome.faults, outcome.text)
-        if outcome.text is None:
-            return no_answer(outcome.faults)
-        answer = read[known[outcome.text]]
-        if not self.units.is_done and len(answer.raw):
-            self.units.see(answer.raw, self._truth(graph).corners, _size(graph))
-        return answer
+    def _see_units(self, graph: SceneGraph, group: Sequence[Outcome]) -> None:
+        """Look at boxes as they were written: at the first of all, which are read once more for it."""
+        for one in group:
+            if self.units.is_done:
+                return
+            if one.graph is None and one.text is not None:
+                raw = read_answer(one.text, self._frame(graph)).raw
+                self.units.see(raw, self._truth(graph).answer.corners, _size(graph))
 
     def _frame(self, graph: SceneGraph) -> Frame:
         width, height = _size(graph)
@@ -135,6 +144,13 @@ class Desk:
             text = "" if outcome.graph is None else _written(outcome.graph)
         head = self._options.mode == "upstream-head"
         return upstream.score(text, truth, scale, self._pairs, head=head)
+
+
+def _other(outcome: Outcome) -> Answer:
+    """The answer of an outcome that is no text to be read."""
+    if outcome.graph is None:
+        return no_answer(outcome.faults)
+    return answer_of_graph(outcome.graph, outcome.faults, outcome.text)
 
 
 def _size(graph: SceneGraph) -> tuple[int, int]:

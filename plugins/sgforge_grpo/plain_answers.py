@@ -3,153 +3,233 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, chain
-from operator import eq, itemgetter
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sgforge_grpo.answers import Answer, Frame, names_of_id, names_of_predicate, parsed, read_answer, read_relations
+from sgforge_grpo.answer_columns import AnswerColumns, Floats, Ints, NameCodes, owners_of
+from sgforge_grpo.answers import Frame, names_of_id, names_of_predicate, parsed, read_answer
 
 __all__ = ["read_answers"]
 
-Floats: TypeAlias = NDArray[np.float64]
-_Things: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], dict[str, int]]
-"""Names, normalised and as they were written; places by id."""
-_Facts: TypeAlias = tuple[list[int], tuple[str, ...], list[int], tuple[str, ...], list[str]]
-"""Subjects, predicates normalised, objects, predicates as they were written, faults."""
-_Columns: TypeAlias = "tuple[_Things, array[float], _Facts, int]"
-"""Things, the sides of their boxes, relations, and how many of both were given."""
-_Known: TypeAlias = dict[tuple[str, ...], _Things]
-"""What was made of ids before: the answers to one question often have theirs in common."""
+Flags: TypeAlias = NDArray[np.bool_]
 
-_KEPT: Final = 65536
+_AT_ONCE: Final = 16
+"""Texts whose objects are in memory together: so few that the collector of cycles is not woken by them."""
 _NUMBERS: Final = frozenset((int, float))
 _FOUR: Final = frozenset((4,))
+_LISTS: Final = frozenset((list,))
+_OBJECTS, _RELATIONSHIPS = itemgetter("objects"), itemgetter("relationships")
 _ID, _BOX = itemgetter("id"), itemgetter("bbox")
 _SUBJECT, _PREDICATE, _OBJECT = itemgetter("subject"), itemgetter("predicate"), itemgetter("object")
+_NO_SIDES: Final = np.zeros(0)
+_FAULTS: Final = ("", "unknown-id", "self-relation", "duplicate-relation")
+_UNKNOWN, _ITSELF, _AGAIN = 1, 2, 3
 
 
-class _Names(dict[str, tuple[str, str]]):
-    """Names as they are and as they were written, by what a text says; kept, for those of a dataset are few."""
+class _Named(dict[str, int]):
+    """A number for each text that stands for a name, and `names`, the number of the name behind each."""
 
     def __init__(self, read: Callable[[str], tuple[str, str] | None]) -> None:
         self._read = read
+        self.codes = NameCodes()
+        self.names: list[int] = []
 
-    def __missing__(self, text: str) -> tuple[str, str]:
+    def __missing__(self, text: str) -> int:
         found = self._read(text)
         if found is None:
-            raise KeyError(text)
-        if len(self) > _KEPT:
-            self.clear()
-        self[text] = found
-        return found
+            raise ValueError("a name is blank")
+        self.names.append(self.codes[found[0]])
+        self[text] = code = len(self)
+        return code
 
 
-_OF_IDS: Final = _Names(names_of_id)
-_OF_PREDICATES: Final = _Names(names_of_predicate)
+class _Said:
+    """What texts say that name and place their things as is asked for, as it was written; ids by their numbers."""
+
+    def __init__(self) -> None:
+        self.ids, self.predicates = _Named(names_of_id), _Named(names_of_predicate)
+        self.things, self.sides = array("q"), list[Floats]()
+        self.facts, self.subjects, self.objects = array("q"), array("q"), array("q")
+        self.thing_counts, self.fact_counts = array("q"), array("q")
+
+    def add(self, read: Sequence[dict[str, Any]]) -> None:
+        """Take in texts as they were parsed; if any value in them is another than is asked for, an error, and none."""
+        things, facts = list(map(_OBJECTS, read)), list(map(_RELATIONSHIPS, read))
+        if not _LISTS.issuperset(map(type, chain(things, facts))):
+            raise TypeError("no list")
+        regions, relations = list(chain.from_iterable(things)), list(chain.from_iterable(facts))
+        boxes = list(map(_BOX, regions))
+        sides = list(chain.from_iterable(boxes))
+        kinds = set(map(type, sides))
+        if not (_FOUR.issuperset(map(len, boxes)) and kinds <= _NUMBERS):
+            raise TypeError("a box is not four numbers")
+        known, named = self.ids.__getitem__, self.predicates.__getitem__
+        columns = (
+            _floats(sides, kinds),
+            list(map(known, map(_ID, regions))),
+            list(map(known, map(_SUBJECT, relations))),
+            list(map(named, map(_PREDICATE, relations))),
+            list(map(known, map(_OBJECT, relations))),
+        )
+        # From here on nothing can fail, so that a text is in all of them or in none.
+        self.sides.append(columns[0])
+        self.things.fromlist(columns[1])
+        self.subjects.fromlist(columns[2])
+        self.facts.fromlist(columns[3])
+        self.objects.fromlist(columns[4])
+        self.thing_counts.extend(map(len, things))
+        self.fact_counts.extend(map(len, facts))
 
 
-def read_answers(texts: Sequence[str], frames: Sequence[Frame]) -> list[Answer]:
+def read_answers(texts: Sequence[str], frames: Sequence[Frame]) -> AnswerColumns:
     """What `read_answer` makes of each text in its frame."""
-    known: _Known = {}
-    read = [_read(text, known) for text in texts]
-    ends = [0, *accumulate([len(one[0][0]) if one is not None else 0 for one in read])]
-    raw = np.frombuffer(b"".join([one[1] for one in read if one is not None])).reshape(-1, 4)
-    corners, unsound = _placed(raw, np.diff(ends), frames)
-    return [
-        read_answer(text, frames[place])
-        if one is None or place in unsound
-        else _answer(text, one, corners[ends[place] : ends[place + 1]], raw[ends[place] : ends[place + 1]])
-        for place, (text, one) in enumerate(zip(texts, read, strict=True))
-    ]
+    said, places = _Said(), list[int]()
+    for begin in range(0, len(texts), _AT_ONCE):
+        places += _gathered(texts, range(begin, min(begin + _AT_ONCE, len(texts))), said)
+    found, is_sound = _columns(said, [texts[place] for place in places], [frames[place] for place in places])
+    if len(places) == len(texts) and is_sound.all():
+        return found
+    at = {place: number for number, (place, sound) in enumerate(zip(places, is_sound.tolist(), strict=True)) if sound}
+    others = [place for place in range(len(texts)) if place not in at]
+    at |= dict(zip(others, range(len(found), len(found) + len(others)), strict=True))
+    by_themselves = AnswerColumns.of([read_answer(texts[place], frames[place]) for place in others])
+    return (found + by_themselves).taken([at[place] for place in range(len(texts))])
 
 
-def _answer(text: str, read: _Columns, corners: Floats, raw: Floats) -> Answer:
-    (names, labels, _), _, (subjects, said, objects, predicates, faults), items = read
-    return Answer(
-        names=names,
-        corners=corners,
-        subjects=subjects,
-        said=said,
-        objects=objects,
-        labels=labels,
-        predicates=predicates,
-        faults=faults,
-        items=items,
-        text=text,
-        raw=raw,
-    )
-
-
-def _read(text: str, known: _Known) -> _Columns | None:
-    """The things and relations of a text; None if anything may be wrong with it, but that boxes may lie anywhere."""
-    whole, faults = parsed(text)
-    if faults or whole is None:
-        return None
+def _gathered(texts: Sequence[str], places: Iterable[int], said: _Said) -> list[int]:
+    """The places of the texts that could be taken in; others have something wrong with them."""
+    wholes, found = list[dict[str, Any]](), list[int]()
+    for place in places:
+        whole, faults = parsed(texts[place])
+        if whole is not None and not faults:
+            wholes.append(whole)
+            found.append(place)
     try:
-        things, facts = whole["objects"], whole["relationships"]
-        if not (type(things) is type(facts) is list):
-            return None
-        own = _things(things, known)
-        return own, _boxes(things, own[0]), _facts(facts, own[2]), len(things) + len(facts)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):  # another value than is asked for
-        return None
-
-
-def _things(things: list[Any], known: _Known) -> _Things:
-    """Names and labels of things, and the place of each by its id; no two ids are equal."""
-    ids = tuple(map(_ID, things))
-    found = known.get(ids)
-    if found is None:
-        names, labels = zip(*map(_OF_IDS.__getitem__, ids), strict=True)
-        places = dict(zip(ids, range(len(ids)), strict=True))
-        if len(places) != len(ids):
-            raise ValueError("an id stands twice")
-        found = known[ids] = names, labels, places
+        said.add(wholes)
+    except _OTHER_VALUES:
+        return [place for place, whole in zip(found, wholes, strict=True) if _is_taken_in(whole, said)]
     return found
 
 
-def _boxes(things: list[Any], names: Sequence[str]) -> array[float]:
-    """The sides of all boxes, behind each other; no two have a name and a box in common."""
-    boxes = list(map(_BOX, things))
-    sides = list(chain.from_iterable(boxes))
-    if not (_FOUR.issuperset(map(len, boxes)) and _NUMBERS.issuperset(map(type, sides))):
-        raise TypeError("a box is not four numbers")
-    if len(set(sides[::4])) != len(names) and len(set(zip(names, map(tuple, boxes), strict=True))) != len(names):
-        raise ValueError("a thing stands twice")
-    return array("d", sides)
+_OTHER_VALUES: Final = AttributeError, KeyError, OverflowError, TypeError, ValueError
 
 
-def _facts(facts: list[Any], places: Mapping[str, int]) -> _Facts:
-    """Relations of known things; where one may have a fault, each by itself."""
-    if not facts:
-        return [], (), [], (), []
+def _is_taken_in(whole: dict[str, Any], said: _Said) -> bool:
     try:
-        said, predicates = zip(*map(_OF_PREDICATES.__getitem__, map(_PREDICATE, facts)), strict=True)
-        subjects = list(map(places.__getitem__, map(_SUBJECT, facts)))
-        objects = list(map(places.__getitem__, map(_OBJECT, facts)))
-        if not any(map(eq, subjects, objects)) and len(set(zip(subjects, said, objects, strict=True))) == len(facts):
-            return subjects, said, objects, predicates, []
-    except (AttributeError, KeyError, TypeError, ValueError):  # another value than is asked for
-        pass
-    triplets, written, faults = read_relations(facts, places)
-    subjects, objects = ([triplet[end] for triplet in triplets] for end in (0, 2))
-    return subjects, tuple(predicate for _, predicate, _ in triplets), objects, tuple(written), faults
+        said.add([whole])
+    except _OTHER_VALUES:
+        return False
+    return True
 
 
-def _placed(raw: Floats, counts: NDArray[np.int64], frames: Sequence[Frame]) -> tuple[Floats, set[int]]:
-    """(N, 4) boxes in pixels, and the answers of which one is not in order and within its picture."""
+def _columns(said: _Said, texts: Sequence[str], frames: Sequence[Frame]) -> tuple[AnswerColumns, Flags]:
+    """All of it as answers, and of which answers that is right: whose things are each once, in order, and in place."""
+    things, counts = _ints(said.things), _ints(said.thing_counts)
+    raw = np.concatenate([_NO_SIDES, *said.sides]).reshape(-1, 4)
+    owners, names = owners_of(counts), np.array(said.ids.names, np.int64)[things]
+    corners, is_placed = _placed(raw, owners, frames)
+    places = _Places(owners, things, len(said.ids))
+    is_sound = np.ones(len(texts), bool)
+    is_sound[owners[~is_placed]] = is_sound[places.twice] = is_sound[_alike(owners, names, raw, len(said.ids))] = False
+    facts = owners_of(_ints(said.fact_counts))
+    begins = counts.cumsum() - counts
+    subjects, objects = (places.of(facts, _ints(ids)) - begins[facts] for ids in (said.subjects, said.objects))
+    predicates = np.array(said.predicates.names, np.int64)[_ints(said.facts)]
+    faults = _faults(facts, subjects, predicates, objects)
+    kept = faults == 0
+    columns = AnswerColumns(
+        labels=list(said.ids.codes),
+        predicates=list(said.predicates.codes),
+        names=names,
+        corners=corners,
+        subjects=subjects[kept],
+        said=predicates[kept],
+        objects=objects[kept],
+        region_counts=counts,
+        relation_counts=np.bincount(facts[kept], minlength=len(texts)),
+        faults=_listed(facts[~kept], faults[~kept], len(texts)),
+        items=(counts + _ints(said.fact_counts)).tolist(),
+        texts=texts,
+        rows=[None] * len(texts),
+    )
+    return columns, is_sound
+
+
+class _Places:
+    """Where each thing stands, by its answer and the number of its id; `twice`: answers in which an id stands twice."""
+
+    def __init__(self, owners: Ints, things: Ints, ids: int) -> None:
+        keys = owners * ids + things
+        self._ids = ids
+        self._order = keys.argsort()
+        self._keys = keys[self._order]
+        self.twice = self._keys[1:][self._keys[1:] == self._keys[:-1]] // max(ids, 1)
+
+    def of(self, owners: Ints, things: Ints) -> Ints:
+        """The place of each of these among all things; a negative one of what its answer does not have."""
+        wanted = owners * self._ids + things
+        if not len(self._keys):
+            return np.full(len(wanted), _NOWHERE)
+        found = np.minimum(self._keys.searchsorted(wanted), len(self._keys) - 1)
+        return np.where(self._keys[found] == wanted, self._order[found], _NOWHERE)
+
+
+_NOWHERE: Final = -(2**40)
+
+
+def _alike(owners: Ints, names: Ints, raw: Floats, most: int) -> Ints:
+    """Answers in which two things may have a name and a box in common: they do have a name and a side."""
+    # Of other things it is hardly ever the same number; where it is, they are told apart when read by themselves.
+    keys = (raw[:, 0] + 0.0).view(np.int64) * 1_000_003 + owners * most + names
+    order = keys.argsort()
+    keys = keys[order]
+    return owners[order[1:][keys[1:] == keys[:-1]]]
+
+
+def _faults(owners: Ints, subjects: Ints, predicates: Ints, objects: Ints) -> Ints:
+    """What is wrong with each relation, by its place in `_FAULTS`."""
+    faults = np.where(subjects == objects, _ITSELF, 0)
+    faults[(subjects < 0) | (objects < 0)] = _UNKNOWN
+    sound = np.flatnonzero(faults == 0)
+    keys = owners[sound]
+    for values in (subjects, predicates, objects):
+        keys = keys * (values.max(initial=0) + 1) + values[sound]
+    order = keys.argsort(kind="stable")
+    faults[sound[order[1:]][keys[order[1:]] == keys[order[:-1]]]] = _AGAIN
+    return faults
+
+
+def _listed(owners: Ints, faults: Ints, count: int) -> list[list[str]]:
+    """The faults of each answer in their order."""
+    found: list[list[str]] = [[] for _ in range(count)]
+    for owner, fault in zip(owners.tolist(), faults.tolist(), strict=True):
+        found[owner].append(_FAULTS[fault])
+    return found
+
+
+def _placed(raw: Floats, owners: Ints, frames: Sequence[Frame]) -> tuple[Floats, Flags]:
+    """(N, 4) boxes in pixels, and whether each is in order and within its picture."""
     ids = list(map(id, frames))  # for the answers to one truth share theirs, and a frame is slow to hash
     known = dict(zip(ids, frames, strict=True))
     places = {key: place for place, key in enumerate(known)}
-    rows = np.repeat(np.array([places[key] for key in ids], np.int64), counts)
+    rows = np.array([places[key] for key in ids], np.int64)[owners]
     most = np.array([frame.scale for frame in known.values()], np.float64).reshape(-1, 2)
     size = np.array([(frame.width, frame.height) for frame in known.values()], np.float64).reshape(-1, 2)
-    least, greatest = raw[:, :2], raw[:, 2:]
-    sound = ((least >= 0) & (least < greatest) & (greatest <= most[rows])).all(1)
-    owners = np.repeat(np.arange(len(frames)), counts)
-    factor = np.tile(size / most, 2)
-    return raw * factor[rows], set(owners[~sound].tolist())
+    left, top, right, bottom = raw.T
+    greatest, lowest = most.T.take(rows, axis=1)
+    is_placed = (left >= 0) & (top >= 0) & (left < right) & (top < bottom) & (right <= greatest) & (bottom <= lowest)
+    return raw * np.tile(size / most, 2)[rows], is_placed
+
+
+def _floats(numbers: list[Any], kinds: set[type]) -> Floats:
+    """(N,) of numbers of these kinds; whole ones alone take half as long by way of integers."""
+    return np.array(numbers if float in kinds else array("q", numbers), np.float64)
+
+
+def _ints(numbers: array[int]) -> Ints:
+    return np.frombuffer(numbers, np.int64)

@@ -22,8 +22,9 @@ from sgforge.graph import Sample
 from sgforge.labels import Similarity, normalized
 from sgforge.stages import Credit, Outcome, Resources
 from sgforge_grpo import upstream
-from sgforge_grpo.answers import Answer
-from sgforge_grpo.comparing import Compared, Truth
+from sgforge_grpo.answer_columns import AnswerColumns, owners_of
+from sgforge_grpo.answers import is_tagged
+from sgforge_grpo.comparing import Compared
 from sgforge_grpo.config import (
     GraphRewardOptions,
     HallucinationOptions,
@@ -122,18 +123,22 @@ class GraphReward:
 
     def _by_rows(self, compared: Compared, measured: Measured) -> Iterator[Credit]:
         """The credits of answers with parts, or of graphs, whose rows have one each."""
-        of = zip(compared.answers, measured.totals, compared.faults, strict=True)
-        for number, (answer, total, faults) in enumerate(of):
+        answers = compared.answers
+        region_ends, relation_ends = (
+            [0, *counts.cumsum().tolist()] for counts in (answers.region_counts, answers.relation_counts)
+        )
+        for number, (total, faults) in enumerate(zip(measured.totals, compared.faults, strict=True)):
             parts = {"faults": faults}
             if measured.parts is not None:
                 parts |= measured.parts[number]
-            if answer.regions is None or answer.rows is None:
+            rows = answers.rows[number]
+            if rows is None:
                 yield Credit(total, parts)
                 continue
-            begin, end = compared.region_ends[number : number + 2]
-            regions = _by_row(measured.regions, begin, end, answer.regions)
-            begin, end = compared.relation_ends[number : number + 2]
-            yield Credit(total, parts, regions, _by_row(measured.relations, begin, end, answer.rows))
+            begin, end = region_ends[number : number + 2]
+            regions = _by_row(measured.regions, begin, end, rows[0])
+            begin, end = relation_ends[number : number + 2]
+            yield Credit(total, parts, regions, _by_row(measured.relations, begin, end, rows[1]))
 
     def _released(self, sample: Sample, outcome: Outcome) -> Credit:
         assert self.released is not None
@@ -174,18 +179,22 @@ class FormatReward(GraphReward):
 
     def measure(self, compared: Compared) -> Measured:
         """The form of each answer."""
-        tags, pairs = self.options.tags, zip(compared.answers, compared.truths, strict=True)
+        tags, (there, said) = self.options.tags, compared.region_counts
+        missing = ((there > 0) & (said == 0)).tolist()
         totals = [
-            1.0 if one.names and not (one.faults or tags) else self._form(one, bool(truth.names))
-            for one, truth in pairs
+            1.0 if not (faults or is_missing or tags) else self._form(compared.answers, number, is_missing)
+            for number, (faults, is_missing) in enumerate(zip(compared.answers.faults, missing, strict=True))
         ]
         return Measured(totals=totals)
 
-    def _form(self, answer: Answer, is_something_there: bool) -> float:
-        if "unreadable" in answer.faults or (is_something_there and not answer.names):
+    def _form(self, answers: AnswerColumns, number: int, is_missing: bool) -> float:
+        """`is_missing`: whether there is something, and nothing was said."""
+        faults, text = answers.faults[number], answers.texts[number]
+        if "unreadable" in faults or is_missing:
             return 0.0
-        form = max(0.0, 1.0 - len(answer.faults) / max(1, answer.items))
-        return form if not self.options.tags or answer.tagged else form / 2
+        form = max(0.0, 1.0 - len(faults) / max(1, answers.items[number]))
+        # What was no text counts as tagged.
+        return form if not self.options.tags or text is None or is_tagged(text) else form / 2
 
 
 class _Nodes(GraphReward):
@@ -320,17 +329,14 @@ class PredicateRarityReward(GraphReward):
 
     def measure(self, compared: Compared) -> Measured:
         """The share of the weight."""
-        truths, said = (
-            [[self._weight(predicate) for predicate in one.said] for one in side]
-            for side in (compared.truths, compared.answers)
-        )
-        met = compared.relation_sums(compared.hard * np.array([weight for own in said for weight in own], np.float64))
-        there, given = (np.array([sum(weights) for weights in side], np.float64) for side in (truths, said))
-        return Measured(totals=shares(met, there, given, self.options.wrong).tolist(), relations=compared.hard)
+        answers, truths = compared.answers, compared.truths
+        said, there = (self._weigh(one.predicates)[one.said] for one in (answers, truths))
+        met, given = compared.relation_sums(compared.hard * said), compared.relation_sums(said)
+        sums = np.bincount(owners_of(truths.relation_counts), there, len(truths))[compared.of]
+        return Measured(totals=shares(met, sums, given, self.options.wrong).tolist(), relations=compared.hard)
 
-    def _weight(self, predicate: str) -> float:
-        weight: float = self._weights.get(predicate, 1.0)
-        return weight
+    def _weigh(self, predicates: Sequence[str]) -> Floats:
+        return np.array([self._weights.get(name, 1.0) for name in predicates], np.float64)
 
 
 def _counts_in(options: RarityOptions) -> dict[str, int]:
@@ -350,10 +356,10 @@ class LengthReward(GraphReward):
 
     def measure(self, compared: Compared) -> Measured:
         """By the number of distinct relations."""
-        pairs = zip(compared.answers, compared.truths, strict=True)
-        return Measured(totals=[self._length(len(one.said), len(truth.said)) for one, truth in pairs])
+        there, said = (counts.tolist() for counts in compared.relation_counts)
+        return Measured(totals=[self._length(*one) for one in zip(said, there, strict=True)])
 
-    def _length(self, said: int, truth: int) -> float:
+    def _length(self, said: float, truth: float) -> float:
         if not said or not truth:
             return 0.0
         options: Any = self.options
@@ -377,19 +383,20 @@ class HallucinationReward(GraphReward):
     def measure(self, compared: Compared) -> Measured:
         """Two harmonic means and the penalty."""
         regions, relations = compared.matched(compared.likeness * (compared.located >= 1.0)), compared.hard
-        met = zip(compared.region_sums(regions).tolist(), compared.relation_sums(relations).tolist(), strict=True)
-        sums = zip(met, compared.answers, compared.truths, strict=True)
-        parts = [self._shares(*one, answer, truth) for one, answer, truth in sums]
+        met = compared.region_sums(regions), compared.relation_sums(relations)
+        counts = (*compared.region_counts, *compared.relation_counts)
+        parts = [self._shares(*one) for one in zip(*(one.tolist() for one in (*met, *counts)), strict=True)]
         totals = [self._total(one) for one in parts]
         return Measured(totals=totals, regions=regions, relations=relations, parts=parts)
 
-    def _shares(self, regions: float, relations: float, answer: Answer, truth: Truth) -> dict[str, float]:
+    def _shares(self, nodes: float, edges: float, *counts: float) -> dict[str, float]:
+        """Of regions and relations that are met; `counts`: regions there and said, relations there and said."""
         parts: dict[str, float] = {}
-        there, said = (len(truth.names), len(truth.said)), (len(answer.names), len(answer.said))
-        for name, met, count, given in zip(("node", "relation"), (regions, relations), there, said, strict=True):
-            parts[f"{name}-recall"] = met / count if count else 0.0
-            parts[f"{name}-precision"] = met / given if given and count else 0.0
-        parts["unsupported"] = 1.0 - (regions + relations) / sum(said) if any(said) else 0.0
+        for name, met, there, said in (("node", nodes, *counts[:2]), ("relation", edges, *counts[2:])):
+            parts[f"{name}-recall"] = met / there if there else 0.0
+            parts[f"{name}-precision"] = met / said if said and there else 0.0
+        said = counts[1] + counts[3]
+        parts["unsupported"] = 1.0 - (nodes + edges) / said if said else 0.0
         return parts
 
     def _total(self, parts: Mapping[str, float]) -> float:

@@ -48,9 +48,33 @@ PERFECT = {
 
 
 def test_objects_are_assigned_at_the_least_cost_of_all_together():
-    # The best pair first would leave the other at 1; in the second no two want the same.
-    rows, columns = _assigned(np.array([[[0.0, 0.1], [0.05, 1.0]], [[0.0, 0.1], [0.5, 0.0]]]))
-    assert (rows.tolist(), columns.tolist()) == ([[0, 1], [0, 1]], [[1, 0], [0, 1]])
+    # The best pair first would leave the other at 1; in the next no two want the same; one is empty, wide, tall.
+    costs = [[[0.0, 0.1], [0.05, 1.0]], [[0.0, 0.1], [0.5, 0.0]], [[3.0, 1.0, 2.0]], [[3.0], [1.0], [2.0]]]
+    flat = np.concatenate([np.array(cost).ravel() for cost in costs])
+    found = _assigned(flat, np.array([2, 0, 2, 1, 3]), np.array([2, 4, 2, 3, 1]))
+    assert [one.tolist() for one in found] == [[0, 1, 2, 3, 4, 6], [1, 2, 4, 7, 9, 12]]
+
+
+def least_of(cost: np.ndarray) -> float:
+    wide = cost if cost.shape[0] <= cost.shape[1] else cost.T
+    return min(
+        sum(wide[row, of] for row, of in enumerate(one)) for one in permutations(range(wide.shape[1]), len(wide))
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=4), st.randoms(use_true_random=False))
+def test_many_are_assigned_as_each_alone(shapes, dice):
+    costs = [np.array([dice.randrange(6) for _ in range(rows * columns)], float) for rows, columns in shapes]
+    rows, columns = (np.array([shape[side] for shape in shapes], np.int64) for side in (0, 1))
+    own, places = _assigned(np.concatenate([np.zeros(0), *costs]), rows, columns)
+    total = sum(least_of(cost.reshape(shape)) for shape, cost in zip(shapes, costs, strict=True))
+    assert np.concatenate([np.zeros(0), *costs])[places].sum() == pytest.approx(total)
+    begins, first = (rows * columns).cumsum() - rows * columns, rows.cumsum() - rows
+    matrix = begins.searchsorted(places, side="right") - 1 if len(shapes) else places
+    assert len(own) == np.minimum(rows, columns).sum()
+    column = (places - begins[matrix]) % np.maximum(columns[matrix], 1)
+    assert (own == first[matrix] + (places - begins[matrix]) // np.maximum(columns[matrix], 1)).all()
+    assert len(set(own.tolist())) == len(set(zip(matrix.tolist(), column.tolist(), strict=True))) == len(own)
 
 
 @pytest.mark.parametrize(("name", "most"), PERFECT.items())
