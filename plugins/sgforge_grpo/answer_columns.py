@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sgforge_grpo.answers import Answer
 
-__all__ = ["AnswerColumns", "NameCodes", "owners_of"]
+__all__ = ["AnswerColumns", "Named", "owners_of"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -31,6 +31,31 @@ class NameCodes(dict[str, int]):
     def of(self, names: Iterable[str], count: int) -> Ints:
         """(count,) the numbers of so many names."""
         return np.fromiter(map(self.__getitem__, names), np.int64, count)
+
+
+class Named(dict[Any, int]):
+    """A number for each text that stands for a name, and `names`: the number of the name behind each.
+
+    `read`: makes of a text its name, normalised and as it was written, or None of a blank one.
+    """
+
+    def __init__(self, read: Callable[[Any], tuple[str, str] | None]) -> None:
+        self._read = read
+        self.codes = NameCodes()
+        self.names: list[int] = []
+
+    def __missing__(self, text: Any) -> int:
+        found = self._read(text)
+        if found is None:
+            raise ValueError("a name is blank")
+        self.names.append(self.codes[found[0]])
+        self[text] = code = len(self)
+        return code
+
+    def of(self, texts: Sequence[Any]) -> Ints:
+        """(N,) the numbers of the names behind texts."""
+        codes = np.fromiter(map(self.__getitem__, texts), np.int64, len(texts))
+        return np.array(self.names, np.int64)[codes]
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -86,6 +111,8 @@ class AnswerColumns:
 
     def __add__(self, other: AnswerColumns) -> AnswerColumns:
         """These answers, and then those."""
+        if not (len(self) and len(other)):
+            return self if len(self) else other
         labels, predicates = NameCodes(_numbered(self.labels)), NameCodes(_numbered(self.predicates))
         names, said = labels.of(other.labels, len(other.labels)), predicates.of(other.predicates, len(other.predicates))
         return AnswerColumns(
@@ -103,6 +130,14 @@ class AnswerColumns:
             texts=[*self.texts, *other.texts],
             rows=[*self.rows, *other.rows],
         )
+
+    def used_labels(self) -> tuple[Sequence[str], Ints]:
+        """The labels that any region has, and which of them each has."""
+        return _used(self.labels, self.names)
+
+    def used_predicates(self) -> tuple[Sequence[str], Ints]:
+        """The predicates that any relation has, and which of them each has."""
+        return _used(self.predicates, self.said)
 
     def taken(self, places: Sequence[int]) -> AnswerColumns:
         """The answers at these places, in this order; one may be taken several times, a negative one from the end."""
@@ -126,10 +161,24 @@ class AnswerColumns:
             rows=[self.rows[place] for place in places],
         )
 
+    def completed(self, at: Mapping[int, int], count: int, read: Callable[[int], Answer]) -> AnswerColumns:
+        """So many answers: for each place in `at` the one that stands there in these, the others as they are `read`."""
+        others = [place for place in range(count) if place not in at]
+        where = {**at, **dict(zip(others, range(len(self), len(self) + len(others)), strict=True))}
+        every = self + AnswerColumns.of([read(place) for place in others])
+        return every.taken([where[place] for place in range(count)])
+
 
 def owners_of(counts: Ints) -> Ints:
     """To which answer each thing belongs, of so many things each."""
     return np.repeat(np.arange(len(counts)), counts)
+
+
+def _used(names: Sequence[str], codes: Ints) -> tuple[Sequence[str], Ints]:
+    is_used = np.bincount(codes, minlength=len(names)) > 0
+    if is_used.all():
+        return names, codes
+    return [names[code] for code in np.flatnonzero(is_used).tolist()], (is_used.cumsum() - 1)[codes]
 
 
 def _segments(counts: Ints, wanted: Ints) -> Ints:

@@ -27,6 +27,7 @@ __all__ = [
     "is_tagged",
     "json_text",
     "label_of",
+    "names_of",
     "names_of_id",
     "names_of_predicate",
     "no_answer",
@@ -60,7 +61,7 @@ normal: Final = lru_cache(maxsize=65536)(normalized)
 
 
 @lru_cache(maxsize=65536)
-def _names_of(text: str) -> tuple[str, str]:
+def names_of(text: str) -> tuple[str, str]:
     """A name normalised, and as it was written but for blanks around it."""
     return normal(text), text.strip()
 
@@ -152,7 +153,7 @@ class _Things:
             self.faults.append("self-relation")
             return -1
         place = len(self.relations)
-        name, written = _names_of(predicate)
+        name, written = names_of(predicate)
         triplet = (subject, name, object_)
         known = self._said.setdefault(triplet, place)
         if known != place:
@@ -188,54 +189,12 @@ def answer_of_graph(graph: SceneGraph, faults: Sequence[str] = (), text: str | N
 
     `text`: what was said before it was read, asked for its tags alone.
     """
-    names, labels = _unzipped([_names_of(region.label or "") for region in graph.regions.values()])
-    boxes = [region.box or (region.mask.box if region.mask is not None else None) for region in graph.regions.values()]
-    said, predicates = _unzipped([_names_of(relation.predicate) for relation in graph.relations.values()])
-    regions = _places(graph.regions, len(graph.all.regions))
-    subjects = [regions[relation.subject] for relation in graph.relations.values()]
-    objects = [regions[relation.object] for relation in graph.relations.values()]
-    is_each_once = len(set(zip(names, boxes, strict=True))) == len(names) and None not in boxes
-    if not is_each_once or len(set(zip(subjects, said, objects, strict=True))) < len(said):
-        return _answer_of_repeated(graph, faults, text)
-    return Answer(
-        names=names,
-        corners=_corners(boxes),
-        subjects=subjects,
-        said=said,
-        objects=objects,
-        labels=labels,
-        predicates=predicates,
-        faults=list(faults),
-        items=len(names) + len(said) + len(faults),
-        regions=regions,
-        rows=_places(graph.relations, len(graph.all.relations)),
-        text=text,
-    )
-
-
-def _unzipped(names: list[tuple[str, str]]) -> tuple[Sequence[str], Sequence[str]]:
-    """Normalised names, and names as they were written."""
-    return ([one for one, _ in names], [one for _, one in names])
-
-
-def _places(kept: Mapping[int, object], count: int) -> Sequence[int]:
-    """The place of each of so many rows among those that are kept, -1 of others."""
-    if len(kept) == count:
-        return range(count)
-    places = [-1] * count
-    for place, index in enumerate(kept):
-        places[index] = place
-    return places
-
-
-def _answer_of_repeated(graph: SceneGraph, faults: Sequence[str], text: str | None) -> Answer:
-    """Of a graph that says things twice, or has regions without a box, which are never the same."""
     things = _Things()
     things.faults += faults
     regions, relations = [-1] * len(graph.all.regions), [-1] * len(graph.all.relations)
     for index, region in graph.regions.items():
         box = region.box or (region.mask.box if region.mask is not None else None)
-        regions[index] = things.add_region(*_names_of(region.label or ""), box)
+        regions[index] = things.add_region(*names_of(region.label or ""), box)
     for index, relation in graph.relations.items():
         ends = regions[relation.subject], regions[relation.object]
         relations[index] = things.add_relation(ends[0], relation.predicate, ends[1])
@@ -259,12 +218,12 @@ def label_of(id_: str) -> str:
 
 def names_of_id(id_: str) -> tuple[str, str] | None:
     """What the label of an id is called, normalised, and as it was written; None of a blank one."""
-    return _names_of(label_of(id_)) if id_ and not id_.isspace() else None
+    return names_of(label_of(id_)) if id_ and not id_.isspace() else None
 
 
 def names_of_predicate(predicate: str) -> tuple[str, str] | None:
     """A predicate normalised, and as it was written; None of a blank one."""
-    return _names_of(predicate) if predicate and not predicate.isspace() else None
+    return names_of(predicate) if predicate and not predicate.isspace() else None
 
 
 def is_tagged(text: str) -> bool:

@@ -15,13 +15,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from sgforge.graph import SceneGraph
 from sgforge.labels import Similarity
 from sgforge.matching import hungarian
 from sgforge_grpo.answer_columns import AnswerColumns, owners_of
-from sgforge_grpo.answers import Answer, answer_of_graph
 
-__all__ = ["Compared", "Truth"]
+__all__ = ["Compared"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -31,20 +29,6 @@ _NAME_COST, _OVERLAP_COST, _DISTANCE_COST = 1.0, 2.0, 5.0
 _BLOCK = 2048
 """Pairs at a time: seven numbers of each take less than the 128 KiB from which memory is asked of the system anew."""
 _SAME: float = 1.0 - 1e-6
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class Truth:
-    """The truth about one image: its things, each once, and the size of its picture in pixels."""
-
-    answer: Answer
-    width: int
-    height: int
-
-    @classmethod
-    def of(cls, graph: SceneGraph) -> Truth:
-        """What a graph says."""
-        return cls(answer=answer_of_graph(graph), width=max(graph.width, 1), height=max(graph.height, 1))
 
 
 @attrs.frozen(eq=False)
@@ -74,23 +58,24 @@ class _Pairs:
 class Compared:
     """Answers and the truth of each; arrays run over the things of all answers, one answer behind the other.
 
-    `truths`: different ones. `of`: which of them belongs to each answer. `least`: the IoU from which a box stands for
-    another.
+    `truths`: graphs read as answers. `sizes`: (T, 2) width and height of the picture of each, in pixels. `of`: which
+    truth belongs to each answer. `least`: the IoU from which a box stands for another.
     """
 
     def __init__(
         self,
         *,
-        truths: Sequence[Truth],
+        truths: AnswerColumns,
+        sizes: Floats,
         of: Sequence[int],
         answers: AnswerColumns,
         similarity: Similarity,
         least: float = 0.5,
     ) -> None:
         self.answers = answers
-        self.truths = AnswerColumns.of([truth.answer for truth in truths])
+        self.truths = truths
         self.of = np.array(of, np.int64)
-        self._sizes = np.array([(truth.width, truth.height) for truth in truths], np.float64).reshape(-1, 2)
+        self._sizes = sizes
         self._similarity = similarity
         self._least = least
 
@@ -142,22 +127,17 @@ class Compared:
     @cached_property
     def likeness(self) -> Floats:
         """How alike the names of each pair of regions are, in [0, 1]; a region without one is like none."""
-        own, truth = self.answers, self.truths
-        return self._alike_in(self._pairs, self._likenesses(own.labels, truth.labels), own.names, truth.names)
+        return self._alike_in(self._pairs, *self.answers.used_labels(), *self.truths.used_labels())
 
-    def _likenesses(self, said: Sequence[str], there: Sequence[str]) -> Floats:
-        """(K, L) how alike different names are, in [0, 1]."""
-        if not (said and there):
-            return np.zeros((len(said), len(there)))
+    def _alike_in(self, pairs: _Pairs, said: Sequence[str], own: Ints, there: Sequence[str], others: Ints) -> Floats:
+        """(P,) the likeness of the names of pairs: names that were said, which each has, and the same of truths."""
+        if not len(pairs.row):
+            return np.zeros(0)
         table = np.clip(np.asarray(self._similarity(said, there), np.float64), 0.0, 1.0)
         table[[name == "" for name in said]] = 0.0
         table[:, [name == "" for name in there]] = 0.0
-        return table
-
-    def _alike_in(self, pairs: _Pairs, table: Floats, said: Ints, there: Ints) -> Floats:
-        """(P,) the likeness of the names of pairs."""
-        places = (said * table.shape[1]).take(pairs.row)
-        places += there.take(pairs.other)
+        places = (own * len(there)).take(pairs.row)
+        places += others.take(pairs.other)
         found: Floats = table.take(places)
         return found
 
@@ -220,8 +200,7 @@ class Compared:
     @cached_property
     def _alike(self) -> Floats:
         """How alike the predicates of each pair of relations are."""
-        own, truth = self.answers, self.truths
-        return self._alike_in(self._triplets, self._likenesses(own.predicates, truth.predicates), own.said, truth.said)
+        return self._alike_in(self._triplets, *self.answers.used_predicates(), *self.truths.used_predicates())
 
     @cached_property
     def _candidates(self) -> tuple[Ints, Ints, Floats, Ints, Ints]:

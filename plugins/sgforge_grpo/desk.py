@@ -8,14 +8,17 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from sgforge.graph import Sample, SceneGraph
 from sgforge.labels import Similarity, similarity_named
 from sgforge.stages import Outcome
 from sgforge_grpo import upstream
 from sgforge_grpo.answer_columns import AnswerColumns
-from sgforge_grpo.answers import Answer, Frame, answer_of_graph, no_answer, read_answer
-from sgforge_grpo.comparing import Compared, Truth
+from sgforge_grpo.answers import Frame, answer_of_graph, no_answer, read_answer
+from sgforge_grpo.comparing import Compared
 from sgforge_grpo.config import GraphRewardOptions
+from sgforge_grpo.graph_answers import read_graphs
 from sgforge_grpo.plain_answers import read_answers
 from sgforge_grpo.units import UnitCheck, scale_of
 
@@ -73,48 +76,49 @@ class Desk:
         return self._recent.get(of, lambda: list(self._compared(graphs, outcomes)), sizes)
 
     def _compared(self, graphs: Sequence[SceneGraph], outcomes: Sequence[Sequence[Outcome]]) -> Iterator[Compared]:
-        answers = self._read(graphs, outcomes)
-        truths = [self._truth(graph) for graph in graphs]
+        answers, truths = self._read(graphs, outcomes), read_graphs(graphs)
+        sizes = np.array([_size(graph) for graph in graphs], np.float64).reshape(-1, 2)
         ends = [0, *accumulate(map(len, outcomes))]
         said = [0, *answers.region_counts.cumsum().tolist()]
         first, pairs = 0, 0
-        for place, (truth, begin, end) in enumerate(zip(truths, ends, ends[1:], strict=False)):
-            pairs += (said[end] - said[begin]) * len(truth.answer.names)
-            if pairs > _PAIRS or place + 1 == len(truths):
-                owners = [number for number, group in enumerate(outcomes[first : place + 1]) for _ in group]
+        for place, there in enumerate(truths.region_counts.tolist(), 1):
+            pairs += (said[ends[place]] - said[ends[place - 1]]) * there
+            if pairs > _PAIRS or place == len(truths):
                 yield Compared(
-                    truths=truths[first : place + 1],
-                    of=owners,
-                    answers=answers.taken(range(ends[first], end)),
+                    truths=truths.taken(range(first, place)),
+                    sizes=sizes[first:place],
+                    of=[number for number, group in enumerate(outcomes[first:place]) for _ in group],
+                    answers=answers.taken(range(ends[first], ends[place])),
                     similarity=self._similarity,
                     least=self._options.iou,
                 )
-                first, pairs = place + 1, 0
-
-    def _truth(self, graph: SceneGraph) -> Truth:
-        return self._recent.get((graph,), lambda: Truth.of(graph), "truth")
+                first, pairs = place, 0
 
     def _read(self, graphs: Sequence[SceneGraph], outcomes: Sequence[Sequence[Outcome]]) -> AnswerColumns:
-        """Each outcome as an answer: texts all together, one that a group says twice once."""
+        """Each outcome as an answer: texts all together, one that a group says twice once; and graphs all together."""
         texts: list[str] = []
         frames: list[Frame] = []
-        others: list[Answer] = []
-        places: list[int] = []
+        drawn: list[Outcome] = []
+        nothing: list[Outcome] = []
+        places: list[tuple[int, int]] = []  # in the texts, the graphs, or what is neither
         for graph, group in zip(graphs, outcomes, strict=True):
             known: dict[str, int] = {}
             for one in group:
-                if one.graph is None and one.text is not None:
-                    places.append(known.setdefault(one.text, len(texts) + len(known)))
+                if one.graph is not None:
+                    places.append((1, len(drawn)))
+                    drawn.append(one)
+                elif one.text is not None:
+                    places.append((0, known.setdefault(one.text, len(texts) + len(known))))
                 else:
-                    others.append(_other(one))
-                    places.append(-len(others))  # from the end: how many texts come before them is not known yet
+                    places.append((2, len(nothing)))
+                    nothing.append(one)
             texts += known
             frames += [self._frame(graph)] * len(known)
             self._see_units(graph, group)
-        read = read_answers(texts, frames)
-        if others:
-            read += AnswerColumns.of(others[::-1])
-        return read.taken(places)
+        found = read_answers(texts, frames) + _read_drawn(drawn)
+        begins = 0, len(texts), len(found)
+        found += AnswerColumns.of([no_answer(one.faults) for one in nothing])
+        return found.taken([begins[kind] + place for kind, place in places])
 
     def _see_units(self, graph: SceneGraph, group: Sequence[Outcome]) -> None:
         """Look at boxes as they were written: at the first of all, which are read once more for it."""
@@ -123,7 +127,7 @@ class Desk:
                 return
             if one.graph is None and one.text is not None:
                 raw = read_answer(one.text, self._frame(graph)).raw
-                self.units.see(raw, self._truth(graph).answer.corners, _size(graph))
+                self.units.see(raw, answer_of_graph(graph).corners, _size(graph))
 
     def _frame(self, graph: SceneGraph) -> Frame:
         width, height = _size(graph)
@@ -146,11 +150,10 @@ class Desk:
         return upstream.score(text, truth, scale, self._pairs, head=head)
 
 
-def _other(outcome: Outcome) -> Answer:
-    """The answer of an outcome that is no text to be read."""
-    if outcome.graph is None:
-        return no_answer(outcome.faults)
-    return answer_of_graph(outcome.graph, outcome.faults, outcome.text)
+def _read_drawn(outcomes: Sequence[Outcome]) -> AnswerColumns:
+    """Outcomes with graphs."""
+    graphs = [one.graph for one in outcomes if one.graph is not None]
+    return read_graphs(graphs, [one.faults for one in outcomes], [one.text for one in outcomes])
 
 
 def _size(graph: SceneGraph) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
@@ -11,8 +11,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sgforge_grpo.answer_columns import AnswerColumns, Floats, Ints, NameCodes, owners_of
+from sgforge_grpo.answer_columns import AnswerColumns, Floats, Ints, Named, owners_of
 from sgforge_grpo.answers import Frame, names_of_id, names_of_predicate, parsed, read_answer
+from sgforge_grpo.column_checks import faults_by_answer, faults_of_relations, repeated_things
 
 __all__ = ["read_answers"]
 
@@ -26,33 +27,17 @@ _LISTS: Final = frozenset((list,))
 _OBJECTS, _RELATIONSHIPS = itemgetter("objects"), itemgetter("relationships")
 _ID, _BOX = itemgetter("id"), itemgetter("bbox")
 _SUBJECT, _PREDICATE, _OBJECT = itemgetter("subject"), itemgetter("predicate"), itemgetter("object")
+_OTHER_VALUES: Final = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What taking in another value than is asked for may raise."""
+_NOWHERE: Final = -(2**40)
 _NO_SIDES: Final = np.zeros(0)
-_FAULTS: Final = ("", "unknown-id", "self-relation", "duplicate-relation")
-_UNKNOWN, _ITSELF, _AGAIN = 1, 2, 3
-
-
-class _Named(dict[str, int]):
-    """A number for each text that stands for a name, and `names`, the number of the name behind each."""
-
-    def __init__(self, read: Callable[[str], tuple[str, str] | None]) -> None:
-        self._read = read
-        self.codes = NameCodes()
-        self.names: list[int] = []
-
-    def __missing__(self, text: str) -> int:
-        found = self._read(text)
-        if found is None:
-            raise ValueError("a name is blank")
-        self.names.append(self.codes[found[0]])
-        self[text] = code = len(self)
-        return code
 
 
 class _Said:
     """What texts say that name and place their things as is asked for, as it was written; ids by their numbers."""
 
     def __init__(self) -> None:
-        self.ids, self.predicates = _Named(names_of_id), _Named(names_of_predicate)
+        self.ids, self.predicates = Named(names_of_id), Named(names_of_predicate)
         self.things, self.sides = array("q"), list[Floats]()
         self.facts, self.subjects, self.objects = array("q"), array("q"), array("q")
         self.thing_counts, self.fact_counts = array("q"), array("q")
@@ -92,13 +77,8 @@ def read_answers(texts: Sequence[str], frames: Sequence[Frame]) -> AnswerColumns
     for begin in range(0, len(texts), _AT_ONCE):
         places += _gathered(texts, range(begin, min(begin + _AT_ONCE, len(texts))), said)
     found, is_sound = _columns(said, [texts[place] for place in places], [frames[place] for place in places])
-    if len(places) == len(texts) and is_sound.all():
-        return found
     at = {place: number for number, (place, sound) in enumerate(zip(places, is_sound.tolist(), strict=True)) if sound}
-    others = [place for place in range(len(texts)) if place not in at]
-    at |= dict(zip(others, range(len(found), len(found) + len(others)), strict=True))
-    by_themselves = AnswerColumns.of([read_answer(texts[place], frames[place]) for place in others])
-    return (found + by_themselves).taken([at[place] for place in range(len(texts))])
+    return found.completed(at, len(texts), lambda place: read_answer(texts[place], frames[place]))
 
 
 def _gathered(texts: Sequence[str], places: Iterable[int], said: _Said) -> list[int]:
@@ -114,9 +94,6 @@ def _gathered(texts: Sequence[str], places: Iterable[int], said: _Said) -> list[
     except _OTHER_VALUES:
         return [place for place, whole in zip(found, wholes, strict=True) if _is_taken_in(whole, said)]
     return found
-
-
-_OTHER_VALUES: Final = AttributeError, KeyError, OverflowError, TypeError, ValueError
 
 
 def _is_taken_in(whole: dict[str, Any], said: _Said) -> bool:
@@ -135,12 +112,12 @@ def _columns(said: _Said, texts: Sequence[str], frames: Sequence[Frame]) -> tupl
     corners, is_placed = _placed(raw, owners, frames)
     places = _Places(owners, things, len(said.ids))
     is_sound = np.ones(len(texts), bool)
-    is_sound[owners[~is_placed]] = is_sound[places.twice] = is_sound[_alike(owners, names, raw, len(said.ids))] = False
+    is_sound[owners[~is_placed]] = is_sound[places.twice] = is_sound[repeated_things(owners, names, raw)] = False
     facts = owners_of(_ints(said.fact_counts))
     begins = counts.cumsum() - counts
     subjects, objects = (places.of(facts, _ints(ids)) - begins[facts] for ids in (said.subjects, said.objects))
     predicates = np.array(said.predicates.names, np.int64)[_ints(said.facts)]
-    faults = _faults(facts, subjects, predicates, objects)
+    faults = faults_of_relations(facts, subjects, predicates, objects)
     kept = faults == 0
     columns = AnswerColumns(
         labels=list(said.ids.codes),
@@ -152,7 +129,7 @@ def _columns(said: _Said, texts: Sequence[str], frames: Sequence[Frame]) -> tupl
         objects=objects[kept],
         region_counts=counts,
         relation_counts=np.bincount(facts[kept], minlength=len(texts)),
-        faults=_listed(facts[~kept], faults[~kept], len(texts)),
+        faults=faults_by_answer(facts, faults, len(texts)),
         items=(counts + _ints(said.fact_counts)).tolist(),
         texts=texts,
         rows=[None] * len(texts),
@@ -177,39 +154,6 @@ class _Places:
             return np.full(len(wanted), _NOWHERE)
         found = np.minimum(self._keys.searchsorted(wanted), len(self._keys) - 1)
         return np.where(self._keys[found] == wanted, self._order[found], _NOWHERE)
-
-
-_NOWHERE: Final = -(2**40)
-
-
-def _alike(owners: Ints, names: Ints, raw: Floats, most: int) -> Ints:
-    """Answers in which two things may have a name and a box in common: they do have a name and a side."""
-    # Of other things it is hardly ever the same number; where it is, they are told apart when read by themselves.
-    keys = (raw[:, 0] + 0.0).view(np.int64) * 1_000_003 + owners * most + names
-    order = keys.argsort()
-    keys = keys[order]
-    return owners[order[1:][keys[1:] == keys[:-1]]]
-
-
-def _faults(owners: Ints, subjects: Ints, predicates: Ints, objects: Ints) -> Ints:
-    """What is wrong with each relation, by its place in `_FAULTS`."""
-    faults = np.where(subjects == objects, _ITSELF, 0)
-    faults[(subjects < 0) | (objects < 0)] = _UNKNOWN
-    sound = np.flatnonzero(faults == 0)
-    keys = owners[sound]
-    for values in (subjects, predicates, objects):
-        keys = keys * (values.max(initial=0) + 1) + values[sound]
-    order = keys.argsort(kind="stable")
-    faults[sound[order[1:]][keys[order[1:]] == keys[order[:-1]]]] = _AGAIN
-    return faults
-
-
-def _listed(owners: Ints, faults: Ints, count: int) -> list[list[str]]:
-    """The faults of each answer in their order."""
-    found: list[list[str]] = [[] for _ in range(count)]
-    for owner, fault in zip(owners.tolist(), faults.tolist(), strict=True):
-        found[owner].append(_FAULTS[fault])
-    return found
 
 
 def _placed(raw: Floats, owners: Ints, frames: Sequence[Frame]) -> tuple[Floats, Flags]:

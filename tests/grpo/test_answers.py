@@ -23,6 +23,7 @@ from sgforge_grpo.answers import (
     read_answer,
     read_outcome,
 )
+from sgforge_grpo.graph_answers import read_graphs
 from sgforge_grpo.plain_answers import read_answers
 
 FRAME = Frame(width=200.0, height=100.0)
@@ -214,6 +215,29 @@ def test_a_graph_says_a_thing_once():
     assert (answer.names, answer.regions) == (["cup", "cup", "cup"], [0, 0, 1, 2])
     assert (answer.relations, answer.rows) == ([(0, "on", 1)], [0, -1, -1])
     assert answer.faults == ["duplicate-object", "duplicate-relation", "self-relation"]
+
+
+rows_drawn = st.tuples(
+    st.lists(st.tuples(st.sampled_from(["cup", "Cup ", None, "hat"]), st.integers(0, 2), st.booleans()), max_size=5),
+    st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["on", "On", "by"]), st.integers(0, 4), st.booleans())),
+)
+
+
+@given(st.lists(rows_drawn, max_size=4))
+def test_graphs_read_together_say_what_each_says_alone(drawn):
+    graphs = []
+    for regions, relations in drawn:
+        boxes = (None, (0, 0, 4, 4), (0, 1, 4, 4))
+        rows = [Region(name, boxes[box], status="kept" if kept else "rejected") for name, box, kept in regions]
+        edges = [
+            Relation(first, said, second, status="kept" if kept else "rejected")
+            for first, said, second, kept in relations
+            if first != second and max(first, second) < len(rows)
+        ]
+        graphs.append(SceneGraph(10, 10, rows, edges))
+    faults, texts = [("x",) * (place % 2) for place in range(len(graphs))], ["a"] * len(graphs)
+    alone = [told(answer_of_graph(*one)) for one in zip(graphs, faults, texts, strict=True)]
+    assert str(told_of(read_graphs(graphs, faults, texts))) == str(alone)
 
 
 def test_answers_in_columns_are_joined_and_taken_in_any_order():

@@ -319,6 +319,25 @@ def test_answers_to_many_truths_are_worth_what_each_is_alone(monkeypatch, most):
         assert name == "format" or len({credit.total for group in alone for credit in group}) > 3
 
 
+def test_only_names_of_answers_compared_together_are_compared(monkeypatch):
+    # An answer of its own part each; a name that only a relation mentions is no thing's, nor is that of another part.
+    monkeypatch.setattr(desk, "_PAIRS", 0)
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def equal(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+        asked.append((sorted(first), sorted(second)))
+        return np.array([[float(one == other) for other in second] for one in first])
+
+    truths = [sample([CUP, TABLE], [(0, "on", 1)]), sample([LAMP, TABLE], [(0, "by", 1)])]
+    outcomes = [
+        [Outcome(text=said([("cup.1", (100, 100, 300, 500)), ("hat.2", (0, 0, 9, 9))], [("cup.1", "on", "sky.3")]))],
+        [Outcome(truths[1].graph)],
+    ]
+    credits = built("f1", equal).score(truths, outcomes)
+    assert [[credit.total for credit in group] for group in credits] == [[0.0], [1.0]]
+    assert asked == [(["cup", "hat"], ["cup", "table"]), (["lamp", "table"],) * 2, (["by"], ["by"])]
+
+
 def iou(first, second) -> float:
     wide = max(0.0, min(first[2], second[2]) - max(first[0], second[0]))
     high = max(0.0, min(first[3], second[3]) - max(first[1], second[1]))
