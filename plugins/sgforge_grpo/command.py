@@ -25,8 +25,8 @@ from sgforge.stages.rewards import Scored, check_credit, range_of
 from sgforge.text.did_you_mean import choices
 from sgforge.text.safe_text import visible
 from sgforge.text.wording import counted
-from sgforge_grpo.answers import Frame, read_outcome
 from sgforge_grpo.config import MAX_PIXELS, UNITS, Unit
+from sgforge_grpo.reading.answer import Frame, read_outcome
 from sgforge_grpo.units import scale_of
 
 __all__ = ["RewardCommand"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sgforge.labels import Similarity
 from sgforge.matching import hungarian
-from sgforge_grpo.answer_columns import AnswerColumns, owners_of
+from sgforge_grpo.reading.columns import AnswerColumns, owners_of
 
 __all__ = ["Compared"]
 

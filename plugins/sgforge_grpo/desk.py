@@ -14,12 +14,12 @@ from sgforge.graph import Sample, SceneGraph
 from sgforge.labels import Similarity, similarity_named
 from sgforge.stages import Outcome
 from sgforge_grpo import upstream
-from sgforge_grpo.answer_columns import AnswerColumns
-from sgforge_grpo.answers import Frame, answer_of_graph, no_answer, read_answer
 from sgforge_grpo.comparing import Compared
 from sgforge_grpo.config import GraphRewardOptions
-from sgforge_grpo.graph_answers import read_graphs
-from sgforge_grpo.plain_answers import read_answers
+from sgforge_grpo.reading.answer import Frame, answer_of_graph, no_answer, read_answer
+from sgforge_grpo.reading.columns import AnswerColumns
+from sgforge_grpo.reading.graphs import read_graphs
+from sgforge_grpo.reading.texts import read_answers
 from sgforge_grpo.units import UnitCheck, scale_of
 
 __all__ = ["Desk", "desk_of"]

@@ -22,8 +22,6 @@ from sgforge.graph import Sample
 from sgforge.labels import Similarity, normalized
 from sgforge.stages import Credit, Outcome, Resources
 from sgforge_grpo import upstream
-from sgforge_grpo.answer_columns import AnswerColumns, owners_of
-from sgforge_grpo.answers import is_tagged
 from sgforge_grpo.comparing import Compared
 from sgforge_grpo.config import (
     GraphRewardOptions,
@@ -32,6 +30,8 @@ from sgforge_grpo.config import (
     RarityOptions,
 )
 from sgforge_grpo.desk import Desk, desk_of
+from sgforge_grpo.reading.columns import AnswerColumns, owners_of
+from sgforge_grpo.reading.completion import is_tagged
 
 __all__ = [
     "EdgeSoftReward",

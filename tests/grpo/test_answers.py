@@ -12,19 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgforge.graph import Region, Relation, SceneGraph
-from sgforge_grpo.answer_columns import AnswerColumns
-from sgforge_grpo.answers import (
+from sgforge_grpo.reading.answer import (
     Answer,
     Frame,
     answer_of_graph,
-    is_tagged,
-    json_text,
     label_of,
     read_answer,
     read_outcome,
 )
-from sgforge_grpo.graph_answers import read_graphs
-from sgforge_grpo.plain_answers import read_answers
+from sgforge_grpo.reading.columns import AnswerColumns
+from sgforge_grpo.reading.completion import is_tagged, json_text
+from sgforge_grpo.reading.graphs import read_graphs
+from sgforge_grpo.reading.texts import read_answers
 
 FRAME = Frame(width=200.0, height=100.0)
 CUP, TABLE = ("cup.1", (100, 100, 300, 500)), ("table.2", (0, 400, 1000, 1000))

@@ -22,8 +22,8 @@ from sgforge.graph import Region, Relation, Sample, SceneGraph  # noqa: E402
 from sgforge.stages import Failure, Resources, Selection  # noqa: E402
 from sgforge.testing import PolicyContract, StudentContract, tiny_samples  # noqa: E402
 from sgforge.testing.contracts.data import publish_samples  # noqa: E402
-from sgforge_grpo.answers import Frame  # noqa: E402
 from sgforge_grpo.config import VlmOptions  # noqa: E402
+from sgforge_grpo.reading.answer import Frame  # noqa: E402
 from sgforge_grpo.vlm.asking import Sampling, answer_logits, ask, logprobs_of, sampled  # noqa: E402
 from sgforge_grpo.vlm.loading import Vlm  # noqa: E402
 from sgforge_grpo.vlm.policy import VlmPolicy  # noqa: E402

@@ -12,8 +12,8 @@ from sgforge.dataset import Snapshot
 from sgforge.durable import output_file
 from sgforge.graph import Sample, SceneGraph
 from sgforge.jsonl import dump_sample
-from sgforge_grpo.answers import Frame
 from sgforge_grpo.config import RowsOptions, VlmOptions
+from sgforge_grpo.reading.answer import Frame
 from sgforge_grpo.units import scale_of
 from sgforge_grpo.vlm.prompts import question_of
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from sgforge.draw import draw_marks
 from sgforge.errors import StepError
 from sgforge.graph import Sample
-from sgforge_grpo.answers import Frame
 from sgforge_grpo.config import VlmOptions
+from sgforge_grpo.reading.answer import Frame
 from sgforge_grpo.units import scale_of
 from sgforge_grpo.vlm.loading import Vlm
 from sgforge_grpo.vlm.prompts import Question, question_of

@@ -11,8 +11,9 @@ import attrs
 
 from sgforge.errors import ConfigError
 from sgforge.graph import Relation, Sample, SceneGraph
-from sgforge_grpo.answers import Frame, parsed, read_answer
 from sgforge_grpo.config import VlmOptions
+from sgforge_grpo.reading.answer import Frame, read_answer
+from sgforge_grpo.reading.completion import parsed
 
 __all__ = ["Question", "answer_text", "question_of", "read_relations"]
 

@@ -11,9 +11,10 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from sgforge_grpo.answer_columns import AnswerColumns, Floats, Ints, Named, owners_of
-from sgforge_grpo.answers import Frame, names_of_id, names_of_predicate, parsed, read_answer
-from sgforge_grpo.column_checks import faults_by_answer, faults_of_relations, repeated_things
+from sgforge_grpo.reading.answer import Frame, names_of_id, names_of_predicate, read_answer
+from sgforge_grpo.reading.columns import AnswerColumns, Floats, Ints, Named, owners_of
+from sgforge_grpo.reading.completion import parsed
+from sgforge_grpo.reading.faults import faults_by_answer, faults_of_relations, repeated_things
 
 __all__ = ["read_answers"]
 

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from sgforge_grpo.answers import Answer
+from sgforge_grpo.reading.answer import Answer
 
 __all__ = ["AnswerColumns", "Named", "owners_of"]
 

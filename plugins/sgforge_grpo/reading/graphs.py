@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from sgforge.graph import SceneGraph
-from sgforge_grpo.answer_columns import AnswerColumns, Ints, Named, Rows, owners_of
-from sgforge_grpo.answers import answer_of_graph, names_of
-from sgforge_grpo.column_checks import faults_of_relations, repeated_things
+from sgforge_grpo.reading.answer import answer_of_graph, names_of
+from sgforge_grpo.reading.columns import AnswerColumns, Ints, Named, Rows, owners_of
+from sgforge_grpo.reading.faults import faults_of_relations, repeated_things
 
 __all__ = ["read_graphs"]
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from sgforge_grpo.answer_columns import Floats, Ints
+from sgforge_grpo.reading.columns import Floats, Ints
 
 __all__ = ["faults_by_answer", "faults_of_relations", "repeated_things"]
 

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import attrs
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from sgforge.graph import Region, Relation, SceneGraph
 from sgforge.labels import normalized
 from sgforge.stages import Outcome
+from sgforge_grpo.reading.completion import parsed
 
 __all__ = [
     "Answer",
     "Frame",
     "Triplet",
     "answer_of_graph",
-    "is_tagged",
-    "json_text",
     "label_of",
     "names_of",
     "names_of_id",
     "names_of_predicate",
     "no_answer",
     "normal",
-    "parsed",
     "read_answer",
     "read_outcome",
-    "read_relations",
 ]
 
 Triplet: TypeAlias = tuple[int, str, int]
@@ -43,14 +37,6 @@ Triplet: TypeAlias = tuple[int, str, int]
 Box: TypeAlias = tuple[float, float, float, float]
 Floats: TypeAlias = NDArray[np.float64]
 
-_LONGEST: Final = 1_000_000
-"""Characters of a text that is read; a longer one is one fault."""
-_THOUGHT: Final = re.compile(r"<think>.*?</think>", re.DOTALL)
-_FENCE: Final = re.compile(r"```[a-z]*")
-_ITEMS: Final = re.compile(r'"(objects|relationships)"\s*:\s*\[')
-_TAGGED: Final = re.compile(r"\s*<think>.*?</think>\s*<answer>.*?</answer>\s*", re.DOTALL)
-_TRAILING: Final = re.compile(r",(?=\s*[}\]])")
-_DECODER: Final = json.JSONDecoder()
 _NUMBERS: Final = frozenset((int, float))
 _NONE: Final = np.zeros((0, 4))
 _NOWHERE: Final = (math.nan,) * 4
@@ -226,29 +212,6 @@ def names_of_predicate(predicate: str) -> tuple[str, str] | None:
     return names_of(predicate) if predicate and not predicate.isspace() else None
 
 
-def is_tagged(text: str) -> bool:
-    """Whether a text is thought and answer in their tags, and nothing beside."""
-    return _TAGGED.fullmatch(text) is not None
-
-
-def json_text(text: str) -> str:
-    """Where the graph stands in a completion: behind what was thought, within answer tags and fences if there are."""
-    begin = text.find("<answer>")
-    end = text.find("<", begin + 8)
-    # Mostly nothing else may be a tag, and single characters are found much faster than tags.
-    is_alone = text.startswith("</answer>", end) and text.find("<", end + 9) < 0 and text.find("`", begin, end) < 0
-    if begin >= 0 and is_alone and text.rfind("<think>", 0, begin) <= text.rfind("</think>", 0, begin):
-        return text[begin + 8 : end].strip()
-    before, opened, behind = text.partition("<answer>")
-    if not opened or "<think>" in behind or before.rfind("<think>") > before.rfind("</think>"):
-        # A thought may hold such a tag, or reach into what stands behind it.
-        before, opened, behind = _THOUGHT.sub(" ", text).partition("<answer>")
-    text = behind.partition("</answer>")[0] if opened else before
-    if "```" in text:
-        text = _FENCE.sub(" ", text)
-    return text.strip()
-
-
 def read_answer(text: str, frame: Frame) -> Answer:
     """An answer as JSON: {"objects": [{"id": "label.1", "bbox": [...]}], "relationships": [{"subject": id, ...}]}.
 
@@ -264,17 +227,6 @@ def read_answer(text: str, frame: Frame) -> Answer:
     places, raw = _read_objects(objects, frame, things)
     _read_relations(relations, places, things)
     return things.answer(len(objects) + len(relations), text=text, raw=_corners(raw))
-
-
-def parsed(text: str) -> tuple[dict[str, Any] | None, list[str]]:
-    """The object that a completion holds, or what can be saved of it, and what was wrong."""
-    if len(text) > _LONGEST:
-        return None, ["too-long"]
-    body = json_text(text)
-    whole = _loaded(body)
-    if isinstance(whole, dict):
-        return whole, []
-    return _salvaged(body), ["unreadable"]
 
 
 def _read_objects(objects: list[Any], frame: Frame, things: _Things) -> tuple[dict[str, int], list[Box]]:
@@ -349,57 +301,6 @@ def _read_relations(relations: list[Any], places: Mapping[str, int], things: _Th
             things.faults.append("unknown-id")
             continue
         things.add_relation(first, predicate, second)
-
-
-def read_relations(relations: list[Any], places: Mapping[str, int]) -> tuple[list[Triplet], list[str], list[str]]:
-    """Distinct triplets of known things, their predicates as they were written, and faults; `places` by id."""
-    things = _Things()
-    _read_relations(relations, places, things)
-    return things.relations, things.predicates, things.faults
-
-
-def _loaded(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except ValueError:
-        pass
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    begin = text.find("{")
-    try:
-        return _DECODER.raw_decode(text, begin)[0] if begin >= 0 else None
-    except (ValueError, RecursionError):
-        return None
-
-
-def _salvaged(text: str) -> dict[str, list[Any]] | None:
-    """The items of both lists that can be read one by one; None where there are none."""
-    text = _TRAILING.sub("", text)
-    found: dict[str, list[Any]] = {}
-    for match in _ITEMS.finditer(text):
-        if match[1] not in found:
-            found[match[1]] = list(_items(text, match.end()))
-    return found if any(found.values()) else None
-
-
-def _items(text: str, place: int) -> Iterator[Any]:
-    """The items of a list that begins here, until it ends or something else than an item stands there."""
-    while True:
-        while place < len(text) and text[place] in " \t\r\n,":
-            place += 1
-        if place >= len(text) or text[place] != "{":
-            return
-        try:
-            item, place = _DECODER.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            # What comes behind the broken one may be whole.
-            end = text.find("}", place)
-            if end < 0:
-                return
-            item, place = None, end + 1
-        yield item
 
 
 def _listed(whole: dict[str, Any], key: str, faults: list[str]) -> list[Any]:
